@@ -1,0 +1,163 @@
+"""The frame in flight, a stage's verdict on it, and what a stage is.
+
+`Frame` is the mutable in-memory record that passes through the stages of a segment: a slot for every field of
+`FrameEvent`, plus *local* fields that never go on a topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.events import (
+    Answer,
+    Caption,
+    Detection,
+    Embedding,
+    FrameEvent,
+    ImageRef,
+    Keywords,
+    Kind,
+    Label,
+    Moderation,
+    RecognizedText,
+    Refinement,
+    Region,
+    Skipped,
+    TraceEntry,
+)
+
+Lane = Literal["cpu", "gpu"]
+LOCAL_FIELDS = frozenset({"bytes", "pixels", "thumbnail_jpeg", "extra"})
+"""Fields of a `Frame` that are no field of a `FrameEvent`."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Frame:
+    """One image in flight. Stages assign to the fields they provide; they never append.
+
+    `pixels` is uint8 RGB [height, width, 3], upright, possibly at a reduced scale (the decode stage's choice for
+    the whole plan); boxes are in pixels of the original, `image.width` × `image.height`.
+    """
+
+    id: str
+    tenant: str
+    feed: str
+    kind: Kind
+    position: str
+    ingested: datetime
+    image: ImageRef
+    captured: datetime | None = None
+    published: datetime | None = None
+    model_set: str = ""
+    detections: tuple[Detection, ...] = ()
+    regions: tuple[Region, ...] = ()
+    captions: tuple[Caption, ...] = ()
+    keywords: Keywords | None = None
+    answers: tuple[Answer, ...] = ()
+    texts: tuple[RecognizedText, ...] = ()
+    labels: tuple[Label, ...] = ()
+    refinement: Refinement | None = None
+    embeddings: tuple[Embedding, ...] = ()
+    moderation: Moderation | None = None
+    results: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    trace: tuple[TraceEntry, ...] = ()
+    version: int = 1
+    # local: never on a topic
+    thumbnail_jpeg: bytes | None = None
+    bytes: bytes | None = None
+    pixels: NDArray[np.uint8] | None = None
+    extra: MutableMapping[str, Any] = field(default_factory=dict)
+    """Unknown fields of the record as it came, put back when it is encoded again."""
+
+    @property
+    def key(self) -> str:
+        """`tenant/feed`, by which states and order are kept."""
+        return f"{self.tenant}/{self.feed}"
+
+    def skip(self, stage: str, reason: str) -> None:
+        """Leave out a later `stage`; the reason stands in the event."""
+        if all(entry.stage != stage for entry in self.skipped):
+            self.skipped = (*self.skipped, Skipped(stage=stage, reason=reason))
+
+    def skips(self, stage: str) -> str | None:
+        """Why `stage` is left out, or None."""
+        return next((entry.reason for entry in self.skipped if entry.stage == stage), None)
+
+
+_EVENT_FIELDS = tuple(name for name in (entry.name for entry in fields(Frame)) if name not in LOCAL_FIELDS)
+
+
+def thaw(event: FrameEvent) -> Frame:
+    """Make the mutable frame of an event; its inline bytes become the local `bytes`."""
+    values = {name: getattr(event, name) for name in _EVENT_FIELDS}
+    values["results"] = dict(event.results)
+    return Frame(**values, bytes=event.image.inline)
+
+
+def freeze(frame: Frame) -> FrameEvent:
+    """Make the event of a frame; local fields are left behind (also inline bytes: the runtime adds those)."""
+    return FrameEvent(**{name: getattr(frame, name) for name in _EVENT_FIELDS})
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A frame that can never be processed: dead at once, with `reason` (a slug) and a message for people."""
+
+    reason: str
+    message: str
+
+
+Verdicts = Sequence[Invalid | None]
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """A step of the pipeline, one file of `processors/`; see DESIGN for its life.
+
+    `requires` and `provides` name fields of `Frame`. A stage class carries `Settings`, a frozen msgspec Struct
+    with a default for every key that `[stages.NAME]` of the configuration may hold, and is built as
+    `Stage(settings)`. Optional attributes, read after `open`: `model` and `revision` (for the trace).
+    """
+
+    name: ClassVar[str]
+    lane: ClassVar[Lane]
+    requires: ClassVar[frozenset[str]]
+    provides: ClassVar[frozenset[str]]
+
+    def open(self, device: str) -> None:
+        """Load, check against the reference, warm up; once per worker, in the lane's thread."""
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        """One verdict per frame, in order; synchronous, always a batch, never more than the runtime was told."""
+        ...
+
+    def close(self) -> None:
+        """Give back what `open` took."""
+
+
+@runtime_checkable
+class StageWithMemory(Protocol):
+    """A stage that remembers per feed. `states` maps `tenant/feed` to a copy the runtime keeps on success."""
+
+    name: ClassVar[str]
+    lane: ClassVar[Lane]
+    requires: ClassVar[frozenset[str]]
+    provides: ClassVar[frozenset[str]]
+
+    def open(self, device: str) -> None: ...
+
+    def fresh(self) -> Any:
+        """The state of a feed not seen before; it must be deep-copyable."""
+
+    def process(self, frames: Sequence[Frame], states: Mapping[str, Any]) -> Verdicts:
+        """As `Stage.process`; each feed's frames are in order, a frame not newer than the state is processed."""
+        ...
+
+    def close(self) -> None: ...

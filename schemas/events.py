@@ -1,0 +1,227 @@
+"""The contracts on the wire: what one frame is, and what is known of it.
+
+Every type is frozen. Boxes are `x1, y1, x2, y2` in pixels of the upright original (EXIF applied), times are
+timezone-aware UTC, embeddings are little-endian float32 bytes. New fields are added with a default, so an old
+record always decodes; a field is never renamed or given another meaning within one major version.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct
+
+MAJOR_VERSION = 1
+"""A reader that meets a newer major version stops instead of draining a good topic."""
+
+Kind = Literal["still", "frame"]
+Box = tuple[float, float, float, float]
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of every value type below: frozen, named arguments only, defaults left out on the wire."""
+
+
+class ImageRef(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a frame's original is and what it is; `uri` is a `blob:` URI inside the tenant's prefix."""
+
+    format: Literal["jpeg", "png", "webp"]
+    sha256: str
+    size_bytes: int
+    width: int = 0
+    """Pixels of the upright original; 0 until somebody has read its header."""
+    height: int = 0
+    uri: str = ""
+    thumbnail: str = ""
+    quality: int = 0
+    """JPEG quality a source encoded with; 0 if the bytes are as they came."""
+    inline: bytes | None = None
+    """The original's bytes, on internal topics only and up to `inline_limit_bytes`."""
+
+
+class Embedding(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """One vector: `vector` holds `dimension` little-endian float32 numbers of unit length."""
+
+    name: str
+    """The named vector of the collection: `semantic` or `visual`."""
+    model: str
+    dimension: int
+    vector: bytes
+
+
+class Detection(Event, frozen=True, kw_only=True, omit_defaults=True):
+    label: str
+    confidence: float
+    box: Box
+    track: str = ""
+    """Stable within a feed while the object is followed; empty when the frame was not tracked."""
+
+
+class Mask(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """COCO run-length encoding, column-major, at the resolution `height` × `width`."""
+
+    counts: bytes
+    height: int
+    width: int
+
+
+class Label(Event, frozen=True, kw_only=True, omit_defaults=True):
+    name: str
+    probability: float
+    threshold: float = 0.0
+    policy: str = ""
+    """Revision of the policy that the threshold comes from."""
+
+
+class Region(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A part of the frame with an id, a point and words of its own."""
+
+    id: str
+    source: Literal["detection", "segment", "track"]
+    box: Box
+    mask: Mask | None = None
+    parent: str = ""
+    caption: str = ""
+    label: str = ""
+    attributes: dict[str, str] = {}
+    embeddings: tuple[Embedding, ...] = ()
+
+
+class Caption(Event, frozen=True, kw_only=True, omit_defaults=True):
+    text: str
+    model: str
+    prompt: str = ""
+    role: str = "scene"
+
+
+class Keywords(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Words found in captions: `simple` ("circle") and `compound` ("red circle")."""
+
+    simple: tuple[str, ...] = ()
+    compound: tuple[str, ...] = ()
+
+
+class Answer(Event, frozen=True, kw_only=True, omit_defaults=True):
+    question: str
+    text: str
+    probability: float = 0.0
+    model: str = ""
+
+
+class RecognizedText(Event, frozen=True, kw_only=True, omit_defaults=True):
+    text: str
+    box: Box
+    confidence: float = 0.0
+
+
+class Refinement(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """What the refine stage did to the caption, and the score before and after."""
+
+    text: str
+    before: float = 0.0
+    after: float = 0.0
+    dropped: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+
+
+class Moderation(Event, frozen=True, kw_only=True, omit_defaults=True):
+    verdict: Literal["allow", "review", "block"]
+    policy: str
+    reasons: tuple[str, ...] = ()
+
+
+class Skipped(Event, frozen=True, kw_only=True, omit_defaults=True):
+    stage: str
+    reason: str
+
+
+class TraceEntry(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """One stage done: which model, how long the frame waited and was computed, with how many others."""
+
+    stage: str
+    worker: str
+    model: str = ""
+    revision: str = ""
+    queue_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    batch_size: int = 1
+
+
+class FrameEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """One frame in any state between accepted and enriched (`frames.raw` … `frames.enriched`)."""
+
+    id: str
+    tenant: str
+    feed: str
+    kind: Kind
+    position: str
+    """Where in its source the frame is, as `schemas.identity` writes it; the id is made from it."""
+    ingested: datetime
+    image: ImageRef
+    captured: datetime | None = None
+    published: datetime | None = None
+    model_set: str = ""
+    detections: tuple[Detection, ...] = ()
+    regions: tuple[Region, ...] = ()
+    captions: tuple[Caption, ...] = ()
+    keywords: Keywords | None = None
+    answers: tuple[Answer, ...] = ()
+    texts: tuple[RecognizedText, ...] = ()
+    labels: tuple[Label, ...] = ()
+    refinement: Refinement | None = None
+    embeddings: tuple[Embedding, ...] = ()
+    moderation: Moderation | None = None
+    results: dict[str, Any] = {}
+    """What stages without a field of their own add, by stage, each with a registered schema."""
+    skipped: tuple[Skipped, ...] = ()
+    trace: tuple[TraceEntry, ...] = ()
+    version: int = MAJOR_VERSION
+
+
+class DeadLetter(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A record that could not be processed: why, where, and the original record or its reference.
+
+    `value`, `key` and `headers` are the original record's; a replay publishes them to `topic` again. `value` is
+    None only when it exceeded the transport's limit, then `uri` names the blob that holds it.
+    """
+
+    id: str
+    """The frame's id, or the id made of topic, partition and offset when the frame is unknown."""
+    tenant: str
+    feed: str
+    stage: str
+    reason: str
+    """A short slug (`unreadable_image`, `crashed_worker`), used as metric label."""
+    message: str
+    died: datetime
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    headers: dict[str, bytes] = {}
+    value: bytes | None = None
+    uri: str = ""
+    attempts: int = 1
+    version: int = MAJOR_VERSION
+
+
+class Observed(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """One terminal state, for analytics (`frames.observed`): JSON under 1 KB, never the frame itself."""
+
+    frame: str
+    tenant: str
+    feed: str
+    kind: Kind
+    state: Literal["enriched", "dead", "shed"]
+    published: datetime
+    captured: datetime | None = None
+    reason: str = ""
+    labels: dict[str, int] = {}
+    skipped: dict[str, str] = {}
+    luminance: float | None = None
+    """The gate's mean luminance, 0 to 1."""
+    difference: float | None = None
+    """The gate's mean absolute difference to the feed's last kept frame, 0 to 1."""
+    count: int = 1
+    version: int = MAJOR_VERSION

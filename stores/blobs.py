@@ -1,0 +1,50 @@
+"""What Sightline asks of a store for originals and thumbnails.
+
+A `blob:` URI is `blob:TENANT/FEED/DAY/SHA256` (thumbnails end in `.thumb`). It holds no host and no folder: it is
+resolved inside the tenant's prefix of whatever store is configured. Content is named by its hash, so writing the
+same bytes twice is harmless.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import date
+from typing import Protocol
+
+SCHEME = "blob:"
+_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
+_URI = re.compile(rf"blob:({_NAME})/({_NAME})/(\d{{4}}-\d{{2}}-\d{{2}})/([0-9a-f]{{64}}(?:\.thumb)?)")
+    r"blob:([a-z0-9][a-z0-9._-]{0,62})/([a-z0-9][a-z0-9._-]{0,62})/(\d{4}-\d{2}-\d{2})/([0-9a-f]{64}(?:\.thumb)?)"
+)
+
+
+def blob_uri(tenant: str, feed: str, day: date, sha256: str, suffix: str = "") -> str:
+    return f"{SCHEME}{tenant}/{feed}/{day.isoformat()}/{sha256}{suffix}"
+
+
+def blob_path(uri: str, tenant: str) -> str:
+    """The path of `uri` below the store's root. Raises ValueError if it is malformed or another tenant's."""
+    found = _URI.fullmatch(uri)
+    if found is None or found.group(1) != tenant:
+        raise ValueError(f"not a blob of tenant {tenant!r}: {uri[:200]!r}")
+    return uri.removeprefix(SCHEME)
+
+
+def sha256_hex(content: bytes | memoryview) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class BlobStore(Protocol):
+    """All calls raise StoreUnavailable when the store is away."""
+
+    async def put(self, tenant: str, uri: str, content: bytes) -> None:
+        """Write durably (a folder: file and directory synced, renamed into place); an existing blob is left."""
+
+    async def get(self, tenant: str, uri: str) -> bytes:
+        """Raises Missing, and Refused if the content's hash is not the one in the name."""
+
+    async def delete(self, tenant: str, uri: str) -> None:
+        """Remove if there."""
+
+    async def close(self) -> None: ...

@@ -1,0 +1,52 @@
+"""Errors of the runtime, by what is done about them.
+
+StreamError
+├── Unavailable       the broker or the log cannot be reached: wait, keep membership, try again
+├── Fenced            another owner has taken over (a lease or a transaction): drop the work, poll anew
+├── Gap               records between the committed offset and the log's start are gone: stop the partition
+├── LogFull           the log refuses writes until what registered groups have not finished is finished
+├── TooLarge          a record exceeds the topic's limit: dead-letter it with a reference, never truncate
+├── DamagedLog        the log's file is torn or not ours: stop, name the file, never reset it
+├── NewerVersion      a record of a newer major version: stop, unready, leave the topic as it is
+└── PlanError         a plan, topic or setting that cannot work: refuse to start, all reasons at once
+"""
+
+
+class StreamError(Exception):
+    """Base of the runtime's errors."""
+
+
+class Unavailable(StreamError):  # noqa: N818 - named for the state
+    """The transport cannot be reached now; nothing is lost, try again."""
+
+
+class Fenced(StreamError):  # noqa: N818 - named for the state
+    """This assignment is no longer ours; whatever it was about to write must not be written."""
+
+
+class Gap(StreamError):  # noqa: N818 - named for the state
+    """Records before the log's start were never processed by this group."""
+
+
+class LogFull(StreamError):  # noqa: N818 - named for the state
+    """The log has reached its size limit and holds only what some registered group still needs."""
+
+
+class TooLarge(StreamError):  # noqa: N818 - named for the state
+    """A record exceeds the limit of its topic."""
+
+
+class DamagedLog(StreamError):  # noqa: N818 - named for the state
+    """The file is torn, foreign or of a newer format; the message names it and the way out."""
+
+
+class NewerVersion(StreamError):  # noqa: N818 - named for the state
+    """A record's major version is newer than this reader."""
+
+
+class PlanError(StreamError):
+    """The plan, its topics or settings do not fit; `reasons` holds every one."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons

@@ -1,0 +1,149 @@
+"""What the runtime asks of a durable partitioned log; `sqlite://` and `kafka://` implement it.
+
+Delivery is at least once. A consumer group shares a topic's partitions; each assignment of a partition carries an
+*epoch* that grows with every assignment, and everything done for a partition is tagged with it, so that work from
+before a rebalance cannot commit afterwards. Records of one partition arrive in offset order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    topic: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it was read. `timestamp` is seconds since the epoch, set when it was appended."""
+
+    partition: Partition
+    offset: int
+    epoch: int
+    key: bytes
+    value: bytes | None
+    """None is a tombstone on a compacted topic."""
+    headers: Mapping[str, bytes]
+    timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A record to write; its partition is murmur2 of the key, as Kafka's default partitioner has it."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a group is in a partition.
+
+    `next_offset` is the first offset not finished. `attempts` counts assignments that started here without
+    finishing anything; it travels with the committed position, so a frame that kills its process is found.
+    """
+
+    next_offset: int
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must be; `compacted` keeps the last value per key, else `retention_seconds` bounds it."""
+
+    name: str
+    partitions: int
+    compacted: bool = False
+    retention_seconds: float | None = None
+    retention_bytes: int | None = None
+    max_record_bytes: int = 1 << 20
+
+
+class Listener(Protocol):
+    """Hears of assignments. Both calls are awaited before the transport goes on."""
+
+    async def assigned(self, partitions: Mapping[Partition, int]) -> None:
+        """These partitions are ours now, with these epochs; called before any record of them is returned."""
+
+    async def revoked(self, partitions: Sequence[Partition]) -> None:
+        """Drain and commit them now, under the consumer's drain deadline; afterwards their epochs are void.
+
+        Also called when ownership is already lost (a lease ran out): a commit then raises `Fenced`.
+        """
+
+
+class Consumer(Protocol):
+    """One member of a consumer group. Not safe for use from several tasks but for `commit` and `lag`."""
+
+    async def poll(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
+        """At most `max_records` records, taking turns between partitions; empty after the timeout.
+
+        Raises Unavailable, Gap (naming the partition, which then stands still while others go on).
+        """
+
+    async def keep_alive(self) -> None:
+        """Keep membership without taking records, while queues are full or the index is away."""
+
+    def assignment(self) -> Mapping[Partition, int]:
+        """Partitions held now and their epochs."""
+
+    async def committed(self, partition: Partition) -> Position | None:
+        """The group's position in the partition; None if it never committed (it starts at the earliest)."""
+
+    async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
+        """Make positions durable. A partition whose epoch is not the current one is left out and counted.
+
+        Raises Fenced when every one was left out, Unavailable.
+        """
+
+    async def publish_and_commit(
+        self,
+        outgoing: Sequence[Outgoing],
+        positions: Mapping[Partition, Position],
+        epochs: Mapping[Partition, int],
+    ) -> None:
+        """Write outputs and positions in one transaction, where `Transport.atomic`. Raises Fenced: nothing written."""
+
+    async def lag(self) -> Mapping[Partition, int]:
+        """Records between the committed position and the partition's end, for the held partitions."""
+
+    async def close(self) -> None:
+        """Leave the group (calling `revoked` first) and let go of everything. May be called twice."""
+
+
+class Transport(Protocol):
+    """A durable partitioned log with consumer groups; `open` before use, `close` after."""
+
+    atomic: bool
+    """Whether outputs and positions can be written in one transaction."""
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    async def create(self, topics: Sequence[TopicSpec]) -> None:
+        """Create missing topics. Raises PlanError naming each existing one that differs and how."""
+
+    async def topics(self) -> Mapping[str, TopicSpec]: ...
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        """Append and return once durable; all or, on an error, possibly some. Raises LogFull, TooLarge, Unavailable."""
+
+    async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> Consumer:
+        """Join `group`, which is registered with the log from now on: what it has not finished is kept."""
+
+    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
+        """Read without a group, for `show`, `dead list` and pages (epoch is -1)."""
+
+    async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
+        """First and next offset of every partition."""
+
+    async def group_lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """A group's lag, whether or not anyone is in it (`lossless` sources watch it)."""
