@@ -15,8 +15,6 @@ from typing import Protocol
 SCHEME = "blob:"
 _NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 _URI = re.compile(rf"blob:({_NAME})/({_NAME})/(\d{{4}}-\d{{2}}-\d{{2}})/([0-9a-f]{{64}}(?:\.thumb)?)")
-    r"blob:([a-z0-9][a-z0-9._-]{0,62})/([a-z0-9][a-z0-9._-]{0,62})/(\d{4}-\d{2}-\d{2})/([0-9a-f]{64}(?:\.thumb)?)"
-)
 
 
 def blob_uri(tenant: str, feed: str, day: date, sha256: str, suffix: str = "") -> str:
