@@ -1,0 +1,54 @@
+# Sightline: `make demo` shows it, `make test` proves it. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+PYTHON := $(shell command -v $(PYTHON) || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := schemas processors stores streams search sightline tinyworld bench tests
+BENCHES := $(sort $(basename $(notdir $(filter-out bench/__init__.py bench/report.py,$(wildcard bench/[a-z]*.py)))))
+ARGS ?=
+
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: help setup demo test check bench tinyworld clean system
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+setup: $(READY) ## make .venv and install everything pinned
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Sightline needs Python 3.11 or newer; set PYTHON=/path/to/it"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "python3 has no venv: apt-get install python3-venv"; exit 1; }
+	@echo "setting up $(VENV) (a minute and 6 GB on the first run, torch is most of it)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^uv==' constraints.txt)"
+	@$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c constraints.txt
+	@touch $@
+
+demo: $(READY) ## two cameras and some stills, to a page and search results (ARGS=--once ends by itself)
+	@$(BIN)/sightline demo $(ARGS)
+
+system:
+	@./deploy/local/system-packages
+
+test: $(READY) system ## the whole suite (ARGS=-k… selects)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## style, types, walls
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy --strict $(CODE)
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/unit/test_distribution.py
+
+bench: $(READY) ## every benchmark, each ends with one line of JSON
+	@for name in $(BENCHES); do echo "== bench/$$name.py"; $(BIN)/python -m bench.$$name || exit 1; done
+
+tinyworld: $(READY) ## retrain the tiny checkpoints (hours on a CPU, resumes)
+	@$(BIN)/python -m tinyworld.train
+
+clean: ## remove the environment and everything built
+	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
