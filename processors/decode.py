@@ -1,0 +1,149 @@
+"""From bytes to upright RGB pixels, once for all stages; what is no picture, or too large a one, is refused here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
+# OpenCV reads it when it is imported: a 109 KB PNG otherwise takes 5 GiB. Our own limit, `max_pixels`, is checked on
+# the header before; this one stands behind it, in case a decoder reads another size than the header says.
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.frame import Frame, Invalid, Lane, Verdicts
+from processors.headers import Header, Unreadable, read_header
+from processors.shrink import shrink, within
+
+_REDUCED = {
+    1: 0,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+"""OpenCV's flag for each reduction; combined with `IMREAD_COLOR_RGB` the result is in colour all the same."""
+
+
+class DecodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[stages.decode]`."""
+
+    max_bytes: int = 64 << 20
+    max_pixels: int = 100_000_000
+    """A picture of 100 megapixels is 300 MB of RGB, and a batch holds many."""
+    max_side: int = 0
+    """The longest side in pixels that any stage of the whole plan looks at (the wiring layer computes it); a picture
+    at least twice as large is decoded at a half, a quarter or an eighth. 0: always at full size."""
+    thumbnail_side: int = 320
+    """The thumbnail's longer side in pixels; 0: no thumbnail."""
+    thumbnail_quality: int = 80
+    threads: int = 0
+    """Pictures decoded at once; 0: as many as there are cores."""
+
+
+class Decode:
+    """Decodes JPEG, PNG and WebP; fills `pixels`, the thumbnail, and what the event does not know of the image."""
+
+    name: ClassVar[str] = "decode"
+    lane: ClassVar[Lane] = "cpu"
+    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    provides: ClassVar[frozenset[str]] = frozenset({"pixels", "thumbnail_jpeg"})
+    Settings: ClassVar[type[DecodeSettings]] = DecodeSettings
+
+    def __init__(self, settings: DecodeSettings) -> None:
+        self._settings = settings
+        self._threads = settings.threads or cores()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def open(self, device: str) -> None:
+        """Start the pool; OpenCV's decoders let go of the interpreter lock, so its threads use all cores."""
+        if self._threads > 1:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        """Safe to call from several threads at once."""
+        if self._pool is None or len(frames) < 2:
+            return [self._one(frame) for frame in frames]
+        return list(self._pool.map(self._one, frames))
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _one(self, frame: Frame) -> Invalid | None:
+        try:
+            header = self._checked_header(frame.bytes or b"")
+            pixels, scale = self._pixels(frame.bytes or b"", header)
+            width, height = upright_size(header, pixels, scale)
+        except Unreadable as error:
+            return Invalid(error.reason, str(error))
+        known = frame.image
+        if (known.width, known.height, known.format) != (width, height, header.format):
+            frame.image = msgspec.structs.replace(known, width=width, height=height, format=header.format)
+        frame.pixels = pixels
+        frame.thumbnail_jpeg = self._thumbnail(pixels)
+        return None
+
+    def _checked_header(self, picture: bytes) -> Header:
+        """The header of a picture that is worth decoding. Raises `Unreadable`."""
+        if not picture:
+            raise Unreadable("empty", "the picture has no bytes")
+        if len(picture) > self._settings.max_bytes:
+            raise Unreadable("too_many_bytes", f"{len(picture)} bytes; at most {self._settings.max_bytes} are taken")
+        header = read_header(picture)
+        if header.pixels > self._settings.max_pixels:
+            raise Unreadable("too_many_pixels", f"{header.width} × {header.height}; see `max_pixels`")
+        return header
+
+    def _pixels(self, picture: bytes, header: Header) -> tuple[NDArray[np.uint8], int]:
+        """The upright RGB pixels and the reduction they were decoded at."""
+        scale = reduction(header, self._settings.max_side)
+        # PNG and WebP are reduced by dropping samples inside OpenCV; the area average below keeps fine detail.
+        flag = _REDUCED[scale] if header.format == "jpeg" else 0
+        try:
+            decoded = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR_RGB | flag)
+        except cv2.error as error:
+            raise Unreadable("unreadable_image", f"damaged {header.format}: {error.err}") from error
+        if decoded is None:
+            raise Unreadable("unreadable_image", f"damaged or cut short {header.format}")
+        pixels: NDArray[np.uint8] = decoded.astype(np.uint8, copy=False)
+        if scale > 1 and not flag:
+            rows, columns = pixels.shape[:2]
+            pixels = shrink(pixels, -(-columns // scale), -(-rows // scale))
+        return pixels, scale
+
+    def _thumbnail(self, pixels: NDArray[np.uint8]) -> bytes | None:
+        if not self._settings.thumbnail_side:
+            return None
+        small = shrink(pixels, *within(pixels.shape[1], pixels.shape[0], self._settings.thumbnail_side))
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings.thumbnail_quality]
+        return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
+
+
+def reduction(header: Header, max_side: int) -> int:
+    """1, 2, 4 or 8: the strongest reduction that leaves the longer side at least `max_side` pixels (0: none)."""
+    longer, difference = max(header.width, header.height), abs(header.width - header.height)
+    if not max_side or 0 < difference < 8:  # nearly square: whether EXIF turned it could no longer be told
+        return 1
+    return max(scale for scale in _REDUCED if scale == 1 or longer >= scale * max_side)
+
+
+def upright_size(header: Header, pixels: NDArray[np.uint8], scale: int) -> tuple[int, int]:
+    """Width and height of the upright original. Raises `Unreadable` when the decoder saw another picture."""
+    seen = (pixels.shape[1], pixels.shape[0])
+    stored = (-(-header.width // scale), -(-header.height // scale))
+    if seen == stored:
+        return header.width, header.height
+    if seen == stored[::-1]:  # EXIF turned it by 90°
+        return header.height, header.width
+    raise Unreadable("unreadable_image", f"the header says {header.width} × {header.height}, the pixels are otherwise")
+
+
+def cores() -> int:
+    """Cores this process may run on (a container's share, where it is pinned)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

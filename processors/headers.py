@@ -1,0 +1,90 @@
+"""A picture's format and size from its first bytes: what a decoder would be asked to allocate, before it is asked.
+
+JPEG (ITU T.81 B.2.2), PNG (W3C PNG 5.2 and 11.2.1) and WebP (RFC 9649) by their signatures, never by a name.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["jpeg", "png", "webp"]
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""JPEG markers that carry the size; the three left out are tables."""
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+class Unreadable(ValueError):  # noqa: N818 - named for the state
+    """The bytes are not a picture that we take; `reason` is a slug (`unsupported_format`, `unreadable_image`)."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture says of itself; width and height in pixels as stored, EXIF's rotation not applied."""
+
+    format: Format
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+
+def read_header(picture: bytes) -> Header:
+    """The header of a JPEG, PNG or WebP picture. Raises `Unreadable` for anything else or anything cut short."""
+    try:
+        kind, (width, height) = _size(picture)
+    except (struct.error, IndexError) as error:
+        raise Unreadable("unreadable_image", "the picture ends within its header") from error
+    if width < 1 or height < 1:
+        raise Unreadable("unreadable_image", f"the {kind} header says {width} × {height} pixels")
+    return Header(kind, width, height)
+
+
+def _size(picture: bytes) -> tuple[Format, tuple[int, int]]:
+    if picture[:3] == b"\xff\xd8\xff":
+        return "jpeg", _jpeg(picture)
+    if picture[:8] == b"\x89PNG\r\n\x1a\n":
+        if picture[12:16] != b"IHDR":
+            raise Unreadable("unreadable_image", "the PNG does not begin with its header")
+        return "png", struct.unpack_from(">II", picture, 16)
+    if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
+        return "webp", _webp(picture)
+    raise Unreadable("unsupported_format", f"neither JPEG, PNG nor WebP (begins with {picture[:8].hex(' ')})")
+
+
+def _jpeg(picture: bytes) -> tuple[int, int]:
+    at = 2
+    while True:
+        if picture[at] != 0xFF:
+            raise Unreadable("unreadable_image", f"no JPEG marker at byte {at}")
+        marker = picture[at + 1]
+        if marker == 0xFF or marker in _WITHOUT_LENGTH:
+            at += 1 if marker == 0xFF else 2
+            continue
+        if marker in (0xD9, 0xDA):
+            raise Unreadable("unreadable_image", "the JPEG has no frame header before its pixels")
+        if marker in _START_OF_FRAME:
+            height, width = struct.unpack_from(">HH", picture, at + 5)
+            return width, height
+        at += 2 + max(struct.unpack_from(">H", picture, at + 2)[0], 2)
+
+
+def _webp(picture: bytes) -> tuple[int, int]:
+    chunk = picture[12:16]
+    if chunk == b"VP8X":
+        low_w, high_w, low_h, high_h = struct.unpack_from("<HBHB", picture, 24)
+        return 1 + low_w + (high_w << 16), 1 + low_h + (high_h << 16)
+    if chunk == b"VP8L":
+        bits = struct.unpack_from("<I", picture, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        width, height = struct.unpack_from("<HH", picture, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise Unreadable("unreadable_image", f"unknown WebP chunk {chunk!r}")
