@@ -1,0 +1,70 @@
+"""What a worker can be told: `[worker]` of the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Count = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+Pause = Annotated[float, Meta(ge=0)]
+
+
+class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bounds, deadlines and names of one worker. Raises ValueError with every contradiction at once."""
+
+    name: str = ""
+    """Stands in every trace; empty is the host's name and the process id."""
+    group: str = "sightline"
+    """Consumer group; each segment adds the name of its first new stage, so that segments do not share offsets."""
+    model_set: str = ""
+    """Slug of the models, their revisions, fit and precision (`tiny-1a2b3c4d`); names the collections."""
+    device: str = "cpu"
+
+    batch_frames: Count = 16
+    batch_bytes: Bytes = 64 << 20
+    """Encoded originals of one batch; a single larger frame is a batch of its own."""
+    linger_seconds: Pause = 0.0
+    """How long a batch that is not full may wait for more frames; 0 hands over whatever is there."""
+    in_flight_frames: Count = 256
+    """Polled and not yet committed: bounds memory, and what a crash repeats."""
+    in_flight_bytes: Bytes = 256 << 20
+    cpu_threads: Count = 2
+    """Threads of the `cpu` lane; a stage such as decode may use more inside."""
+
+    commit_seconds: Seconds = 0.5
+    """Between commits. A flush of the index costs up to 100 ms, so several batches share one."""
+    drain_seconds: Seconds = 20.0
+    """The one deadline for finishing what is in flight, on a stop and on a rebalance alike."""
+    stall_seconds: Seconds = 120.0
+    """`/healthz` fails when nothing was committed for so long while there was work to do."""
+    loop_delay_seconds: Seconds = 1.0
+    """How often the event loop's delay, the lag and the memory of the GPU are looked at."""
+
+    backoff_seconds: Seconds = 0.1
+    """The first wait after a passing failure; doubled each time, with jitter."""
+    backoff_max_seconds: Seconds = 10.0
+    absent_seconds: Pause = 600.0
+    """A frame whose original is still missing after so long is dead."""
+    isolate_after: Count = 2
+    """Starts without progress after which frames run singly; a frame that then ends the process is dead."""
+
+    inline_limit_bytes: Annotated[int, Meta(ge=0)] = 512 << 10
+    """Originals up to this size travel inside internal events."""
+    publish_embeddings: bool = False
+    """Whether `frames.enriched` carries embeddings."""
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if self.batch_frames > self.in_flight_frames:
+            wrong.append("batch_frames is larger than in_flight_frames: no batch would ever be full")
+        if self.batch_bytes > self.in_flight_bytes:
+            wrong.append("batch_bytes is larger than in_flight_bytes")
+        if self.backoff_seconds > self.backoff_max_seconds:
+            wrong.append("backoff_seconds is larger than backoff_max_seconds")
+        if self.commit_seconds >= self.drain_seconds:
+            wrong.append("drain_seconds leaves no time for a commit: make it larger than commit_seconds")
+        if wrong:
+            raise ValueError("; ".join(wrong))
