@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from processors.models.yolo import import_ultralytics, letterbox
+from processors.models.yolo import Letterbox, import_ultralytics
 from tinyworld.rendered import RenderedSet, render_set
 from tinyworld.scenes import SHAPES
 
@@ -48,7 +48,7 @@ class Phase:
 class Recipe:
     """All that decides the result, besides the seed."""
 
-    phases: tuple[Phase, ...] = (Phase(160, 3200, 32), Phase(320, 1200, 24))
+    phases: tuple[Phase, ...] = (Phase(160, 2400, 32), Phase(320, 900, 24))
     learning_rate: float = 2e-3
     weight_decay: float = 5e-4
     warmup_steps: int = 100
@@ -86,9 +86,10 @@ def batch_of(scenes: RenderedSet, step: int, phase: Phase, seed: int) -> dict[st
             image, truth = mirrored(image, truth)
         # A scale below one, so that the size of an object in the frame says nothing about its shape.
         image, truth = shrunk(image, truth, rng.uniform(0.7, 1.0) if rng.random() < 0.3 else 1.0, rng)
-        padded, scale, left, top = letterbox(image, (phase.size * 4 // 5, phase.size))
-        truth = truth * scale + np.array([left, top, left, top], np.float32)
-        images.append(padded)
+        canvas = Letterbox.fit(image.shape[0], image.shape[1], phase.size, (phase.size * 4 // 5, phase.size))
+        scale = canvas.inner[1] / image.shape[1]
+        truth = truth * scale + np.array([canvas.left, canvas.top] * 2, np.float32)
+        images.append(canvas.place(image))
         index += [row] * len(truth)
         labels += list(names)
         boxes.append(truth / np.array([phase.size, phase.size * 4 // 5] * 2, np.float32))
@@ -199,16 +200,13 @@ def export(model: Any, path: Path, size: int) -> None:
 
     ultralytics' own checkpoints also hold paths and git data of the machine that trained.
     """
-    from ultralytics.cfg import get_cfg
-
     shipped = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).half().eval()
     shipped.args = {"task": "detect", "imgsz": size}
     shipped.criterion = None
     for parameter in shipped.parameters():
-        parameter.requires_grad_(False)
+        parameter.requires_grad = False
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save({"model": shipped, "train_args": {"task": "detect", "imgsz": size}}, path)
-    del get_cfg
 
 
 def main() -> None:
@@ -221,7 +219,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     recipe = Recipe()
     options.build.mkdir(parents=True, exist_ok=True)
-    scenes = render_set(options.build / "scenes", recipe.scenes, seed=recipe.seed, count=(1, 8))
+    scenes = render_set(options.build / "scenes", recipe.scenes, seed=recipe.seed, count=(1, 6))
     training = Training(recipe, options.device)
     torch.set_num_threads(options.threads)  # importing ultralytics may have changed it
     state = options.build / "yolov9t.state.pt"
