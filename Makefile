@@ -5,7 +5,7 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := schemas processors stores streams search sightline tinyworld bench tests
+CODE := schemas processors stores streams search sightline tinyworld examples bench tests
 BENCHES := $(sort $(basename $(notdir $(filter-out bench/__init__.py bench/report.py,$(wildcard bench/[a-z]*.py)))))
 ARGS ?=
 

@@ -1,0 +1,61 @@
+"""One configuration from three places, and every mistake told at once."""
+
+from pathlib import Path
+
+import pytest
+
+from sightline.config import Config, load
+from sightline.reading import ConfigError, from_environment
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "sightline.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_environment_wins_over_file_and_flags_over_both(tmp_path: Path) -> None:
+    file = write(tmp_path, "partitions = 2\n[worker]\nbatch_frames = 3\n[search]\nlimit = 4\n")
+    environment = {"SIGHTLINE_WORKER__BATCH_FRAMES": "5", "SIGHTLINE_SEARCH__LIMIT": "6"}
+    config = load(file, {"search": {"limit": 7}}, environment)
+    assert (config.partitions, config.worker.batch_frames, config.search.limit) == (2, 5, 7)
+
+
+def test_every_mistake_is_told_at_once_with_its_key(tmp_path: Path) -> None:
+    file = write(tmp_path, 'partitions = 0\nmodles = "tiny"\n[worker]\nbatch_frames = "many"\n[serve]\nport = 70000\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file, environment={})
+    text = str(caught.value)
+    assert len(caught.value.errors) == 4
+    assert "modles: unknown key; did you mean models?" in text
+    assert "worker.batch_frames = 'many'" in text
+    assert "serve.port = 70000" in text
+    assert "partitions = 0" in text
+
+
+def test_contradictions_between_keys_are_told(tmp_path: Path) -> None:
+    file = write(tmp_path, "[worker]\nbatch_frames = 512\nin_flight_frames = 16\n")
+    with pytest.raises(ConfigError, match="worker: batch_frames is larger than in_flight_frames"):
+        load(file, environment={})
+
+
+def test_a_file_that_is_no_toml_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"sightline\.toml: not TOML: .*line 2"):
+        load(write(tmp_path, "partitions = 2\n= 3\n"), environment={})
+
+
+def test_a_wrong_tenant_says_what_is_allowed() -> None:
+    with pytest.raises(ConfigError, match=r"tenant 'a/b': use 1 to 63 of"):
+        load(None, {"tenant": "a/b"}, {})
+
+
+def test_text_of_the_environment_is_read_as_toml_where_it_is_toml() -> None:
+    tables = from_environment({"SIGHTLINE_SEGMENTS": '[["decode"], ["decode", "embed"]]', "SIGHTLINE_MODELS": "tiny"})
+    assert tables == {"segments": [["decode"], ["decode", "embed"]], "models": "tiny"}
+
+
+def test_everything_embedded_lies_in_the_data_folder(tmp_path: Path) -> None:
+    config = Config(data=str(tmp_path))
+    assert config.transport_url == f"sqlite:///{tmp_path}/log.sqlite"
+    assert config.index_url == f"edge:{tmp_path}/index"
+    assert config.blobs_url == f"{tmp_path}/blobs"
