@@ -8,14 +8,16 @@ record always decodes; a field is never renamed or given another meaning within 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 MAJOR_VERSION = 1
 """A reader that meets a newer major version stops instead of draining a good topic."""
 
 Kind = Literal["still", "frame"]
+Utc = Annotated[datetime, Meta(tz=True)]
+"""A time with its zone: one without is refused when a record is decoded."""
 Box = tuple[float, float, float, float]
 
 
@@ -157,10 +159,10 @@ class FrameEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     kind: Kind
     position: str
     """Where in its source the frame is, as `schemas.identity` writes it; the id is made from it."""
-    ingested: datetime
+    ingested: Utc
     image: ImageRef
-    captured: datetime | None = None
-    published: datetime | None = None
+    captured: Utc | None = None
+    published: Utc | None = None
     model_set: str = ""
     detections: tuple[Detection, ...] = ()
     regions: tuple[Region, ...] = ()
@@ -194,7 +196,7 @@ class DeadLetter(Event, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
     """A short slug (`unreadable_image`, `crashed_worker`), used as metric label."""
     message: str
-    died: datetime
+    died: Utc
     topic: str
     partition: int
     offset: int
@@ -214,8 +216,8 @@ class Observed(Event, frozen=True, kw_only=True, omit_defaults=True):
     feed: str
     kind: Kind
     state: Literal["enriched", "dead", "shed"]
-    published: datetime
-    captured: datetime | None = None
+    published: Utc
+    captured: Utc | None = None
     reason: str = ""
     labels: dict[str, int] = {}
     skipped: dict[str, str] = {}
@@ -224,4 +226,27 @@ class Observed(Event, frozen=True, kw_only=True, omit_defaults=True):
     difference: float | None = None
     """The gate's mean absolute difference to the feed's last kept frame, 0 to 1."""
     count: int = 1
+    version: int = MAJOR_VERSION
+
+
+class Deletion(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A frame that every sink, replay and reprocess must forget (`deletions`, compacted, key: the frame id)."""
+
+    frame: str
+    tenant: str
+    feed: str
+    requested: Utc
+    reason: str = ""
+    version: int = MAJOR_VERSION
+
+
+class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Frames of one feed that a source has put on `frames.raw` (`sources.accepted`): 16 bytes of UUID each.
+
+    A second ingest of the same file reads these and adds nothing.
+    """
+
+    tenant: str
+    feed: str
+    frames: bytes
     version: int = MAJOR_VERSION

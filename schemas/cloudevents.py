@@ -1,0 +1,134 @@
+"""CloudEvents 1.0 in Kafka's binary mode: attributes are record headers `ce_…`, the value is the event itself.
+
+See the CloudEvents specification 1.0.2 and its Kafka protocol binding, section 3.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import msgspec
+
+from schemas.errors import NewerMajor, Undecodable
+from schemas.events import MAJOR_VERSION, FrameEvent, Utc
+from schemas.identity import event_id
+
+MSGPACK = "application/msgpack"
+JSON = "application/json"
+
+RAW_TYPE = "sightline.frame.raw.v1"
+SEGMENT_TYPE = "sightline.frame.segment.v1"
+"""An event between two segments."""
+ENRICHED_TYPE = "sightline.frame.enriched.v1"
+DEAD_TYPE = "sightline.frame.dead.v1"
+OBSERVED_TYPE = "sightline.frame.observed.v1"
+DELETION_TYPE = "sightline.deletion.v1"
+ACCEPTED_TYPE = "sightline.source.accepted.v1"
+
+_TYPE = re.compile(r"sightline\.[a-z.]+\.v(\d{1,9})")
+_MAX_HEADER_BYTES = 2048
+"""A position is made of `ce_source` and `ce_id`, and stands in every event after it."""
+
+
+def headers(
+    event_type: str,
+    *,
+    tenant: str,
+    feed: str,
+    frame: str,
+    time: datetime,
+    model_set: str = "",
+    content_type: str = MSGPACK,
+) -> dict[str, bytes]:
+    """Headers of a record of ours about `frame` (an id). `ce_id` is the same whenever this event is written again."""
+    return {
+        "ce_specversion": b"1.0",
+        "ce_type": event_type.encode(),
+        "ce_source": f"/{tenant}/{feed}".encode(),
+        "ce_id": event_id(frame, event_type, model_set).encode(),
+        "ce_time": _rfc3339(time).encode(),
+        "ce_subject": frame.encode(),
+        "content-type": content_type.encode(),
+    }
+
+
+def frame_headers(event: FrameEvent, event_type: str, *, content_type: str = MSGPACK) -> dict[str, bytes]:
+    """Headers of `event`; `ce_time` is when it was published, else ingested."""
+    return headers(
+        event_type,
+        tenant=event.tenant,
+        feed=event.feed,
+        frame=event.id,
+        time=event.published or event.ingested,
+        model_set=event.model_set,
+        content_type=content_type,
+    )
+
+
+def picture_headers(
+    source: str, identity: str, *, content_type: str, captured: datetime | None = None, kind: str = "still"
+) -> dict[str, bytes]:
+    """Headers with which any producer puts a plain picture on `frames.raw`; `source` ends in the feed."""
+    found = {
+        "ce_specversion": b"1.0",
+        "ce_type": RAW_TYPE.encode(),
+        "ce_source": source.encode(),
+        "ce_id": identity.encode(),
+        "ce_kind": kind.encode(),
+        "content-type": content_type.encode(),
+    }
+    return found if captured is None else {**found, "ce_time": _rfc3339(captured).encode()}
+
+
+def text(found: Mapping[str, bytes], name: str) -> str | None:
+    """A header as text, or None if absent or empty. Raises Undecodable if it is no UTF-8, too long or has controls."""
+    value = found.get(name)
+    if not value:
+        return None
+    if len(value) > _MAX_HEADER_BYTES:
+        raise Undecodable("wrong_header", f"header {name} has {len(value)} bytes, at most {_MAX_HEADER_BYTES} are read")
+    try:
+        decoded = value.decode()
+    except UnicodeDecodeError:
+        raise Undecodable("wrong_header", f"header {name} is not UTF-8") from None
+    if any(character < " " or character == "\x7f" for character in decoded):
+        raise Undecodable("wrong_header", f"header {name} holds control characters")
+    return decoded
+
+
+def required(found: Mapping[str, bytes], name: str) -> str:
+    value = text(found, name)
+    if value is None:
+        raise Undecodable("missing_header", f"the record has no header {name}")
+    return value
+
+
+def time(found: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
+    """A header as RFC 3339 time with its zone, or None."""
+    value = text(found, name)
+    if value is None:
+        return None
+    try:
+        return msgspec.convert(value, Utc)
+    except msgspec.ValidationError:
+        raise Undecodable("wrong_header", f"header {name} is no RFC 3339 time with a zone") from None
+
+
+def check_version(found: Mapping[str, bytes]) -> None:
+    """Raise NewerMajor for a newer `ce_type` of ours, Undecodable for other CloudEvents versions or types."""
+    if not (text(found, "ce_specversion") or "1.0").startswith("1."):
+        raise Undecodable("wrong_header", "header ce_specversion is not 1.0")
+    event_type = text(found, "ce_type")
+    if event_type is None:
+        return
+    match = _TYPE.fullmatch(event_type)
+    if match is None:
+        raise Undecodable("wrong_header", "header ce_type is none of Sightline's types")
+    if int(match.group(1)) > MAJOR_VERSION:
+        raise NewerMajor(int(match.group(1)))
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,203 @@
+"""Bytes on a topic to events and back: msgpack inside, JSON outside, nothing believed before it is checked.
+
+Reading raises Undecodable (dead, with a reason) or NewerMajor (stop) and nothing else, whatever the bytes are.
+Fields of newer writers survive in `Decoded.extra`. Writing raises Unencodable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from schemas import cloudevents, results
+from schemas.errors import NewerMajor, Undecodable, Unencodable
+from schemas.events import (
+    MAJOR_VERSION,
+    Accepted,
+    DeadLetter,
+    Deletion,
+    Embedding,
+    Event,
+    FrameEvent,
+    Observed,
+)
+from schemas.identity import frame_id
+from schemas.pictures import check_names, picture_event
+from schemas.shape import Misshapen, check_values
+from schemas.trim import trimmed
+from schemas.unknown import put_back, unknown_fields
+
+MAX_VALUE_BYTES = 16 << 20
+"""Above every topic's own limit; a value beyond it is refused before it is parsed."""
+MAX_OBSERVED_BYTES = 1023
+"""Analytics are promised records under 1 KB."""
+
+_E = TypeVar("_E", bound=Event)
+_read_msgpack = msgspec.msgpack.Decoder()
+_read_json = msgspec.json.Decoder()
+_write_msgpack = msgspec.msgpack.Encoder()
+_write_json = msgspec.json.Encoder()
+
+
+class Decoded(Struct, frozen=True, kw_only=True):
+    """`extra` is for `encode_frame`; `picture` is a plain picture's content, of which no blob exists yet."""
+
+    event: FrameEvent
+    extra: dict[str, Any]
+    picture: bytes | None = None
+
+
+def decode_frame(value: bytes | None, headers: Mapping[str, bytes], *, appended_seconds: float = 0.0) -> Decoded:
+    """Read a record of any frame topic; `appended_seconds` (the record's timestamp) is when a plain picture came in.
+
+    Raises Undecodable, NewerMajor.
+    """
+    if (cloudevents.text(headers, "content-type") or "").startswith("image/"):
+        content = _checked_size(value)
+        cloudevents.check_version(headers)
+        return Decoded(event=picture_event(content, headers, appended_seconds), extra={}, picture=content)
+    event, raw = _decode(value, headers, FrameEvent)
+    _check_frame(event)
+    return Decoded(event=event, extra=unknown_fields(raw, FrameEvent))
+
+
+def encode_frame(
+    event: FrameEvent, *, extra: Mapping[str, Any] | None = None, as_json: bool = False, with_embeddings: bool = True
+) -> bytes:
+    """Write an event: msgpack for internal topics, JSON (never with inline bytes) for everybody else's.
+
+    In JSON, bytes (vectors, masks) are base64. Raises Unencodable.
+    """
+    plain = msgspec.to_builtins(event, builtin_types=(bytes, datetime))
+    if extra:
+        put_back(plain, extra, FrameEvent)
+    if as_json:
+        plain["image"].pop("inline", None)
+    if not with_embeddings:
+        for holder in (plain, *plain.get("regions", ())):
+            holder.pop("embeddings", None)
+    try:
+        check_values(plain)
+        _check_contents(event)
+    except Misshapen as wrong:
+        raise Unencodable(wrong.reason, str(wrong)) from wrong
+    return _write_json.encode(plain) if as_json else _write_msgpack.encode(plain)
+
+
+def encode_dead(letter: DeadLetter) -> bytes:
+    return _write_msgpack.encode(letter)
+
+
+def decode_dead(value: bytes | None, headers: Mapping[str, bytes]) -> DeadLetter:
+    """Raises Undecodable, NewerMajor."""
+    return _decode(value, headers, DeadLetter)[0]
+
+
+def encode_observed(observed: Observed) -> bytes:
+    """JSON under 1 KB: rare labels are summed under `other`, a long reason is cut. Raises Unencodable."""
+    try:
+        check_values((observed.luminance or 0.0, observed.difference or 0.0))
+    except Misshapen as wrong:
+        raise Unencodable(wrong.reason, str(wrong)) from wrong
+    return trimmed(observed, MAX_OBSERVED_BYTES)
+
+
+def decode_observed(value: bytes | None, headers: Mapping[str, bytes]) -> Observed:
+    """Raises Undecodable, NewerMajor."""
+    return _decode(value, headers, Observed)[0]
+
+
+def encode_deletion(deletion: Deletion) -> bytes:
+    return _write_msgpack.encode(deletion)
+
+
+def decode_deletion(value: bytes | None, headers: Mapping[str, bytes]) -> Deletion:
+    """Raises Undecodable, NewerMajor."""
+    return _decode(value, headers, Deletion)[0]
+
+
+def encode_accepted(accepted: Accepted) -> bytes:
+    return _write_msgpack.encode(accepted)
+
+
+def decode_accepted(value: bytes | None, headers: Mapping[str, bytes]) -> Accepted:
+    """Raises Undecodable, NewerMajor."""
+    accepted = _decode(value, headers, Accepted)[0]
+    if len(accepted.frames) % 16:
+        raise Undecodable("wrong_type", f"frames has {len(accepted.frames)} bytes, which is no multiple of 16")
+    return accepted
+
+
+def _decode(value: bytes | None, headers: Mapping[str, bytes], event_type: type[_E]) -> tuple[_E, dict[str, Any]]:
+    """The event, and the same as plain values with all that `event_type` does not know."""
+    content = _checked_size(value)
+    cloudevents.check_version(headers)
+    raw = _read_plain(content, cloudevents.text(headers, "content-type"))
+    try:
+        check_values(raw)
+        if type(raw) is not dict:
+            raise Undecodable("wrong_type", f"the value is a {type(raw).__name__}, not a mapping")
+        version = raw.get("version", MAJOR_VERSION)
+        if type(version) is int and version > MAJOR_VERSION:
+            raise NewerMajor(version)
+        return msgspec.convert(raw, event_type), raw
+    except Misshapen as wrong:
+        raise Undecodable(wrong.reason, str(wrong)) from wrong
+    except (msgspec.ValidationError, OverflowError) as wrong:
+        raise Undecodable("wrong_type", str(wrong)) from wrong
+
+
+def _checked_size(value: bytes | None) -> bytes:
+    if not value:
+        raise Undecodable("empty", "the record has no value")
+    if len(value) > MAX_VALUE_BYTES:
+        raise Undecodable("too_large", f"the value has {len(value)} bytes, at most {MAX_VALUE_BYTES} are read")
+    return value
+
+
+def _read_plain(content: bytes, content_type: str | None) -> Any:
+    """Without a content type the first byte tells: no msgpack map begins with `{`."""
+    kind = content_type.partition(";")[0].strip() if content_type else None
+    if kind not in (None, cloudevents.MSGPACK, cloudevents.JSON):
+        raise Undecodable("unknown_content_type", "content-type is none of msgpack, JSON and image/*")
+    as_json = kind == cloudevents.JSON or (kind is None and content[:1] == b"{")
+    try:
+        return (_read_json if as_json else _read_msgpack).decode(content)
+    except RecursionError:
+        raise Undecodable("too_deep", "the value is nested too deeply to be parsed") from None
+    except (msgspec.DecodeError, ValueError, OverflowError, MemoryError) as wrong:
+        raise Undecodable("malformed", str(wrong)) from wrong
+
+
+def _check_frame(event: FrameEvent) -> None:
+    check_names(event.tenant, event.feed)
+    if event.id != frame_id(event.tenant, event.feed, event.position):
+        raise Undecodable("wrong_id", "the id is not the one made of tenant, feed and position")
+    try:
+        _check_contents(event)
+    except Misshapen as wrong:
+        raise Undecodable(wrong.reason, str(wrong)) from wrong
+
+
+def _check_contents(event: FrameEvent) -> None:
+    """What types cannot say: vectors hold finite numbers, results fit the schemas registered for them."""
+    for embedding in event.embeddings:
+        _check_vector(embedding)
+    for region in event.regions:
+        for embedding in region.embeddings:
+            _check_vector(embedding)
+    for stage, result in event.results.items():
+        results.check(stage, result)
+
+
+def _check_vector(embedding: Embedding) -> None:
+    if embedding.dimension < 1 or len(embedding.vector) != 4 * embedding.dimension:
+        raise Misshapen("wrong_vector", f"{embedding.name} has {len(embedding.vector)} bytes for its dimension")
+    numbers = np.frombuffer(embedding.vector, dtype="<f4")
+    if not np.isfinite(numbers).all():
+        raise Misshapen("not_finite", f"the vector {embedding.name} holds a number that is not finite")

@@ -1,0 +1,91 @@
+"""Topics by name: what travels on each, and what each must be (partitions, retention, compaction, record size)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from schemas import cloudevents
+
+RAW = "frames.raw"
+ENRICHED = "frames.enriched"
+DEAD = "frames.dead"
+OBSERVED = "frames.observed"
+DELETIONS = "deletions"
+ACCEPTED = "sources.accepted"
+_BETWEEN = "frames.to."
+
+MAX_RAW_BYTES = 4 << 20
+"""A plain picture of another producer travels whole: 4 MiB holds a 12-megapixel JPEG."""
+MAX_EVENT_BYTES = 1 << 20
+"""An internal event with a picture inline of up to 512 KiB, its vectors and masks."""
+_SMALL_BYTES = 64 << 10
+_DAY_SECONDS = 86_400.0
+
+
+class Topic(Struct, frozen=True, kw_only=True):
+    """What a topic must be. `content_type` None: msgpack, JSON or a picture, as each record says."""
+
+    name: str
+    event_type: str
+    content_type: str | None
+    partitions: int
+    compacted: bool = False
+    retention_seconds: float | None = None
+    retention_bytes: int | None = None
+    max_record_bytes: int = MAX_EVENT_BYTES
+
+
+def between(stage: str) -> str:
+    """The topic in front of a segment whose first new stage is `stage`."""
+    return _BETWEEN + stage
+
+
+def declared(
+    *,
+    partitions: int,
+    between_stages: Sequence[str] = (),
+    retention_seconds: float = 7 * _DAY_SECONDS,
+    retention_bytes: int | None = None,
+) -> tuple[Topic, ...]:
+    """Every topic of a deployment. Frame topics share one partition count, so a feed keeps its order along a plan.
+
+    `retention_seconds` bounds every topic that holds or cites pixels: it is the deadline of an erasure.
+    """
+    pixels = _Frames(partitions, retention_seconds, retention_bytes)
+    msgpack, json = cloudevents.MSGPACK, cloudevents.JSON
+    return (
+        pixels.topic(RAW, cloudevents.RAW_TYPE, None, MAX_RAW_BYTES),
+        *(pixels.topic(between(stage), cloudevents.SEGMENT_TYPE, msgpack, MAX_EVENT_BYTES) for stage in between_stages),
+        pixels.topic(ENRICHED, cloudevents.ENRICHED_TYPE, json, MAX_EVENT_BYTES),
+        pixels.topic(DEAD, cloudevents.DEAD_TYPE, msgpack, MAX_RAW_BYTES + _SMALL_BYTES),
+        pixels.topic(OBSERVED, cloudevents.OBSERVED_TYPE, json, _SMALL_BYTES),
+        _compacted(DELETIONS, cloudevents.DELETION_TYPE),
+        _compacted(ACCEPTED, cloudevents.ACCEPTED_TYPE),
+    )
+
+
+class _Frames(NamedTuple):
+    """What all topics along a plan share."""
+
+    partitions: int
+    retention_seconds: float
+    retention_bytes: int | None
+
+    def topic(self, name: str, event_type: str, content_type: str | None, max_record_bytes: int) -> Topic:
+        return Topic(
+            name=name,
+            event_type=event_type,
+            content_type=content_type,
+            partitions=self.partitions,
+            retention_seconds=self.retention_seconds,
+            retention_bytes=self.retention_bytes,
+            max_record_bytes=max_record_bytes,
+        )
+
+
+def _compacted(name: str, event_type: str) -> Topic:
+    """Small and rare records whose last value per key is kept: one partition will do."""
+    return Topic(name=name, event_type=event_type, content_type=cloudevents.MSGPACK, partitions=1, compacted=True)

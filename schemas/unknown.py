@@ -1,0 +1,79 @@
+"""Fields of newer writers: found when a record is read, put back when it is written again.
+
+What `unknown_fields` returns is a tree beside the event: at a struct, an unknown name maps to its value as it came,
+a known name to what was unknown below it. Below a list it is a list of pairs: which element (its required fields)
+and what was unknown in it. A stage may add elements, drop some or fill in a field with a default (the tracker
+does): each element that is still there gets its own back, and a new one never gets another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping, Sequence
+from functools import cache
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+Tree = dict[str, Any]
+
+
+@cache
+def _fields(struct: type[msgspec.Struct]) -> tuple[frozenset[str], frozenset[str], dict[str, type[msgspec.Struct]]]:
+    """All names, the required ones, and the struct type below a name (directly or in a tuple)."""
+    fields = msgspec.structs.fields(struct)
+    hints = get_type_hints(struct)
+    below = {f.encode_name: found for f in fields if (found := _struct_in(hints[f.name])) is not None}
+    return frozenset(f.encode_name for f in fields), frozenset(f.encode_name for f in fields if f.required), below
+
+
+def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return hint
+    if get_origin(hint) in (tuple, Union, UnionType):
+        return next((found for arg in get_args(hint) if (found := _struct_in(arg)) is not None), None)
+    return None
+
+
+def unknown_fields(raw: Mapping[str, Any], struct: type[msgspec.Struct]) -> Tree:
+    """What `raw` (a decoded mapping that `struct` accepts) holds beyond `struct`'s fields; mostly empty."""
+    names, _, below = _fields(struct)
+    tree: Tree = {} if raw.keys() <= names else {name: raw[name] for name in raw.keys() - names}
+    for name, inner in below.items():
+        if value := raw.get(name):
+            found = unknown_fields(value, inner) if type(value) is dict else _unknown_in_list(value, inner)
+            if found:
+                tree[name] = found
+    return tree
+
+
+def _unknown_in_list(values: Sequence[Mapping[str, Any]], struct: type[msgspec.Struct]) -> list[list[Tree]]:
+    _, required, _ = _fields(struct)
+    found = ((value, unknown_fields(value, struct)) for value in values)
+    return [[{name: value[name] for name in required}, tree] for value, tree in found if tree]
+
+
+def put_back(plain: MutableMapping[str, Any], tree: Mapping[str, Any], struct: type[msgspec.Struct]) -> None:
+    """Add `tree` to `plain`, the event as plain dicts and lists, in place. What is known always wins."""
+    names, _, below = _fields(struct)
+    for name, found in tree.items():
+        if name not in names:
+            plain[name] = found
+        elif isinstance(inner := plain.get(name), dict):
+            put_back(inner, found, below[name])
+        elif inner:
+            _put_back_in_list(inner, found, below[name])
+
+
+def _put_back_in_list(values: Sequence[dict[str, Any]], pairs: list[list[Tree]], struct: type[msgspec.Struct]) -> None:
+    waiting = list(pairs)
+    for value in values:
+        match = next((pair for pair in waiting if all(_same(value.get(k), v) for k, v in pair[0].items())), None)
+        if match is not None:
+            waiting.remove(match)
+            put_back(value, match[1], struct)
+
+
+def _same(now: Any, before: Any) -> bool:
+    """Lists and tuples are the same thing on the wire."""
+    return list(now) == list(before) if isinstance(now, list | tuple) else bool(now == before)
