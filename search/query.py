@@ -1,0 +1,270 @@
+"""What people type, understood: "a red circle, but no square" is a text to look for and a term to leave out.
+
+Models like CLIP are near chance on negation, so a negative never stands in `Query.text`, which is what is embedded.
+It becomes a `Term` instead:
+
+    a red circle, but no square           text "a red circle", without "square"
+    a photo without squares, stars or a blue circle       three negatives
+    circle -square -"red star"            a dash before a word or a quoted phrase
+    a picture that is not a cartoon       without "cartoon"
+    no squares but a red circle           "but" ends a negative, and so does a comma unless "or" follows
+    "no parking" sign                     quoted words are taken as they are
+    circle feed:lobby label:circle since:2h until:2026-11-21
+
+Several words negated together are one term: "no red square" leaves out red squares, not red circles.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from search.words import ARTICLES, content_terms, forms
+
+MAX_CHARACTERS = 1000
+"""Far above what fits a text tower (77 tokens) and far below what could hurt."""
+MAX_LIMIT = 200
+
+NEGATIONS = frozenset({"no", "not", "without", "except", "excluding", "minus", "nor", "neither", "never", "w/o"})
+_CONTRACTED = re.compile(r".+n['’]t")
+_LEADS = frozenset(
+    {"but", "and", "or", "with", "that", "which", "who", "is", "are", "was", "were", "has", "have", "having",
+     "there", "it", "contains", "containing", "does", "do"}
+)  # fmt: skip
+"""Words that lead to a negation ("… that has no …") or back from one, and mean nothing without it."""
+_FILTERS = ("feed", "label", "since", "until")
+_TOKEN = re.compile(
+    r"""(?P<minus>(?<!\S)[-−–]+(?=\S))?
+        (?: "(?P<quoted>[^"]*)" | (?P<stop>[,;.!?]+(?=\s|$)|[,;]) | (?P<word>[^\s",;]+?)(?=[.!?]*(?:[\s",;]|$)) )""",
+    re.VERBOSE,
+)
+_SPAN = re.compile(r"(\d+)\s*([smhdw])")
+_SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class BadQuery(ValueError):  # noqa: N818 - named for the state
+    """What was asked cannot be understood; the message says what would be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One word or a phrase that belongs together. `words` are in lower case, singular, without articles."""
+
+    text: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Conditions beside the content; several feeds or labels are alternatives. Times are aware, UTC."""
+
+    feeds: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """`text` is embedded and holds no negative; empty text with negatives alone asks for everything else.
+
+    `image` is an encoded picture to look for, as it was uploaded.
+    """
+
+    text: str = ""
+    terms: tuple[Term, ...] = ()
+    negatives: tuple[Term, ...] = ()
+    image: bytes | None = None
+    filters: Filters = field(default_factory=Filters)
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: Literal["word", "quoted", "stop"]
+    text: str
+    minus: bool = False
+
+    @property
+    def folded(self) -> str:
+        return self.text.casefold() if self.kind == "word" else ""
+
+    @property
+    def negates(self) -> bool:
+        return self.folded in NEGATIONS or bool(_CONTRACTED.fullmatch(self.folded))
+
+
+def term(text: str) -> Term:
+    """A bare term, as `--not "red square"` gives it. Raises BadQuery when no word is left."""
+    words = tuple(word for word in forms(text) if word not in ARTICLES)
+    if not words:
+        raise BadQuery(f"{text!r} holds no word")
+    return Term(" ".join(words), words)
+
+
+def parse(
+    text: str,
+    *,
+    now: datetime,
+    without: Sequence[str] = (),
+    image: bytes | None = None,
+    filters: Filters | None = None,
+    limit: int = 20,
+) -> Query:
+    """Understand `text`; `without` are further negatives, `filters` are joined with those in the text.
+
+    `now` is what "2h" is counted from. Raises BadQuery.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise BadQuery(f"a query has at most {MAX_CHARACTERS} characters")
+    if not 1 <= limit <= MAX_LIMIT:
+        raise BadQuery(f"limit is 1 to {MAX_LIMIT}")
+    tokens, filters = _take_filters(_tokens(text), filters or Filters(), now)
+    wanted, refused = _split(tokens)
+    negatives = unique([*(term(words) for words in refused if forms(words)), *(term(words) for words in without)])
+    positive = _join(wanted)
+    if not positive and not negatives and image is None and filters == Filters():
+        raise BadQuery("say what to look for, for example: a red circle, but no square")
+    chunks = content_terms([token.text if token.kind == "quoted" else token.folded for token in wanted])
+    terms = tuple(Term(" ".join(words), words) for words in chunks)
+    return Query(positive, terms, negatives, image, filters, limit)
+
+
+def parse_time(text: str, now: datetime) -> datetime:
+    """An ISO 8601 date or time (UTC unless it says otherwise), or how long ago: `90s 30m 2h 7d 1w`."""
+    if span := _SPAN.fullmatch(text.strip().casefold()):
+        try:
+            return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
+        except OverflowError as error:
+            raise BadQuery(f"{text!r} is longer ago than time goes") from error
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError as error:
+        raise BadQuery(f"{text!r} is no time: write 2026-11-21, 2026-11-21T08:30 or 2h") from error
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def unique(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """Terms without repetitions, in order."""
+    return tuple({entry.words: entry for entry in terms}.values())
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    text = unicodedata.normalize("NFKC", text).translate(str.maketrans("“”„", '"""'))
+    if text.count('"') % 2:
+        text = " ".join(text.rsplit('"', 1))
+    for found in _TOKEN.finditer(text):
+        minus = found["minus"] is not None
+        if found["quoted"] is not None:
+            yield _Token("quoted", " ".join(found["quoted"].split()), minus)
+        elif found["stop"] is not None:
+            yield _Token("stop", ",")
+        elif any(letter.isalnum() for letter in found["word"]):
+            yield _Token("word", found["word"], minus)
+
+
+def _take_filters(tokens: Iterable[_Token], filters: Filters, now: datetime) -> tuple[list[_Token], Filters]:
+    """`feed:lobby` and the like out of the text; `-label:circle` is a negative."""
+    rest: list[_Token] = []
+    for token in tokens:
+        name, colon, value = token.text.partition(":")
+        if token.kind != "word" or not colon or not value or name.casefold() not in _FILTERS:
+            rest.append(token)
+        elif token.minus and name.casefold() == "label":
+            rest.append(_Token("quoted", value, minus=True))
+        elif token.minus:
+            raise BadQuery(f"-{name}: cannot be negated; only -label: can")
+        else:
+            filters = _with_filter(filters, name.casefold(), value, now)
+    return rest, filters
+
+
+def _with_filter(filters: Filters, name: str, value: str, now: datetime) -> Filters:
+    if name == "feed":
+        return replace(filters, feeds=(*filters.feeds, value))
+    if name == "label":
+        return replace(filters, labels=(*filters.labels, value.casefold()))
+    if name == "since":
+        return replace(filters, since=parse_time(value, now))
+    return replace(filters, until=parse_time(value, now))
+
+
+def _split(tokens: Sequence[_Token]) -> tuple[list[_Token], list[str]]:
+    """What is looked for, and each phrase that is not wanted."""
+    wanted: list[_Token] = []
+    refused: list[list[str]] = []
+    negative = False
+    for place, token in enumerate(tokens):
+        if token.minus:
+            refused.append([token.text])
+            negative = False
+        elif token.negates:
+            _drop_leads(wanted)
+            _drop_last_leads(refused)
+            refused.append([])
+            negative = True
+        elif negative and _ends(tokens, place):
+            negative = False
+        elif negative and (token.kind == "stop" or token.folded in {"or", "and"}):
+            refused.append([])
+        elif negative:
+            refused[-1].append(token.text)
+        elif not _leads_nowhere(token, wanted, refused):
+            wanted.append(token)
+    _drop_stops(wanted)
+    return wanted, [" ".join(words) for words in refused if words]
+
+
+def _ends(tokens: Sequence[_Token], place: int) -> bool:
+    """Whether the negative that runs up to here ends: at "but", at "and with", at a comma that "or" does not follow."""
+    token = tokens[place]
+    following = tokens[place + 1] if place + 1 < len(tokens) else None
+    if token.folded == "but":
+        return True
+    if token.folded == "and":
+        return following is not None and following.folded == "with"
+    return token.kind == "stop" and not _or_follows(tokens[place + 1 :])
+
+
+def _or_follows(tokens: Sequence[_Token]) -> bool:
+    """Whether a comma stands in a list like "squares, circles or stars": "or" comes before anything that ends it."""
+    for token in tokens:
+        if token.folded == "or":
+            return True
+        if token.minus or token.negates or token.folded in {"but", "and"}:
+            return False
+    return False
+
+
+def _leads_nowhere(token: _Token, wanted: Sequence[_Token], refused: Sequence[object]) -> bool:
+    """Whether the token only leads back from a negative ("and with …"), or is a stop with nothing before it."""
+    if token.kind == "stop":
+        return not wanted or wanted[-1].kind == "stop"
+    resumes = bool(refused) and (not wanted or wanted[-1].kind == "stop")
+    return resumes and token.folded in _LEADS
+
+
+def _drop_leads(wanted: list[_Token]) -> None:
+    while wanted and (wanted[-1].kind == "stop" or wanted[-1].folded in _LEADS):
+        wanted.pop()
+    if wanted:
+        wanted.append(_Token("stop", ","))
+
+
+def _drop_last_leads(refused: Sequence[list[str]]) -> None:
+    """The "with" of "without squares, with no circle"."""
+    while refused and refused[-1] and refused[-1][-1].casefold() in _LEADS:
+        refused[-1].pop()
+
+
+def _drop_stops(wanted: list[_Token]) -> None:
+    while wanted and wanted[-1].kind == "stop":
+        wanted.pop()
+
+
+def _join(tokens: Sequence[_Token]) -> str:
+    return "".join(token.text if token.kind == "stop" else f" {token.text}" for token in tokens).strip()

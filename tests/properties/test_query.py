@@ -1,0 +1,93 @@
+"""Whatever is typed, no negative is embedded and nothing that was asked for is lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search.query import MAX_CHARACTERS, NEGATIONS, BadQuery, parse, term
+from search.words import forms, plural, singular
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+COLOURS = ["red", "green", "blue", "cyan"]
+SHAPES = ["circle", "square", "star", "cross", "box"]
+kinds = st.builds(lambda colour, shape: f"{colour} {shape}", st.sampled_from(COLOURS), st.sampled_from(SHAPES))
+joints = st.sampled_from(
+    [" but no {}", " without {}", ", but without a {}", " -{!r}", ", not a {}", " and no {}", " with no {}",
+     " that has no {}", " except a {}", ", no {}", " that isn't a {}"]
+)  # fmt: skip
+
+
+def typed(joint: str, kind: str) -> str:
+    return joint.replace("{!r}", '"{}"').format(kind)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_understood_or_refused(text: str) -> None:
+    try:
+        query = parse(text, now=NOW)
+    except BadQuery:
+        return
+    assert all(entry.words for entry in (*query.terms, *query.negatives))
+    if '"' not in text and "“" not in text and "”" not in text and "„" not in text:
+        assert not NEGATIONS & set(query.text.casefold().replace(",", " ").split())
+
+
+@given(kinds, st.lists(st.tuples(joints, kinds), min_size=1, max_size=4))
+def test_negatives_are_terms_and_never_text(wanted: str, refused: list[tuple[str, str]]) -> None:
+    text = f"a {wanted}" + "".join(typed(joint, kind) for joint, kind in refused)
+    query = parse(text, now=NOW)
+    assert query.text == f"a {wanted}"
+    assert [entry.text for entry in query.terms] == [wanted]
+    assert [entry.text for entry in query.negatives] == list(dict.fromkeys(kind for _, kind in refused))
+
+
+@given(st.lists(kinds, min_size=2, max_size=4, unique=True), kinds)
+def test_a_list_is_negated_as_a_whole(refused: list[str], wanted: str) -> None:
+    for last in (" or ", ", or "):
+        listed = ", ".join(refused[:-1]) + last + refused[-1]
+        query = parse(f"a {wanted} without {listed}", now=NOW)
+        assert query.text == f"a {wanted}"
+        assert [entry.text for entry in query.negatives] == refused
+
+
+@given(kinds, kinds)
+def test_the_negative_may_come_first(refused: str, wanted: str) -> None:
+    for text in (
+        f"no {refused} but a {wanted}",
+        f"no {refused}, a {wanted}",
+        f"without a {refused} and with a {wanted}",
+    ):
+        query = parse(text, now=NOW)
+        assert (query.text, [entry.text for entry in query.negatives]) == (f"a {wanted}", [refused])
+
+
+@given(st.lists(st.sampled_from([*COLOURS, *SHAPES, "a", "and", "above"]), min_size=1, max_size=8))
+def test_without_negation_the_text_is_what_was_typed(parts: list[str]) -> None:
+    query = parse(" ".join(parts), now=NOW)
+    assert query.text == " ".join(parts)
+    assert query.negatives == ()
+    asked = [word for word in parts if word not in {"a", "and", "above"}]
+    assert {word for entry in query.terms for word in entry.words} == set(asked)
+
+
+@given(st.from_regex(r"[a-z]{2,12}", fullmatch=True))
+def test_a_word_and_its_plural_compare_alike(word: str) -> None:
+    once = singular(word)
+    assert forms(word) == [once]
+    if word in {*COLOURS, *SHAPES, "person", "bus", "berry", "dish"}:
+        assert singular(plural(word)) == word
+
+
+@given(st.sampled_from([*SHAPES, "person", "bus", "berry", "dish", "child", "car", "house"]))
+def test_plurals_lead_back(word: str) -> None:
+    assert singular(plural(word)) == word
+    assert term(f"the {plural(word)}").words == (word,)
+
+
+def test_a_long_text_is_refused() -> None:
+    with pytest.raises(BadQuery, match="characters"):
+        parse("x" * (MAX_CHARACTERS + 1), now=NOW)

@@ -1,0 +1,61 @@
+"""The grammar, by example."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from search.query import BadQuery, Filters, parse, parse_time
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "negatives"),
+    [
+        ("a red circle, but no square", "a red circle", ["square"]),
+        ("a photo without squares, stars or a blue circle", "a photo", ["square", "star", "blue circle"]),
+        ("circle -square -\"red star\"", "circle", ["square", "red star"]),
+        ("a picture that is not a cartoon", "a picture", ["cartoon"]),
+        ("no squares but a red circle", "a red circle", ["square"]),
+        ("neither a square nor a circle", "", ["square", "circle"]),
+        ("red circle, no square, blue star", "red circle, blue star", ["square"]),
+        ("a man who doesn't wear a hat", "a man", ["wear hat"]),
+        ("\"no parking\" sign", "no parking sign", []),
+        ("a t-shirt - blue", "a t-shirt blue", []),
+        ("A Red Circle. No Squares.", "A Red Circle", ["square"]),
+        ("−square", "", ["square"]),
+        ("circle -label:star", "circle", ["star"]),
+        ("a scene with no people", "a scene", ["person"]),
+    ],
+)  # fmt: skip
+def test_what_people_type(typed: str, text: str, negatives: list[str]) -> None:
+    query = parse(typed, now=NOW)
+    assert (query.text, [entry.text for entry in query.negatives]) == (text, negatives)
+
+
+def test_terms_are_pairs_that_belong_together() -> None:
+    query = parse('two red circles above a blue square, "old town"', now=NOW)
+    assert [entry.words for entry in query.terms] == [("red", "circle"), ("blue", "square"), ("old", "town")]
+
+
+def test_filters_in_the_text_join_those_beside_it() -> None:
+    query = parse(
+        "circle feed:lobby label:Star since:2h", now=NOW, filters=Filters(feeds=("yard",)), without=["red square"]
+    )
+    assert query.filters == Filters(("yard", "lobby"), ("star",), NOW - timedelta(hours=2))
+    assert [entry.text for entry in query.negatives] == ["red square"]
+
+
+@pytest.mark.parametrize("typed", ["", "   ", "no", "but without", "...", "-feed:lobby circle", "since:soon circle"])
+def test_what_cannot_be_understood_is_refused(typed: str) -> None:
+    with pytest.raises(BadQuery):
+        parse(typed, now=NOW)
+
+
+def test_times() -> None:
+    assert parse_time("2026-11-21", NOW) == datetime(2026, 11, 21, tzinfo=UTC)
+    assert parse_time("2026-11-21T10:00+02:00", NOW) == NOW
+    with pytest.raises(BadQuery):
+        parse_time("99999999999d", NOW)
