@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import msgspec
 
@@ -27,7 +28,7 @@ OBSERVED_TYPE = "sightline.frame.observed.v1"
 DELETION_TYPE = "sightline.deletion.v1"
 ACCEPTED_TYPE = "sightline.source.accepted.v1"
 
-_TYPE = re.compile(r"sightline\.[a-z.]+\.v(\d{1,9})")
+_TYPE = re.compile(rb"sightline\.[a-z.]+\.v(\d{1,9})")
 _MAX_HEADER_BYTES = 2048
 """A position is made of `ce_source` and `ce_id`, and stands in every event after it."""
 
@@ -83,7 +84,7 @@ def picture_headers(
 
 
 def text(found: Mapping[str, bytes], name: str) -> str | None:
-    """A header as text, or None if absent or empty. Raises Undecodable if it is no UTF-8, too long or has controls."""
+    """A header as text, or None if absent or empty. Raises Undecodable if it is no UTF-8, too long or not printable."""
     value = found.get(name)
     if not value:
         return None
@@ -93,8 +94,8 @@ def text(found: Mapping[str, bytes], name: str) -> str | None:
         decoded = value.decode()
     except UnicodeDecodeError:
         raise Undecodable("wrong_header", f"header {name} is not UTF-8") from None
-    if any(character < " " or character == "\x7f" for character in decoded):
-        raise Undecodable("wrong_header", f"header {name} holds control characters")
+    if not decoded.isprintable():
+        raise Undecodable("wrong_header", f"header {name} holds characters that cannot be printed")
     return decoded
 
 
@@ -118,16 +119,19 @@ def time(found: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
 
 def check_version(found: Mapping[str, bytes]) -> None:
     """Raise NewerMajor for a newer `ce_type` of ours, Undecodable for other CloudEvents versions or types."""
-    if not (text(found, "ce_specversion") or "1.0").startswith("1."):
+    spec, event_type = text(found, "ce_specversion"), found.get("ce_type")
+    if spec is not None and not spec.startswith("1."):
         raise Undecodable("wrong_header", "header ce_specversion is not 1.0")
-    event_type = text(found, "ce_type")
-    if event_type is None:
-        return
+    if event_type and (major := _major(event_type)) > MAJOR_VERSION:
+        raise NewerMajor(major)
+
+
+@lru_cache(maxsize=64)
+def _major(event_type: bytes) -> int:
     match = _TYPE.fullmatch(event_type)
     if match is None:
         raise Undecodable("wrong_header", "header ce_type is none of Sightline's types")
-    if int(match.group(1)) > MAJOR_VERSION:
-        raise NewerMajor(int(match.group(1)))
+    return int(match.group(1))
 
 
 def _rfc3339(moment: datetime) -> str:

@@ -1,9 +1,9 @@
 """Fields of newer writers: found when a record is read, put back when it is written again.
 
 What `unknown_fields` returns is a tree beside the event: at a struct, an unknown name maps to its value as it came,
-a known name to what was unknown below it. Below a list it is a list of pairs: which element (its required fields)
-and what was unknown in it. A stage may add elements, drop some or fill in a field with a default (the tracker
-does): each element that is still there gets its own back, and a new one never gets another's.
+a known name to what was unknown below it. Below a list it is a list of triples: the element's place, its required
+fields, and what was unknown in it. A stage may add elements, drop some or fill in a field with a default (the
+tracker does): each element that is still there gets its own back, and a new one never gets another's.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def unknown_fields(raw: Mapping[str, Any], struct: type[msgspec.Struct]) -> Tree
     return tree
 
 
-def _unknown_in_list(values: Sequence[Mapping[str, Any]], struct: type[msgspec.Struct]) -> list[list[Tree]]:
+def _unknown_in_list(values: Sequence[Mapping[str, Any]], struct: type[msgspec.Struct]) -> list[list[Any]]:
     _, required, _ = _fields(struct)
-    found = ((value, unknown_fields(value, struct)) for value in values)
-    return [[{name: value[name] for name in required}, tree] for value, tree in found if tree]
+    found = ((place, value, unknown_fields(value, struct)) for place, value in enumerate(values))
+    return [[place, {name: value[name] for name in required}, tree] for place, value, tree in found if tree]
 
 
 def put_back(plain: MutableMapping[str, Any], tree: Mapping[str, Any], struct: type[msgspec.Struct]) -> None:
@@ -65,15 +65,20 @@ def put_back(plain: MutableMapping[str, Any], tree: Mapping[str, Any], struct: t
             _put_back_in_list(inner, found, below[name])
 
 
-def _put_back_in_list(values: Sequence[dict[str, Any]], pairs: list[list[Tree]], struct: type[msgspec.Struct]) -> None:
-    waiting = list(pairs)
-    for value in values:
-        match = next((pair for pair in waiting if all(_same(value.get(k), v) for k, v in pair[0].items())), None)
+def _put_back_in_list(values: Sequence[dict[str, Any]], found: list[list[Any]], struct: type[msgspec.Struct]) -> None:
+    free = set(range(len(values)))
+    for place, required, tree in found:
+        candidates = (place, *sorted(free)) if place in free else sorted(free)
+        match = next((at for at in candidates if _same(values[at], required)), None)
         if match is not None:
-            waiting.remove(match)
-            put_back(value, match[1], struct)
+            free.remove(match)
+            put_back(values[match], tree, struct)
 
 
-def _same(now: Any, before: Any) -> bool:
+def _same(value: Mapping[str, Any], required: Mapping[str, Any]) -> bool:
     """Lists and tuples are the same thing on the wire."""
-    return list(now) == list(before) if isinstance(now, list | tuple) else bool(now == before)
+    return all(_listed(value.get(name)) == _listed(before) for name, before in required.items())
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
