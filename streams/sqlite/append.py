@@ -1,0 +1,50 @@
+"""Appending to the log: sized, checked, refused as a whole before anything is written."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from streams.errors import LogFull
+from streams.sqlite.catalog import Catalog
+from streams.sqlite.rows import Batch
+from streams.transport import Outgoing
+
+OUTPUT_ROOM = 1.1
+"""Outputs that are written with their inputs' positions may exceed the limit by a tenth: finishing work is what makes
+room, so a log full of inputs must not refuse the outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appender:
+    """`max_bytes` bounds the pages in use; `wall` gives seconds since the epoch, for timestamps only."""
+
+    catalog: Catalog
+    max_bytes: int
+    wall: Callable[[], float]
+
+    def publish(self, connection: sqlite3.Connection, outgoing: Sequence[Outgoing]) -> None:
+        """Raises LogFull, TooLarge, PlanError: nothing is written then."""
+        self._append(connection, outgoing, self.max_bytes)
+
+    def publish_outputs(self, connection: sqlite3.Connection, outgoing: Sequence[Outgoing]) -> None:
+        """As `publish`, for records that are written in one transaction with the positions they come from."""
+        self._append(connection, outgoing, int(self.max_bytes * OUTPUT_ROOM))
+
+    def _append(self, connection: sqlite3.Connection, outgoing: Sequence[Outgoing], max_bytes: int) -> None:
+        batch = Batch(self.catalog, outgoing)
+        if outgoing and (used := used_bytes(connection)) + batch.total_bytes() > max_bytes:
+            raise LogFull(
+                f"the log holds {used} bytes, its limit is {self.max_bytes}: it takes records again when retention"
+                " has dropped old ones; what a registered group has not finished is kept"
+            )
+        batch.append(connection, self.wall())
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes in use: the file's pages less those that deleted records left free for the next ones."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)

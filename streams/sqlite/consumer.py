@@ -1,0 +1,148 @@
+"""One member of a consumer group on the embedded log: polls, rebalances, commits."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from streams.errors import Fenced, Gap
+from streams.sqlite.append import Appender
+from streams.sqlite.fetch import Cursor, Fetched, fetch
+from streams.sqlite.groups import Member, lag
+from streams.sqlite.membership import Membership
+from streams.sqlite.threads import Reader, Writer
+from streams.transport import Outgoing, Partition, Position, Record
+
+IDLE_SECONDS = (0.002, 0.016)
+"""How often an idle poll looks for records of other processes: first and, doubling, at last."""
+
+
+class SqliteConsumer:
+    """See `streams.transport.Consumer`. `late_positions` counts commits left out because their epoch had ended."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        appender: Appender,
+        membership: Membership,
+        closed: Callable[[SqliteConsumer], None],
+    ) -> None:
+        self._reader, self._writer, self._appender, self._membership = reader, writer, appender, membership
+        self._closed = closed
+        self._member: Member = membership.member
+        self._ids = membership.partition_ids
+        self._turn = 0
+        self.late_positions = 0
+        self.arrived = asyncio.Event()
+        """Set by the transport after every transaction of this process."""
+
+    async def poll(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        pause, longest = IDLE_SECONDS
+        while True:
+            self.arrived.clear()
+            self._membership.touch()
+            fetched = await self._reader.run(self._next_fetch(max_records))
+            if fetched.version != self._membership.version:
+                await self._membership.follow()
+                continue
+            if fetched.records or fetched.gaps:
+                return self._accept(fetched)
+            if (left := deadline - loop.time()) <= 0:
+                return ()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.arrived.wait(), min(pause, left))
+            pause = min(2 * pause, longest)
+
+    async def keep_alive(self) -> None:
+        self._membership.touch()
+        if await self._reader.run(self._member.version) != self._membership.version:
+            await self._membership.follow()
+
+    def assignment(self) -> Mapping[Partition, int]:
+        return {cursor.partition: cursor.epoch for cursor in self._membership.cursors.values()}
+
+    async def committed(self, partition: Partition) -> Position | None:
+        at = self._ids[partition]
+        return (await self._reader.run(lambda connection: self._member.positions(connection, [at])))[at]
+
+    async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
+        by_id, epochs_by_id = self._by_id(positions, epochs)
+        try:
+            self.late_positions += await self._writer.run(
+                lambda connection: self._member.commit(connection, by_id, epochs_by_id)
+            )
+        except Fenced:
+            self.late_positions += len(positions)
+            raise
+
+    async def publish_and_commit(
+        self,
+        outgoing: Sequence[Outgoing],
+        positions: Mapping[Partition, Position],
+        epochs: Mapping[Partition, int],
+    ) -> None:
+        by_id, epochs_by_id = self._by_id(positions, epochs)
+
+        def write(connection: sqlite3.Connection) -> None:
+            self._member.check(connection, epochs_by_id)
+            self._appender.publish_outputs(connection, outgoing)
+            self._member.commit(connection, by_id, epochs_by_id)
+
+        try:
+            await self._writer.run(write)
+        except Fenced:
+            self.late_positions += len(positions)
+            raise
+
+    async def lag(self) -> Mapping[Partition, int]:
+        held = {at: cursor.partition for at, cursor in self._membership.cursors.items()}
+        behind = await self._reader.run(lambda connection: lag(connection, self._member.group, list(held)))
+        return {held[at]: records for at, records in behind.items()}
+
+    async def close(self) -> None:
+        try:
+            await self._membership.leave()
+        finally:
+            self._closed(self)
+
+    def _by_id(
+        self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]
+    ) -> tuple[dict[int, Position], dict[int, int]]:
+        return (
+            {self._ids[partition]: position for partition, position in positions.items()},
+            {self._ids[partition]: epochs.get(partition, -1) for partition in positions},
+        )
+
+    def _next_fetch(self, max_records: int) -> Callable[[sqlite3.Connection], Fetched]:
+        """For the reader's thread. On an assignment that has changed it reads nothing."""
+        known = self._membership.version
+        cursors = [cursor for cursor in self._membership.cursors.values() if not cursor.parked]
+        turn = self._turn % max(1, len(cursors))
+        turns = cursors[turn:] + cursors[:turn]
+
+        def run(connection: sqlite3.Connection) -> Fetched:
+            version = self._member.version(connection)
+            return Fetched(version) if version != known else fetch(connection, version, turns, max_records)
+
+        return run
+
+    def _accept(self, fetched: Fetched) -> list[Record]:
+        """Move the cursors past what is handed out. A gap comes first: what was read with it is read again."""
+        if fetched.gaps:
+            raise self._park(*fetched.gaps[0])
+        self._turn += 1
+        for record in fetched.records:
+            self._membership.cursors[self._ids[record.partition]].next_offset = record.offset + 1
+        return fetched.records
+
+    def _park(self, cursor: Cursor, first_offset: int) -> Gap:
+        cursor.parked = True
+        return Gap(
+            f"{cursor.partition.topic}[{cursor.partition.index}]: group {self._member.group} is at"
+            f" {cursor.next_offset}, but the log starts at {first_offset}; the partition stands still"
+        )

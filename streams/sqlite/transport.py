@@ -1,0 +1,211 @@
+"""`sqlite:///path`: a durable partitioned log with consumer groups in one SQLite file, for any number of processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from streams.errors import LogFull, PlanError, StreamError, Unavailable
+from streams.sqlite import retention
+from streams.sqlite.append import Appender
+from streams.sqlite.boot import boot_seconds, process_name
+from streams.sqlite.catalog import Catalog
+from streams.sqlite.consumer import SqliteConsumer
+from streams.sqlite.file import prepare
+from streams.sqlite.groups import Member, forget, lag
+from streams.sqlite.membership import Membership
+from streams.sqlite.rows import offsets, read_rows
+from streams.sqlite.threads import Reader, Writer
+from streams.transport import Listener, Outgoing, Partition, Record, TopicSpec
+
+log = structlog.get_logger()
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Keys of the log; in a URL they follow as a query: `sqlite:///data/log.sqlite?max_bytes=1000000000`."""
+
+    max_bytes: int = 16 << 30
+    """Publishing is refused beyond this."""
+    lease_seconds: float = 10.0
+    """A member that shows no sign of life for this long loses its partitions; a dead process does at once."""
+    drain_seconds: float = 30.0
+    """How long a member may drain partitions that it is asked to hand over."""
+    max_poll_seconds: float = 300.0
+    """A member that neither polls nor keeps alive for this long lets its lease run out: it hangs."""
+    retention_every_seconds: float = 30.0
+
+
+class SqliteTransport:
+    """See `streams.transport.Transport`.
+
+    `boot` (seconds since boot, for leases) and `wall` (seconds since the epoch, for timestamps and retention) are
+    injected by tests.
+    """
+
+    atomic = True
+
+    def __init__(
+        self,
+        path: Path,
+        settings: LogSettings | None = None,
+        *,
+        boot: Callable[[], float] = boot_seconds,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.path, self.settings = path, settings or LogSettings()
+        self._boot, self._wall = boot, wall
+        self._catalog = Catalog()
+        self._appender = Appender(self._catalog, self.settings.max_bytes, wall)
+        self._consumers: set[SqliteConsumer] = set()
+        self._retention: asyncio.Task[None] | None = None
+        self._threads: tuple[Reader, Writer] | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> SqliteTransport:
+        """`sqlite:///relative`, `sqlite:////absolute`. Raises ValueError for other URLs and unknown keys."""
+        parts = urlsplit(url)
+        path = unquote(parts.path).removeprefix("/")
+        if parts.scheme != "sqlite" or parts.netloc or not path:
+            raise ValueError(f"{url}: use sqlite:///path (relative) or sqlite:////path (absolute)")
+        settings = msgspec.convert(
+            dict(parse_qsl(parts.query, strict_parsing=bool(parts.query))), LogSettings, strict=False
+        )
+        return cls(Path(path), settings)
+
+    async def open(self) -> None:
+        """Raises DamagedLog for a torn, foreign or newer file, Unavailable for one that cannot be opened."""
+        await asyncio.to_thread(prepare, self.path)
+        self._threads = Reader(self.path), Writer(self.path, self._wake)
+        await self._load()
+        self._retention = asyncio.create_task(self._keep_retention(), name="log-retention")
+
+    async def close(self) -> None:
+        for consumer in list(self._consumers):
+            await consumer.close()
+        if self._retention is not None:
+            self._retention.cancel()
+            await asyncio.gather(self._retention, return_exceptions=True)
+        if self._threads is not None:
+            threads, self._threads = self._threads, None
+            for thread in threads:
+                await asyncio.to_thread(thread.close)
+
+    async def create(self, topics: Sequence[TopicSpec]) -> None:
+        await self._writer.run(lambda connection: self._catalog.create(connection, topics))
+        await self._load()
+
+    async def topics(self) -> Mapping[str, TopicSpec]:
+        await self._load()
+        return self._catalog.specs()
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        await self._learn({record.topic for record in records})
+        try:
+            await self._writer.run(lambda connection: self._appender.publish(connection, records))
+        except LogFull:
+            await self.drop_old()
+            await self._writer.run(lambda connection: self._appender.publish(connection, records))
+
+    async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
+        await self._learn(topics)
+        held = {at: partition for topic in topics for partition, at in self._partitions(topic).items()}
+        settings = self.settings
+        member = Member(
+            group=group,
+            name=str(uuid4()),
+            topics=tuple(topics),
+            process=process_name(),
+            lease_seconds=settings.lease_seconds,
+            drain_seconds=settings.drain_seconds,
+            clock=self._boot,
+        )
+        membership = Membership(self._writer, member, held, listener, settings.max_poll_seconds)
+        consumer = SqliteConsumer(self._reader, self._writer, self._appender, membership, self._consumers.discard)
+        await membership.join()
+        self._consumers.add(consumer)
+        return consumer
+
+    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
+        await self._learn([partition.topic])
+        at = self._partitions(partition.topic)[partition]
+        return await self._reader.run(lambda connection: read_rows(connection, at, partition, -1, offset, max_records))
+
+    async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
+        await self._learn([topic])
+        ids = self._partitions(topic)
+        found = await self._reader.run(lambda connection: offsets(connection, ids.values()))
+        return {partition: found[at] for partition, at in ids.items()}
+
+    async def group_lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
+        await self._learn(topics)
+        ids = {partition: at for topic in topics for partition, at in self._partitions(topic).items()}
+        behind = await self._reader.run(lambda connection: lag(connection, group, list(ids.values())))
+        return {partition: behind[at] for partition, at in ids.items()}
+
+    async def drop_old(self) -> None:
+        """Apply retention and compaction now; they also run on their own."""
+        await self._load()
+        for name, spec in self._catalog.specs().items():
+            for at in self._partitions(name).values():
+                while await self._writer.run(partial(retention.drop, spec=spec, partition_id=at, wall=self._wall)):
+                    pass
+
+    async def cut(self, partition: Partition, before: int) -> None:
+        """Drop a partition's records before an offset, finished or not: the way out of a full log.
+
+        Groups that were not past it hear of a gap, and their partition stands still.
+        """
+        await self._learn([partition.topic])
+        at = self._partitions(partition.topic)[partition]
+        await self._writer.run(lambda connection: retention.cut(connection, at, before))
+
+    async def forget(self, group: str) -> None:
+        """Strike a group off the log with its members and positions: nothing is kept for it any more."""
+        await self._writer.run(lambda connection: forget(connection, group))
+
+    @property
+    def _reader(self) -> Reader:
+        return self._running[0]
+
+    @property
+    def _writer(self) -> Writer:
+        return self._running[1]
+
+    @property
+    def _running(self) -> tuple[Reader, Writer]:
+        if self._threads is None:
+            raise Unavailable(f"{self.path}: the log is not open")
+        return self._threads
+
+    def _wake(self) -> None:
+        for consumer in self._consumers:
+            consumer.arrived.set()
+
+    async def _load(self) -> None:
+        await self._reader.run(self._catalog.load)
+
+    async def _learn(self, topics: Collection[str]) -> None:
+        """Another process may have made a topic since."""
+        if not self._catalog.knows(topics):
+            await self._load()
+        if missing := [name for name in topics if not self._catalog.knows([name])]:
+            raise PlanError([f"topic {name}: it does not exist" for name in missing])
+
+    def _partitions(self, topic: str) -> dict[Partition, int]:
+        return self._catalog.topic(topic).partitions()
+
+    async def _keep_retention(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.retention_every_seconds)
+            try:
+                await self.drop_old()
+            except StreamError as error:
+                log.warning("retention_put_off", path=str(self.path), error=str(error))
