@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import cv2
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from processors.frame import Frame, Lane, Verdicts
 from processors.shrink import shrink
+from schemas.results import register
 
 Grey = NDArray[np.uint8]
 HASH_SIDE = 8
@@ -64,6 +66,20 @@ class Memory:
     newest_seconds: float = 0.0
 
 
+class Measures(msgspec.Struct, frozen=True, kw_only=True):
+    """`results["gate"]`: what was measured of a frame, let through or not."""
+
+    luminance: Annotated[float, Meta(ge=0, le=1)]
+    """Mean of the grey picture."""
+    difference: Annotated[float, Meta(ge=0, le=1)] | None
+    """Mean absolute difference to the feed's last frame let through; None where there is none of that size."""
+    hash: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+    scene_change: bool
+
+
+register("gate", Measures)
+
+
 class Gate:
     """Measures each frame (`results["gate"]`) and names the stages that a frame without news leaves out."""
 
@@ -72,20 +88,6 @@ class Gate:
     requires: ClassVar[frozenset[str]] = frozenset({"pixels"})
     provides: ClassVar[frozenset[str]] = frozenset()
     Settings: ClassVar[type[GateSettings]] = GateSettings
-    results_schema: ClassVar[dict[str, Any]] = {
-        "type": "object",
-        "properties": {
-            "luminance": {"type": "number", "minimum": 0, "maximum": 1, "description": "mean of the grey picture"},
-            "difference": {
-                "type": ["number", "null"],
-                "description": "to the feed's last frame let through, 0 to 1; null without one",
-            },
-            "hash": {"type": "string", "pattern": "^[0-9a-f]{16}$", "description": "difference hash, 64 bits"},
-            "scene_change": {"type": "boolean"},
-        },
-        "required": ["luminance", "difference", "hash", "scene_change"],
-        "additionalProperties": False,
-    }
 
     def __init__(self, settings: GateSettings) -> None:
         self._settings = settings
@@ -111,12 +113,14 @@ class Gate:
         grey = eighth(frame.pixels, frame.image.width, frame.image.height)
         bits, difference = difference_hash(grey), mean_difference(grey, memory.grey)
         changed = memory.grey is not None and (difference is None or difference > settings.scene_difference)
-        frame.results["gate"] = {
-            "luminance": round(float(grey.mean()) / 255, 5),
-            "difference": None if difference is None else round(difference, 5),
-            "hash": f"{bits:016x}",
-            "scene_change": changed,
-        }
+        frame.results["gate"] = msgspec.to_builtins(
+            Measures(
+                luminance=round(float(grey.mean()) / 255, 5),
+                difference=None if difference is None else round(difference, 5),
+                hash=f"{bits:016x}",
+                scene_change=changed,
+            )
+        )
         frame.skipped = tuple(entry for entry in frame.skipped if not entry.reason.startswith(PREFIX))
         seconds = (frame.captured or frame.ingested).timestamp()
         reason = _reason(grey, bits, difference, seconds, memory, settings)
