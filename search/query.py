@@ -23,7 +23,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from search.words import ARTICLES, content_terms, forms
+from schemas.words import words
+from search.words import content_terms
 
 MAX_CHARACTERS = 1000
 """Far above what fits a text tower (77 tokens) and far below what could hurt."""
@@ -52,7 +53,7 @@ class BadQuery(ValueError):  # noqa: N818 - named for the state
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One word or a phrase that belongs together. `words` are in lower case, singular, without articles."""
+    """One word or a phrase that belongs together; `words` are in the form of `schemas.words`."""
 
     text: str
     words: tuple[str, ...]
@@ -100,10 +101,10 @@ class _Token:
 
 def term(text: str) -> Term:
     """A bare term, as `--not "red square"` gives it. Raises BadQuery when no word is left."""
-    words = tuple(word for word in forms(text) if word not in ARTICLES)
-    if not words:
+    found = words(text)
+    if not found:
         raise BadQuery(f"{text!r} holds no word")
-    return Term(" ".join(words), words)
+    return Term(" ".join(found), found)
 
 
 def parse(
@@ -125,12 +126,11 @@ def parse(
         raise BadQuery(f"limit is 1 to {MAX_LIMIT}")
     tokens, filters = _take_filters(_tokens(text), filters or Filters(), now)
     wanted, refused = _split(tokens)
-    negatives = unique([*(term(words) for words in refused if forms(words)), *(term(words) for words in without)])
+    negatives = unique([*(term(phrase) for phrase in refused if words(phrase)), *map(term, without)])
     positive = _join(wanted)
     if not positive and not negatives and image is None and filters == Filters():
         raise BadQuery("say what to look for, for example: a red circle, but no square")
-    chunks = content_terms([token.text if token.kind == "quoted" else token.folded for token in wanted])
-    terms = tuple(Term(" ".join(words), words) for words in chunks)
+    terms = tuple(Term(" ".join(chunk), chunk) for chunk in content_terms(token.text for token in wanted))
     return Query(positive, terms, negatives, image, filters, limit)
 
 
@@ -187,7 +187,7 @@ def _with_filter(filters: Filters, name: str, value: str, now: datetime) -> Filt
     if name == "feed":
         return replace(filters, feeds=(*filters.feeds, value))
     if name == "label":
-        return replace(filters, labels=(*filters.labels, value.casefold()))
+        return replace(filters, labels=(*filters.labels, value))
     if name == "since":
         return replace(filters, since=parse_time(value, now))
     return replace(filters, until=parse_time(value, now))

@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
         ("A Red Circle. No Squares.", "A Red Circle", ["square"]),
         ("−square", "", ["square"]),
         ("circle -label:star", "circle", ["star"]),
-        ("a scene with no people", "a scene", ["person"]),
+        ("a scene with no people", "a scene", ["people"]),
     ],
 )  # fmt: skip
 def test_what_people_type(typed: str, text: str, negatives: list[str]) -> None:
@@ -44,7 +44,7 @@ def test_filters_in_the_text_join_those_beside_it() -> None:
     query = parse(
         "circle feed:lobby label:Star since:2h", now=NOW, filters=Filters(feeds=("yard",)), without=["red square"]
     )
-    assert query.filters == Filters(("yard", "lobby"), ("star",), NOW - timedelta(hours=2))
+    assert query.filters == Filters(("yard", "lobby"), ("Star",), NOW - timedelta(hours=2))
     assert [entry.text for entry in query.negatives] == ["red square"]
 
 
