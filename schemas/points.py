@@ -1,0 +1,147 @@
+"""What a point in the index is: the collections' names, their payload fields with index types, and how they are filled.
+
+One collection per model set, one point per frame under its id with the named vectors `semantic` and `visual`;
+regions have a collection of their own. Sizes of vectors are the model set's; everything else is fixed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.events import Detection, FrameEvent, Region
+from schemas.words import pairs, words
+
+Of = Literal["frames", "regions"]
+PayloadType = Literal["keyword", "integer", "float", "bool", "datetime", "text"]
+
+SEMANTIC, VISUAL = "semantic", "visual"
+"""The named vectors: a text and picture model's (CLIP), and a picture model's (ViT)."""
+
+_COMMON_FIELDS: dict[str, PayloadType] = {
+    "tenant": "keyword",
+    "feed": "keyword",
+    "frame": "keyword",
+    "kind": "keyword",
+    "model_set": "keyword",
+    "time": "datetime",
+    "labels": "keyword",
+    "words": "keyword",
+    "simple": "keyword",
+    "compound": "keyword",
+    "attributes": "keyword",
+    "tracks": "keyword",
+}
+FRAME_FIELDS: dict[str, PayloadType] = {
+    **_COMMON_FIELDS,
+    "captured": "datetime",
+    "ingested": "datetime",
+    "published": "datetime",
+    "flags": "keyword",
+    "verdict": "keyword",
+}
+"""Indexed fields of frames. Not indexed beside them: caption, uri, thumbnail, width, height, detections."""
+REGION_FIELDS: dict[str, PayloadType] = {**_COMMON_FIELDS, "source": "keyword", "parent": "keyword"}
+"""Indexed fields of regions. Not indexed beside them: caption, box, uri, thumbnail, width, height."""
+
+
+def collection(of: Of, model_set: str) -> str:
+    """The collection's name; the alias that searches use is `of` itself."""
+    return f"{of}-{model_set}"
+
+
+def vectors(holder: FrameEvent | Region) -> dict[str, NDArray[np.float32]]:
+    """Its embeddings by name, float32 [dimension]; empty where the embed stage was skipped: then there is no point."""
+    return {found.name: np.frombuffer(found.vector, dtype="<f4") for found in holder.embeddings}
+
+
+def payload(event: FrameEvent) -> dict[str, Any]:
+    """The payload of a frame's point: JSON values only, every field of FRAME_FIELDS present or None."""
+    labels = [found.label for found in event.detections] + [r.label for r in event.regions if r.label]
+    texts = [_caption(event), *(found.text for found in event.captions), *(found.text for found in event.texts)]
+    return {
+        **_common(event),
+        "captured": _rfc3339(event.captured),
+        "ingested": _rfc3339(event.ingested),
+        "published": _rfc3339(event.published),
+        "labels": _distinct(labels),
+        **_words_of(event, texts, labels, event.regions),
+        "tracks": _distinct(found.track for found in event.detections if found.track),
+        "flags": [found.name for found in event.labels if found.probability >= found.threshold],
+        "verdict": event.moderation.verdict if event.moderation else None,
+        "caption": _caption(event),
+        "detections": [_drawn(found) for found in event.detections],
+    }
+
+
+def region_payload(event: FrameEvent, region: Region) -> dict[str, Any]:
+    """The payload of a region's point, in the frame `event`."""
+    labels = [region.label] if region.label else []
+    return {
+        **_common(event),
+        "labels": labels,
+        **_words_of(None, [region.caption], labels, (region,)),
+        "tracks": _distinct(found.track for found in event.detections if found.track and found.box == region.box),
+        "source": region.source,
+        "parent": region.parent,
+        "caption": region.caption,
+        "box": list(region.box),
+    }
+
+
+def _common(event: FrameEvent) -> dict[str, Any]:
+    return {
+        "tenant": event.tenant,
+        "feed": event.feed,
+        "frame": event.id,
+        "kind": event.kind,
+        "model_set": event.model_set,
+        "time": _rfc3339(event.captured or event.ingested),
+        "uri": event.image.uri,
+        "thumbnail": event.image.thumbnail,
+        "width": event.image.width,
+        "height": event.image.height,
+    }
+
+
+def _words_of(
+    event: FrameEvent | None, texts: Iterable[str], labels: Iterable[str], regions: Iterable[Region]
+) -> dict[str, list[str]]:
+    """`words` and `compound` are what negative terms are compared with: everything that is said of the picture."""
+    keywords = event.keywords if event and event.keywords else None
+    said = [*texts, *labels]
+    for region in regions:
+        said += [region.caption, *(f"{value} {region.label}" for value in region.attributes.values())]
+    simple = keywords.simple if keywords else ()
+    compound = keywords.compound if keywords else ()
+    said += [*simple, *compound]
+    return {
+        "words": _distinct(word for text in said for word in words(text)),
+        "simple": _distinct(simple),
+        "compound": _distinct(pair for text in said for pair in pairs(text)),
+        "attributes": _distinct(f"{name}:{value}" for region in regions for name, value in region.attributes.items()),
+    }
+
+
+def _caption(event: FrameEvent) -> str:
+    """What people read: the refined text, else the scene's first caption."""
+    if event.refinement is not None:
+        return event.refinement.text
+    return next((found.text for found in event.captions if found.role == "scene"), "")
+
+
+def _drawn(found: Detection) -> dict[str, Any]:
+    drawn = {"label": found.label, "confidence": round(found.confidence, 4), "box": list(found.box)}
+    return {**drawn, "track": found.track} if found.track else drawn
+
+
+def _distinct(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _rfc3339(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

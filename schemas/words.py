@@ -1,0 +1,46 @@
+"""Words of captions and labels as filters compare them: one tokeniser for what is written and what is asked.
+
+"without circles" has to find "a red circle", and "-red square" must not find "a red circle and a blue square":
+so words lose case and plural, and pairs are neighbours within one phrase.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from itertools import pairwise
+
+_PHRASE = re.compile(r"[.,;:!?()\[\]\n]+")
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_ARTICLES = frozenset({"a", "an", "the"})
+"""Nobody filters by them, and "a red circle" is the pair "red circle" whatever stands before."""
+_SIBILANTS = ("sses", "shes", "ches", "xes", "zes")
+_NOT_PLURAL = ("ss", "us", "is")
+
+
+def singular(word: str) -> str:
+    """English plurals only where the rule is safe: circles, boxes, crosses, ladies; not glass, bus, this."""
+    if len(word) <= 3 or not word.endswith("s") or word.endswith(_NOT_PLURAL):
+        return word
+    if word.endswith(_SIBILANTS):
+        return word[:-2]
+    return f"{word[:-3]}y" if word.endswith("ies") and len(word) > 4 else word[:-1]
+
+
+def _phrases(text: str) -> Iterable[list[str]]:
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    for phrase in _PHRASE.split(folded):
+        found = (re.split("['’]", word)[0] for word in _WORD.findall(phrase))
+        yield [singular(word) for word in found if word not in _ARTICLES]
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Distinct words in order of appearance: lower case, singular, without articles."""
+    return tuple(dict.fromkeys(word for phrase in _phrases(text) for word in phrase))
+
+
+def pairs(text: str) -> tuple[str, ...]:
+    """Distinct neighbours within a phrase, as "red circle"."""
+    found = (f"{left} {right}" for phrase in _phrases(text) for left, right in pairwise(phrase))
+    return tuple(dict.fromkeys(found))
