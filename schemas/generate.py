@@ -57,12 +57,14 @@ def json_schema(name: str) -> dict[str, Any]:
     event, _ = EVENTS[name]
     (_,), parts = msgspec.json.schema_components((event,), ref_template="#/$defs/{name}")
     top = parts.pop(event.__name__)
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sightline:{name}:v{MAJOR_VERSION}",
         **top,
         "$defs": dict(sorted(parts.items())),
     }
+    plain: dict[str, Any] = json.loads(json.dumps(schema))
+    return plain
 
 
 def asyncapi() -> dict[str, Any]:

@@ -59,9 +59,9 @@ def put_back(plain: MutableMapping[str, Any], tree: Mapping[str, Any], struct: t
     for name, found in tree.items():
         if name not in names:
             plain[name] = found
-        elif isinstance(inner := plain.get(name), dict):
+        elif name in below and isinstance(inner := plain.get(name), dict):
             put_back(inner, found, below[name])
-        elif inner:
+        elif name in below and inner:
             _put_back_in_list(inner, found, below[name])
 
 

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from math import inf, nan
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from schemas import codec, results
+from schemas.cloudevents import RAW_TYPE, frame_headers, picture_headers
+from schemas.errors import NewerMajor, Undecodable, Unencodable
+from schemas.events import Detection, FrameEvent, ImageRef, TraceEntry
+from schemas.identity import frame_id, produced_position
+from tests.unit.schemas.events import BOX, NOW, dead_letter, embedding, full_event, observed, raw_event
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
+
+
+def as_written(event: FrameEvent) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.msgpack.decode(codec.encode_frame(event))
+    return found
+
+
+def changed(**changes: Any) -> bytes:
+    return msgspec.msgpack.encode(as_written(raw_event()) | changes)
+
+
+@pytest.mark.parametrize("event", [raw_event(), full_event()])
+def test_an_event_comes_back_as_it_was(event: FrameEvent) -> None:
+    headers = frame_headers(event, RAW_TYPE)
+    decoded = codec.decode_frame(codec.encode_frame(event), headers)
+    assert (decoded.event, decoded.extra, decoded.picture) == (event, {}, None)
+
+
+def test_json_is_for_everybody_and_never_carries_pixels() -> None:
+    written = codec.encode_frame(full_event(), as_json=True)
+    assert "inline" not in json.loads(written)["image"]
+    assert codec.decode_frame(written, {}).event == replace(
+        full_event(), image=replace(full_event().image, inline=None)
+    )
+
+
+def test_json_without_embeddings_has_none_in_regions_either() -> None:
+    written = json.loads(codec.encode_frame(full_event(), as_json=True, with_embeddings=False))
+    assert "embeddings" not in written
+    assert all("embeddings" not in region for region in written["regions"])
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "empty"),
+        (b"", "empty"),
+        (b"\x80" * (codec.MAX_VALUE_BYTES + 1), "too_large"),
+        (b"\xc1", "malformed"),
+        (b"\xdd\xff\xff\xff\xff", "malformed"),
+        (b'{"id": ', "malformed"),
+        (b"\x91" * 100_000 + b"\xc0", "too_deep"),
+        (b'{"id":' * 100_000, "too_deep"),
+        (msgspec.msgpack.encode([1]), "wrong_type"),
+        (msgspec.msgpack.encode({"id": 1}), "wrong_type"),
+        (changed(kind="video"), "wrong_type"),
+        (changed(detections=[{"label": "x"}]), "wrong_type"),
+        (changed(detections=7), "wrong_type"),
+        (changed(version="1"), "wrong_type"),
+        (changed(ingested="2026-11-21T08:00:00"), "wrong_type"),
+        (changed(results={"s": {1: "a key that is no text"}}), "wrong_type"),
+        (changed(results={"s": msgspec.msgpack.Ext(5, b"x")}), "wrong_type"),
+        (changed(detections=[{"label": "x", "confidence": nan, "box": BOX}]), "not_finite"),
+        (changed(detections=[{"label": "x", "confidence": 0.5, "box": [1.0, 2.0, inf, 3.0]}]), "not_finite"),
+        (changed(results={"s": [[-inf]]}), "not_finite"),
+        (changed(unknown={"of": {"a": {"newer": nan}}}), "not_finite"),
+        (changed(id=frame_id("default", "lobby", "elsewhere")), "wrong_id"),
+        (changed(feed="../../etc"), "wrong_name"),
+        (changed(tenant="a/b"), "wrong_name"),
+        (changed(embeddings=[{"name": "semantic", "model": "m", "dimension": 3, "vector": b"\0" * 8}]), "wrong_vector"),
+        (
+            changed(embeddings=[{"name": "semantic", "model": "m", "dimension": 1, "vector": b"\0\0\xc0\x7f"}]),
+            "not_finite",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_dead_with_its_reason(value: bytes | None, reason: str) -> None:
+    with pytest.raises(Undecodable) as refused:
+        codec.decode_frame(value, {})
+    assert refused.value.reason == reason
+
+
+def test_nesting_in_results_is_capped_before_the_interpreter_is() -> None:
+    deep: Any = 1
+    for _ in range(40):
+        deep = [deep]
+    with pytest.raises(Undecodable) as refused:
+        codec.decode_frame(changed(results={"s": deep}), {})
+    assert refused.value.reason == "too_deep"
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"content-type": b"text/html"}, "unknown_content_type"),
+        ({"content-type": b"\xff"}, "wrong_header"),
+        ({"ce_specversion": b"0.3"}, "wrong_header"),
+        ({"ce_type": b"com.example.other.v1"}, "wrong_header"),
+        ({"ce_type": b"sightline.frame.raw.v1", "content-type": b"application/json"}, "malformed"),
+    ],
+)
+def test_headers_that_are_not_ours(headers: dict[str, bytes], reason: str) -> None:
+    with pytest.raises(Undecodable) as refused:
+        codec.decode_frame(codec.encode_frame(raw_event()), headers)
+    assert refused.value.reason == reason
+
+
+def test_a_newer_major_version_stops_even_where_its_types_are_others() -> None:
+    with pytest.raises(NewerMajor, match="version 2"):
+        codec.decode_frame(changed(version=2, detections="changed meaning"), {})
+    with pytest.raises(NewerMajor, match="version 3"):
+        codec.decode_frame(b"\xc1", {"ce_type": b"sightline.frame.raw.v3"})
+    with pytest.raises(NewerMajor):
+        codec.decode_observed(b'{"version": 2}', {})
+
+
+def newer(event: FrameEvent) -> dict[str, Any]:
+    """`event` as a newer minor version writes it: one unknown field at every level."""
+    raw = as_written(event)
+    raw["weather"] = {"sky": ["clear"]}
+    raw["image"]["exif"] = {"iso": 100}
+    raw["detections"][0]["depth_metres"] = 1.5
+    raw["regions"][0]["mask"]["precision"] = 8
+    raw["regions"][0]["embeddings"][0]["fit"] = "pad"
+    raw["trace"][0]["watts"] = 3.5
+    return raw
+
+
+def test_unknown_fields_survive_a_segment_at_every_level() -> None:
+    raw = newer(full_event())
+    decoded = codec.decode_frame(msgspec.msgpack.encode(raw), {})
+    assert decoded.event == full_event()
+    assert msgspec.msgpack.decode(codec.encode_frame(decoded.event, extra=decoded.extra)) == raw
+
+
+def test_unknown_fields_stay_with_their_element_when_stages_change_the_list() -> None:
+    decoded = codec.decode_frame(msgspec.msgpack.encode(newer(full_event())), {})
+    old = decoded.event.detections[0]
+    new = Detection(label="square", confidence=0.8, box=BOX)
+    event = replace(
+        decoded.event,
+        detections=(new, replace(old, track="8")),
+        trace=(*decoded.event.trace, TraceEntry(stage="track", worker="w1")),
+        regions=(),
+    )
+    written = msgspec.msgpack.decode(codec.encode_frame(event, extra=decoded.extra))
+    assert ["depth_metres" in found for found in written["detections"]] == [False, True]
+    assert ["watts" in found for found in written["trace"]] == [True, False]
+    assert "regions" not in written
+
+
+def test_the_same_element_twice_keeps_its_own_unknown_field() -> None:
+    raw = as_written(replace(raw_event(), detections=(Detection(label="x", confidence=0.5, box=BOX),) * 3))
+    raw["detections"][2]["depth_metres"] = 2.0
+    decoded = codec.decode_frame(msgspec.msgpack.encode(raw), {})
+    assert msgspec.msgpack.decode(codec.encode_frame(decoded.event, extra=decoded.extra)) == raw
+
+
+def test_a_known_field_is_never_overwritten_by_what_was_unknown() -> None:
+    written = codec.encode_frame(raw_event(), extra={"feed": "forged", "new": 1})
+    assert codec.decode_frame(written, {}).event.feed == "lobby"
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (replace(raw_event(), detections=(Detection(label="x", confidence=nan, box=BOX),)), "not_finite"),
+        (replace(raw_event(), results={"s": {"mean": inf}}), "not_finite"),
+        (replace(raw_event(), results={"s": object()}), "wrong_type"),
+        (replace(raw_event(), embeddings=(replace(embedding(), dimension=5),)), "wrong_vector"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_no_reader_would_take_is_not_written(event: FrameEvent, reason: str, *, as_json: bool) -> None:
+    with pytest.raises(Unencodable) as refused:
+        codec.encode_frame(event, as_json=as_json)
+    assert refused.value.reason == reason
+
+
+class Counted(msgspec.Struct):
+    people: int
+
+
+def test_results_fit_the_schema_that_their_stage_registered() -> None:
+    results.register("count_heads", Counted)
+    results.register("count_heads", Counted)
+    with pytest.raises(ValueError, match="already"):
+        results.register("count_heads", dict)
+    fits = codec.encode_frame(replace(raw_event(), results={"count_heads": Counted(people=2)}))
+    assert codec.decode_frame(fits, {}).event.results == {"count_heads": {"people": 2}}
+    with pytest.raises(Undecodable) as refused:
+        codec.decode_frame(changed(results={"count_heads": {"people": "two"}}), {})
+    assert refused.value.reason == "wrong_result"
+
+
+def test_a_plain_picture_of_another_producer() -> None:
+    headers = picture_headers("https://cams.example/site/lobby", "17", content_type="image/png", captured=NOW)
+    decoded = codec.decode_frame(PNG, headers, appended_seconds=1_000.0)
+    event = decoded.event
+    assert (event.feed, event.tenant, event.kind, event.captured) == ("lobby", "default", "still", NOW)
+    assert event.id == frame_id("default", "lobby", produced_position("https://cams.example/site/lobby", "17"))
+    assert event.ingested == datetime.fromtimestamp(1_000, UTC)
+    assert event.image == ImageRef(format="png", sha256=event.image.sha256, size_bytes=len(PNG))
+    assert decoded.picture == PNG
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ce_source": b""}, "missing_header"),
+        ({"ce_id": b""}, "missing_header"),
+        ({"ce_id": b"x" * 5_000}, "wrong_header"),
+        ({"ce_id": b"a\nb"}, "wrong_header"),
+        ({"ce_source": b"/cams/Lobby 1"}, "wrong_name"),
+        ({"ce_source": b"/"}, "wrong_name"),
+        ({"ce_time": b"yesterday"}, "wrong_header"),
+        ({"ce_time": b"2026-11-21T08:00:00"}, "wrong_header"),
+        ({"ce_kind": b"video"}, "wrong_header"),
+        ({"ce_tenant": b"a/b"}, "wrong_name"),
+    ],
+)
+def test_a_plain_picture_with_wrong_headers_is_dead(change: dict[str, bytes], reason: str) -> None:
+    headers = picture_headers("/cams/lobby", "17", content_type="image/jpeg") | change
+    with pytest.raises(Undecodable) as refused:
+        codec.decode_frame(PNG, headers)
+    assert refused.value.reason == reason
+
+
+def test_a_content_type_alone_makes_no_picture() -> None:
+    with pytest.raises(Undecodable) as refused:
+        codec.decode_frame(b"GIF89a", picture_headers("/cams/lobby", "17", content_type="image/jpeg"))
+    assert refused.value.reason == "not_a_picture"
+
+
+def test_dead_letters_come_back_as_they_were() -> None:
+    assert codec.decode_dead(codec.encode_dead(dead_letter()), {}) == dead_letter()
+
+
+def test_observed_stays_under_a_kilobyte_without_losing_counts() -> None:
+    labels = {f"label-{number}-{'x' * 40}": number for number in range(1, 200)}
+    crowded = replace(observed(), reason="r" * 5_000, labels=labels, skipped={f"s{n}": "y" * 60 for n in range(20)})
+    for record in (observed(), crowded, replace(observed(), labels=labels)):
+        written = codec.encode_observed(record)
+        assert len(written) < 1_000
+        assert sum(codec.decode_observed(written, {}).labels.values()) == sum(record.labels.values())
+    assert codec.decode_observed(codec.encode_observed(observed()), {}) == observed()
+    with pytest.raises(Unencodable):
+        codec.encode_observed(replace(observed(), luminance=nan))
