@@ -73,13 +73,14 @@ class Filters:
 class Query:
     """`text` is embedded and holds no negative; empty text with negatives alone asks for everything else.
 
-    `image` is an encoded picture to look for, as it was uploaded.
+    `image` is an encoded picture to look for, as it was uploaded; `like` the id of one that is in the index.
     """
 
     text: str = ""
     terms: tuple[Term, ...] = ()
     negatives: tuple[Term, ...] = ()
     image: bytes | None = None
+    like: str = ""
     filters: Filters = field(default_factory=Filters)
     limit: int = 20
 
@@ -113,6 +114,7 @@ def parse(
     now: datetime,
     without: Sequence[str] = (),
     image: bytes | None = None,
+    like: str = "",
     filters: Filters | None = None,
     limit: int = 20,
 ) -> Query:
@@ -128,10 +130,10 @@ def parse(
     wanted, refused = _split(tokens)
     negatives = unique([*(term(phrase) for phrase in refused if words(phrase)), *map(term, without)])
     positive = _join(wanted)
-    if not positive and not negatives and image is None and filters == Filters():
+    if not (positive or negatives or image or like) and filters == Filters():
         raise BadQuery("say what to look for, for example: a red circle, but no square")
     terms = tuple(Term(" ".join(chunk), chunk) for chunk in content_terms(token.text for token in wanted))
-    return Query(positive, terms, negatives, image, filters, limit)
+    return Query(positive, terms, negatives, image, like, filters, limit)
 
 
 def parse_time(text: str, now: datetime) -> datetime:
