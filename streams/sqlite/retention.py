@@ -37,7 +37,8 @@ def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> None:
 def floor(connection: sqlite3.Connection, partition_id: int) -> int:
     """The first offset that some registered group has not finished; the partition's end if there is no group."""
     (lowest,) = connection.execute(
-        "SELECT ifnull(min(ifnull(claims.next_offset, first_offset)), partitions.next_offset)"
+        "SELECT min(CASE WHEN group_id IS NULL THEN partitions.next_offset"
+        " ELSE ifnull(claims.next_offset, first_offset) END)"
         " FROM partitions LEFT JOIN claims ON claims.partition_id = partitions.id WHERE partitions.id = ?",
         (partition_id,),
     ).fetchone()
