@@ -12,7 +12,11 @@ import re
 from datetime import date
 from typing import Protocol
 
+from stores.errors import Refused
+
 SCHEME = "blob:"
+THUMBNAIL = ".thumb"
+"""Suffix of the thumbnail of the original whose hash stands before it."""
 _NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 _URI = re.compile(rf"blob:({_NAME})/({_NAME})/(\d{{4}}-\d{{2}}-\d{{2}})/([0-9a-f]{{64}}(?:\.thumb)?)")
 
@@ -29,18 +33,35 @@ def blob_path(uri: str, tenant: str) -> str:
     return uri.removeprefix(SCHEME)
 
 
+def resolve(uri: str, tenant: str) -> str:
+    """`blob_path` for a store: raises Refused instead of ValueError."""
+    try:
+        return blob_path(uri, tenant)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def check_content(uri: str, content: bytes) -> None:
+    """Raises Refused if `content` is not what `uri` names. A thumbnail bears its original's name: anything passes."""
+    if not uri.endswith(THUMBNAIL) and uri.rpartition("/")[2] != sha256_hex(content):
+        raise Refused(f"the content of {uri} is not the one its name says: {sha256_hex(content)}")
+
+
 def sha256_hex(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
 class BlobStore(Protocol):
-    """All calls raise StoreUnavailable when the store is away."""
+    """All calls raise StoreUnavailable when the store is away, and Refused for a URI that is not `tenant`'s."""
 
     async def put(self, tenant: str, uri: str, content: bytes) -> None:
-        """Write durably (a folder: file and directory synced, renamed into place); an existing blob is left."""
+        """Write durably (a folder: file and directory synced, renamed into place); an existing blob is left.
+
+        Raises Refused if `content` is not the one that the name says.
+        """
 
     async def get(self, tenant: str, uri: str) -> bytes:
-        """Raises Missing, and Refused if the content's hash is not the one in the name."""
+        """The whole blob. Raises Missing, and Refused if the content's hash is not the one in the name."""
 
     async def delete(self, tenant: str, uri: str) -> None:
         """Remove if there."""

@@ -34,7 +34,11 @@ class Point(Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """A condition on one payload field; list fields match if any of their values does."""
+    """A condition on one payload field; list fields match if any of their values does.
+
+    It needs values or bounds (Refused without: it would fit everything). In a `text` field a value fits where all of
+    its words occur; `bool` fields take truth values, and no other field does.
+    """
 
     field: str
     any_of: tuple[str | int | bool, ...] = ()
@@ -51,7 +55,10 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 
 class Hit(Struct, frozen=True, kw_only=True):
-    """A point found; `score` is the cosine. `vectors` only where asked for, as float32 bytes by name."""
+    """A point found; `score` is the cosine.
+
+    `vectors` only where asked for, as float32 bytes by name, brought to unit length by the index.
+    """
 
     id: str
     score: float
@@ -60,6 +67,8 @@ class Hit(Struct, frozen=True, kw_only=True):
 
 
 class Index(Protocol):
+    """Any call on a collection that does not exist raises Missing."""
+
     async def ensure(self, collection: CollectionSpec, alias: str | None = None) -> None:
         """Create the collection and its payload indexes if missing, and point `alias` at it.
 

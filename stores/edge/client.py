@@ -1,0 +1,107 @@
+"""The embedded index: Qdrant Edge in a process of its own, started when the first client needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from stores.checks import USABLE_POINTS, columns, payloads, query_vector, uuids
+from stores.edge import wire
+from stores.edge.link import Link
+from stores.edge.settings import EdgeSettings
+from stores.index import CollectionSpec, Filter, Hit, Point, Vector
+
+T = TypeVar("T")
+BATCH_POINTS = 256
+"""Points a request: a search that comes in between waits for one of them (some 25 ms), not for thousands."""
+_log = structlog.get_logger("stores.edge")
+_hits = msgspec.msgpack.Decoder(list[Hit])
+_page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
+_number = msgspec.msgpack.Decoder(int)
+_numbers = msgspec.msgpack.Decoder(dict[str, int])
+
+
+class EdgeIndex:
+    """An `Index` in `folder` (created if missing). Any number of clients and processes may use the same folder.
+
+    Vectors come back at unit length. Raises WrongLayout, at the first call, for a folder that is not ours.
+    """
+
+    def __init__(self, folder: Path, settings: EdgeSettings | None = None) -> None:
+        self._link = Link(folder, settings or EdgeSettings())
+        self._warned: set[str] = set()
+
+    async def ensure(self, collection: CollectionSpec, alias: str | None = None) -> None:
+        await self._link.call(wire.Ensure(collection, alias))
+
+    async def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        batches = [points[at : at + BATCH_POINTS] for at in range(0, len(points), BATCH_POINTS)]
+        if len(batches) == 1:
+            await self._upsert(collection, batches[0])
+        else:
+            await asyncio.gather(*(self._upsert(collection, batch) for batch in batches))
+
+    async def _upsert(self, collection: str, points: Sequence[Point]) -> None:
+        vectors = [
+            wire.Floats(column.name, column.rows, column.matrix.shape[1], column.matrix.tobytes())
+            for column in columns(points)
+        ]
+        request = wire.Upsert(collection, uuids([point.id for point in points]), vectors, payloads(points))
+        there = _number.decode(await self._link.call(request))
+        if there > USABLE_POINTS and collection not in self._warned:
+            self._warned.add(collection)
+            _log.warning(usable_warning(collection, there))
+
+    async def delete(self, collection: str, where: Filter) -> None:
+        await self._link.call(wire.Delete(collection, where))
+
+    async def search(
+        self,
+        collection: str,
+        vector_name: str,
+        vector: Vector,
+        *,
+        where: Filter | None = None,
+        limit: int = 10,
+        with_vectors: Sequence[str] = (),
+    ) -> Sequence[Hit]:
+        numbers = query_vector(vector_name, vector).tobytes()
+        request = wire.Search(collection, vector_name, numbers, where, limit, list(with_vectors))
+        return _hits.decode(await self._link.call(request))
+
+    async def get(self, collection: str, ids: Sequence[str], *, with_vectors: Sequence[str] = ()) -> Sequence[Hit]:
+        return _hits.decode(await self._link.call(wire.Get(collection, uuids(ids), list(with_vectors))))
+
+    async def scroll(
+        self, collection: str, *, where: Filter | None = None, limit: int = 100, after: str | None = None
+    ) -> tuple[Sequence[Hit], str | None]:
+        return _page.decode(await self._link.call(wire.Scroll(collection, where, limit, after)))
+
+    async def count(self, collection: str, where: Filter | None = None) -> int:
+        return _number.decode(await self._link.call(wire.Count(collection, where)))
+
+    async def facet(
+        self, collection: str, field: str, *, where: Filter | None = None, limit: int = 50
+    ) -> Mapping[str, int]:
+        return _numbers.decode(await self._link.call(wire.Facet(collection, field, where, limit)))
+
+    async def collections(self) -> Mapping[str, int]:
+        return _numbers.decode(await self._link.call(wire.Collections()))
+
+    async def flush(self) -> None:
+        await self._link.call(wire.Flush())
+
+    async def close(self) -> None:
+        await self._link.close()
+
+
+def usable_warning(name: str, points: int) -> str:
+    return (
+        f"collection {name!r} has {points} points: the embedded index is made for up to {USABLE_POINTS}. "
+        "For more, run a Qdrant server and name its URL as the index (http://HOST:6333)"
+    )

@@ -1,0 +1,103 @@
+"""The index process: `python -m stores.edge.process FOLDER [--detach] [SETTINGS]` serves one index folder.
+
+Whoever holds the lock on `index.lock` is the index process; a second one ends at once, with success, because the
+folder is served. Its process id stands in that file. SETTINGS is the JSON of `EdgeSettings`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+LOCK = "index.lock"
+LOG = "index.log"
+LARGEST_LOG_BYTES = 1 << 20
+READY = b"ready"
+
+
+def main(arguments: list[str]) -> int:
+    detach = "--detach" in arguments
+    folder, settings = [*(each for each in arguments if each != "--detach"), "{}"][:2]
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = elect(path)
+    if lock is None:
+        return 0
+    if detach:
+        return _detached(path, lock, settings)
+    return serve(path, lock, settings, None)
+
+
+def elect(folder: Path) -> int | None:
+    """The lock's open file if this process is now the folder's index process, None if another is."""
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _detached(folder: Path, lock: int, settings: str) -> int:
+    """Serve in a child without a terminal; return when it listens, or print why it cannot."""
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            said = pipe.read()
+        if said == READY:
+            return 0
+        sys.stdout.buffer.write(
+            said or f"StoreUnavailable the index process ended at once, see {folder / LOG}".encode()
+        )
+        return 1
+    os.close(reading)
+    os.setsid()
+    _redirect(folder / LOG)
+    os._exit(serve(folder, lock, settings, writing))
+
+
+def _redirect(log: Path) -> None:
+    """Standard output and errors to `log`, begun anew when it has grown large; no standard input."""
+    if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
+        log.unlink()
+    for target, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
+        opened = os.open(os.devnull if target == 0 else log, flags, 0o644)
+        os.dup2(opened, target)
+        os.close(opened)
+    os.dup2(1, 2)
+
+
+def serve(folder: Path, lock: int, settings: str, ready: int | None) -> int:
+    """Serve until told or idle. `ready` is a pipe that hears READY, or the error's class and message."""
+    # Imported by the elected process alone: the others, and the one that only waits for it, end the sooner.
+    import asyncio
+
+    import msgspec
+
+    from stores.edge.running import run
+    from stores.edge.settings import EdgeSettings
+    from stores.errors import StoreError
+
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    try:
+        asyncio.run(run(folder, msgspec.json.decode(settings, type=EdgeSettings), lambda: _say(ready, READY)))
+    except StoreError as error:
+        _say(ready, f"{type(error).__name__} {error}".encode())
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _say(ready: int | None, message: bytes) -> None:
+    if ready is not None:
+        os.write(ready, message)
+        os.close(ready)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""Settings of the embedded index: its process takes them at its start, its clients at theirs."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    idle_seconds: float = 30.0
+    """The index process ends when nobody has been connected for so long."""
+    flush_seconds: float = 5.0
+    """What nobody asked to flush is flushed after so long: it bounds the write-ahead log."""
+    optimise_points: int = 20_000
+    """Unindexed points from which an optimisation is worth its processor time (or a fifth of those indexed)."""
+    quiet_points_per_second: float = 400.0
+    """It waits until writing is slower than this, because what is written meanwhile has to be written again."""
+    patience_seconds: float = 60.0
+    """A client's call gives up (StoreUnavailable) after so long without an answer."""

@@ -1,0 +1,144 @@
+"""What goes over the index process's socket: four bytes of length (little-endian), then msgpack.
+
+A client numbers its calls and may send many before the first is answered; replies carry the number. Every request
+may be repeated without harm, which is what makes a restart of the process invisible.
+"""
+
+from __future__ import annotations
+
+from asyncio import IncompleteReadError, StreamReader
+
+import msgspec
+from msgspec import Struct
+
+from stores.index import CollectionSpec, Filter
+
+SOCKET = "index.1.sock"
+"""The number is this protocol's version: clients and processes of two versions never talk past each other."""
+LENGTH_BYTES = 4
+LARGEST_BYTES = 256 * 1024 * 1024
+"""A longer frame is not ours: 256 points of two 4,096-number vectors are 8 MiB."""
+BUFFER_BYTES = 4 * 1024 * 1024
+"""What a stream holds before it stops reading: a whole upsert, so that the next is there when one is done."""
+
+
+class Floats(Struct, frozen=True, array_like=True):
+    """Vectors of one name: float32 little-endian [len(rows), size], for the points at `rows` of the batch."""
+
+    name: str
+    rows: list[int]
+    size: int
+    numbers: bytes
+
+
+class Ensure(Struct, frozen=True, array_like=True, tag=True):
+    spec: CollectionSpec
+    alias: str | None
+
+
+class Upsert(Struct, frozen=True, array_like=True, tag=True):
+    """`payloads` is a JSON array, an object per id."""
+
+    collection: str
+    ids: list[str]
+    vectors: list[Floats]
+    payloads: bytes
+
+
+class Delete(Struct, frozen=True, array_like=True, tag=True):
+    collection: str
+    where: Filter
+
+
+class Search(Struct, frozen=True, array_like=True, tag=True):
+    collection: str
+    name: str
+    vector: bytes
+    where: Filter | None
+    limit: int
+    with_vectors: list[str]
+
+
+class Get(Struct, frozen=True, array_like=True, tag=True):
+    collection: str
+    ids: list[str]
+    with_vectors: list[str]
+
+
+class Scroll(Struct, frozen=True, array_like=True, tag=True):
+    collection: str
+    where: Filter | None
+    limit: int
+    after: str | None
+
+
+class Count(Struct, frozen=True, array_like=True, tag=True):
+    collection: str
+    where: Filter | None
+
+
+class Facet(Struct, frozen=True, array_like=True, tag=True):
+    collection: str
+    field: str
+    where: Filter | None
+    limit: int
+
+
+class Collections(Struct, frozen=True, array_like=True, tag=True):
+    pass
+
+
+class Flush(Struct, frozen=True, array_like=True, tag=True):
+    pass
+
+
+Request = Ensure | Upsert | Delete | Search | Get | Scroll | Count | Facet | Collections | Flush
+Write = Ensure | Upsert | Delete
+
+
+class Call(Struct, frozen=True, array_like=True):
+    number: int
+    request: Request
+
+
+class Reply(Struct, frozen=True, array_like=True):
+    """`error` names a class of `stores.errors`, or is empty; `result` is msgpack of the request's own type."""
+
+    number: int
+    error: str
+    message: str
+    result: msgspec.Raw
+
+
+_encoder = msgspec.msgpack.Encoder()
+_calls = msgspec.msgpack.Decoder(Call)
+_replies = msgspec.msgpack.Decoder(Reply)
+
+
+def frame(message: Call | Reply) -> bytes:
+    body = _encoder.encode(message)
+    return len(body).to_bytes(LENGTH_BYTES, "little") + body
+
+
+def result(value: object) -> msgspec.Raw:
+    return msgspec.Raw(_encoder.encode(value))
+
+
+def call(body: bytes) -> Call:
+    """Raises msgspec.MsgspecError for what is no call."""
+    return _calls.decode(body)
+
+
+def reply(body: bytes) -> Reply:
+    return _replies.decode(body)
+
+
+async def read(stream: StreamReader) -> bytes | None:
+    """The next frame's body, or None at the end. Raises ConnectionError for a length that cannot be ours."""
+    try:
+        length = int.from_bytes(await stream.readexactly(LENGTH_BYTES), "little")
+        if length > LARGEST_BYTES:
+            raise ConnectionAbortedError(f"a frame of {length} bytes is none of ours")
+        return await stream.readexactly(length)
+    except IncompleteReadError:
+        return None

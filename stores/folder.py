@@ -1,0 +1,97 @@
+"""Blobs in a folder: the embedded default."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+from stores.blobs import check_content, resolve
+from stores.durable import FolderSync, sync_folder
+from stores.errors import Missing, StoreUnavailable
+
+T = TypeVar("T")
+THREADS = 8
+"""Syncs in flight: the disk joins them, so eight cost little more than one; the threads wait, they do not compute."""
+PARTIAL = ".partial"
+"""Folder of blobs being written; the dot keeps it apart from every tenant's name."""
+LEFTOVER_SECONDS = 3600.0
+"""A partial file of this age belongs to a process that was killed."""
+
+
+class BlobFolder:
+    """A `BlobStore` below `root` (created if missing), laid out as the URIs are: TENANT/FEED/DAY/SHA256.
+
+    A blob is written and synced apart, renamed into its place, and the folders that name it are synced: what `put`
+    returned from survives a power cut, and what lies at a blob's place is whole.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._partial = root / PARTIAL
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
+        self._folders: dict[Path, FolderSync] = {}
+
+    async def put(self, tenant: str, uri: str, content: bytes) -> None:
+        path = resolve(uri, tenant)
+        await self._run(lambda: self._write(path, uri, content))
+
+    async def get(self, tenant: str, uri: str) -> bytes:
+        path = resolve(uri, tenant)
+        return await self._run(lambda: self._read(path, uri))
+
+    async def delete(self, tenant: str, uri: str) -> None:
+        path = self._root / resolve(uri, tenant)
+        await self._run(lambda: path.unlink(missing_ok=True))
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown)
+
+    async def _run(self, action: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, action)
+        except OSError as error:
+            raise StoreUnavailable(f"the blob folder {self._root}: {error}") from error
+
+    def _write(self, path: str, uri: str, content: bytes) -> None:
+        check_content(uri, content)
+        place = self._root / path
+        folder = self._folder(place.parent)
+        if not place.exists():
+            partial = self._partial / uuid4().hex
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.rename(place)
+        # Also where it was there already: whoever wrote it may not have come to this sync.
+        folder.sync()
+
+    def _read(self, path: str, uri: str) -> bytes:
+        try:
+            content = (self._root / path).read_bytes()
+        except FileNotFoundError:
+            raise Missing(f"no blob {uri}") from None
+        check_content(uri, content)
+        return content
+
+    def _folder(self, folder: Path) -> FolderSync:
+        """The syncs of `folder`, which then exists, durably, with all above it up to the root."""
+        if (found := self._folders.get(folder)) is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._partial.mkdir(exist_ok=True)
+            self._remove_leftovers()
+            for above in (folder, *folder.relative_to(self._root).parents):
+                sync_folder(self._root / above)
+            found = self._folders.setdefault(folder, FolderSync(folder))
+        return found
+
+    def _remove_leftovers(self) -> None:
+        for path in self._partial.iterdir():
+            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink(missing_ok=True)

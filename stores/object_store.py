@@ -1,0 +1,68 @@
+"""Blobs in an object store (S3, Google Cloud Storage, Azure) through obstore."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+from stores.blobs import check_content, resolve
+from stores.errors import Missing, StoreUnavailable
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore, RetryConfig
+
+T = TypeVar("T")
+RETRIES: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=30)}
+"""Obstore repeats a request that failed in passing for so long; then the worker is told that the store is away."""
+
+
+class ObjectBlobs:
+    """A `BlobStore` in the bucket and below the prefix of a URL; credentials as the vendor's tools find them.
+
+    An object is durable when its upload is answered, and appears whole or not at all.
+    """
+
+    def __init__(self, where: str) -> None:
+        """Raises ValueError for a URL that obstore does not take."""
+        self._where = where
+        try:
+            self._store: ObjectStore = from_url(where, retry_config=RETRIES)
+        except (BaseError, ValueError) as error:
+            raise ValueError(f"blobs {where!r}: {_first_line(error)}") from error
+
+    async def put(self, tenant: str, uri: str, content: bytes) -> None:
+        path = resolve(uri, tenant)
+        check_content(uri, content)
+        await self._ask(self._store.put_async(path, content))
+
+    async def get(self, tenant: str, uri: str) -> bytes:
+        found = await self._ask(self._store.get_async(resolve(uri, tenant)))
+        content = bytes(await self._ask(found.bytes_async()))
+        check_content(uri, content)
+        return content
+
+    async def delete(self, tenant: str, uri: str) -> None:
+        try:
+            await self._ask(self._store.delete_async(resolve(uri, tenant)))
+        except Missing:
+            return
+
+    async def close(self) -> None:
+        """Connections belong to obstore, which lets go of them by itself."""
+
+    async def _ask(self, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except FileNotFoundError as error:
+            raise Missing(f"no such blob in {self._where}") from error
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable(f"the blob store {self._where}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Below it obstore prints its own structures."""
+    return str(error).partition("\n")[0]

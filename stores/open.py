@@ -1,0 +1,47 @@
+"""From a configuration string to a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote
+
+from stores.blobs import BlobStore
+from stores.folder import BlobFolder
+from stores.index import Index
+
+OBJECT_SCHEMES = ("s3", "gs", "az")
+
+
+def open_index(where: str) -> Index:
+    """The index at `where`: `edge:FOLDER` (embedded) or `http://HOST:6333`, `https://…` (a Qdrant server).
+
+    Nothing is connected yet. Raises ValueError saying what is allowed.
+    """
+    scheme, _, rest = where.partition(":")
+    if scheme == "edge" and rest:
+        from stores.edge.client import EdgeIndex
+
+        return EdgeIndex(Path(rest))
+    if scheme in ("http", "https") and rest.startswith("//"):
+        from stores.server import ServerIndex
+
+        return ServerIndex(where)
+    raise ValueError(f"index {where!r}: use edge:FOLDER, or the URL of a Qdrant server such as http://HOST:6333")
+
+
+def open_blobs(where: str) -> BlobStore:
+    """The blob store at `where`: a folder, `file:///FOLDER`, or an object store (`s3://BUCKET/PREFIX`, `gs://`, `az://`).
+
+    Nothing is connected yet. Raises ValueError saying what is allowed.
+    """
+    scheme, colon, rest = where.partition("://")
+    if where and not colon:
+        return BlobFolder(Path(where))
+    if scheme == "file" and rest.startswith("/"):
+        # Ours and not obstore's: that one does not sync.
+        return BlobFolder(Path(unquote(rest)))
+    if scheme in OBJECT_SCHEMES:
+        from stores.object_store import ObjectBlobs
+
+        return ObjectBlobs(where)
+    raise ValueError(f"blobs {where!r}: use a folder, file:///FOLDER, or s3://, gs://, az:// with BUCKET/PREFIX")
