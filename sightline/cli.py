@@ -1,0 +1,27 @@
+"""The `sightline` command. Each group of commands is a module of `sightline.commands`."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: ten times slower on shared cores else
+
+import typer
+
+from sightline.commands import dead, topics
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Sightline turns image feeds into enriched events, a vector index that people search, and a page.\n\n"
+    "Start with [bold]sightline demo[/]; then [bold]sightline ingest PATH[/], [bold]work[/], [bold]serve[/] and "
+    "[bold]search[/] on your own pictures.",
+)
+app.add_typer(dead.app, name="dead")
+app.add_typer(topics.app, name="topics")
+
+
+def main() -> None:
+    app()
