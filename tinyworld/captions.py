@@ -53,32 +53,49 @@ class Description:
         return f"{first} the {self.things[0]} is {self.relation} the {self.things[1]}."
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A thing in a picture as a caption sees it: its name and its middle, x and y in 0..1 of the picture."""
+
+    named: Named
+    x: float
+    y: float
+
+
 def caption(scene: Scene, rendered: Rendered) -> str:
     """The picture's one right caption."""
     return str(describe(scene, rendered))
 
 
 def describe(scene: Scene, rendered: Rendered) -> Description:
-    """The structure of the picture's caption; things less than half seen are left out."""
-    order = named_order(rendered)
-    things = tuple(Named(scene.things[i].colour, scene.things[i].shape) for i in order)
-    return Description(scene.style, things, relation_of(rendered, order[0], order[1]) if len(order) > 1 else None)
+    """The structure of the picture's caption."""
+    return description_of(scene.style, seen_in(scene, rendered))
 
 
-def named_order(rendered: Rendered) -> list[int]:
-    """Indexes of the things a caption names, from left to right by the middle of the silhouette."""
-    seen = [index for index in range(len(rendered.visible)) if rendered.visible[index] >= HALF]
-    return sorted(seen, key=lambda index: (float(rendered.centres[index, 0]), index))
+def seen_in(scene: Scene, rendered: Rendered) -> list[Seen]:
+    """The things a caption names, from left to right; things less than half seen are left out."""
+    height, width = rendered.image.shape[:2]
+    seen = [
+        Seen(Named(thing.colour, thing.shape), float(centre[0]) / width, float(centre[1]) / height)
+        for thing, centre, share in zip(scene.things, rendered.centres, rendered.visible, strict=True)
+        if share >= HALF
+    ]
+    return sorted(seen, key=lambda one: one.x)
 
 
-def relation_of(rendered: Rendered, left: int, right: int) -> Relation:
-    """How thing `left` stands to thing `right` (which must not be further left): by their middles' heights, the
-    border lying between what the world calls level and what it calls apart."""
-    rise = float(rendered.centres[right, 1] - rendered.centres[left, 1]) / rendered.image.shape[0]
+def description_of(style: Style, seen: Sequence[Seen]) -> Description:
+    """The structure of the caption of things that are given from left to right."""
+    relation = relation_of(seen[0], seen[1]) if len(seen) > 1 else None
+    return Description(style, tuple(one.named for one in seen), relation)
+
+
+def relation_of(left: Seen, right: Seen) -> Relation:
+    """How one thing stands to another further right: by their middles' heights, the border lying between what the
+    world calls level and what it calls apart."""
     border = (LEVEL + APART) / 2
-    if rise > border:
+    if right.y - left.y > border:
         return "above"
-    return "below" if rise < -border else "left of"
+    return "below" if left.y - right.y > border else "left of"
 
 
 def parse(text: str) -> Description:
@@ -107,47 +124,6 @@ def join(things: Sequence[Named]) -> str:
     if len(phrases) < 2:
         return phrases[0] if phrases else "nothing"
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-
-
-def partial(rng: np.random.Generator, description: Description, rendered_relations: Sequence[str] = ()) -> str:
-    """A true text that says less than the caption: as people type it into a search box. `rendered_relations` are
-    further true phrases ("a red circle above a blue square") that may be taken too."""
-    things = list(description.things)
-    if not things:
-        return article(description.style) if rng.random() < 0.5 else str(description)
-    thing = things[int(rng.integers(len(things)))]
-    few = [things[i] for i in sorted(rng.permutation(len(things))[: int(rng.integers(1, len(things) + 1))])]
-    forms = [
-        article(str(thing)),
-        article(str(thing)),
-        str(thing),
-        article(thing.shape),
-        thing.shape,
-        thing.colour,
-        description.style,
-        article(description.style),
-        f"{article(description.style)} of {article(thing.shape)}",
-        f"{article(description.style)} of {article(str(thing))}",
-        join(few),
-        join(few),
-        f"{article(description.style)} of {join(few)}",
-        *rendered_relations,
-        *rendered_relations,
-    ]
-    return forms[int(rng.integers(len(forms)))]
-
-
-def relation_phrases(scene: Scene, rendered: Rendered) -> list[str]:
-    """All true phrases "a red circle above a blue square", both ways round, "right of" included, of clear pairs."""
-    order = named_order(rendered)
-    opposite = {"above": "below", "below": "above", "left of": "right of"}
-    phrases = []
-    for place, left in enumerate(order):
-        for right in order[place + 1 :]:
-            a, b = (article(f"{scene.things[i].colour} {scene.things[i].shape}") for i in (left, right))
-            word = relation_of(rendered, left, right)
-            phrases += [f"{a} {word} {b}", f"{b} {opposite[word]} {a}"]
-    return phrases
 
 
 def false_ones(rng: np.random.Generator, description: Description) -> list[Description]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any, Protocol
 
 import cv2
@@ -34,7 +34,7 @@ class Placed(Protocol):
     def depth(self) -> float: ...
 
 
-@lru_cache(maxsize=None)
+@cache
 def _unit(shape: str) -> tuple[Points, ...]:
     """The shape's polygons around its middle; a second polygon is a hole."""
     turn = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)

@@ -82,7 +82,7 @@ def render(
         masks=seen,
         full_masks=full,
         boxes=np.array([_box(mask) for mask in seen], np.float32).reshape(-1, 4),
-        visible=np.minimum(seen.reshape(count, -1).sum(axis=1) / np.maximum(areas, 1.0), 1.0).astype(np.float32),
+        visible=np.minimum(seen.sum(axis=(1, 2)) / np.maximum(areas, 1.0), 1.0).astype(np.float32),
         centres=np.array([centre for _, centre in placed], np.float32).reshape(-1, 2),
         sign_boxes=np.array(sign_boxes, np.float32).reshape(-1, 4),
     )

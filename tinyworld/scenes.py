@@ -8,6 +8,7 @@ A scene is a description without pixels. Positions are fractions of the frame as
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -230,7 +231,7 @@ def _allowed(things: list[Thing]) -> bool:
     """Whether the order from left to right is clear and nothing is hidden by more than allowed (a margin of 2 %
     covers what rounding to pixels may add)."""
     places = sorted(thing.x for thing in things)
-    if any(right - left < ORDER_GAP for left, right in zip(places, places[1:], strict=False)):
+    if any(right - left < ORDER_GAP for left, right in pairwise(places)):
         return False
     return bool((visible_shares(things) >= 1.0 - EVALUATION.occluded + 0.02).all())
 
@@ -238,5 +239,5 @@ def _allowed(things: list[Thing]) -> bool:
 def _named(things: list[Thing]) -> bool:
     """Whether each neighbouring pair, left to right, is clearly level or clearly one above the other."""
     ordered = sorted(things, key=lambda thing: thing.x)
-    gaps = [abs(right.y - left.y) for left, right in zip(ordered, ordered[1:], strict=False)]
+    gaps = [abs(right.y - left.y) for left, right in pairwise(ordered)]
     return all(gap <= LEVEL or gap >= APART for gap in gaps)
