@@ -65,7 +65,7 @@ class Searcher:
         self._models = ThreadPoolExecutor(1, thread_name_prefix="search")
 
     async def search(self, query: Query) -> SearchResult:
-        """Raises StoreUnavailable, Missing (no collection yet, no picture `like`), and Unreadable for an upload that is no picture."""
+        """Raises StoreUnavailable, Missing (no collection yet, no picture `like`), Unreadable for what is no picture."""
         query, unknown = self._without_unknown(query)
         said = SearchResult(
             text=query.text, negatives=tuple(entry.text for entry in query.negatives), unknown_words=unknown

@@ -1,0 +1,45 @@
+"""An event drawn on its picture, for a look without the page."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
+
+import cv2
+import numpy as np
+import supervision
+
+from schemas.events import FrameEvent
+from search.models import Pixels
+
+JPEG_QUALITY = 90
+
+
+def annotated(event: FrameEvent, pixels: Pixels) -> bytes:
+    """A JPEG of `pixels` (RGB, upright, at any scale) with boxes, labels and tracks."""
+    height, width = pixels.shape[:2]
+    scene = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    if event.detections:
+        detections, texts = _found(event, width, height)
+        thickness = supervision.calculate_optimal_line_thickness((width, height))
+        scale = supervision.calculate_optimal_text_scale((width, height))
+        by_label = supervision.ColorLookup.CLASS
+        scene = supervision.BoxAnnotator(thickness=thickness, color_lookup=by_label).annotate(scene, detections)
+        labels = supervision.LabelAnnotator(text_scale=scale, smart_position=True, color_lookup=by_label)
+        scene = labels.annotate(scene, detections, texts)
+    return cv2.imencode(".jpg", scene, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
+
+
+def _found(event: FrameEvent, width: int, height: int) -> tuple[supervision.Detections, list[str]]:
+    scale = np.array([width / (event.image.width or width), height / (event.image.height or height)] * 2)
+    names = sorted({found.label for found in event.detections})
+    detections = supervision.Detections(
+        xyxy=np.array([found.box for found in event.detections]) * scale,
+        class_id=np.array([names.index(found.label) for found in event.detections]),
+    )
+    return detections, [_text(found.label, found.confidence, found.track) for found in event.detections]
+
+
+def _text(label: str, confidence: float, track: str) -> str:
+    return f"{label} {confidence:.0%}" + (f" #{track}" if track else "")

@@ -1,0 +1,146 @@
+"""What happens now, for every open page: one reader of the log, any number of listeners."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from schemas.codec import decode_frame
+from schemas.errors import NewerMajor, Undecodable
+from schemas.events import FrameEvent
+from schemas.topics import ENRICHED
+from sightline.api.cards import event_card
+from sightline.api.tally import Tally
+from streams.errors import Unavailable
+from streams.transport import Partition, Record, Transport
+
+_log = structlog.get_logger("sightline.api")
+SHOWN_AT_FIRST = 24
+"""Cards that a page gets when it opens, so that it never starts empty."""
+MOST_A_STEP = 12
+"""Of a flood a page gets the newest: nobody sees fifty pictures a second, and the counts tell the rest."""
+KEPT_EVENTS = 512
+WAITING = 64
+"""Messages kept for a listener that is slow; older ones are dropped, a page shows what is new."""
+STATUS_EVERY_STEPS = 4
+
+
+class Message(NamedTuple):
+    """One server-sent event: its name and its JSON."""
+
+    name: str
+    content: bytes
+
+
+class Live:
+    """Tails `frames.enriched` without a group, from its end. `run` until cancelled; `close` ends all listeners."""
+
+    def __init__(self, transport: Transport, poll_seconds: float) -> None:
+        self._transport = transport
+        self._poll_seconds = poll_seconds
+        self._tally = Tally(transport)
+        self._next: dict[Partition, int] = {}
+        self._events: OrderedDict[str, FrameEvent] = OrderedDict()
+        self._recent: deque[Message] = deque(maxlen=SHOWN_AT_FIRST)
+        self._listeners: set[asyncio.Queue[Message | None]] = set()
+        self._reachable = True
+        self._closed = False
+
+    async def run(self) -> None:
+        steps = 0
+        while not self._closed:
+            try:
+                busy = await self.step()
+                self._reachable = True
+            except Unavailable as error:
+                if self._reachable:
+                    _log.warning("the log is away", reason=str(error))
+                busy, self._reachable = False, False
+            if steps % STATUS_EVERY_STEPS == 0:
+                self._tell(self._status_message())
+            steps += 1
+            await asyncio.sleep(0 if busy else self._poll_seconds)
+
+    async def step(self) -> bool:
+        """Read what is new once; says whether a backlog of counts is left. Raises Unavailable."""
+        busy = await self._tally.step()
+        records: list[Record] = []
+        if ENRICHED in await self._transport.topics():
+            for partition, (first, end) in (await self._transport.ends(ENRICHED)).items():
+                records += await self._new_records(partition, first, end)
+        records.sort(key=lambda record: record.timestamp)
+        fresh = [event for record in records if (event := _decoded(record)) is not None]
+        for event in fresh:
+            self._remember(event)
+        for event in fresh[-MOST_A_STEP:]:
+            message = Message("frame", msgspec.json.encode(event_card(event)))
+            self._recent.append(message)
+            self._tell(message)
+        return busy
+
+    async def listen(self) -> AsyncIterator[Message]:
+        """The status, the newest frames, then everything as it happens."""
+        queue: asyncio.Queue[Message | None] = asyncio.Queue(WAITING)
+        self._listeners.add(queue)
+        try:
+            yield self._status_message()
+            for recent in list(self._recent):
+                yield recent
+            while not self._closed and (message := await queue.get()) is not None:
+                yield message
+        finally:
+            self._listeners.discard(queue)
+
+    def close(self) -> None:
+        self._closed = True
+        for queue in self._listeners:
+            _put(queue, None)
+
+    def event(self, frame: str) -> FrameEvent | None:
+        """The event, if it came by lately."""
+        return self._events.get(frame)
+
+    def status(self) -> dict[str, Any]:
+        return {"counts": self._tally.counts(), "feeds": self._tally.feeds(), "log": self._reachable}
+
+    def _status_message(self) -> Message:
+        return Message("status", msgspec.json.encode(self.status()))
+
+    async def _new_records(self, partition: Partition, first: int, end: int) -> list[Record]:
+        start = max(self._next.get(partition, 0), first, end - SHOWN_AT_FIRST)
+        if start >= end:
+            return []
+        records = list(await self._transport.read(partition, start, SHOWN_AT_FIRST))
+        if records:
+            self._next[partition] = records[-1].offset + 1
+        return records
+
+    def _remember(self, event: FrameEvent) -> None:
+        self._events[event.id] = event
+        self._events.move_to_end(event.id)
+        while len(self._events) > KEPT_EVENTS:
+            self._events.popitem(last=False)
+
+    def _tell(self, message: Message) -> None:
+        for queue in self._listeners:
+            _put(queue, message)
+
+
+def _put(queue: asyncio.Queue[Message | None], message: Message | None) -> None:
+    """Never waits: a listener that does not keep up loses its oldest message."""
+    if queue.full():
+        queue.get_nowait()
+    queue.put_nowait(message)
+
+
+def _decoded(record: Record) -> FrameEvent | None:
+    try:
+        return decode_frame(record.value, record.headers).event
+    except (Undecodable, NewerMajor) as error:
+        _log.warning("event not shown", offset=record.offset, reason=str(error))
+        return None

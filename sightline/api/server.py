@@ -1,0 +1,57 @@
+"""Serving the application: a free port, and an end that open event streams do not hold up."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Generator
+
+import uvicorn
+from litestar import Litestar
+
+GRACE_SECONDS = 5
+"""A search that runs when the server is told to end."""
+
+
+class Server(uvicorn.Server):
+    """`await server.serve(sockets=[listener])` until `server.should_exit` is set or a signal comes."""
+
+    def __init__(self, app: Litestar) -> None:
+        self._app = app
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="on",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.state.live.close()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Left to the program that serves: it has workers to stop too."""
+        yield
+
+
+def listen(host: str, port: int, *, tries: int = 1) -> socket.socket:
+    """A listening socket at `port` or, where it is taken, one of the `tries` - 1 after it; 0 takes a free one.
+
+    Raises OSError for the first port when all are taken.
+    """
+    first: OSError | None = None
+    for candidate in range(port, port + tries):
+        try:
+            return socket.create_server((host, candidate), backlog=128, family=_family(host))
+        except OSError as error:
+            first = first or error
+    raise first or OSError("no port was tried")
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,0 +1,70 @@
+"""How many frames came in and what became of them, counted from the log."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import structlog
+
+from schemas.codec import decode_observed
+from schemas.errors import NewerMajor, Undecodable
+from schemas.events import Observed
+from schemas.topics import OBSERVED, RAW
+from streams.transport import Partition, Transport
+
+_log = structlog.get_logger("sightline.api")
+CHUNK = 1000
+"""Records of under 1 KB each; between two chunks the page gets its pictures."""
+
+
+class Tally:
+    """Reads `frames.observed` from its beginning on, one chunk a partition and step."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._next: dict[Partition, int] = {}
+        self._came_in = 0
+        self._states: Counter[str] = Counter()
+        self._feeds: dict[str, dict[str, Any]] = {}
+
+    async def step(self) -> bool:
+        """Count what is new; says whether anything was. Raises Unavailable."""
+        topics = await self._transport.topics()
+        if RAW in topics:
+            self._came_in = sum(end for _, end in (await self._transport.ends(RAW)).values())
+        if OBSERVED not in topics:
+            return False
+        found = False
+        for partition, (first, end) in (await self._transport.ends(OBSERVED)).items():
+            start = max(self._next.get(partition, first), first)
+            if start < end:
+                found |= await self._take(partition, start)
+        return found
+
+    async def _take(self, partition: Partition, start: int) -> bool:
+        records = await self._transport.read(partition, start, CHUNK)
+        for record in records:
+            try:
+                self._count(decode_observed(record.value, record.headers))
+            except (Undecodable, NewerMajor) as error:
+                _log.warning("observed record not counted", offset=record.offset, reason=str(error))
+            self._next[partition] = record.offset + 1
+        return bool(records)
+
+    def _count(self, observed: Observed) -> None:
+        self._states[observed.state] += observed.count
+        gated = any(reason.startswith("gate:") for reason in observed.skipped.values())
+        self._states["gated"] += observed.count if gated else 0
+        feed = self._feeds.setdefault(observed.feed, {"frames": 0, "last": ""})
+        feed["frames"] += observed.count
+        feed["last"] = max(feed["last"], observed.published.isoformat())
+
+    def counts(self) -> dict[str, int]:
+        """Frames taken in, and of those: enriched (gated ones among them), dead, shed."""
+        states = {name: self._states[name] for name in ("enriched", "gated", "dead", "shed")}
+        return {"in": max(self._came_in, states["enriched"] + states["dead"]), **states}
+
+    def feeds(self) -> dict[str, dict[str, Any]]:
+        """Frames done and when the last one was, by feed."""
+        return dict(sorted(self._feeds.items()))
