@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 import typer
 
 from sightline.commands import dead, topics
+from sightline.commands.ingest import ingest
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +20,7 @@ app = typer.Typer(
     "Start with [bold]sightline demo[/]; then [bold]sightline ingest PATH[/], [bold]work[/], [bold]serve[/] and "
     "[bold]search[/] on your own pictures.",
 )
+app.command()(ingest)
 app.add_typer(dead.app, name="dead")
 app.add_typer(topics.app, name="topics")
 

@@ -1,0 +1,94 @@
+"""Ingests several sources side by side with a progress bar each, and tells what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from sightline.wiring import Parts
+from streams.clock import Clock, SystemClock
+from streams.sources.acceptor import Progress, Report, Summary
+from streams.sources.choose import choose_source, feed_name
+from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.play import Playback
+
+
+@dataclass(frozen=True, slots=True)
+class Feeding:
+    """One source as it was asked for: what to read, under which feed's name, how to play it."""
+
+    spec: str
+    feed: str
+    playback: Playback
+
+
+def feedings(specs: Sequence[str], feed: str, playback: Playback) -> list[Feeding]:
+    return [Feeding(spec, feed or feed_name(spec), playback) for spec in specs]
+
+
+async def feed_one(parts: Parts, feeding: Feeding, report: Report | None = None, clock: Clock | None = None) -> Summary:
+    """Raises UnreadableSource."""
+    clock = clock or SystemClock()
+    source = await asyncio.to_thread(choose_source, feeding.spec, feeding.playback, clock)
+    return await ingest(
+        source,
+        transport=parts.transport,
+        blobs=parts.blobs,
+        tenant=parts.config.tenant,
+        feed=feeding.feed,
+        clock=clock,
+        progress=report,
+        settings=IngestSettings(inline_limit_bytes=parts.config.worker.inline_limit_bytes),
+    )
+
+
+async def feed_all(parts: Parts, wanted: Sequence[Feeding], console: Console) -> list[Summary]:
+    """All side by side; the first that cannot be read ends the others after the write that has begun."""
+    with Bars(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", style="cyan"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="yellow"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(feed_one(parts, entry, _reporter(bars, entry.feed))) for entry in wanted]
+        except* Exception as failed:
+            raise failed.exceptions[0] from None
+    return [task.result() for task in running]
+
+
+def _reporter(bars: Bars, feed: str) -> Callable[[Progress], None]:
+    task = bars.add_task(feed, total=None, rate="", note="")
+
+    def report(progress: Progress) -> None:
+        elapsed = bars.tasks[_place(bars, task)].elapsed or 0.0
+        rate = f"{progress.done / elapsed:.0f}/s" if elapsed > 0.5 else ""
+        note = f"waits for {progress.waiting_for}" if progress.waiting_for else ""
+        bars.update(task, completed=progress.done, total=progress.total, rate=rate, note=note)
+
+    return report
+
+
+def _place(bars: Bars, task: TaskID) -> int:
+    return next(place for place, entry in enumerate(bars.tasks) if entry.id == task)
+
+
+def told(feed: str, summary: Summary) -> list[str]:
+    """One line for people about a source that is done, and one per refused file."""
+    parts = [f"{summary.accepted} accepted"]
+    parts += [f"{summary.repeated} were already there"] if summary.repeated else []
+    parts += [f"[yellow]{summary.refused} refused[/]"] if summary.refused else []
+    return [
+        f"[bold]{feed}[/]: {', '.join(parts)}",
+        *(f"  [yellow]✗[/] {refusal.message} ({refusal.reason})" for refusal in summary.refusals),
+    ]
