@@ -7,6 +7,7 @@ StreamError
 ├── LogFull           the log refuses writes until what registered groups have not finished is finished
 ├── TooLarge          a record exceeds the topic's limit: dead-letter it with a reference, never truncate
 ├── DamagedLog        the log's file is torn or not ours: stop, name the file, never reset it
+├── StageBroken       a stage fails for frames of all kinds: stop, unready, leave the frames where they are
 ├── NewerVersion      a record of a newer major version: stop, unready, leave the topic as it is
 └── PlanError         a plan, topic or setting that cannot work: refuse to start, all reasons at once
 """
@@ -38,6 +39,10 @@ class TooLarge(StreamError):  # noqa: N818 - named for the state
 
 class DamagedLog(StreamError):  # noqa: N818 - named for the state
     """The file is torn, foreign or of a newer format; the message names it and the way out."""
+
+
+class StageBroken(StreamError):  # noqa: N818 - named for the state
+    """Unknown errors spread over frames or feeds; the message names the stage and the last error."""
 
 
 class NewerVersion(StreamError):  # noqa: N818 - named for the state

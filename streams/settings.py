@@ -40,7 +40,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The one deadline for finishing what is in flight, on a stop and on a rebalance alike."""
     stall_seconds: Seconds = 120.0
     """`/healthz` fails when nothing was committed for so long while there was work to do."""
-    loop_delay_seconds: Seconds = 1.0
+    watch_seconds: Seconds = 1.0
     """How often the event loop's delay, the lag and the memory of the GPU are looked at."""
 
     backoff_seconds: Seconds = 0.1

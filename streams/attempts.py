@@ -1,0 +1,92 @@
+"""Finding the frame that kills the process: starts without progress are counted beside the committed position.
+
+The count is made durable before a partition's first frame is computed, and is back at zero with the first commit.
+After `isolate_after` starts without progress frames run singly, each marked before it runs; a mark that is still
+there at the next start names the culprit. Frames go on running singly until as many are through as may have been in
+flight when the process died, for the culprit may be any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from streams.transport import Partition, Position, Record
+
+
+@dataclass(slots=True)
+class _Assignment:
+    position: Position
+    """As it was found, then as it was last made durable."""
+    single_until: int
+    """Offsets below this run singly."""
+    marked: bool = False
+
+
+class Attempts:
+    def __init__(self, isolate_after: int, window: int) -> None:
+        self._isolate_after = isolate_after
+        self._window = window
+        self._assigned: dict[Partition, _Assignment] = {}
+
+    def assign(self, partition: Partition, position: Position) -> None:
+        suspicious = position.attempts >= self._isolate_after
+        until = position.next_offset + (self._window if suspicious else 0)
+        self._assigned[partition] = _Assignment(position, until)
+
+    def knows(self, partition: Partition) -> bool:
+        return partition in self._assigned
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._assigned.pop(partition, None)
+
+    def unmarked(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
+        """The marks of these partitions, taken back: the start ended in peace, it was no crash."""
+        positions = {}
+        for partition in partitions:
+            known = self._assigned.get(partition)
+            if known is not None and known.marked and known.position.attempts > 0:
+                known.position = Position(known.position.next_offset, known.position.attempts - 1)
+                known.marked = False
+                positions[partition] = known.position
+        return positions
+
+    def suspects(self, record: Record) -> bool:
+        """Whether this record must run alone: the process dies as a whole, so nothing else may run beside it."""
+        known = self._assigned.get(record.partition)
+        return known is not None and record.offset < known.single_until
+
+    def is_culprit(self, record: Record) -> bool:
+        """The record was marked, ran alone, and the process died."""
+        known = self._assigned.get(record.partition)
+        if known is None or known.marked or record.offset != known.position.next_offset:
+            return False
+        return known.position.attempts > self._isolate_after
+
+    def mark(self, records: Iterable[Record]) -> dict[Partition, Position]:
+        """What has to be durable before `records` are computed; empty when it is already.
+
+        A suspect is its partition's first unfinished record, so the mark stands at its own offset.
+        """
+        marks = {}
+        for record in records:
+            known = self._assigned.get(record.partition)
+            if known is not None and not known.marked:
+                offset = record.offset if self.suspects(record) else known.position.next_offset
+                known.position = Position(offset, known.position.attempts + 1)
+                known.marked = True
+                marks[record.partition] = known.position
+        return marks
+
+    def position(self, partition: Partition, next_offset: int) -> Position:
+        """What to commit when everything before `next_offset` is finished."""
+        known = self._assigned.get(partition)
+        suspicious = known is not None and next_offset < known.single_until
+        return Position(next_offset, self._isolate_after if suspicious else 0)
+
+    def committed(self, partition: Partition, position: Position) -> None:
+        known = self._assigned.get(partition)
+        if known is not None:
+            known.position = position
+            known.marked = position.attempts < self._isolate_after

@@ -1,0 +1,147 @@
+"""Carries batches from the waiting room to the offset tracker: originals, stages, sinks, finished.
+
+Two batches compute at a time, so that one is decoded while the other is on the GPU; a third writes. Sinks take
+batches in the order they began, which keeps each feed's events in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+
+from streams.attempts import Attempts
+from streams.clock import Clock
+from streams.commit import Committer
+from streams.errors import Fenced
+from streams.flight import Death, Flight
+from streams.lanes import DEPTH, Turns
+from streams.metrics import Metrics
+from streams.offsets import OffsetTracker
+from streams.originals import STAGE as ORIGINAL_STAGE
+from streams.originals import Originals
+from streams.segment import Segment
+from streams.settings import WorkerSettings
+from streams.sinks import Sinks
+from streams.transport import Partition
+
+
+class Carrier:
+    """`park` is called for a frame whose original is not there yet: it comes again after the given seconds."""
+
+    def __init__(
+        self,
+        *,
+        originals: Originals,
+        segment: Segment,
+        sinks: Sinks,
+        committer: Committer,
+        tracker: OffsetTracker,
+        attempts: Attempts,
+        park: Callable[[Flight, float], None],
+        settings: WorkerSettings,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._originals, self._segment, self._sinks = originals, segment, sinks
+        self._committer, self._tracker, self._attempts = committer, tracker, attempts
+        self._park, self._settings, self._clock, self._metrics = park, settings, clock, metrics
+        self._numbers = 0
+        self._active: dict[int, list[Flight]] = {}
+        self._computing = asyncio.Semaphore(DEPTH)
+        self._sink_turns = Turns()
+        self._ended = asyncio.Event()
+
+    async def room(self) -> None:
+        """Return when one more batch may compute; `begin` or `no_batch` must follow."""
+        await self._computing.acquire()
+
+    def begin(self, flights: list[Flight]) -> int:
+        """Note the batch before anything is awaited; `carry` must follow with the number."""
+        number, self._numbers = self._numbers, self._numbers + 1
+        self._active[number] = flights
+        return number
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(flight.size_bytes for flights in self._active.values() for flight in flights)
+
+    def is_busy(self, partitions: Collection[Partition] | None = None) -> bool:
+        """Whether frames of these partitions, or any, are being computed or written."""
+        return any(
+            partitions is None or flight.record.partition in partitions
+            for flights in self._active.values()
+            for flight in flights
+        )
+
+    async def idle(self, partitions: Collection[Partition] | None = None) -> None:
+        while self.is_busy(partitions):
+            await self.one_ended()
+
+    async def one_ended(self) -> None:
+        self._ended.clear()
+        await self._ended.wait()
+
+    async def carry(self, number: int, *, alone: bool) -> None:
+        """Take the batch all the way. Raises StageBroken, and whatever else is no frame's fault.
+
+        A batch that runs `alone` is committed before this returns.
+        """
+        flights = self._active[number]
+        computing = True
+        try:
+            if await self._mark(flights):
+                flights = await self._load(flights)
+                await self._segment.run(number, flights)
+                await self._sink_turns.enter(number)
+                computing = False
+                self._computing.release()
+                await self._write(flights)
+                if alone:
+                    await self._committer.commit()
+        finally:
+            if computing:
+                self._computing.release()
+            self._segment.leave(number)
+            self._sink_turns.leave(number)
+            del self._active[number]
+            self._ended.set()
+
+    async def _mark(self, flights: Sequence[Flight]) -> bool:
+        """Make the attempt durable; False when the partitions are no longer ours."""
+        marks = self._attempts.mark(flight.record for flight in flights if flight.death is None)
+        if not marks:
+            return True
+        try:
+            await self._committer.mark(marks)
+        except Fenced:
+            self._metrics.late.inc(len(flights))
+            return False
+        return True
+
+    async def _load(self, flights: list[Flight]) -> list[Flight]:
+        """Fetch originals; frames whose original is not there leave the batch, or die when that lasts too long."""
+        absent = await self._originals.load(flights)
+        now = self._clock.monotonic()
+        parked = set()
+        for flight in absent:
+            flight.absent_since = now if flight.absent_since is None else flight.absent_since
+            missed_seconds = now - flight.absent_since
+            if missed_seconds >= self._settings.absent_seconds:
+                message = f"not in the blob store for {missed_seconds:.0f} s: {flight.frame.image.uri}"
+                flight.death = Death(ORIGINAL_STAGE, "absent_original", message)
+            else:
+                parked.add(flight)
+                self._metrics.retries.labels("absent_original").inc()
+                self._park(flight, min(max(missed_seconds, self._settings.backoff_seconds), 10.0))
+        return [flight for flight in flights if flight not in parked]
+
+    async def _write(self, flights: Sequence[Flight]) -> None:
+        """Write what is still ours and count it as finished."""
+        ours = [one for one in flights if self._tracker.is_current(one.record.partition, one.record.epoch)]
+        outcomes = await self._sinks.write(ours) if ours else []
+        late = len(flights) - len(ours)
+        for flight, outcome in zip(ours, outcomes, strict=True):
+            record = flight.record
+            late += not self._tracker.finish(record.partition, record.epoch, record.offset, outcome)
+        self._metrics.late.inc(late)
+        self._committer.something_finished(crowded=2 * self._tracker.in_flight() >= self._settings.in_flight_frames)

@@ -1,0 +1,133 @@
+"""Commits what is finished: on a timer, off the batch path, never before the flush that covers the points.
+
+A frame that finishes after a quiet time is committed at once; under load several batches share a commit. Where the
+transport is atomic, one transaction holds the outputs of all that is committed, in offset order, and the offsets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+
+from streams.attempts import Attempts
+from streams.clock import Clock
+from streams.errors import Fenced
+from streams.health import Health
+from streams.metrics import Metrics
+from streams.offsets import OffsetTracker, Prefix
+from streams.patience import Patience
+from streams.sinks import BROKER_AWAY, Sinks
+from streams.transport import Consumer, Partition, Position
+
+
+class Committer:
+    def __init__(
+        self,
+        consumer: Consumer,
+        tracker: OffsetTracker,
+        attempts: Attempts,
+        sinks: Sinks,
+        *,
+        atomic: bool,
+        every_seconds: float,
+        committed: Callable[[], None],
+        patience: Patience,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._consumer = consumer
+        self._tracker = tracker
+        self._attempts = attempts
+        self._sinks = sinks
+        self._atomic = atomic
+        self._every_seconds = every_seconds
+        self._committed = committed
+        self._patience = patience
+        self._clock = clock
+        self._health = health
+        self._metrics = metrics
+        self._finished = asyncio.Event()
+        self._crowded = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+
+    def something_finished(self, *, crowded: bool) -> None:
+        """Called after each batch; `crowded`: what waits for a commit takes the room of new frames."""
+        self._finished.set()
+        if crowded:
+            self._crowded.set()
+
+    async def run(self) -> None:
+        """Commit for ever, at most every so often, sooner when it is crowded."""
+        while True:
+            await self._finished.wait()
+            self._finished.clear()
+            self._crowded.clear()
+            await self.commit()
+            pause = asyncio.ensure_future(self._clock.sleep(self._every_seconds))
+            crowd = asyncio.ensure_future(self._crowded.wait())
+            try:
+                await asyncio.wait((pause, crowd), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                pause.cancel()
+                crowd.cancel()
+
+    async def commit(self) -> None:
+        """Commit everything finished by now. Waits out what is away; partitions that were taken away are dropped."""
+        async with self._one_at_a_time:
+            prefixes = self._tracker.finished()
+            if not prefixes:
+                return
+            began = self._clock.monotonic()
+            await self._sinks.flush()
+            try:
+                await self._write(prefixes)
+            except Fenced:
+                await self._write_each(prefixes)
+            self._metrics.commit_seconds.observe(self._clock.monotonic() - began)
+
+    async def mark(self, positions: Mapping[Partition, Position]) -> None:
+        """Make attempts durable before a partition's first frame, or a suspect, is computed."""
+        epochs = self._tracker.epochs()
+        async with self._one_at_a_time:
+            await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+
+    async def unmark(self, partitions: Sequence[Partition]) -> None:
+        """Take marks back where a start ended in peace and nothing was committed."""
+        positions, epochs = self._attempts.unmarked(partitions), self._tracker.epochs()
+        if positions:
+            async with self._one_at_a_time:
+                with suppress(Fenced):
+                    await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+
+    async def _write_each(self, prefixes: Mapping[Partition, Prefix]) -> None:
+        """Some assignment has ended: find out which, and commit the others."""
+        for partition, prefix in prefixes.items():
+            try:
+                await self._write({partition: prefix})
+            except Fenced:
+                self._metrics.late.inc(len(prefix.outcomes))
+                if self._tracker.is_current(partition, prefix.epoch):
+                    self._tracker.revoke([partition])
+
+    async def _write(self, prefixes: Mapping[Partition, Prefix]) -> None:
+        positions = {
+            partition: self._attempts.position(partition, prefix.next_offset) for partition, prefix in prefixes.items()
+        }
+        epochs = {partition: prefix.epoch for partition, prefix in prefixes.items()}
+        outcomes = [outcome for prefix in prefixes.values() for outcome in prefix.outcomes]
+        if self._atomic:
+            outgoing = [record for outcome in outcomes for record in outcome.outgoing]
+            await self._patience.until(
+                "broker", lambda: self._consumer.publish_and_commit(outgoing, positions, epochs), BROKER_AWAY
+            )
+            self._sinks.published(outcomes)
+        else:
+            await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+        for partition, prefix in prefixes.items():
+            self._tracker.committed(partition, prefix.epoch, prefix.next_offset)
+            self._attempts.committed(partition, positions[partition])
+        self._health.moved()
+        self._committed()
+        self._metrics.last_success.set(self._clock.now())

@@ -1,0 +1,114 @@
+"""Every metric of the runtime: its name, unit and meaning. Labels are topics, stages, reasons; never user content.
+
+Durations are seconds, sizes bytes, counters end in `_total` (the client adds it).
+"""
+
+from __future__ import annotations
+
+import sys
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_FAST = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""One stage on one batch: from a dictionary look-up to a large model on a CPU."""
+_SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
+"""End to end, backlog included."""
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """All of them on the registry that is handed in; a process with several workers gives each its own registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.frames_in = Counter("sightline_frames_in", "Records taken from a topic", ["topic"], registry=registry)
+        self.events_out = Counter(
+            "sightline_events_out", "Records written and acknowledged", ["topic"], registry=registry
+        )
+        self.points_out = Counter(
+            "sightline_points_out", "Points written to the index", ["collection"], registry=registry
+        )
+        self.dead = Counter("sightline_frames_dead", "Frames dead-lettered", ["stage", "reason"], registry=registry)
+        self.skipped = Counter(
+            "sightline_stages_skipped", "Stages left out for a frame", ["stage", "reason"], registry=registry
+        )
+        self.queue_seconds = Histogram(
+            "sightline_stage_queue_seconds",
+            "How long a batch waited for its stage",
+            ["stage"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.compute_seconds = Histogram(
+            "sightline_stage_compute_seconds",
+            "How long a stage computed on a batch",
+            ["stage"],
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.batch_frames = Histogram(
+            "sightline_stage_batch_frames", "Frames per call of a stage", ["stage"], buckets=_SIZES, registry=registry
+        )
+        self.in_flight = Gauge("sightline_frames_in_flight", "Frames taken and not yet committed", registry=registry)
+        self.in_flight_bytes = Gauge(
+            "sightline_frames_in_flight_bytes", "Encoded originals of frames not yet committed", registry=registry
+        )
+        self.lag = Gauge(
+            "sightline_lag_records", "Records not yet committed", ["topic", "partition"], registry=registry
+        )
+        self.latency_seconds = Histogram(
+            "sightline_latency_seconds", "Ingested to published", buckets=_SLOW, registry=registry
+        )
+        self.live_latency_seconds = Histogram(
+            "sightline_live_latency_seconds", "Captured to published", buckets=_SLOW, registry=registry
+        )
+        self.retries = Counter(
+            "sightline_retries", "Attempts repeated, by what was away or too large", ["what"], registry=registry
+        )
+        self.index_seconds = Histogram(
+            "sightline_index_seconds", "Calls of the index", ["call"], buckets=_FAST, registry=registry
+        )
+        self.blob_seconds = Histogram(
+            "sightline_blob_seconds", "Calls of the blob store", ["call"], buckets=_FAST, registry=registry
+        )
+        self.commit_seconds = Histogram(
+            "sightline_commit_seconds", "Commits, the index's flush included", buckets=_FAST, registry=registry
+        )
+        self.drain_seconds = Histogram(
+            "sightline_drain_seconds", "Finishing what is in flight", ["cause"], buckets=_FAST, registry=registry
+        )
+        self.rebalances = Counter(
+            "sightline_rebalances", "Partitions assigned or revoked", ["change"], registry=registry
+        )
+        self.late = Counter(
+            "sightline_late_completions",
+            "Frames finished after their partition was taken away, and dropped",
+            registry=registry,
+        )
+        self.load_seconds = Gauge(
+            "sightline_stage_load_seconds", "Loading and warming up a stage", ["stage"], registry=registry
+        )
+        self.last_success = Gauge(
+            "sightline_last_success_time_seconds", "When something was last committed, Unix time", registry=registry
+        )
+        self.loop_delay_seconds = Histogram(
+            "sightline_event_loop_delay_seconds", "How late the event loop woke", buckets=_FAST, registry=registry
+        )
+        self.mean_cosine = Gauge(
+            "sightline_recent_vectors_mean_cosine",
+            "Mean cosine between recent frames' vectors; near 1 means a broken model or a frozen camera",
+            ["vector"],
+            registry=registry,
+        )
+        self.gpu_memory_bytes = Gauge(
+            "sightline_gpu_memory_bytes", "Memory of the GPU held by this process; 0 without one", registry=registry
+        )
+        self.waiting = Gauge("sightline_waiting", "1 while the worker waits for it", ["what"], registry=registry)
+
+
+def gpu_memory_bytes() -> int:
+    """What torch holds on the GPU, if some stage has loaded torch and there is a GPU; the runtime itself needs none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.memory_allocated())

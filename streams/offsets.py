@@ -1,0 +1,128 @@
+"""What of each partition is finished: the contiguous prefix is what may be committed.
+
+Frames finish in any order, and offsets may have holes (compaction, transactions), so a partition's position is the
+offset after the longest finished run of *started* ones. Everything is tagged with the assignment's epoch: what was
+started before a rebalance cannot count after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from streams.transport import Outgoing, Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A finished frame's records, held back for the commit, and when (Unix time) it was ingested and captured."""
+
+    outgoing: Sequence[Outgoing] = ()
+    ingested: float | None = None
+    captured: float | None = None
+
+
+@dataclass(slots=True)
+class _Started:
+    offset: int
+    outcome: Outcome | None = None
+
+
+@dataclass(slots=True)
+class _Assignment:
+    epoch: int
+    next_offset: int
+    started: deque[_Started] = field(default_factory=deque)
+    waiting: dict[int, _Started] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A finished run that is not committed, in offset order."""
+
+    epoch: int
+    next_offset: int
+    outcomes: list[Outcome]
+
+
+class OffsetTracker:
+    """Not thread-safe: the event loop's alone."""
+
+    def __init__(self) -> None:
+        self._assigned: dict[Partition, _Assignment] = {}
+
+    def assign(self, partition: Partition, epoch: int, next_offset: int) -> None:
+        """Begin at `next_offset`; whatever was known of an earlier epoch is forgotten."""
+        self._assigned[partition] = _Assignment(epoch, next_offset)
+
+    def revoke(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._assigned.pop(partition, None)
+
+    def epochs(self) -> dict[Partition, int]:
+        return {partition: assigned.epoch for partition, assigned in self._assigned.items()}
+
+    def is_current(self, partition: Partition, epoch: int) -> bool:
+        assigned = self._assigned.get(partition)
+        return assigned is not None and assigned.epoch == epoch
+
+    def start(self, partition: Partition, epoch: int, offset: int) -> bool:
+        """Take note that `offset` is in flight. False: of another epoch, or seen already; drop the record."""
+        assigned = self._assigned.get(partition)
+        if assigned is None or assigned.epoch != epoch or offset < assigned.next_offset:
+            return False
+        if assigned.started and offset <= assigned.started[-1].offset:
+            return False
+        entry = _Started(offset)
+        assigned.started.append(entry)
+        assigned.waiting[offset] = entry
+        return True
+
+    def finish(self, partition: Partition, epoch: int, offset: int, outcome: Outcome) -> bool:
+        """Count a frame as done, keeping its outcome for the commit. False: too late, another epoch has it."""
+        assigned = self._assigned.get(partition)
+        if assigned is None or assigned.epoch != epoch:
+            return False
+        entry = assigned.waiting.pop(offset, None)
+        if entry is None:
+            return False
+        entry.outcome = outcome
+        return True
+
+    def finished(self) -> dict[Partition, Prefix]:
+        """The finished runs not committed yet, of every partition that has one. Changes nothing."""
+        prefixes = {}
+        for partition, assigned in self._assigned.items():
+            run = _finished_run(assigned.started)
+            if run:
+                outcomes = [entry.outcome for entry in run if entry.outcome is not None]
+                prefixes[partition] = Prefix(assigned.epoch, run[-1].offset + 1, outcomes)
+        return prefixes
+
+    def committed(self, partition: Partition, epoch: int, next_offset: int) -> None:
+        """Forget what lies before `next_offset`, which is durable now."""
+        assigned = self._assigned.get(partition)
+        if assigned is None or assigned.epoch != epoch:
+            return
+        while assigned.started and assigned.started[0].outcome and assigned.started[0].offset < next_offset:
+            assigned.started.popleft()
+        assigned.next_offset = max(assigned.next_offset, next_offset)
+
+    def in_flight(self) -> int:
+        """Frames started and not committed."""
+        return sum(len(assigned.started) for assigned in self._assigned.values())
+
+    def unfinished(self, partitions: Iterable[Partition] | None = None) -> int:
+        """Frames started and not finished, of `partitions` or of all."""
+        chosen = self._assigned if partitions is None else partitions
+        return sum(len(self._assigned[partition].waiting) for partition in chosen if partition in self._assigned)
+
+
+def _finished_run(started: Iterable[_Started]) -> list[_Started]:
+    run = []
+    for entry in started:
+        if entry.outcome is None:
+            break
+        run.append(entry)
+    return run

@@ -1,0 +1,82 @@
+"""A run of adjacent stages in one worker: a batch goes through all of them with its pixels decoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from processors.frame import StageWithMemory
+from streams.clock import Clock
+from streams.flight import Flight
+from streams.lanes import Lanes
+from streams.memory import Memory
+from streams.metrics import Metrics
+from streams.patience import Patience
+from streams.plan import StageShape
+from streams.policy import StagePolicy
+from streams.route import Router
+from streams.step import AnyStage, Step
+from streams.transport import Partition
+
+
+class Segment:
+    """Several batches may be inside at once, numbered in the order they came; `plan_stages` is the whole plan's."""
+
+    def __init__(
+        self,
+        stages: Sequence[AnyStage],
+        plan_stages: Mapping[str, StageShape],
+        *,
+        lanes: Lanes,
+        patience: Patience,
+        clock: Clock,
+        metrics: Metrics,
+        worker: str,
+        is_current: Callable[[Partition, int], bool],
+    ) -> None:
+        self.router = Router(stages, plan_stages)
+        self._steps = [
+            Step(
+                stage,
+                place,
+                lanes=lanes,
+                policy=StagePolicy(stage.name, patience, metrics),
+                memory=_memory(stage, is_current),
+                clock=clock,
+                metrics=metrics,
+                worker=worker,
+            )
+            for place, stage in enumerate(stages)
+        ]
+        self._opened: list[Step] = []
+
+    async def open(self, device: str) -> None:
+        """Open the stages one after the other; what was opened is closed by `close` even when a later one fails."""
+        for step in self._steps:
+            self._opened.append(step)
+            await step.open(device)
+
+    async def run(self, number: int, flights: Sequence[Flight]) -> None:
+        """Lead a batch through; dead frames stay in it, with their reason. Raises StageBroken."""
+        for step in self._steps:
+            await step.run(number, flights)
+        for flight in flights:
+            flight.frame.pixels = None
+
+    def leave(self, number: int) -> None:
+        """The batch is through or has failed: later ones need not wait for it."""
+        for step in self._steps:
+            step.leave(number)
+
+    def forget(self, partitions: Collection[Partition]) -> None:
+        """Drop the memory of feeds whose partitions went to somebody else."""
+        for step in self._steps:
+            if step.memory is not None:
+                step.memory.drop(partitions)
+
+    async def close(self) -> None:
+        while self._opened:
+            await self._opened.pop().close()
+
+
+def _memory(stage: AnyStage, is_current: Callable[[Partition, int], bool]) -> Memory | None:
+    return Memory(stage, is_current) if isinstance(stage, StageWithMemory) and hasattr(stage, "fresh") else None

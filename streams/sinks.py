@@ -1,0 +1,202 @@
+"""Writes what frames send out, in the one order that keeps the promise.
+
+Thumbnails, then points (those of dead frames are deleted first), then records. Where the transport is atomic the
+records wait for the commit, which releases them together with the offsets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+from stores.blobs import BlobStore
+from stores.errors import Refused, StoreUnavailable
+from stores.index import Filter, Index, Match, Point
+from streams.clock import Clock
+from streams.errors import LogFull, StageBroken, Unavailable
+from streams.flight import Death, Flight
+from streams.metrics import Metrics
+from streams.offsets import Outcome
+from streams.outbound import Outbound, Outlet, utc
+from streams.patience import Patience
+from streams.policy import Suspicion
+from streams.recent import RecentVectors
+from streams.transport import Outgoing, Transport
+
+STAGE = "index"
+"""Stands as `stage` in the dead letters of frames whose vectors the index refuses."""
+BROKER_AWAY = (Unavailable, LogFull)
+
+
+class Sinks:
+    """`collections` are those that exist, in which a dead frame may have left points."""
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        transport: Transport,
+        index: Index,
+        blobs: BlobStore,
+        *,
+        collections: Sequence[str],
+        patience: Patience,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._outlet = outlet
+        self._transport = transport
+        self._index = index
+        self._blobs = blobs
+        self._collections = tuple(collections)
+        self._patience = patience
+        self._clock = clock
+        self._metrics = metrics
+        self._suspicion = Suspicion()
+        self.recent = RecentVectors(metrics)
+        self.unflushed = False
+        """Points were written since the last flush; whoever commits flushes first."""
+
+    async def write(self, flights: Sequence[Flight]) -> list[Outcome]:
+        """Write everything for a batch, waiting out what is away; one outcome per flight, in order.
+
+        Raises StageBroken when the index refuses frame after frame: wrong weights, not wrong frames.
+        """
+        now = utc(self._clock.now())
+        outbound = [self._outlet.prepare(flight, now) for flight in flights]
+        await self._write_thumbnails(outbound)
+        await self._delete_points(outbound)
+        await self._write_points(outbound)
+        outbound = [self._outlet.prepare(one.flight, now) if _died_here(one) else one for one in outbound]
+        outcomes = [_outcome(one) for one in outbound]
+        if not self._transport.atomic:
+            await self.publish([record for outcome in outcomes for record in outcome.outgoing])
+            self._count_published(outcomes)
+            outcomes = [Outcome()] * len(outcomes)
+        self._count(outbound)
+        return outcomes
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        await self._patience.until("broker", lambda: self._transport.publish(records), BROKER_AWAY)
+
+    async def flush(self) -> None:
+        """Return when every point written before this call survives a power cut."""
+        if self.unflushed:
+            self.unflushed = False
+            try:
+                await self._ask("flush", self._index.flush)
+            except BaseException:
+                self.unflushed = True
+                raise
+
+    def published(self, outcomes: Sequence[Outcome]) -> None:
+        """These frames' records are out (with the commit)."""
+        self._count_published(outcomes)
+
+    async def _write_thumbnails(self, outbound: Sequence[Outbound]) -> None:
+        await asyncio.gather(
+            *(self._put(one.flight.frame.tenant, *one.thumbnail) for one in outbound if one.thumbnail is not None)
+        )
+
+    async def _put(self, tenant: str, uri: str, content: bytes) -> None:
+        async def put() -> None:
+            with self._metrics.blob_seconds.labels("put").time():
+                await self._blobs.put(tenant, uri, content)
+
+        await self._patience.until("blobs", put, StoreUnavailable)
+
+    async def _delete_points(self, outbound: Sequence[Outbound]) -> None:
+        """Of dead frames all points; of frames that may have been here before those that are not written anew."""
+        for collection in self._collections:
+            frames = tuple(
+                one.flight.frame.id
+                for one in outbound
+                if one.flight.death is not None or (one.flight.repeated and not _rewritten(one, collection))
+            )
+            if frames:
+                await self._delete(collection, frames)
+
+    async def _delete(self, collection: str, frames: tuple[str, ...]) -> None:
+        where = Filter(must=(Match(field="frame", any_of=frames),))
+        self.unflushed = True
+        await self._ask("delete", lambda: self._index.delete(collection, where))
+
+    async def _write_points(self, outbound: Sequence[Outbound]) -> None:
+        batches: dict[str, list[Outbound]] = {}
+        for one in outbound:
+            for collection in one.points:
+                batches.setdefault(collection, []).append(one)
+        if batches:
+            self.unflushed = True
+        await asyncio.gather(*(self._upsert(collection, ones) for collection, ones in batches.items()))
+
+    async def _upsert(self, collection: str, outbound: Sequence[Outbound]) -> None:
+        """Refused points are looked for one frame at a time: the others are not to blame."""
+        batch = [point for one in outbound for point in one.points[collection]]
+        try:
+            await self._ask("upsert", lambda: self._index.upsert(collection, batch))
+        except Refused as error:
+            await self._refused(collection, outbound, error)
+        else:
+            self._suspicion.succeeded(len(outbound))
+            self._metrics.points_out.labels(collection).inc(len(batch))
+            self._note_vectors(batch)
+
+    async def _refused(self, collection: str, outbound: Sequence[Outbound], error: Refused) -> None:
+        if len(outbound) > 1:
+            for one in outbound:
+                await self._upsert(collection, [one])
+            return
+        flight = outbound[0].flight
+        if self._suspicion.failed(flight.feed):
+            raise StageBroken(f"the index refuses frame after frame, last with: {error}") from error
+        flight.death = Death(STAGE, "refused_by_index", str(error))
+        for name in self._collections:
+            await self._delete(name, (flight.frame.id,))
+
+    async def _ask(self, call: str, attempt: Callable[[], Awaitable[None]]) -> None:
+        async def timed() -> None:
+            with self._metrics.index_seconds.labels(call).time():
+                await attempt()
+
+        await self._patience.until("index", timed, StoreUnavailable)
+
+    def _note_vectors(self, batch: Sequence[Point]) -> None:
+        for point in batch:
+            if point.payload.get("frame") == point.id:
+                self.recent.add(point.vectors)
+
+    def _count(self, outbound: Sequence[Outbound]) -> None:
+        deaths = Counter((death.stage, death.reason) for one in outbound if (death := one.flight.death))
+        for labels, times in deaths.items():
+            self._metrics.dead.labels(*labels).inc(times)
+        for labels, times in Counter(skip for one in outbound for skip in one.skipped).items():
+            self._metrics.skipped.labels(*labels).inc(times)
+
+    def _count_published(self, outcomes: Sequence[Outcome]) -> None:
+        now = self._clock.now()
+        for topic, records in Counter(record.topic for one in outcomes for record in one.outgoing).items():
+            self._metrics.events_out.labels(topic).inc(records)
+        for outcome in outcomes:
+            if outcome.ingested is not None:
+                self._metrics.latency_seconds.observe(max(0.0, now - outcome.ingested))
+            if outcome.captured is not None:
+                self._metrics.live_latency_seconds.observe(max(0.0, now - outcome.captured))
+
+
+def _died_here(one: Outbound) -> bool:
+    """Prepared as alive, then refused by the index."""
+    return one.flight.death is not None and bool(one.points)
+
+
+def _rewritten(one: Outbound, collection: str) -> bool:
+    """Its only point in this collection will be written over: a frame's own, but not its regions'."""
+    return collection in one.points and collection.startswith("frames-")
+
+
+def _outcome(one: Outbound) -> Outcome:
+    frame = one.flight.frame
+    if one.flight.death is not None or frame.published is None:
+        return Outcome(one.outgoing)
+    captured = frame.captured.timestamp() if frame.captured else None
+    return Outcome(one.outgoing, frame.ingested.timestamp(), captured)

@@ -1,0 +1,394 @@
+"""The worker: takes records of one topic, leads their frames through a segment, writes what comes out, commits.
+
+Four tasks run side by side: one polls, one hands batches over as the segment has room, one commits, one watches;
+each batch is a task of its own. The first to fail stops them all; what is in flight is finished first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import structlog
+
+from stores.blobs import BlobStore
+from stores.errors import StoreUnavailable
+from stores.index import CollectionSpec, Index
+from streams import plan as plans
+from streams.attempts import Attempts
+from streams.batcher import Batcher
+from streams.carrier import Carrier
+from streams.clock import Clock, SystemClock
+from streams.commit import Committer
+from streams.errors import Fenced, Gap, Unavailable
+from streams.flight import Death, Flight
+from streams.health import Health
+from streams.intake import taken_in
+from streams.lanes import Lanes
+from streams.metrics import Metrics
+from streams.offsets import OffsetTracker
+from streams.originals import Originals
+from streams.outbound import Outlet
+from streams.patience import Patience
+from streams.plan import Plan, StageShape
+from streams.segment import Segment
+from streams.settings import WorkerSettings
+from streams.sinks import Sinks
+from streams.step import AnyStage
+from streams.transport import Consumer, Partition, Position, Record, Transport
+from streams.watch import watch
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.25
+"""How long one poll waits for records, and so how soon a stop is noticed by it."""
+KEEP_ALIVE_SECONDS = 0.5
+"""How often membership is kept alive while there is no room for records."""
+POLLED_BATCHES = 4
+"""At most so many batches per poll: their records are in memory before their sizes are known."""
+
+
+class Worker:
+    """One segment of `plan`, from its topic to the next.
+
+    `stages` are the segment's, built and in order; `plan_stages` are the shapes (classes will do) of the whole
+    plan's. `collections` are made sure of at start, by alias. The transport is open and its topics exist.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        plan: Plan,
+        segment: int,
+        stages: Sequence[AnyStage],
+        index: Index,
+        blobs: BlobStore,
+        settings: WorkerSettings,
+        metrics: Metrics,
+        plan_stages: Mapping[str, StageShape] | None = None,
+        collections: Mapping[str, CollectionSpec] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._transport, self._index, self._blobs = transport, index, blobs
+        self._plan, self._place, self._settings = plan, segment, settings
+        self._plan_stages = plan_stages or plans.shapes(stages)
+        self._collections = collections or {}
+        self._clock, self._metrics = clock or SystemClock(), metrics
+        self.health = Health(self._clock, settings.stall_seconds)
+        self._patience = self._make_patience()
+        self._tracker = OffsetTracker()
+        self._attempts = Attempts(settings.isolate_after, settings.in_flight_frames)
+        self._repeats_until: dict[Partition, int] = {}
+        self._lanes = Lanes(settings.cpu_threads)
+        self._segment = self._make_segment(stages)
+        self._batcher = Batcher(
+            self._clock,
+            frames=settings.batch_frames,
+            size_bytes=settings.batch_bytes,
+            linger_seconds=settings.linger_seconds,
+        )
+        self._arrived, self._freed, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._draining = False
+        self._alone = False
+        self._failure: BaseException | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Finish what is in flight under the drain deadline, commit, leave. Safe to call at any time, repeatedly."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`. Raises what ended it otherwise (PlanError, WrongWeights, StageBroken, NewerVersion …).
+
+        After an error `health` says so until the process is started anew.
+        """
+        try:
+            plans.check(self._plan, self._plan_stages)
+            await self._open()
+            await self._work()
+        except Exception as error:
+            self.health.stopped(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            await self._segment.close()
+            self._lanes.close()
+
+    # What a worker is made of
+
+    def _make_patience(self) -> Patience:
+        return Patience(
+            self._clock,
+            self.health,
+            self._metrics,
+            first_seconds=self._settings.backoff_seconds,
+            most_seconds=self._settings.backoff_max_seconds,
+        )
+
+    def _make_segment(self, stages: Sequence[AnyStage]) -> Segment:
+        return Segment(
+            stages,
+            self._plan_stages,
+            lanes=self._lanes,
+            patience=self._patience,
+            clock=self._clock,
+            metrics=self._metrics,
+            worker=self._settings.name or f"{socket.gethostname()}-{os.getpid()}",
+            is_current=self._tracker.is_current,
+        )
+
+    async def _open(self) -> None:
+        """Models first: a member of the group that is not ready to work would only hold partitions."""
+        await self._segment.open(self._settings.device)
+        for alias, spec in self._collections.items():
+            await self._patience.until("index", lambda a=alias, s=spec: self._index.ensure(s, a), StoreUnavailable)  # type: ignore[misc]
+        self._sinks = await self._make_sinks()
+        topic, group = self._plan.topic_into(self._place), self._plan.group(self._settings.group, self._place)
+        self._consumer: Consumer = await self._patience.until(
+            "broker", lambda: self._transport.consumer(group, [topic], self), Unavailable
+        )
+        self._committer = self._make_committer()
+        self._carrier = self._make_carrier()
+        self.health.warmed()
+
+    async def _make_sinks(self) -> Sinks:
+        topics = await self._patience.until("broker", self._transport.topics, Unavailable)
+        outlet = Outlet(
+            topic=self._plan.topic_out_of(self._place),
+            is_last=self._plan.is_last(self._place),
+            model_set=self._settings.model_set,
+            limits={name: spec.max_record_bytes for name, spec in topics.items()},
+            inline_limit_bytes=self._settings.inline_limit_bytes,
+            publish_embeddings=self._settings.publish_embeddings,
+        )
+        return Sinks(
+            outlet,
+            self._transport,
+            self._index,
+            self._blobs,
+            collections=[spec.name for spec in self._collections.values()],
+            patience=self._patience,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+
+    def _make_committer(self) -> Committer:
+        return Committer(
+            self._consumer,
+            self._tracker,
+            self._attempts,
+            self._sinks,
+            atomic=self._transport.atomic,
+            every_seconds=self._settings.commit_seconds,
+            committed=self._freed.set,
+            patience=self._patience,
+            clock=self._clock,
+            health=self.health,
+            metrics=self._metrics,
+        )
+
+    def _make_carrier(self) -> Carrier:
+        return Carrier(
+            originals=Originals(self._blobs, self._patience, self._metrics),
+            segment=self._segment,
+            sinks=self._sinks,
+            committer=self._committer,
+            tracker=self._tracker,
+            attempts=self._attempts,
+            park=lambda flight, seconds: self._spawn(self._put_back(flight, seconds)),
+            settings=self._settings,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+
+    # The loop
+
+    async def _work(self) -> None:
+        """Run until told to stop or until something fails; then drain, and leave the group."""
+        for task in (self._poll(), self._pump(), self._committer.run(), self._watch()):
+            self._spawn(task)
+        try:
+            await self._stopping.wait()
+            await self._drain("stop")
+        finally:
+            await self._leave()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _poll(self) -> None:
+        """Take records while there is room; without room, or draining, only keep the membership."""
+        while True:
+            room = 0 if self._draining else self._room()
+            if room > 0:
+                records = await self._patience.until("broker", lambda r=room: self._poll_once(r), Unavailable)  # type: ignore[misc]
+                for record in records:
+                    await self._take(record)
+            else:
+                self._freed.clear()
+                await self._patience.until("broker", self._consumer.keep_alive, Unavailable)
+                await self._either(self._freed, KEEP_ALIVE_SECONDS)
+
+    async def _poll_once(self, room: int) -> Sequence[Record]:
+        try:
+            return await self._consumer.poll(room, POLL_SECONDS)
+        except Gap as gap:
+            self.health.waits_for("lost records", str(gap))
+            log.warning("records_lost", error=str(gap))
+            return ()
+
+    def _room(self) -> int:
+        """How many records may be taken now."""
+        if self._batcher.size_bytes + self._carrier.size_bytes >= self._settings.in_flight_bytes:
+            return 0
+        room = self._settings.in_flight_frames - self._tracker.in_flight()
+        return min(room, POLLED_BATCHES * self._settings.batch_frames)
+
+    async def _take(self, record: Record) -> None:
+        """Begin a record: note its offset, decode it, queue its frame. Raises NewerVersion."""
+        partition = record.partition
+        if not self._attempts.knows(partition):
+            await self._recall(record)
+        if not self._tracker.start(partition, record.epoch, record.offset):
+            return
+        flight = taken_in(
+            record,
+            self._segment.router,
+            ready_at=self._clock.monotonic(),
+            repeated=record.offset < self._repeats_until[partition],
+        )
+        if self._attempts.is_culprit(record):
+            flight.death = Death("worker", "crashed_worker", "the process died when this frame ran, at last alone")
+        self._metrics.frames_in.labels(partition.topic).inc()
+        self._batcher.put(flight)
+        self._arrived.set()
+
+    async def _recall(self, record: Record) -> None:
+        """With a partition's first record: where the group stands, and how often it started here in vain."""
+        partition = record.partition
+        found = await self._patience.until("broker", lambda: self._consumer.committed(partition), Unavailable)
+        self._attempts.assign(partition, found or Position(record.offset))
+        self._repeats_until[partition] = found.next_offset + self._settings.in_flight_frames if found else 0
+
+    async def _pump(self) -> None:
+        """Hand a batch over whenever there is room for one more."""
+        while True:
+            await self._carrier.room()
+            flights = await self._next_batch()
+            self._spawn(self._carry(self._carrier.begin(flights), alone=self._alone))
+
+    async def _next_batch(self) -> list[Flight]:
+        """The batcher's, or a single suspect when nothing else runs."""
+        while True:
+            self._arrived.clear()
+            suspect = next((one for one in self._batcher if self._attempts.suspects(one.record)), None)
+            if self._alone or (suspect is not None and self._carrier.is_busy()):
+                await self._carrier.one_ended()
+            elif suspect is not None:
+                self._alone = True
+                return [self._batcher.take_first(suspect.record.partition)]
+            elif batch := self._batcher.take():
+                return batch
+            else:
+                await self._either(self._arrived, self._batcher.wait_seconds())
+
+    async def _carry(self, number: int, *, alone: bool) -> None:
+        try:
+            await self._carrier.carry(number, alone=alone)
+        finally:
+            self._alone = False if alone else self._alone
+
+    async def _put_back(self, flight: Flight, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        record = flight.record
+        if not self._draining and self._tracker.is_current(record.partition, record.epoch):
+            self._batcher.put(flight)
+            self._arrived.set()
+
+    async def _watch(self) -> None:
+        await watch(
+            self._consumer,
+            self._tracker,
+            self._sinks.recent,
+            size_bytes=lambda: self._batcher.size_bytes + self._carrier.size_bytes,
+            every_seconds=self._settings.watch_seconds,
+            clock=self._clock,
+            health=self.health,
+            metrics=self._metrics,
+        )
+
+    # Rebalances and the end
+
+    async def assigned(self, partitions: Mapping[Partition, int]) -> None:
+        """From the transport: these are ours from now on."""
+        self._forget(partitions)
+        for partition, epoch in partitions.items():
+            self._tracker.assign(partition, epoch, 0)
+        self._metrics.rebalances.labels("assigned").inc(len(partitions))
+
+    async def revoked(self, partitions: Sequence[Partition]) -> None:
+        """From the transport: finish and commit these, then let go of them."""
+        self._metrics.rebalances.labels("revoked").inc(len(partitions))
+        await self._drain("revoke", partitions)
+        self._forget(partitions)
+
+    def _forget(self, partitions: Mapping[Partition, int] | Sequence[Partition]) -> None:
+        self._batcher.drop(set(partitions))
+        self._attempts.revoke(partitions)
+        self._tracker.revoke(partitions)
+        self._segment.forget(set(partitions))
+
+    async def _drain(self, cause: str, partitions: Sequence[Partition] | None = None) -> None:
+        """Finish and commit what has begun, under the one deadline; what only waits is left for the next owner."""
+        began = self._clock.monotonic()
+        leaving = list(self._tracker.epochs()) if partitions is None else list(partitions)
+        self._draining = self._draining or partitions is None
+        self._batcher.drop(set(leaving))
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self._carrier.idle(leaving)
+                await self._committer.commit()
+                await self._committer.unmark(leaving)
+        except TimeoutError:
+            log.warning("drain_unfinished", cause=cause, seconds=self._settings.drain_seconds, waits=self.health.waits)
+        self._metrics.drain_seconds.labels(cause).observe(self._clock.monotonic() - began)
+
+    async def _leave(self) -> None:
+        """End every task, then leave the group; nothing of ours runs afterwards."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self._consumer.close()
+        except (TimeoutError, Unavailable, Fenced) as error:
+            log.warning("left_without_notice", error=str(error))
+
+    # Tasks: an error in any of them is the worker's
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and self._failure is None:
+            self._failure = error
+            self.health.stopped(f"{type(error).__name__}: {error}")
+            log.error("worker_stops", error=str(error), kind=type(error).__name__)
+            self._stopping.set()
+
+    async def _either(self, event: asyncio.Event, seconds: float | None) -> None:
+        """Return when the event is set or the time is over, whichever is first."""
+        waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(event.wait())}
+        if seconds is not None:
+            waiting.add(asyncio.ensure_future(self._clock.sleep(seconds)))
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()

@@ -1,0 +1,167 @@
+"""A small real deployment in a folder: embedded log, embedded index, blobs; and workers over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from schemas import cloudevents, codec, points, topics
+from schemas.events import DeadLetter, FrameEvent, Kind
+from schemas.identity import frame_id, partition_key, produced_position
+from stores.edge.client import EdgeIndex
+from stores.edge.settings import EdgeSettings
+from stores.folder import BlobFolder
+from stores.index import CollectionSpec
+from streams.checker import Findings, check, records
+from streams.clock import Clock
+from streams.metrics import Metrics
+from streams.plan import Plan
+from streams.settings import WorkerSettings
+from streams.sqlite.transport import SqliteTransport
+from streams.step import AnyStage
+from streams.transport import Outgoing, TopicSpec
+from streams.worker import Worker
+from tests.faults.stages import DIMENSION, commented
+from tests.pictures import encoded, scene
+
+PARTITIONS = 4
+DEADLINE_SECONDS = 30.0
+MODEL_SET = "scripted"
+QUICK = WorkerSettings(model_set=MODEL_SET, backoff_seconds=0.01, backoff_max_seconds=0.05, commit_seconds=0.05)
+PICTURE = encoded(scene(1, 32, 24))
+
+
+def collections(dimension: int = DIMENSION) -> dict[str, CollectionSpec]:
+    """Frames' and regions', by alias."""
+    vectors = {points.SEMANTIC: dimension}
+    frames = CollectionSpec(name=points.collection("frames", MODEL_SET), vectors=vectors, payload=points.FRAME_FIELDS)
+    regions = CollectionSpec(
+        name=points.collection("regions", MODEL_SET), vectors=vectors, payload=points.REGION_FIELDS
+    )
+    return {"frames": frames, "regions": regions}
+
+
+def declared(between: Sequence[str] = ()) -> list[TopicSpec]:
+    return [
+        TopicSpec(
+            name=topic.name,
+            partitions=topic.partitions,
+            compacted=topic.compacted,
+            max_record_bytes=topic.max_record_bytes,
+        )
+        for topic in topics.declared(partitions=PARTITIONS, between_stages=between)
+    ]
+
+
+def fated(fate: str, *, feed: str = "lobby", kind: Kind = "still", number: int = 0) -> Outgoing:
+    """A plain picture as any producer would put it on `frames.raw`; its comment says what befalls it."""
+    source, identity = f"/tests/{feed}", f"{fate}-{number}"
+    content = commented(PICTURE, f"{fate}#{number}")
+    headers = cloudevents.picture_headers(source, identity, content_type="image/jpeg", kind=kind)
+    return Outgoing(
+        topics.RAW, partition_key("default", feed) if kind == "frame" else identity.encode(), content, headers
+    )
+
+
+def identity(record: Outgoing) -> str:
+    source, name = record.headers["ce_source"].decode(), record.headers["ce_id"].decode()
+    return frame_id("default", source.rpartition("/")[2], produced_position(source, name))
+
+
+@dataclass
+class Deployment:
+    folder: Path
+    transport: SqliteTransport
+    index: EdgeIndex
+    blobs: BlobFolder
+    metrics: Metrics = field(default_factory=lambda: Metrics(CollectorRegistry()))
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        await self.transport.publish(records)
+
+    def worker(
+        self,
+        stages: Sequence[AnyStage],
+        *,
+        plan: Plan | None = None,
+        segment: int = 0,
+        settings: WorkerSettings = QUICK,
+        plan_stages: Mapping[str, Any] | None = None,
+        clock: Clock | None = None,
+    ) -> Worker:
+        return Worker(
+            transport=self.transport,
+            plan=plan or Plan((tuple(stage.name for stage in stages),)),
+            segment=segment,
+            stages=stages,
+            index=self.index,
+            blobs=self.blobs,
+            settings=settings,
+            metrics=self.metrics,
+            plan_stages=plan_stages,
+            collections=collections(),
+            clock=clock,
+        )
+
+    async def drained(self, topic: str = topics.RAW, group: str = "sightline.fate") -> bool:
+        return not any((await self.transport.group_lag(group, [topic])).values())
+
+    async def findings(self) -> Findings:
+        return await check(self.transport, self.index, [spec.name for spec in collections().values()])
+
+    async def enriched(self) -> dict[str, FrameEvent]:
+        """The last event of each frame."""
+        found = [
+            codec.decode_frame(one.value, one.headers).event async for one in records(self.transport, topics.ENRICHED)
+        ]
+        return {event.id: event for event in found}
+
+    async def letters(self) -> dict[str, DeadLetter]:
+        found = [one async for one in records(self.transport, topics.DEAD) if one.value is not None]
+        return {letter.id: letter for letter in (codec.decode_dead(one.value, one.headers) for one in found)}
+
+
+@asynccontextmanager
+async def deployed(folder: Path, between: Sequence[str] = ()) -> AsyncIterator[Deployment]:
+    async with AsyncExitStack() as stack:
+        transport = SqliteTransport(folder / "log.sqlite")
+        await transport.open()
+        stack.push_async_callback(transport.close)
+        await transport.create(declared(between))
+        index = EdgeIndex(folder / "index", EdgeSettings(idle_seconds=2.0))
+        stack.push_async_callback(index.close)
+        blobs = BlobFolder(folder / "blobs")
+        stack.push_async_callback(blobs.close)
+        yield Deployment(folder, transport, index, blobs)
+
+
+@asynccontextmanager
+async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
+    """The worker at work; stopped in peace at the end. What ended it by itself is raised."""
+    task = asyncio.create_task(worker.run())
+    try:
+        yield task
+    finally:
+        worker.stop()
+        await asyncio.wait_for(task, DEADLINE_SECONDS)
+
+
+async def until(condition: Callable[[], Any], task: asyncio.Task[None] | None = None) -> None:
+    """Return when `condition` (a coroutine function or a function) holds; fails after the deadline or with the task."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            holds = condition()
+            if asyncio.iscoroutine(holds):
+                holds = await holds
+            if holds:
+                return
+            if task is not None and task.done():
+                task.result()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(task) if task else asyncio.Event().wait(), 0.02)
