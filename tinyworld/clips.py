@@ -133,23 +133,24 @@ def sample_clip(
     made, track = [], 0
     for _ in range(shots):
         scene = sample_scene(rng, count=count, style=style)
-        made.append(_sample_shot(rng, scene, length, track))
+        made.append(sample_shot(rng, scene, length, track))
         track += len(scene.things)
     return Clip(tuple(made), fps, int(rng.integers(2**31)))
 
 
-def _sample_shot(rng: np.random.Generator, scene: Scene, length: int, first_track: int) -> Shot:
-    paths = tuple(_sample_path(rng, thing, first_track + i) for i, thing in enumerate(scene.things))
+def sample_shot(rng: np.random.Generator, scene: Scene, length: int, first_track: int, *, stays: bool = False) -> Shot:
+    """A shot of a scene; with `stays` no thing enters or leaves."""
+    paths = tuple(_sample_path(rng, thing, first_track + i, stays=stays) for i, thing in enumerate(scene.things))
     still = max(length // 10, 1)
     begin = int(rng.integers(1, max(length - still - 1, 2)))
     return Shot(scene, paths, length, ((begin, begin + still),))
 
 
-def _sample_path(rng: np.random.Generator, thing: Thing, track: int) -> Path:
+def _sample_path(rng: np.random.Generator, thing: Thing, track: int, *, stays: bool) -> Path:
     """From the thing's place by up to a third of the frame, or in from or out to the nearer side."""
     here = (thing.x, thing.y)
     there = tuple(float(np.clip(p + rng.uniform(-0.33, 0.33), 0.15, 0.85)) for p in here)
     outside = (-0.3 if thing.x < 0.5 else 1.3, float(np.clip(thing.y + rng.uniform(-0.1, 0.1), 0.15, 0.85)))
-    draw = rng.random()
+    draw = 1.0 if stays else rng.random()
     start, end = (outside, here) if draw < 0.17 else (here, outside) if draw < 0.34 else (here, (there[0], there[1]))
     return Path(thing, track, start, end, float(rng.uniform(0.0, 0.06)), float(rng.uniform(0.5, 2.0)))
