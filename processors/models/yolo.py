@@ -61,13 +61,12 @@ class Letterbox:
     top: int
 
     @classmethod
-    def fit(cls, height: int, width: int, longest: int, size: tuple[int, int] | None = None) -> Self:
-        """The aspect kept, centred, the longer side `longest`; the canvas is the smallest of whole strides unless
-        `size` is given. Rounds as ultralytics' `LetterBox` does."""
+    def fit(cls, height: int, width: int, longest: int) -> Self:
+        """The aspect kept, centred, the longer side `longest`, on the smallest canvas of whole strides. Rounds as
+        ultralytics' `LetterBox` does."""
         scale = longest / max(height, width)
         inner = max(round(height * scale), 1), max(round(width * scale), 1)
-        if size is None:
-            size = inner[0] + (longest - inner[0]) % STRIDE, inner[1] + (longest - inner[1]) % STRIDE
+        size = inner[0] + (longest - inner[0]) % STRIDE, inner[1] + (longest - inner[1]) % STRIDE
         return cls(size, inner, round((size[1] - inner[1]) / 2 - 0.1), round((size[0] - inner[0]) / 2 - 0.1))
 
     def place(self, image: Image) -> Image:
@@ -115,7 +114,8 @@ class Yolo:
         self.device, self.precision = torch.device(device), precision
         self.image_size = _image_size(model)
         self.names: tuple[str, ...] = tuple(model.names[index] for index in sorted(model.names))
-        self.revision = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+        with weights.open("rb") as file:
+            self.revision = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         self._model = model.fuse(verbose=False).eval().to(self.device, memory_format=torch.channels_last)
         self._head = self._model.model[-1]
         # The head then hands out what it saw instead of decoding it: boxes are decoded in fp32 whatever the

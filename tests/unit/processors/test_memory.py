@@ -1,0 +1,19 @@
+"""Out of memory has one name, whoever ran out."""
+
+import pytest
+import torch
+
+from processors.errors import OutOfMemory
+from processors.models.memory import out_of_memory_named
+
+MORE_THAN_ANY_MACHINE_BYTES = 1 << 46
+
+
+def test_torch_without_memory_is_named() -> None:
+    with pytest.raises(OutOfMemory), out_of_memory_named():
+        torch.empty(MORE_THAN_ANY_MACHINE_BYTES, dtype=torch.uint8)
+
+
+def test_other_errors_keep_theirs() -> None:
+    with pytest.raises(RuntimeError, match="cannot be multiplied"), out_of_memory_named():
+        torch.ones(2, 3) @ torch.ones(2, 3)

@@ -1,0 +1,135 @@
+"""How well the shipped detector finds things, and how well they keep their track: `detect_map50`, `track_idf1`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from processors.frame import Frame
+from processors.models.yolo import RawDetection, Yolo
+from processors.track import Track, TrackSettings
+from schemas.events import Detection, ImageRef
+from tinyworld.clips import ClipFrame, sample_clip
+from tinyworld.examination import STREAM, evaluation_scene
+from tinyworld.matching import Labelled, Tracked, identity_f1, mean_average_precision
+from tinyworld.scenes import EVALUATION
+
+CHECKPOINT = Path(__file__).parent / "checkpoints" / "yolov9"
+LEAST_CONFIDENCE = 0.01
+"""The whole curve is wanted: also what the stage would drop as unsure."""
+BATCH = 32
+CLIP_SECONDS, CLIP_FPS = 10.0, 10.0
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+LEAST_VISIBLE = 0.25
+"""A thing entering the frame is truth from a quarter on."""
+
+
+def evaluate(seed: int, scenes: int) -> dict[str, object]:
+    """The figures over `scenes` scenes and one clip for every 50 of them, by number of things, and the same for
+    random weights."""
+    shipped = Yolo.load(CHECKPOINT)
+    shipped.check_reference()
+    detection, tracking = _detection(shipped, seed, scenes), _tracking(shipped, seed, max(scenes // 50, 2))
+    untrained = randomised(shipped)
+    return {
+        "detect_map50": detection["all"],
+        "track_idf1": tracking,
+        "detect_map50_by_things": {name: value for name, value in detection.items() if name != "all"},
+        "detect_map50_random": _detection(untrained, seed, min(scenes, 60))["all"],
+        "track_idf1_random": _tracking(untrained, seed, 2),
+        "detect_scenes": scenes,
+    }
+
+
+def _tracking(detector: Yolo, seed: int, clips: int) -> float:
+    """IDF1 over the frames of `clips` clips taken together, detector and track stage as a pipeline runs them."""
+    predicted: list[Tracked] = []
+    truth: list[Tracked] = []
+    for number in range(clips):
+        rng = np.random.default_rng([STREAM, seed, 1, number])
+        clip = sample_clip(rng, seconds=CLIP_SECONDS, fps=CLIP_FPS, count=EVALUATION.search_count)
+        frames = list(clip.frames())
+        found = detector.detect([frame.rendered.image for frame in frames])
+        followed = _followed([frame.seconds for frame in frames], found)
+        predicted += [_prefixed(number, tracked) for tracked in followed]
+        truth += [_prefixed(number, _true_tracks(frame)) for frame in frames]
+    return identity_f1(predicted, truth)
+
+
+def _followed(seconds: Sequence[float], found: Sequence[Sequence[RawDetection]]) -> list[Tracked]:
+    """What the track stage makes of the objects of a clip's frames, one frame after the other."""
+    stage = Track(TrackSettings())
+    stage.open("cpu")
+    states = {"default/clip": stage.fresh()}
+    frames = [_frame(second, objects) for second, objects in zip(seconds, found, strict=True)]
+    stage.process(frames, states)
+    stage.close()
+    tracked = [[one for one in frame.detections if one.track] for frame in frames]
+    return [
+        Tracked(np.array([one.box for one in kept], np.float32).reshape(-1, 4), tuple(one.track for one in kept))
+        for kept in tracked
+    ]
+
+
+def _frame(seconds: float, objects: Sequence[RawDetection]) -> Frame:
+    moment = EPOCH + timedelta(seconds=seconds)
+    return Frame(
+        id=str(seconds),
+        tenant="default",
+        feed="clip",
+        kind="frame",
+        position=str(seconds),
+        ingested=moment,
+        captured=moment,
+        image=ImageRef(format="jpeg", sha256="", size_bytes=0, width=EVALUATION.width, height=EVALUATION.height),
+        detections=tuple(Detection(label=one.label, confidence=one.confidence, box=one.box) for one in objects),
+    )
+
+
+def _true_tracks(frame: ClipFrame) -> Tracked:
+    seen = np.flatnonzero(frame.rendered.visible >= LEAST_VISIBLE)
+    return Tracked(frame.rendered.boxes[seen], tuple(frame.tracks[index] for index in seen))
+
+
+def _prefixed(clip: int, tracked: Tracked) -> Tracked:
+    """Identities of different clips are different."""
+    return Tracked(tracked.boxes, tuple((clip, identity) for identity in tracked.identities))
+
+
+def randomised(detector: Yolo) -> Yolo:
+    """The same architecture before any training, its weights drawn from a seed."""
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    torch.manual_seed(0)
+    model = DetectionModel("yolov9t.yaml", ch=3, nc=len(detector.names), verbose=False)
+    model.args, model.names = {"imgsz": detector.image_size}, dict(enumerate(detector.names))
+    return Yolo(model, detector.weights, device="cpu", precision="fp32")
+
+
+def _detection(detector: Yolo, seed: int, scenes: int) -> dict[str, float]:
+    predicted: list[Labelled] = []
+    truth: list[Labelled] = []
+    for first in range(0, scenes, BATCH):
+        drawn = [evaluation_scene(seed, number) for number in range(first, min(first + BATCH, scenes))]
+        found = detector.detect([rendered.image for _, rendered in drawn], least_confidence=LEAST_CONFIDENCE)
+        predicted += [labelled(objects) for objects in found]
+        truth += [Labelled(rendered.boxes, tuple(t.shape for t in scene.things)) for scene, rendered in drawn]
+    figures = {"all": mean_average_precision(predicted, truth)}
+    for things in range(EVALUATION.detection_count[0], EVALUATION.detection_count[1] + 1):
+        chosen = [index for index, picture in enumerate(truth) if len(picture.labels) == things]
+        if chosen:
+            figures[str(things)] = mean_average_precision([predicted[i] for i in chosen], [truth[i] for i in chosen])
+    return figures
+
+
+def labelled(objects: Sequence[RawDetection]) -> Labelled:
+    """The adapter's objects in the measures' form."""
+    return Labelled(
+        np.array([one.box for one in objects], np.float32).reshape(-1, 4),
+        tuple(one.label for one in objects),
+        tuple(one.confidence for one in objects),
+    )
