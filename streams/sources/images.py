@@ -1,0 +1,115 @@
+"""Still pictures: a folder, a glob, single files, or a list of paths on standard input.
+
+Files are told by their first bytes. One that is no picture is refused with a reason and the others go on.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import stat
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from contextlib import aclosing
+from pathlib import Path
+from typing import TextIO
+
+from schemas.events import Kind
+from schemas.identity import still_position
+from schemas.pictures import picture_format
+from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
+from streams.sources.threaded import in_thread
+
+MAX_PICTURE_BYTES = 64 << 20
+"""A 100-megapixel JPEG has some 40 MB; what is larger is no camera's picture."""
+_CHUNK_FILES = 8
+Paths = Callable[[], Iterable[Path]]
+
+
+class ImagesSource:
+    """`paths` is called in a thread and may block; `count` is None where the number cannot be known."""
+
+    kind: Kind = "still"
+
+    def __init__(self, paths: Paths, *, count: int | None = None, limit: int | None = None) -> None:
+        self._paths = paths
+        self._count = count
+        self._limit = limit
+
+    async def total(self) -> int | None:
+        return min((n for n in (self._count, self._limit) if n is not None), default=None)
+
+    async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
+        offered = 0
+        async with aclosing(in_thread(self._read(seen), _CHUNK_FILES)) as chunks:
+            async for chunk in chunks:
+                for offer in chunk:
+                    if offered == self._limit:
+                        return
+                    offered += not isinstance(offer, Refusal)
+                    yield offer
+
+    def _read(self, seen: Seen) -> Generator[Offer, None, None]:
+        for path in self._paths():
+            yield read_picture(path, seen)
+
+
+def read_picture(path: Path, seen: Seen) -> Offer:
+    """The picture in a file; never raises for what the file is."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            return Refusal(str(path), "not_a_file", f"{path}: not a regular file")
+        if not 0 < found.st_size <= MAX_PICTURE_BYTES:
+            reason = "too_large" if found.st_size else "empty"
+            return Refusal(str(path), reason, f"{path}: has {found.st_size} bytes, 1 to {MAX_PICTURE_BYTES} are taken")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Refusal(str(path), "missing", f"{path}: no such file")
+    except (OSError, ValueError) as refused:
+        return Refusal(str(path), "unreadable", f"{path}: {getattr(refused, 'strerror', None) or refused}")
+    form = picture_format(content)
+    if form is None:
+        return Refusal(str(path), "not_a_picture", f"{path}: no JPEG, PNG or WebP by its first bytes; convert it")
+    position = still_position(_stable_name(path), hashlib.sha256(content).hexdigest())
+    return Repeated(position) if seen(position) else Picture(position, content, form)
+
+
+def _stable_name(path: Path) -> str:
+    """The same for one file however it was named and from wherever; names that are no UTF-8 are escaped."""
+    return os.fsencode(path.resolve()).decode(errors="backslashreplace")
+
+
+def from_folder(folder: Path, *, limit: int | None = None) -> ImagesSource:
+    """All files below `folder` in order of their paths, hidden ones left out, links to folders not followed."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UnreadableSource(f"{folder}: not readable by this user; change its permissions")
+    paths = sorted(_walk(folder))
+    if not paths:
+        raise UnreadableSource(f"{folder}: no files in there; give a folder of JPEG, PNG or WebP pictures")
+    return ImagesSource(lambda: paths, count=len(paths), limit=limit)
+
+
+def _walk(folder: Path) -> Generator[Path, None, None]:
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root, name) for name in files if not name.startswith("."))
+
+
+def from_glob(pattern: str, *, limit: int | None = None) -> ImagesSource:
+    """Files that fit a pattern (`**` for any depth), in order of their paths."""
+    found = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
+    paths = sorted(path for path in found if not path.is_dir())
+    if not paths:
+        raise UnreadableSource(f"{pattern}: nothing fits this pattern; quote it, so that the shell leaves it alone")
+    return ImagesSource(lambda: paths, count=len(paths), limit=limit)
+
+
+def from_files(paths: Iterable[Path], *, limit: int | None = None) -> ImagesSource:
+    listed = list(paths)
+    return ImagesSource(lambda: listed, count=len(listed), limit=limit)
+
+
+def from_list(lines: TextIO, *, limit: int | None = None) -> ImagesSource:
+    """One path a line, read as they come (`find … | sightline ingest -`); empty lines are passed over."""
+    return ImagesSource(lambda: (Path(line.rstrip("\r\n")) for line in lines if line.strip()), limit=limit)

@@ -1,0 +1,126 @@
+"""Video files by PyAV: frames upright, thinned by their time stamps, never by a running number."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streams.sources.source import UnreadableSource
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,h264,hevc,mpegvideo,ivf"
+"""Demuxers that read one file. Lists (concat, hls) are left out: a text renamed `.mp4` would open its siblings."""
+Order = Literal["rgb24", "bgr24"]
+_UPRIGHT = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, -90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, -180: cv2.ROTATE_180}
+_ASSUMED_FPS = 25
+_NEARLY = 1e-6
+"""Time stamps are fractions; a frame that misses its tick by rounding alone is on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When a frame is shown: its time stamp as the file has it, and in seconds since the first frame."""
+
+    pts: int
+    seconds: float
+
+
+@dataclass(slots=True)
+class Opened:
+    """An open file. `damaged` counts packets that could not be decoded and were passed over."""
+
+    path: Path
+    container: Any
+    damaged: int = 0
+
+    def stamped(self) -> Generator[tuple[Stamp, Any], None, None]:
+        """Frames of the first video stream as PyAV has them, in order of display.
+
+        A bare stream (`.h264`) has no time stamps: its frames are counted, which is as firm, since the file is known
+        by its hash.
+        """
+        rate = float(self.container.streams.video[0].average_rate or _ASSUMED_FPS)
+        first: int | None = None
+        for number, frame in enumerate(self._frames()):
+            if frame.pts is None:
+                yield Stamp(number, number / rate), frame
+                continue
+            first = frame.pts if first is None else first
+            yield Stamp(frame.pts, float((frame.pts - first) * frame.time_base)), frame
+
+    def _frames(self) -> Generator[Any, None, None]:
+        stream = self.container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for packet in self.container.demux(stream):
+            try:
+                yield from packet.decode()
+            except av.error.InvalidDataError:
+                self.damaged += 1
+
+    def expected(self, fps: float | None) -> int | None:
+        """About how many frames there are after thinning."""
+        stream = self.container.streams.video[0]
+        seconds = _seconds(stream.duration, stream.time_base) or _seconds(self.container.duration, Fraction(1, 10**6))
+        rate = float(stream.average_rate or 0)
+        if fps is None or (rate and rate < fps):
+            return int(stream.frames) or (round(seconds * rate) if seconds and rate else None)
+        return max(1, round(seconds * fps)) if seconds else None
+
+
+def _seconds(duration: int | None, time_base: Fraction | None) -> float | None:
+    return float(duration * time_base) if duration and time_base else None
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Generator[Opened, None, None]:
+    """Open a video file. Raises UnreadableSource, naming the path and the way out."""
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
+    except FileNotFoundError:
+        raise UnreadableSource(f"{path}: no such file; check the path") from None
+    except PermissionError:
+        raise UnreadableSource(f"{path}: not readable by this user; change its permissions") from None
+    except (av.error.FFmpegError, OSError, ValueError) as refused:
+        way_out = "convert it, for example: ffmpeg -i IN -c:v libx264 OUT.mp4"
+        raise UnreadableSource(f"{path}: not a video we read ({_reason(refused)}); {way_out}") from refused
+    with container:
+        if not container.streams.video:
+            raise UnreadableSource(f"{path}: holds no video stream; give a file with pictures")
+        yield Opened(path, container)
+
+
+def _reason(refused: Exception) -> str:
+    return str(getattr(refused, "strerror", None) or refused)
+
+
+def thinned(stamped: Iterable[tuple[Stamp, Any]], fps: float | None) -> Generator[tuple[Stamp, Any], None, None]:
+    """The first frame of every 1/`fps` seconds; all of them without `fps`."""
+    last = -1
+    for stamp, frame in stamped:
+        tick = last + 1 if fps is None else int(stamp.seconds * fps + _NEARLY)
+        if tick > last:
+            last = tick
+            yield stamp, frame
+
+
+def pixels(frame: Any, order: Order = "rgb24") -> NDArray[np.uint8]:
+    """uint8 [height, width, 3], turned upright as the display matrix says."""
+    flat: NDArray[np.uint8] = frame.to_ndarray(format=order)
+    turn = _UPRIGHT.get(frame.rotation)
+    return flat if turn is None else np.asarray(cv2.rotate(flat, turn), dtype=np.uint8)
+
+
+def decode_frames(path: Path, *, fps: float | None = None) -> Generator[NDArray[np.uint8], None, None]:
+    """Upright RGB frames [height, width, 3] of a video file. Raises UnreadableSource."""
+    with opened(path) as video:
+        for _, frame in thinned(video.stamped(), fps):
+            yield pixels(frame)
