@@ -1,0 +1,26 @@
+// The page: what happens now, a search over what happened, and one frame looked at closely.
+
+import * as api from "./api.js";
+import { FrameDialog } from "./dialog.js";
+import { byId } from "./dom.js";
+import { Live } from "./live.js";
+import { Search } from "./search.js";
+
+const open = (frame) => dialog.open(frame);
+const search = new Search({ open });
+const live = new Live({ open, onFeeds: (names) => search.feeds(names) });
+const dialog = new FrameDialog({
+  similar: (frame) => search.similar(frame),
+  neighbours: (frame) => (search.hits.some((hit) => hit.id === frame.id) ? search.hits : live.frames()),
+});
+
+dialog.start();
+live.start();
+api.status().then(
+  ({ model_set: modelSet }) => {
+    search.modelSet = modelSet;
+    byId("model-set").textContent = modelSet || "no models";
+  },
+  () => (byId("model-set").textContent = "unknown"),
+);
+search.start();

@@ -1,0 +1,109 @@
+// One frame, closely: the picture with what was found, and everything that is known of it.
+
+import * as api from "./api.js";
+import { colour } from "./boxes.js";
+import { describe, picture } from "./card.js";
+import { byId, h } from "./dom.js";
+import { duration, exact, percent } from "./format.js";
+
+export class FrameDialog {
+  constructor({ similar, neighbours }) {
+    this.similar = similar;
+    this.neighbours = neighbours;
+    this.dialog = byId("frame");
+  }
+
+  start() {
+    byId("frame-close").addEventListener("click", () => this.dialog.close());
+    this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
+    this.dialog.addEventListener("keydown", (event) => {
+      if (event.key === "ArrowRight") this.#step(1);
+      if (event.key === "ArrowLeft") this.#step(-1);
+    });
+  }
+
+  async open(frame) {
+    this.frame = frame;
+    byId("frame-stage").replaceChildren(h("div", { class: "fitted" }, picture(frame, { kind: "image", fit: "meet", named: true })));
+    byId("frame-feed").textContent = frame.feed;
+    byId("frame-title").textContent = describe(frame);
+    byId("frame-body").replaceChildren(objects(frame, byId("frame-stage")), facts(frame));
+    byId("frame-actions").replaceChildren(...this.#actions(frame));
+    if (!this.dialog.open) this.dialog.showModal();
+    byId("frame-title").focus();
+    const event = await api.frame(frame.id).catch(() => null);
+    if (event && this.frame === frame) byId("frame-body").replaceChildren(objects(frame, byId("frame-stage")), facts(frame, event), work(event), json(event));
+  }
+
+  #actions(frame) {
+    const link = (kind, text) => h("a", { href: api.pictureUrl(frame.id, kind), target: "_blank", rel: "noopener" }, text);
+    const like = () => {
+      this.dialog.close();
+      this.similar(frame);
+    };
+    return [h("button", { type: "button", class: "go", onclick: like }, "More like this"), link("image", "Original"), link("annotated", "Annotated")];
+  }
+
+  #step(by) {
+    const frames = this.neighbours(this.frame);
+    const next = frames[frames.findIndex((frame) => frame.id === this.frame.id) + by];
+    if (next) this.open(next);
+  }
+}
+
+function objects(frame, stage) {
+  if (!frame.detections.length) return h("p", { class: "hint" }, "No objects were detected.");
+  const mark = (place, on) => stage.querySelector(`[data-place="${place}"]`)?.classList.toggle("marked", on);
+  return h(
+    "ul",
+    { class: "objects" },
+    frame.detections.map((found, place) =>
+      h(
+        "li",
+        { onmouseenter: () => mark(place, true), onmouseleave: () => mark(place, false) },
+        swatch(found.label),
+        h("span", {}, found.label),
+        found.track ? h("small", { title: "Track" }, `#${found.track}`) : null,
+        h("b", {}, percent(found.confidence)),
+      ),
+    ),
+  );
+}
+
+function swatch(label) {
+  const element = h("i", { class: "swatch", "aria-hidden": "true" });
+  element.style.background = colour(label);
+  return element;
+}
+
+function facts(frame, event) {
+  const rows = [
+    ["Captured", frame.captured && exact(frame.captured)],
+    ["Published", frame.published && exact(frame.published)],
+    ["Latency", event?.published && duration((Date.parse(event.published) - Date.parse(event.ingested)) / 1000)],
+    ["Size", frame.width && `${frame.width} × ${frame.height}`],
+    ["Match", typeof frame.probability === "number" && percent(frame.probability)],
+    ["Left out", (event?.skipped ?? []).map((entry) => `${entry.stage} (${entry.reason})`).join(", ")],
+    ["Models", event?.model_set],
+    ["Frame", frame.id],
+  ];
+  return h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+}
+
+function work(event) {
+  const steps = (event.trace ?? []).filter((entry) => entry.compute_seconds > 0);
+  if (!steps.length) return "";
+  const longest = Math.max(...steps.map((entry) => entry.compute_seconds));
+  return h("details", {}, h("summary", {}, "Stages"), h("ul", { class: "work" }, steps.map((entry) => step(entry, longest))));
+}
+
+function step(entry, longest) {
+  const bar = h("i", { "aria-hidden": "true" });
+  bar.style.width = `${Math.max(2, (100 * entry.compute_seconds) / longest)}%`;
+  const title = [entry.model, entry.revision].filter(Boolean).join(" ");
+  return h("li", { title }, h("span", {}, entry.stage), h("span", { class: "track" }, bar), h("b", {}, duration(entry.compute_seconds)));
+}
+
+function json(event) {
+  return h("details", {}, h("summary", {}, "Event"), h("pre", { tabindex: 0 }, JSON.stringify(event, null, 2)));
+}
