@@ -26,8 +26,9 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 class SearchSettings(Struct, frozen=True, kw_only=True):
-    threshold: Probability = 0.5
-    """Below this probability of a match a picture is not shown; if none is above, "nothing matches" is said."""
+    threshold: Probability | None = None
+    """Below this probability of a match a picture is not shown, and if none is above, "nothing matches" is said; not
+    given, the calibration's own threshold holds."""
     limit: Positive = 12
 
 

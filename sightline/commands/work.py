@@ -1,0 +1,42 @@
+"""`sightline work`: take frames off the log, lead them through the stages, publish and index them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from prometheus_client import CollectorRegistry
+
+from sightline.config import Config
+from sightline.options import UsageError, configured, err
+from sightline.signals import stopping
+from sightline.wiring import opened
+from sightline.working import build_worker
+from streams.monitor import Monitor
+
+Segment = Annotated[int, typer.Option(help="Which segment of the plan, counted from 1.")]
+UntilIdle = Annotated[bool, typer.Option("--until-idle", help="End when everything accepted so far is done.")]
+
+
+@configured
+async def work(
+    config: Config,
+    segment: Segment = 1,
+    until_idle: UntilIdle = False,  # noqa: FBT002 - a flag as typed
+) -> None:
+    """Run one worker. SIGTERM or Ctrl-C finishes what is in flight and commits; a second one exits at once."""
+    if not 1 <= segment <= len(config.segments):
+        raise UsageError(f"--segment {segment}: the plan has {len(config.segments)}")
+    registry = CollectorRegistry()
+    async with opened(config) as parts:
+        worker = build_worker(parts, segment - 1, registry)
+        async with Monitor(worker, registry, config.serve.host, config.serve.metrics_port) as monitor:
+            err.print(f"warming up; metrics and readiness on {monitor.url}")
+            with stopping(worker.stop):
+                running = asyncio.create_task(worker.run())
+                if until_idle:
+                    await asyncio.wait([running, asyncio.create_task(worker.idle())], return_when="FIRST_COMPLETED")
+                    worker.stop()
+                await running
+    err.print("drained and committed")
