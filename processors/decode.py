@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.cores import cores
 from processors.frame import Frame, Invalid, Lane, Verdicts
 from processors.headers import Header, Unreadable, read_header
 from processors.shrink import shrink, within
@@ -142,8 +143,3 @@ def upright_size(header: Header, pixels: NDArray[np.uint8], scale: int) -> tuple
     if seen == stored[::-1]:  # EXIF turned it by 90°
         return header.height, header.width
     raise Unreadable("unreadable_image", f"the header says {header.width} × {header.height}, the pixels are otherwise")
-
-
-def cores() -> int:
-    """Cores this process may run on (a container's share, where it is pinned)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,122 @@
+"""Finds objects with YOLOv9, all feeds of a batch together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from processors.errors import WrongWeights
+from processors.frame import Frame, Lane, Verdicts
+from schemas.events import Detection
+
+if TYPE_CHECKING:
+    from processors.models.yolo import RawDetection, Yolo
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class FeedDetection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[stages.detect.feeds.NAME]`: what is given here holds for this feed instead of the stage's own value."""
+
+    confidence: Share | None = None
+    labels: tuple[str, ...] | None = None
+
+
+class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[stages.detect]`. The wiring layer fills `weights` from the preset when it is empty."""
+
+    weights: str = ""
+    """A `.pt` of ultralytics, or a folder with one."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    confidence: Share = 0.25
+    """Less sure detections are dropped (ultralytics' default)."""
+    iou: Share = 0.7
+    """Two boxes of a label that overlap more are one object (ultralytics' default)."""
+    labels: tuple[str, ...] = ()
+    """Labels to keep; empty keeps all."""
+    feeds: dict[str, FeedDetection] = {}
+
+
+class Detect:
+    """Assigns `detections`, most confident first, boxes in pixels of the upright original."""
+
+    name: ClassVar[str] = "detect"
+    lane: ClassVar[Lane] = "gpu"
+    requires: ClassVar[frozenset[str]] = frozenset({"pixels"})
+    provides: ClassVar[frozenset[str]] = frozenset({"detections"})
+    Settings: ClassVar[type[DetectSettings]] = DetectSettings
+
+    model: str = ""
+    revision: str = ""
+
+    def __init__(self, settings: DetectSettings) -> None:
+        self._settings = settings
+        self._least = min([settings.confidence, *(own.confidence or 0.0 for own in _sure(settings))])
+        self._yolo: Yolo | None = None
+
+    def open(self, device: str) -> None:
+        """Raises `WrongWeights` when the file is missing, answers wrongly to its reference picture, or does not know
+        a label that the settings name."""
+        from processors.models import threads
+        from processors.models.loading import WAY_OUT, exact
+        from processors.models.yolo import Yolo
+
+        if not self._settings.weights:
+            raise WrongWeights(f"no weights given for YOLO: {WAY_OUT}")
+        weights = Path(self._settings.weights).expanduser()
+        if not weights.exists():
+            raise WrongWeights(f"{weights}: no YOLO there: {WAY_OUT}")
+        self._yolo = Yolo.load(weights, device=device, precision=exact(self._settings.precision, device))
+        threads.apply()
+        self._check_labels(self._yolo.names)
+        self._yolo.check_reference()
+        self._yolo.detect([np.zeros((64, 64, 3), np.uint8)])
+        self.model, self.revision = self._yolo.weights.stem, self._yolo.revision
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        assert self._yolo is not None  # noqa: S101 - `open` comes first
+        images = [frame.pixels for frame in frames if frame.pixels is not None]
+        found = self._yolo.detect(images, least_confidence=self._least, most_overlap=self._settings.iou)
+        for frame, objects in zip(frames, found, strict=True):
+            frame.detections = tuple(_in_original(one, frame) for one in objects if self._wanted(frame.feed, one))
+        return [None] * len(frames)
+
+    def close(self) -> None:
+        self._yolo = None
+
+    def _wanted(self, feed: str, found: RawDetection) -> bool:
+        own = self._settings.feeds.get(feed)
+        least, labels = self._settings.confidence, self._settings.labels
+        if own is not None:
+            least = least if own.confidence is None else own.confidence
+            labels = labels if own.labels is None else own.labels
+        return found.confidence >= least and (not labels or found.label in labels)
+
+    def _check_labels(self, known: Sequence[str]) -> None:
+        named = {
+            *self._settings.labels,
+            *(label for own in self._settings.feeds.values() for label in own.labels or ()),
+        }
+        if unknown := sorted(named - set(known)):
+            raise WrongWeights(
+                f"stages.detect: the model has no label {', '.join(unknown)} (it has: {', '.join(known)})"
+            )
+
+
+def _sure(settings: DetectSettings) -> list[FeedDetection]:
+    return [own for own in settings.feeds.values() if own.confidence is not None]
+
+
+def _in_original(found: RawDetection, frame: Frame) -> Detection:
+    """From pixels of the decoded picture to those of the original."""
+    assert frame.pixels is not None  # noqa: S101 - `requires`
+    height, width = frame.pixels.shape[:2]
+    across, down = frame.image.width / width, frame.image.height / height
+    x1, y1, x2, y2 = found.box
+    box = (x1 * across, y1 * down, x2 * across, y2 * down)
+    return Detection(label=found.label, confidence=found.confidence, box=box)

@@ -1,0 +1,88 @@
+"""Greedy decoding for BLIP's text decoder, with the keys and values of both attentions kept.
+
+transformers runs the same network through its general loop, masks and growing caches, which at small batches costs
+several times the arithmetic. The network's own modules and weights are called here; a test holds the tokens to those
+of `generate`. The architecture is BERT's with cross-attention (Li et al. 2022: BLIP, `med.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+
+class GreedyDecoder:
+    """`decoder` is a `BlipTextLMHeadModel` in evaluation mode."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._embed, self._layers, self._head = decoder.bert.embeddings, decoder.bert.encoder.layer, decoder.cls
+        self._heads = int(decoder.config.num_attention_heads)
+        self._most_positions = int(decoder.config.max_position_embeddings)
+
+    @torch.inference_mode()
+    def generate(
+        self, seen: Tensor, prompt: Tensor, *, end: int, pad: int, most_tokens: int, least_tokens: int = 0
+    ) -> Tensor:
+        """Tokens [n, p + t] that follow `prompt` [n, p] for pictures `seen` [n, s, w]; t is at most `most_tokens`.
+
+        A row is over at `end`, which is not taken before `least_tokens`; after it `pad` follows.
+        """
+        rows, begun = prompt.shape
+        most = min(begun + most_tokens, self._most_positions)
+        tokens = torch.full((rows, most), pad, dtype=torch.long, device=prompt.device)
+        tokens[:, :begun] = prompt
+        cross = [self._keys_and_values(layer.crossattention.self, seen) for layer in self._layers]
+        own = [self._room(layer, rows, most, seen) for layer in self._layers]
+        over = torch.zeros(rows, dtype=torch.bool, device=prompt.device)
+        first = 0
+        for at in range(begun, most):
+            logits = self._step(tokens[:, first:at], first, own, cross)
+            if at - begun < least_tokens:
+                logits[:, end] = -torch.inf
+            tokens[:, at] = torch.where(over, pad, logits.argmax(-1))
+            over |= tokens[:, at] == end
+            first = at
+            if bool(over.all()):
+                return tokens[:, : at + 1]
+        return tokens
+
+    def _step(
+        self, tokens: Tensor, first: int, own: list[tuple[Tensor, Tensor]], cross: list[tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Logits [n, vocabulary] after `tokens` [n, q], which stand at positions `first` and after."""
+        hidden = self._embed(input_ids=tokens, past_key_values_length=first)
+        last = first + tokens.shape[1]
+        for layer, (keys, values), (seen_keys, seen_values) in zip(self._layers, own, cross, strict=True):
+            attention = layer.attention.self
+            keys[:, :, first:last], values[:, :, first:last] = self._keys_and_values(attention, hidden)
+            query = self._split(attention.query(hidden))
+            mixed = scaled_dot_product_attention(
+                query, keys[:, :, :last], values[:, :, :last], is_causal=tokens.shape[1] > 1
+            )
+            hidden = layer.attention.output(self._joined(mixed), hidden)
+            query = self._split(layer.crossattention.self.query(hidden))
+            mixed = scaled_dot_product_attention(query, seen_keys, seen_values)
+            hidden = layer.crossattention.output(self._joined(mixed), hidden)
+            hidden = layer.feed_forward_chunk(hidden)
+        logits: Tensor = self._head(hidden[:, -1])
+        return logits.float()
+
+    def _keys_and_values(self, attention: Any, states: Tensor) -> tuple[Tensor, Tensor]:
+        return self._split(attention.key(states)), self._split(attention.value(states))
+
+    def _room(self, layer: Any, rows: int, most: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        width = layer.attention.self.all_head_size // self._heads
+        return like.new_empty((rows, self._heads, most, width)), like.new_empty((rows, self._heads, most, width))
+
+    def _split(self, states: Tensor) -> Tensor:
+        """[n, q, w] to [n, heads, q, w / heads]."""
+        rows, count, width = states.shape
+        return states.view(rows, count, self._heads, width // self._heads).transpose(1, 2)
+
+    @staticmethod
+    def _joined(mixed: Tensor) -> Tensor:
+        rows, heads, count, width = mixed.shape
+        return mixed.transpose(1, 2).reshape(rows, count, heads * width)

@@ -1,0 +1,108 @@
+"""Whether a text is true of a picture: BLIP's image–text matching head (Li et al. 2022), slow and right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.errors import WrongWeights
+from processors.models import loading
+from processors.models.card import Card, Fit, check_revision, read_card, reference_picture
+from processors.models.memory import out_of_memory_named
+from processors.models.preprocess import Image, Preprocess
+
+PAIRS_AT_ONCE = 64
+
+
+class Itm:
+    """Reads a text and a picture together; `revision` names weights, preprocessing and fit."""
+
+    def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
+        self.folder, self.device, self.precision = folder, device, precision
+        self.card: Card | None = read_card(folder)
+        self.words = self.card.words if self.card else ()
+        self.preprocess = Preprocess.of(folder, fit)
+        self.revision = loading.revision(folder, fit)
+        self.name = folder.name
+        self._model, self._tokenizer = model, loading.load_tokenizer(folder)
+        self._most_tokens = int(model.config.text_config.max_position_embeddings)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str = "cpu", precision: loading.Precision = "auto", fit: Fit | None = None
+    ) -> Self:
+        """`fit` None: as the card beside the weights says, else `pad`. Raises `WrongWeights`."""
+        path, exact = loading.existing(folder, "BLIP's matching head"), loading.exact(precision, device)
+        model = loading.load_model(path, "BlipForImageTextRetrieval", device=device, precision=exact)
+        card = read_card(path)
+        return cls(path, model, device=device, precision=exact, fit=fit or (card.fit if card else "pad"))
+
+    def match(self, texts: Sequence[str], images: Sequence[Image]) -> NDArray[np.float32]:
+        """Log-odds [n] that each text is true of the picture beside it, uint8 RGB [height, width, 3].
+
+        A picture that stands beside several texts (the same object) is looked at once. Raises `OutOfMemory`.
+        """
+        if len(texts) != len(images):
+            raise ValueError(f"{len(texts)} texts beside {len(images)} pictures")
+        distinct = {id(image): image for image in images}
+        places = {key: place for place, key in enumerate(distinct)}
+        seen = self._see(list(distinct.values())) if images else None
+        odds = [
+            self._odds(texts[first : first + PAIRS_AT_ONCE], seen, [places[id(image)] for image in chunk])
+            for first in range(0, len(texts), PAIRS_AT_ONCE)
+            for chunk in [images[first : first + PAIRS_AT_ONCE]]
+        ]
+        return np.concatenate(odds) if odds else np.zeros(0, np.float32)
+
+    def _see(self, images: Sequence[Image]) -> Any:
+        """The vision tower's states [n, s, w]."""
+        import torch
+
+        with out_of_memory_named(), torch.inference_mode():
+            states = [
+                self._model.vision_model(
+                    pixel_values=self.preprocess(images[first : first + PAIRS_AT_ONCE]).to(
+                        self.device, self._model.dtype
+                    )
+                ).last_hidden_state
+                for first in range(0, len(images), PAIRS_AT_ONCE)
+            ]
+            return torch.cat(states)
+
+    def _odds(self, texts: Sequence[str], seen: Any, places: Sequence[int]) -> NDArray[np.float32]:
+        import torch
+
+        with out_of_memory_named(), torch.inference_mode():
+            tokens = self._tokenizer(
+                list(texts), padding=True, truncation=True, max_length=self._most_tokens, return_tensors="pt"
+            ).to(self.device)
+            states = seen[torch.tensor(places, device=self.device)]
+            mask = torch.ones(states.shape[:-1], dtype=torch.long, device=self.device)
+            words = self._model.text_encoder(
+                input_ids=tokens["input_ids"],
+                attention_mask=tokens["attention_mask"],
+                encoder_hidden_states=states,
+                encoder_attention_mask=mask,
+            ).last_hidden_state
+            scores = self._model.itm_head(words[:, 0]).float()
+            return np.asarray((scores[:, 1] - scores[:, 0]).cpu().numpy(), np.float32)
+
+    def check_reference(self) -> None:
+        """Raises `WrongWeights` when the revision, or the log-odds of the card's text on its picture, are not the
+        card's: `expected` is `{"text": …, "log_odds": …}`, `tolerance["log_odds"]` how far it may be off."""
+        if self.card is None or self.card.fit != self.preprocess.fit:
+            return
+        check_revision(self.folder, self.card, self.revision)
+        if self.card.expected is None:
+            return
+        expected = self.card.expected
+        found = float(self.match([expected["text"]], [reference_picture(self.folder)])[0])
+        if not abs(found - expected["log_odds"]) <= self.card.tolerance.get("log_odds", 0.5):
+            raise WrongWeights(
+                f"{self.folder}: wrong log-odds of {expected['text']!r} on the reference picture: "
+                f"{found:.2f}, not {expected['log_odds']:.2f}"
+            )

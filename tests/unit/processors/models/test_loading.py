@@ -1,0 +1,107 @@
+"""Weights that are missing, damaged, of another kind or not those of the card are refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from processors.errors import WrongWeights
+from processors.models.blip import Blip
+from processors.models.card import check_vector, read_card, reference_picture, unknown_words
+from processors.models.clip import Clip
+from processors.models.itm import Itm
+from processors.models.vit import Vit
+from tests.pictures import scene
+
+Weights = dict[str, Path]
+
+
+@pytest.fixture
+def copied(weights: Weights, tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a role's folder to damage."""
+    return lambda role: Path(shutil.copytree(weights[role], tmp_path / role))
+
+
+def test_missing_weights_name_the_way_out(tmp_path: Path) -> None:
+    for load in (Clip.load, Vit.load, Blip.load, Itm.load):
+        with pytest.raises(WrongWeights, match="sightline models pull"):
+            load(tmp_path / "nothing")
+        with pytest.raises(WrongWeights, match="no weights given"):
+            load("")
+
+
+def test_another_architecture_is_refused(weights: Weights) -> None:
+    with pytest.raises(WrongWeights, match="CLIPModel; ViTModel is wanted"):
+        Vit.load(weights["semantic"])
+    with pytest.raises(WrongWeights, match="no pair of towers"):
+        Clip.load(weights["visual"])
+
+
+def test_a_cut_file_is_refused(copied: Callable[[str], Path]) -> None:
+    folder = copied("visual")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WrongWeights, match="visual"):
+        Vit.load(folder)
+
+
+def test_a_file_without_a_tensor_is_refused_not_filled_at_random(copied: Callable[[str], Path]) -> None:
+    folder = copied("semantic")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["visual_projection.weight"]
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WrongWeights, match=r"lacks 1 tensors of AutoModel, first visual_projection\.weight"):
+        Clip.load(folder)
+
+
+def test_pickles_are_not_loaded(copied: Callable[[str], Path]) -> None:
+    folder = copied("visual")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(WrongWeights, match="safetensors"):
+        Vit.load(folder)
+
+
+def test_the_card_holds_the_weights_to_their_answer(copied: Callable[[str], Path]) -> None:
+    folder = copied("visual")
+    cv2.imwrite(str(folder / "reference.jpg"), scene(3))
+    vit = Vit.load(folder)
+    answer = vit.embed_images([reference_picture(folder)])[0]
+    card = {"revision": vit.revision, "expected": answer.tolist(), "words": ["red circle", "square"]}
+    (folder / "sightline.json").write_text(json.dumps(card))
+    Vit.load(folder).check_reference()
+
+    (folder / "sightline.json").write_text(json.dumps(card | {"expected": np.roll(answer, 1).tolist()}))
+    with pytest.raises(WrongWeights, match="wrong vector of the reference picture"):
+        Vit.load(folder).check_reference()
+    (folder / "sightline.json").write_text(json.dumps(card | {"revision": "0" * 12}))
+    with pytest.raises(WrongWeights, match="names 000000000000"):
+        Vit.load(folder).check_reference()
+    (folder / "sightline.json").write_text("{")
+    with pytest.raises(WrongWeights, match=r"sightline\.json"):
+        Vit.load(folder)
+
+
+def test_nan_is_no_right_answer_and_unknown_words_are_named(copied: Callable[[str], Path]) -> None:
+    folder = copied("visual")
+    (folder / "sightline.json").write_text('{"revision": "1", "expected": [1, 0], "words": ["red circle", "a"]}')
+    card = read_card(folder)
+    assert card is not None
+    with pytest.raises(WrongWeights, match="nan"):
+        check_vector(folder, card, np.array([np.nan, 0], np.float32))
+    assert unknown_words(card, ["a", "Red", "dog"]) == ("dog",)
+    assert unknown_words(None, ["dog"]) == ()
+
+
+def test_decode_and_gate_start_without_torch() -> None:
+    code = "import sys, processors.decode, processors.gate, processors.track, processors.detect, processors.embed\n"
+    code += "import processors.caption; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
