@@ -44,10 +44,10 @@ class ImagesSource:
         async with aclosing(in_thread(self._read(seen), _CHUNK_FILES)) as chunks:
             async for chunk in chunks:
                 for offer in chunk:
+                    yield offer
+                    offered += not isinstance(offer, Refusal)
                     if offered == self._limit:
                         return
-                    offered += not isinstance(offer, Refusal)
-                    yield offer
 
     def _read(self, seen: Seen) -> Generator[Offer, None, None]:
         for path in self._paths():

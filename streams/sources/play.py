@@ -47,7 +47,7 @@ class Playback:
             raise ValueError(f"fps is {self.fps:g}: give a number above 0, at most 1000")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality is {self.quality}: give a number from 1 to 100")
-        if (self.laps is not None and self.laps < 1) or (self.limit is not None and self.limit < 0):
+        if (self.laps is not None and self.laps < 1) or (self.limit is not None and self.limit < 1):
             raise ValueError("laps and limit are counted from 1")
 
 
@@ -87,10 +87,10 @@ class VideoSource:
         async with aclosing(in_thread(self._laps(sha256, seen), chunk)) as chunks:
             async for shown in chunks:
                 for offer in await asyncio.gather(*(self._offer(one) for one in shown)):
+                    yield offer
+                    offered += not isinstance(offer, Refusal)
                     if offered == self._playback.limit:
                         return
-                    offered += not isinstance(offer, Refusal)
-                    yield offer
 
     async def _offer(self, shown: _Shown | Refusal) -> Offer:
         if isinstance(shown, Refusal):

@@ -59,8 +59,12 @@ class Opened:
     def _frames(self) -> Generator[Any, None, None]:
         stream = self.container.streams.video[0]
         stream.thread_type = "AUTO"
-        for packet in self.container.demux(stream):
+        packets = iter(self.container.demux(stream))
+        while True:
             try:
+                packet = next(packets, None)
+                if packet is None:
+                    return
                 yield from packet.decode()
             except av.error.InvalidDataError:
                 self.damaged += 1

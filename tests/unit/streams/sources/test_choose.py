@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from schemas.identity import check_name
+from streams.clock import SystemClock
+from streams.sources.choose import choose_source, feed_name
+from streams.sources.images import ImagesSource
+from streams.sources.play import Playback, VideoSource
+from streams.sources.source import UnreadableSource
+from tests.contract.source_suite import offers_of, pictures
+from tests.pictures import encoded, scene
+from tests.videos import write_video
+
+
+async def test_files_are_told_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "picture.mp4").write_bytes(encoded(scene(1)))
+    write_video(tmp_path / "real.mp4").rename(tmp_path / "video.jpg")
+    picture = choose_source(str(tmp_path / "picture.mp4"), Playback(), SystemClock())
+    assert len(pictures(await offers_of(picture))) == 1
+    assert isinstance(choose_source(str(tmp_path / "video.jpg"), Playback(), SystemClock()), VideoSource)
+    assert isinstance(choose_source(f"{tmp_path}/*.mp4", Playback(), SystemClock()), ImagesSource)
+    assert isinstance(choose_source("-", Playback(), SystemClock()), ImagesSource)
+
+
+async def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> None:
+    path = tmp_path / "a[1].jpg"
+    path.write_bytes(encoded(scene(1)))
+    assert len(pictures(await offers_of(choose_source(str(path), Playback(), SystemClock())))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("missing", "check the path"),
+        ("missing/*.jpg", "quote it"),
+        ("empty", "JPEG, PNG or WebP"),
+        ("secret.jpg", "permissions"),
+        ("closed", "permissions"),
+        ("nul\0byte", "check the path"),
+        ("file/below", "check the path"),
+    ],
+)
+async def test_what_cannot_be_read_is_said_with_path_and_way_out(tmp_path: Path, name: str, way_out: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "secret.jpg").touch(mode=0)
+    (tmp_path / "closed").mkdir(mode=0)
+    if name in ("secret.jpg", "closed") and os.access(tmp_path / "secret.jpg", os.R_OK):
+        way_out = "not a video|no files"  # a superuser may read what nobody may
+    spec = str(tmp_path / name)
+    with pytest.raises(UnreadableSource, match=way_out) as refused:
+        await choose_source(spec, Playback(), SystemClock()).total()
+    assert spec in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "feed"),
+    [
+        ("clips/Front Door (2).MP4", "front-door-2"),
+        ("/data/köln.mov", "koln"),
+        ("日本.mp4", "feed"),
+        ("..", None),
+        ("a..b.mp4", "a.b"),
+        ("-", "standard-input"),
+        ("photos/*.jpg", "photos"),
+        ("*.jpg", None),
+        (f"{'x' * 100}.mp4", "x" * 63),
+        ("_-.mp4", "feed"),
+    ],
+)
+def test_a_feed_is_named_after_its_file(spec: str, feed: str | None) -> None:
+    assert check_name("feed", feed_name(spec))
+    assert feed is None or feed_name(spec) == feed
+
+
+def test_a_folder_gives_its_own_name_from_inside_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "Holiday.2026"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert feed_name(".") == feed_name(str(folder)) == feed_name(f"{folder}/*.jpg") == "holiday.2026"

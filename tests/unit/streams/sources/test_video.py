@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from streams.clock import SystemClock
+from streams.sources.play import Playback, VideoSource
+from streams.sources.source import UnreadableSource
+from streams.sources.video import Stamp, decode_frames, opened, thinned
+from tests.contract.source_suite import offers_of, pictures, refusals
+from tests.videos import number_of, write_video
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("a.mp4", "libx264"),
+        ("a.mkv", "libx264"),
+        ("a.mov", "libx264"),
+        ("a.ts", "libx264"),
+        ("a.webm", "libvpx"),
+        ("a.avi", "mpeg4"),
+        ("a.h264", "libx264"),
+    ],
+)
+def test_containers_give_every_frame_in_order(tmp_path: Path, name: str, codec: str) -> None:
+    path = write_video(tmp_path / name, codec=codec)
+    assert [number_of(frame) for frame in decode_frames(path)] == list(range(20))
+    with opened(path) as video:
+        stamps = [stamp for stamp, _ in video.stamped()]
+    assert len({stamp.pts for stamp in stamps}) == 20
+    if not name.endswith("h264"):
+        assert stamps[-1].seconds == pytest.approx(1.9, abs=0.01)
+
+
+@pytest.mark.parametrize(("fps", "numbers"), [(5, [0, 2, 4, 6, 8]), (3, [0, 4, 7]), (10, range(10)), (60, range(10))])
+def test_thinning_takes_the_first_frame_of_every_tick(tmp_path: Path, fps: float, numbers: list[int]) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=10)
+    assert [number_of(frame) for frame in decode_frames(path, fps=fps)] == list(numbers)
+    with opened(path) as video:
+        assert video.expected(fps) == pytest.approx(len(numbers), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "shape", "corner"),
+    [(90, (160, 96), "bottom left"), (-90, (160, 96), "top right"), (180, (96, 160), "bottom right")],
+)
+def test_frames_stand_upright(tmp_path: Path, rotation: int, shape: tuple[int, int], corner: str) -> None:
+    """The white quarter was written top left; the display matrix turns counterclockwise."""
+    frame = next(decode_frames(write_video(tmp_path / "a.mp4", rotation=rotation)))
+    assert frame.shape == (*shape, 3)
+    top, left = frame[:10].mean() > frame[-10:].mean(), frame[:, :10].mean() > frame[:, -10:].mean()
+    assert corner == f"{'top' if top else 'bottom'} {'left' if left else 'right'}"
+
+
+@pytest.mark.parametrize(
+    "text", ["ffconcat version 1.0\nfile secret.mp4\n", "#EXTM3U\n#EXTINF:10,\nsecret.mp4\n#EXT-X-ENDLIST\n"]
+)
+def test_a_list_renamed_to_a_video_does_not_open_its_siblings(tmp_path: Path, text: str) -> None:
+    write_video(tmp_path / "secret.mp4")
+    trick = tmp_path / "trick.mp4"
+    trick.write_text(text)
+    with pytest.raises(UnreadableSource, match="not a video"):
+        next(decode_frames(trick))
+
+
+def test_a_colon_or_percent_in_a_name_is_no_protocol_and_no_pattern(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4").rename(tmp_path / "concat:a%03d.mp4")
+    assert sum(1 for _ in decode_frames(path)) == 20
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    with pytest.raises(UnreadableSource, match="no video stream"):
+        next(decode_frames(path))
+
+
+async def test_damage_inside_costs_its_frames_alone_and_is_said(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", codec="mpeg4", frames=30)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 350] = bytes(350)
+    path.write_bytes(content)
+    offers = await offers_of(VideoSource(path, Playback(), SystemClock()))
+    assert refusals(offers) == {"a.mp4": "damaged_packet"}
+    assert 25 <= len(pictures(offers)) < 30
+
+
+def test_a_file_cut_short_gives_what_is_there(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", codec="mpeg4", frames=30)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    numbers = [number_of(frame) for frame in decode_frames(path)]
+    assert numbers == list(range(len(numbers)))
+    assert 15 <= len(numbers) < 30
+
+
+def test_ticks_need_no_even_stamps() -> None:
+    stamps = [(Stamp(n, seconds), n) for n, seconds in enumerate([0.0, 0.01, 0.09, 0.1000001, 0.35, 0.36, 0.99999999])]
+    assert [frame for _, frame in thinned(stamps, 10)] == [0, 3, 4, 6]
