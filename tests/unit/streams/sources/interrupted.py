@@ -1,0 +1,43 @@
+"""An ingest as a process of its own, to be interrupted: `python -m … PLACE CLIP`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from stores.folder import BlobFolder
+from streams.clock import SystemClock
+from streams.sources.acceptor import Progress
+from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.play import Playback, VideoSource
+from streams.sqlite.transport import SqliteTransport
+from tests.contract.source_suite import FEED, TENANT
+
+
+def _say(progress: Progress) -> None:
+    sys.stdout.write(f"{progress.accepted}\n")
+    sys.stdout.flush()
+
+
+async def main(place: Path, clip: Path) -> None:
+    log, blobs = SqliteTransport(place / "log.sqlite"), BlobFolder(place / "blobs")
+    await log.open()
+    try:
+        await ingest(
+            VideoSource(clip, Playback(laps=50), SystemClock()),
+            transport=log,
+            blobs=blobs,
+            tenant=TENANT,
+            feed=FEED,
+            clock=SystemClock(),
+            progress=_say,
+            settings=IngestSettings(batch_frames=3),
+        )
+    finally:
+        await log.close()
+        await blobs.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -1,0 +1,52 @@
+"""Interrupting a real process in the middle of a long ingest, politely and not."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from pathlib import Path
+
+import pytest
+
+from streams.clock import SystemClock
+from streams.sources.play import Playback, VideoSource
+from tests.contract.source_suite import TENANT, place
+from tests.videos import write_video
+
+DEADLINE_SECONDS = 60.0
+ENOUGH_FRAMES = 30
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+async def test_what_was_said_to_be_accepted_is_there_and_comes_once(tmp_path: Path, by: signal.Signals) -> None:
+    clip, folder = write_video(tmp_path / "clip.mp4"), tmp_path / "place"
+    async with place(folder):
+        pass  # makes the topics
+    said = await _interrupted(folder, clip, by)
+    async with place(folder) as found:
+        events = await found.events()
+        assert said <= len(events) < 1_000
+        for event in events:
+            assert await found.blobs.get(TENANT, event.image.uri) == event.image.inline
+        summary = await found.ingest(VideoSource(clip, Playback(laps=50), SystemClock()))
+        assert (summary.repeated, summary.accepted) == (len(events), 1_000 - len(events))
+        assert len({event.id for event in await found.events()}) == len(await found.events()) == 1_000
+
+
+async def _interrupted(folder: Path, clip: Path, by: signal.Signals) -> int:
+    """How many frames the process said to have accepted before it was gone."""
+    program = "tests.unit.streams.sources.interrupted"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", program, str(folder), str(clip), stdout=PIPE, stderr=PIPE
+    )
+    assert process.stdout is not None
+    accepted = 0
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while accepted < ENOUGH_FRAMES and (line := await process.stdout.readline()):
+            accepted = int(line)
+        process.send_signal(by)
+        rest, errors = await process.communicate()
+    assert process.returncode not in (0, None), errors.decode()
+    return max([accepted, *map(int, rest.split())])
