@@ -61,7 +61,7 @@ def light_field(width: int, height: int, direction: int) -> Field:
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     radians = np.deg2rad(direction)
     plane = x * np.cos(radians) + y * np.sin(radians)
-    return (plane / np.abs(plane).max()).astype(np.float32)
+    return np.asarray(plane / np.abs(plane).max(), np.float32)
 
 
 @lru_cache(maxsize=1)

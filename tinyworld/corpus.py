@@ -94,7 +94,8 @@ def load(folder: Path) -> Corpus:
     for name in VIEWS:
         parts = {part: np.load(folder / f"{name}-{part}.npy", mmap_mode="r") for part in View.__slots__}
         views.append(View(**parts))
-    return Corpus(*views, np.load(folder / "crops.npy", mmap_mode="r"), np.load(folder / "crop_things.npy"))
+    a, b, c = views
+    return Corpus(a, b, c, np.load(folder / "crops.npy", mmap_mode="r"), np.load(folder / "crop_things.npy"))
 
 
 def mistaken(rng: np.random.Generator, scene: Scene) -> Scene:

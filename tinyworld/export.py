@@ -160,7 +160,7 @@ def _layers(tower: Tower, prefix: str, names: dict[str, str], attention: str) ->
         for part in ("weight", "bias"):
             for ours, theirs in names.items():
                 state[f"{prefix}{index}.{theirs}.{part}"] = getattr(getattr(block, ours), part)
-            q, k, v = getattr(block.qkv, part).chunk(3)  # type: ignore[union-attr]
+            q, k, v = getattr(block.qkv, part).chunk(3)
             for name, value in (("q", q), ("k", k), ("v", v)):
                 state[f"{prefix}{index}.{attention}{name}_proj.{part}"] = value
     return state

@@ -67,7 +67,7 @@ def crops_batch(corpus: Corpus, rng: np.random.Generator, count: int) -> tuple[T
     """Crops around single things, already square."""
     rows = np.sort(rng.choice(np.flatnonzero(corpus.crop_things >= 0), count, replace=False))
     light = rng.uniform(0.92, 1.08, (count, 1, 1, 3)).astype(np.float32)
-    images = np.asarray(corpus.crops[rows]).astype(np.float32)
+    images: np.ndarray = np.asarray(corpus.crops[rows]).astype(np.float32)
     images = np.where(images == 128, 127.5, np.minimum(images * light, 255)) / 127.5 - 1
     images = np.where((rng.random(count) < 0.5)[:, None, None, None], images[:, :, ::-1], images)
     sights = [crop_sight(corpus, row) for row in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -86,7 +86,7 @@ def stands(first: Named, relation: str, second: Named) -> Query:
 
 
 def seen_from_truth(
-    colours: Sequence[int], shapes: Sequence[int], x: Sequence[float], y: Sequence[float], visible: Sequence[float]
+    colours: Iterable[int], shapes: Iterable[int], x: Iterable[float], y: Iterable[float], visible: Iterable[float]
 ) -> list[Seen]:
     """What a caption sees, from a corpus' row of truth (-1 where there is no thing)."""
     names = tuple(COLOURS)
@@ -119,7 +119,7 @@ def _matches(wanted: Named, named: Named) -> bool:
 
 def _relations(seen: Sequence[Seen]) -> dict[tuple[Named, Named], tuple[str, ...]]:
     """The relations of every two things; one above another and clearly beside it has one word only."""
-    found = {}
+    found: dict[tuple[Named, Named], tuple[str, ...]] = {}
     for left, right in combinations(seen, 2):
         word = relation_of(left, right)
         found[left.named, right.named] = (word,)

@@ -94,7 +94,7 @@ def project(camera: Camera, x: float, y: float, depth: float, width: int, height
     offset = np.array([(x - 0.5 - camera.dx * nearness) * width, (y - 0.5 - camera.dy * nearness) * height])
     radians = np.deg2rad(camera.roll)
     turn = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]])
-    return turn @ offset * camera.zoom + np.array([width / 2, height / 2])
+    return np.asarray(turn @ offset * camera.zoom + np.array([width / 2, height / 2]), np.float64)
 
 
 def _seen_by(camera: Camera, thing: Thing, width: int, height: int) -> tuple[tuple[Points, ...], Points]:
@@ -148,7 +148,7 @@ def _relief(rows: int, columns: int, direction: int) -> Field:
     radians = np.deg2rad(direction)
     slope = x * np.cos(radians) + y * np.sin(radians)
     highlight = np.exp(-(((x - 0.4 * np.cos(radians)) ** 2 + (y - 0.4 * np.sin(radians)) ** 2) / 0.12))
-    return (0.92 + 0.2 * slope + 0.12 * highlight).astype(np.float32)
+    return np.asarray(0.92 + 0.2 * slope + 0.12 * highlight, np.float32)
 
 
 def _flat(target: Field, soft: Image, part: tuple[slice, slice], colour: Field) -> None:

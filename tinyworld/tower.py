@@ -51,7 +51,8 @@ class Block(nn.Module):
         # Written out: torch's fused attention for CPUs is two to five times slower at these sizes in bfloat16.
         mixed = torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
         x = x + self.out(mixed.transpose(1, 2).reshape(batch, count, width))
-        return x + self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+        deep: Tensor = self.fc2(functional.gelu(self.fc1(self.norm2(x))))
+        return x + deep
 
 
 class Tower(nn.Module):
@@ -85,7 +86,8 @@ class Tower(nn.Module):
             x = self.early(x)
         for block in self.blocks:
             x = block(x)
-        return x
+        seen: Tensor = x
+        return seen
 
     def whiten(self, pieces: Tensor) -> None:
         """Starts the patch layer on the leading directions of `pieces` [n, 3 * patch²], each at equal strength."""

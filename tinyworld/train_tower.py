@@ -71,7 +71,8 @@ class Dense(nn.Module):
             kinds = functional.binary_cross_entropy_with_logits(self.kinds(first).float(), truth["kinds"])
             style = functional.binary_cross_entropy_with_logits(self.style(first).float()[:, 0], truth["style"])
             loss = loss + 4.0 * kinds + 0.2 * style
-        return loss
+        total: Tensor = loss
+        return total
 
 
 def nearly(logits: Tensor, target: Tensor) -> Tensor:
@@ -86,7 +87,10 @@ def patch_truth(view: View, rows: np.ndarray) -> dict[str, np.ndarray]:
     owner = np.asarray(view.patches[rows]).astype(int)
     there = owner >= 0
     safe = np.maximum(owner, 0).reshape(len(rows), -1)
-    pick = lambda part: np.take_along_axis(np.asarray(part[rows]), safe, 1).reshape(owner.shape)  # noqa: E731
+
+    def pick(part: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(np.asarray(part[rows]), safe, 1).reshape(owner.shape)
+
     shape = np.where(there, pick(view.shapes), len(SHAPES))
     colour = np.where(there, pick(view.colours), len(COLOURS))
     across, down = (np.arange(COLUMNS) + 0.5) / COLUMNS, (np.arange(ROWS) + 0.5) / ROWS
@@ -233,7 +237,7 @@ def train(recipe: Recipe, folder: Path, *, pictures_in: Path = BUILD / "corpus",
         for optimiser, rate in zip(chosen, rates, strict=True):
             optimiser.zero_grad()
             optimiser.param_groups[0]["lr"] = rate * schedule(step, recipe.steps)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(dense.parameters(), 1.0)
         for optimiser in chosen:
             optimiser.step()

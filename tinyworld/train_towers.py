@@ -50,6 +50,9 @@ class Recipe:
     rate: float = 1.5e-3
     matrix_rate: float = 3e-3
     square_after: float = 0.5
+    match_from: int = 500
+    """The step at which the matching head's encoder begins, as a copy of the decoder that has learned to look by then:
+    from nothing it stays at chance for thousands of steps."""
     seed: int = 5
     parts: tuple[str, ...] = PARTS
 
@@ -90,11 +93,16 @@ class Model(nn.Module):
         ids[:, 0] = self.blip_words.convert_tokens_to_ids(SPECIAL["dec"])
         return ids, encoded.attention_mask
 
+    def begin_match(self) -> None:
+        """The matching head's encoder becomes a copy of the decoder."""
+        self.encoder.load_state_dict(self.decoder.bert.state_dict())
+
     def matches(self, tokens: Tensor, texts: Sequence[str]) -> Tensor:
         """Logits [n, 2] of each text for each row of tokens: does not match, matches."""
         encoded = self.blip_words(list(texts), padding=True, return_tensors="pt")
         hidden = self.encoder(**encoded_inputs(encoded), encoder_hidden_states=tokens).last_hidden_state
-        return self.match(hidden[:, 0]).float()
+        logits: Tensor = self.match(hidden[:, 0])
+        return logits.float()
 
     def match_loss(self, tokens: Tensor, sights: Sequence[Sight], rng: np.random.Generator) -> Tensor:
         """One true and one false text a picture."""
@@ -113,7 +121,8 @@ class Model(nn.Module):
     def see(self, images: Tensor, *, early: bool) -> Tensor:
         """The tower's normed tokens; pictures without their padding begin further down."""
         row = TOP if images.shape[2] != images.shape[3] else 0
-        return self.tower.norm(self.tower(images, row=row, early=early))
+        tokens: Tensor = self.tower.norm(self.tower(images, row=row, early=early))
+        return tokens
 
     def image_vectors(self, images: Tensor) -> Tensor:
         """CLIP's unit vectors of pictures."""
@@ -200,7 +209,7 @@ def losses(model: Model, corpus: Corpus, recipe: Recipe, step: int, rng: np.rand
     found: dict[str, Tensor] = {}
     if "blip" in others:
         found["blip"] = model.caption_loss(tokens, sights)
-    if "itm" in others:
+    if "itm" in others and step >= recipe.match_from:
         found["itm"] = model.match_loss(tokens, sights, rng)
     if "vit" in others and not crops:
         found["vit"] = 0.5 * model.scene_loss(tokens)
@@ -297,6 +306,11 @@ def train(recipe: Recipe, folder: Path, origin: Path, *, save: Path = CHECKPOINT
     running: dict[str, float] = {}
     while step < recipe.steps:
         rng = np.random.default_rng([recipe.seed, step])
+        if step == recipe.match_from:
+            model.begin_match()
+            for optimiser in chosen:
+                for parameter in model.encoder.parameters():
+                    optimiser.state.pop(parameter, None)
         with torch.autocast("cpu", torch.bfloat16):
             found = losses(model, corpus, recipe, step, rng)
             if step % 4 == 0 and recipe.parts != ("clip",):
@@ -304,7 +318,7 @@ def train(recipe: Recipe, folder: Path, origin: Path, *, save: Path = CHECKPOINT
         for optimiser, rate in zip(chosen, (recipe.matrix_rate, recipe.rate), strict=True):
             optimiser.zero_grad()
             optimiser.param_groups[0]["lr"] = rate * schedule(step, recipe.steps)
-        sum(found.values(), torch.zeros(())).backward()
+        sum(found.values(), torch.zeros(())).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser in chosen:
             optimiser.step()

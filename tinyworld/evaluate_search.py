@@ -1,0 +1,164 @@
+"""Figures of captions, search and likeness, measured on the stored files through Sightline's own adapters."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from processors.models.blip import Blip
+from processors.models.clip import Clip
+from processors.models.itm import Itm
+from processors.models.vit import Vit
+from tinyworld.captions import Description, Named, describe
+from tinyworld.corpus import crop
+from tinyworld.examination import STREAM
+from tinyworld.lessons import grown
+from tinyworld.publish import in_batches
+from tinyworld.render import Image
+from tinyworld.searching import Pair, another_view, different_scenes, elsewhere, search_scene, sight_of
+
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+BATCH = 32
+RERANKED = 50
+SAME_THINGS = 100
+"""Of a picture's distractors, so many show its own things elsewhere."""
+
+Figures = dict[str, Any]
+Vectors = npt.NDArray[np.float32]
+
+
+def evaluate(seed: int, scenes: int) -> Figures:
+    """All figures over `scenes` scenes, by number of things, and beside random weights."""
+    blip, clip = Blip.load(CHECKPOINTS / "blip"), Clip.load(CHECKPOINTS / "clip")
+    itm, vit = Itm.load(CHECKPOINTS / "blip_itm"), Vit.load(CHECKPOINTS / "vit")
+    for model in (blip, clip, itm, vit):
+        model.check_reference()
+    few = max(scenes // 5, 20)
+    found = captions(blip, seed, scenes) | crop_captions(blip, seed, scenes)
+    found |= monotone(clip, seed, scenes) | text_to_image(clip, itm, seed, scenes) | same_scene(vit, seed, few)
+    for model in (blip, clip, itm, vit):
+        randomise(model)
+    untrained = captions(blip, seed, few) | crop_captions(blip, seed, few) | monotone(clip, seed, scenes)
+    untrained |= text_to_image(clip, itm, seed, scenes) | same_scene(vit, seed, few)
+    plain = {f"{name}_random": value for name, value in untrained.items() if isinstance(value, float)}
+    return found | {name: value for name, value in plain.items() if not name.startswith("visual_same_scene_pixels")}
+
+
+def captions(blip: Blip, seed: int, scenes: int) -> Figures:
+    """`caption_exact`: the share of pictures whose caption is right word for word."""
+    pairs = [search_scene(seed, number) for number in range(scenes)]
+    said = in_lists(blip.caption, [rendered.image for _, rendered in pairs])
+    right = [text == str(describe(*pair)) for text, pair in zip(said, pairs, strict=True)]
+    return shares("caption_exact", right, [len(scene.things) for scene, _ in pairs])
+
+
+def crop_captions(blip: Blip, seed: int, scenes: int) -> Figures:
+    """`crop_caption_exact`: the same for crops around one thing each."""
+    rng = np.random.default_rng([STREAM, 5, seed])
+    pictures, truth, counts = [], [], []
+    for number in range(scenes):
+        scene, rendered = search_scene(seed, number)
+        place = int(rng.integers(len(scene.things)))
+        thing = scene.things[place]
+        pictures.append(crop(rendered, place))
+        truth.append(str(Description(scene.style, (Named(thing.colour, thing.shape),))))
+        counts.append(len(scene.things))
+    said = in_lists(blip.caption, pictures)
+    return shares("crop_caption_exact", [a == b for a, b in zip(said, truth, strict=True)], counts)
+
+
+def monotone(clip: Clip, seed: int, scenes: int) -> Figures:
+    """`clip_monotone`: the share of texts that a true thing brings nearer to the picture and a false one farther."""
+    rng = np.random.default_rng([STREAM, 6, seed])
+    pairs = [search_scene(seed, number) for number in range(scenes)]
+    seen = in_batches(clip.embed_images, [rendered.image for _, rendered in pairs])
+    triples = [(place, made) for place, pair in enumerate(pairs) if (made := grown(rng, sight_of(*pair))) is not None]
+    vectors = clip.embed_texts([text for _, made in triples for text in made]).reshape(len(triples), 3, -1)
+    cosines = np.einsum("nkd,nd->nk", vectors, seen[[place for place, _ in triples]])
+    up, down = cosines[:, 1] > cosines[:, 0], cosines[:, 2] < cosines[:, 0]
+    counts = [len(pairs[place][0].things) for place, _ in triples]
+    more = {"clip_monotone_true_raises": float(up.mean()), "clip_monotone_false_lowers": float(down.mean())}
+    return shares("clip_monotone", list(up & down), counts) | more
+
+
+def text_to_image(clip: Clip, itm: Itm, seed: int, scenes: int) -> Figures:
+    """`text_to_image_r1` among scenes of different captions, half of them one word away from another; `itm_r1` with
+    the matching head choosing among the first 50."""
+    pairs = different_scenes(seed, scenes)
+    pictures, counts = [rendered.image for _, rendered in pairs], [len(scene.things) for scene, _ in pairs]
+    texts = [str(describe(*pair)) for pair in pairs]
+    cosines = clip.embed_texts(texts) @ in_batches(clip.embed_images, pictures).T
+    right = cosines.argmax(axis=1) == np.arange(len(pairs))
+    chosen = []
+    for row, text in enumerate(texts):
+        near = np.argsort(-cosines[row], kind="stable")[:RERANKED]
+        odds = itm.match([text] * len(near), [pictures[place] for place in near])
+        chosen.append(near[int(odds.argmax())] == row)
+    return shares("text_to_image_r1", list(right), counts) | shares("itm_r1", chosen, counts)
+
+
+def same_scene(vit: Vit, seed: int, scenes: int) -> Figures:
+    """`visual_same_scene`: how often the nearest of 500 pictures is the same scene by another camera; 100 of the
+    others show the same things elsewhere. The same by raw pixels beside it."""
+    drawn = [search_scene(seed, number) for number in range(400 + scenes)]
+    images = [another_view(scene, seed, number).image for number, (scene, _) in enumerate(drawn)]
+    views, rows = in_batches(vit.embed_images, images), raw(images)
+    right, by_pixels, counts = [], [], []
+    for number in range(scenes):
+        scene, rendered = drawn[number]
+        rng = np.random.default_rng([STREAM, 7, seed, number])
+        confusing = [elsewhere(scene, rng).image for _ in range(SAME_THINGS)]
+        others = [number, *range(scenes, scenes + 399)]
+        query, pixels = vit.embed_images([rendered.image])[0], raw([rendered.image])[0]
+        near = np.concatenate([views[others], in_batches(vit.embed_images, confusing)])
+        right.append(int((near @ query).argmax()) == 0)
+        by_pixels.append(int((np.concatenate([rows[others], raw(confusing)]) @ pixels).argmax()) == 0)
+        counts.append(len(scene.things))
+    pixels_share = {"visual_same_scene_pixels": float(np.mean(by_pixels))}
+    return shares("visual_same_scene", right, counts) | pixels_share
+
+
+def raw(images: Sequence[Image]) -> Vectors:
+    """Pictures as unit vectors of their own pixels, at 32 x 24, their mean taken away."""
+    rows = np.stack([cv2.resize(image, (32, 24), interpolation=cv2.INTER_AREA).ravel() for image in images])
+    centred = rows - rows.mean(axis=1, keepdims=True, dtype=np.float32)
+    return np.asarray(centred / np.linalg.norm(centred, axis=1, keepdims=True), np.float32)
+
+
+def shares(name: str, right: Sequence[bool] | Iterable[Any], counts: Sequence[int]) -> Figures:
+    """The share of right ones, altogether and by number of things."""
+    groups: dict[int, list[bool]] = defaultdict(list)
+    answers = [bool(answer) for answer in right]
+    for answer, count in zip(answers, counts, strict=True):
+        groups[count].append(answer)
+    by_things = {str(count): round(float(np.mean(groups[count])), 4) for count in sorted(groups)}
+    return {name: float(np.mean(answers)), f"{name}_by_things": by_things}
+
+
+def in_lists(caption: Any, pictures: Sequence[Image]) -> list[str]:
+    """Captions of pictures, some at a time."""
+    return [text for first in range(0, len(pictures), BATCH) for text in caption(pictures[first : first + BATCH])]
+
+
+def randomise(adapter: Any) -> None:
+    """The same architecture before any training: matrices drawn anew, norms and biases at their start."""
+    import torch
+
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, tensor in adapter._model.named_parameters():
+            if tensor.ndim > 1 or "class_embedding" in name:
+                tensor.normal_(std=0.02)
+            else:
+                tensor.fill_(1.0 if name.endswith("weight") else 0.0)
+
+
+def pairs_of(seed: int, scenes: int) -> list[Pair]:
+    """The scenes of the captions' figure."""
+    return [search_scene(seed, number) for number in range(scenes)]
