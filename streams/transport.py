@@ -3,23 +3,25 @@
 Delivery is at least once. A consumer group shares a topic's partitions; each assignment of a partition carries an
 *epoch* that grows with every assignment, and everything done for a partition is tagged with it, so that work from
 before a rebalance cannot commit afterwards. Records of one partition arrive in offset order.
+
+What is made or hashed once a record is a msgspec struct: a tenth of a frozen dataclass's time to make.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, order=True)
-class Partition:
+
+class Partition(msgspec.Struct, frozen=True, order=True, gc=False):
     topic: str
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True, gc=False):
     """A record as it was read. `timestamp` is seconds since the epoch, set when it was appended."""
 
     partition: Partition
@@ -32,18 +34,16 @@ class Record:
     timestamp: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A record to write; its partition is murmur2 of the key, as Kafka's default partitioner has it."""
 
     topic: str
     key: bytes
     value: bytes | None
-    headers: Mapping[str, bytes] = field(default_factory=dict)
+    headers: Mapping[str, bytes] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, gc=False):
     """How far a group is in a partition.
 
     `next_offset` is the first offset not finished. `attempts` counts assignments that started here without

@@ -136,8 +136,8 @@ class SqliteConsumer:
         if fetched.gaps:
             raise self._park(*fetched.gaps[0])
         self._turn += 1
-        for record in fetched.records:
-            self._membership.cursors[self._ids[record.partition]].next_offset = record.offset + 1
+        for cursor, offset in fetched.read_to:
+            cursor.next_offset = offset
         return fetched.records
 
     def _park(self, cursor: Cursor, first_offset: int) -> Gap:

@@ -23,10 +23,14 @@ class Cursor:
 
 @dataclass(slots=True)
 class Fetched:
-    """Records by partition in offset order; `gaps` are cursors whose next record is gone, with the log's start."""
+    """Records by partition in offset order and where that leaves their cursors.
+
+    `gaps` are cursors whose next record is gone, with the log's start.
+    """
 
     version: int
     records: list[Record] = field(default_factory=list)
+    read_to: list[tuple[Cursor, int]] = field(default_factory=list)
     gaps: list[tuple[Cursor, int]] = field(default_factory=list)
 
 
@@ -45,7 +49,9 @@ def fetch(connection: sqlite3.Connection, version: int, cursors: Sequence[Cursor
     for place, cursor in enumerate(ready):
         part = -(-room // (len(ready) - place))
         records = read_rows(connection, cursor.partition_id, cursor.partition, cursor.epoch, cursor.next_offset, part)
-        fetched.records += records
+        if records:
+            fetched.records += records
+            fetched.read_to.append((cursor, records[-1].offset + 1))
         room -= len(records)
         room_bytes -= sum(len(record.value or b"") for record in records)
         if room <= 0 or room_bytes <= 0:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import TypeAlias
+from itertools import groupby, repeat
+from operator import attrgetter
 
 import msgspec
 
 from schemas.identity import partition_of
 from streams.errors import PlanError, TooLarge
-from streams.sqlite.catalog import Catalog
+from streams.sqlite.catalog import Catalog, Topic
 from streams.sqlite.schema import records_table
-from streams.transport import Outgoing, Partition, Record
-
-Row: TypeAlias = tuple[bytes, bytes | None, bytes]
-"""Key, value, packed headers."""
+from streams.transport import Outgoing, Partition, Record, TopicSpec
 
 pack_headers = msgspec.msgpack.Encoder().encode
 unpack_headers = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+topic_of = attrgetter("topic")
 number_of = lru_cache(65_536)(partition_of)
 """The hash is pure Python; feeds' keys come again and again."""
 
@@ -28,40 +27,71 @@ READ_BYTES = 32 << 20
 """A read ends after this many bytes of values, however many records were asked for: pictures travel in records."""
 
 
+class Columns:
+    """One partition's share of a batch, column by column."""
+
+    __slots__ = ("bytes", "headers", "keys", "values")
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.values: list[bytes | None] = []
+        self.headers: list[bytes] = []
+        self.bytes = 0
+
+
 class Batch:
     """Records sorted into their partitions, checked and packed, ready to be appended."""
 
-    def __init__(self, catalog: Catalog, outgoing: Sequence[Outgoing]) -> None:
-        """Raises PlanError for an unknown topic, TooLarge for a record over its topic's limit."""
-        self.rows: dict[int, list[Row]] = {}
-        self.bytes: dict[int, int] = {}
-        for record in outgoing:
-            topic = catalog.topic(record.topic)
-            partition_id = topic.partition_ids[number_of(record.key, topic.spec.partitions)]
-            headers = pack_headers(record.headers)
-            size = len(record.key) + len(record.value or b"") + len(headers)
-            if size > topic.spec.max_record_bytes:
-                raise TooLarge(f"{topic.spec.name}: a record of {size} bytes, at most {topic.spec.max_record_bytes}")
-            if record.value is None and not topic.spec.compacted:
-                raise PlanError([f"{topic.spec.name}: a tombstone, but the topic is not compacted"])
-            self.rows.setdefault(partition_id, []).append((record.key, record.value, headers))
-            self.bytes[partition_id] = self.bytes.get(partition_id, 0) + size
+    def __init__(self, catalog: Catalog, outgoing: Iterable[Outgoing]) -> None:
+        """Raises PlanError for an unknown topic or a tombstone out of place, TooLarge for a record over the limit."""
+        self.columns: dict[int, Columns] = {}
+        for name, records in groupby(outgoing, topic_of):
+            self._add(catalog.topic(name), records)
 
     def total_bytes(self) -> int:
-        return sum(self.bytes.values())
+        return sum(columns.bytes for columns in self.columns.values())
 
     def append(self, connection: sqlite3.Connection, timestamp: float) -> None:
-        for partition_id, rows in self.rows.items():
-            (offset,) = connection.execute(
+        for partition_id, columns in self.columns.items():
+            count = len(columns.keys)
+            (following,) = connection.execute(
                 "UPDATE partitions SET next_offset = next_offset + ?, bytes = bytes + ? WHERE id = ?"
                 " RETURNING next_offset",
-                (len(rows), self.bytes[partition_id], partition_id),
+                (count, columns.bytes, partition_id),
             ).fetchone()
-            first = offset - len(rows)
             connection.executemany(
                 f"INSERT INTO {records_table(partition_id)} VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - an integer
-                [(first + place, timestamp, *row) for place, row in enumerate(rows)],
+                zip(
+                    range(following - count, following),
+                    repeat(timestamp, count),
+                    columns.keys,
+                    columns.values,
+                    columns.headers,
+                    strict=True,
+                ),
             )
+
+    def _add(self, topic: Topic, records: Iterable[Outgoing]) -> None:
+        """Called with every record of a batch: the busiest lines of the log."""
+        spec, ids, all_columns = topic.spec, topic.partition_ids, self.columns
+        for record in records:
+            key, value, headers = record.key, record.value, pack_headers(record.headers)
+            size = len(key) + len(headers) + (len(value) if value is not None else _tombstone(spec))
+            if size > spec.max_record_bytes:
+                raise TooLarge(f"{spec.name}: a record of {size} bytes, at most {spec.max_record_bytes}")
+            partition_id = ids[number_of(key, spec.partitions)]
+            if (columns := all_columns.get(partition_id)) is None:
+                columns = all_columns[partition_id] = Columns()
+            columns.keys.append(key)
+            columns.values.append(value)
+            columns.headers.append(headers)
+            columns.bytes += size
+
+
+def _tombstone(spec: TopicSpec) -> int:
+    if not spec.compacted:
+        raise PlanError([f"{spec.name}: a tombstone, but the topic is not compacted"])
+    return 0
 
 
 def read_rows(

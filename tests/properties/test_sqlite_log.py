@@ -101,8 +101,8 @@ class LogMachine(RuleBasedStateMachine):
     def publish(self, keys: list[bytes]) -> None:
         batch = Batch(self.catalog, [Outgoing("t", key, b"%100d" % at, {}) for at, key in enumerate(keys)])
         batch.append(self.connection, self.now)
-        for at, rows in batch.rows.items():
-            self.written[at] += [value or b"" for _, value, _ in rows]
+        for at, columns in batch.columns.items():
+            self.written[at] += [value or b"" for value in columns.values]
 
     @rule(name=MEMBERS, step=st.integers(1, 15), attempts=st.integers(0, 3))
     def commit(self, name: str, step: int, attempts: int) -> None:
