@@ -8,8 +8,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 
 import typer
 
-from sightline.commands import dead, topics
+from sightline.commands import dead, oneshot, topics
+from sightline.commands.demo import demo
 from sightline.commands.ingest import ingest
+from sightline.commands.search import search
+from sightline.commands.serve import serve
+from sightline.commands.show import show
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,7 +24,10 @@ app = typer.Typer(
     "Start with [bold]sightline demo[/]; then [bold]sightline ingest PATH[/], [bold]work[/], [bold]serve[/] and "
     "[bold]search[/] on your own pictures.",
 )
-app.command()(ingest)
+for command in (demo, ingest, serve, search, show):
+    app.command(rich_help_panel="The chain")(command)
+for command in (oneshot.caption, oneshot.detect, oneshot.embed, oneshot.classify):
+    app.command(rich_help_panel="Models on one picture")(command)
 app.add_typer(dead.app, name="dead")
 app.add_typer(topics.app, name="topics")
 

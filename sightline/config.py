@@ -35,6 +35,8 @@ class SearchSettings(Struct, frozen=True, kw_only=True):
 class ServeSettings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: Port = 8000
+    allowed_hosts: tuple[str, ...] = ()
+    """Names beside this machine's own that the page answers to; `*` is any, for a proxy that checks them itself."""
     metrics_port: Port = 9108
     """Where `work` serves /metrics, /readyz and /healthz; 0 takes a free one."""
 

@@ -33,6 +33,8 @@ class Clip:
         # SigLIP was trained on padded texts; CLIP's text tower is causal, so padding changes nothing and is left out.
         self._padding: str | bool = "max_length" if "siglip" in model.config.model_type else True
         self._most_tokens = int(model.config.text_config.max_position_embeddings)
+        self.logit_scale = float(model.logit_scale.exp())
+        """What cosines are multiplied with before the softmax over candidate texts."""
         self.dimension = int(self.embed_texts(["a"]).shape[1])
 
     @classmethod

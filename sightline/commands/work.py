@@ -9,6 +9,7 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from sightline.config import Config
+from sightline.idle import caught_up
 from sightline.options import UsageError, configured, err
 from sightline.signals import stopping
 from sightline.wiring import opened
@@ -36,7 +37,9 @@ async def work(
             with stopping(worker.stop):
                 running = asyncio.create_task(worker.run())
                 if until_idle:
-                    await asyncio.wait([running, asyncio.create_task(worker.idle())], return_when="FIRST_COMPLETED")
+                    idle = asyncio.create_task(caught_up(parts))
+                    await asyncio.wait([running, idle], return_when=asyncio.FIRST_COMPLETED)
+                    idle.cancel()
                     worker.stop()
                 await running
     err.print("drained and committed")

@@ -1,0 +1,43 @@
+"""`sightline show`: everything known of one frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from schemas.codec import encode_frame
+from schemas.points import collection
+from search.uploads import decode_upload
+from sightline.api.draw import annotated
+from sightline.api.lookup import find_event, find_payload
+from sightline.config import Config
+from sightline.options import UsageError, configured, err
+from sightline.wiring import opened
+from sightline.working import worker_settings
+from stores.errors import Missing
+
+Frame = Annotated[str, typer.Argument(help="The frame's id.")]
+Picture = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the annotated picture (JPEG) here.")]
+
+
+@configured
+async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
+    """Print a frame's event as JSON; with --out also its picture with everything found drawn on it."""
+    async with opened(config) as parts:
+        frames = collection("frames", worker_settings(config).model_set)
+        point = await find_payload(parts.index, frames, frame, config.tenant)
+        event = await find_event(parts.transport, frame, point, config.tenant)
+        if event is None:
+            raise UsageError(f"no event of frame {frame} in the log; `sightline dead show {frame}` if it died")
+        print(msgspec.json.format(encode_frame(event, as_json=True), indent=2).decode())
+        if picture is None:
+            return
+        try:
+            original = await parts.blobs.get(config.tenant, event.image.uri)
+        except Missing as error:
+            raise UsageError(f"the original is gone: {error}") from None
+        picture.write_bytes(annotated(event, decode_upload(original)))
+        err.print(f"drawn on {picture}")

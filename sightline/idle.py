@@ -1,0 +1,25 @@
+"""Whether everything accepted so far is done."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sightline.wiring import Parts
+
+LOOK_SECONDS = 0.2
+
+
+async def left(parts: Parts) -> int:
+    """Records that some segment of the plan has not finished."""
+    plan, prefix = parts.plan, parts.config.worker.group
+    lags = [
+        await parts.transport.group_lag(plan.group(prefix, number), [plan.topic_into(number)])
+        for number in range(len(plan.segments))
+    ]
+    return sum(sum(lag.values()) for lag in lags)
+
+
+async def caught_up(parts: Parts) -> None:
+    """Return once nothing is left, whoever works on it."""
+    while await left(parts):  # noqa: ASYNC110 - other processes finish the work; there is no event to wait for
+        await asyncio.sleep(LOOK_SECONDS)
