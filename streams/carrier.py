@@ -144,4 +144,5 @@ class Carrier:
             record = flight.record
             late += not self._tracker.finish(record.partition, record.epoch, record.offset, outcome)
         self._metrics.late.inc(late)
-        self._committer.something_finished(crowded=2 * self._tracker.in_flight() >= self._settings.in_flight_frames)
+        waiting = self._tracker.in_flight() - self._tracker.unfinished()
+        self._committer.something_finished(crowded=2 * waiting >= self._settings.in_flight_frames)

@@ -20,6 +20,10 @@ from streams.patience import Patience
 from streams.sinks import BROKER_AWAY, Sinks
 from streams.transport import Consumer, Partition, Position
 
+COMMIT_SHARE = 3.0
+"""After a commit at least so many times its duration passes: an index on a slow disk flushes for a quarter of the
+time at most, and writes points in the rest."""
+
 
 class Committer:
     def __init__(
@@ -64,8 +68,10 @@ class Committer:
             await self._finished.wait()
             self._finished.clear()
             self._crowded.clear()
+            began = self._clock.monotonic()
             await self.commit()
-            pause = asyncio.ensure_future(self._clock.sleep(self._every_seconds))
+            took = self._clock.monotonic() - began
+            pause = asyncio.ensure_future(self._clock.sleep(max(self._every_seconds, COMMIT_SHARE * took)))
             crowd = asyncio.ensure_future(self._crowded.wait())
             try:
                 await asyncio.wait((pause, crowd), return_when=asyncio.FIRST_COMPLETED)

@@ -28,7 +28,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Encoded originals of one batch; a single larger frame is a batch of its own."""
     linger_seconds: Pause = 0.0
     """How long a batch that is not full may wait for more frames; 0 hands over whatever is there."""
-    in_flight_frames: Count = 256
+    in_flight_frames: Count = 512
     """Polled and not yet committed: bounds memory, and what a crash repeats."""
     in_flight_bytes: Bytes = 256 << 20
     cpu_threads: Count = 2

@@ -357,9 +357,11 @@ class Worker:
 
     async def _leave(self) -> None:
         """End every task, then leave the group; nothing of ours runs afterwards."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            # again and again: in Python 3.11 `wait_for` loses a cancellation that comes as its future ends
+            await asyncio.wait(self._tasks, timeout=0.1)
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
                 await self._consumer.close()

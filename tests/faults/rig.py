@@ -17,7 +17,7 @@ from schemas.identity import frame_id, partition_key, produced_position
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
-from stores.index import CollectionSpec
+from stores.index import CollectionSpec, Filter
 from streams.checker import Findings, check, records
 from streams.clock import Clock
 from streams.metrics import Metrics
@@ -31,20 +31,21 @@ from tests.faults.stages import DIMENSION, commented
 from tests.pictures import encoded, scene
 
 PARTITIONS = 4
+FRAMES: points.Of = "frames"
+REGIONS: points.Of = "regions"
 DEADLINE_SECONDS = 30.0
 MODEL_SET = "scripted"
-QUICK = WorkerSettings(model_set=MODEL_SET, backoff_seconds=0.01, backoff_max_seconds=0.05, commit_seconds=0.05)
+QUICK = WorkerSettings(model_set=MODEL_SET, backoff_seconds=0.01, backoff_max_seconds=0.05, commit_seconds=0.2)
 PICTURE = encoded(scene(1, 32, 24))
 
 
 def collections(dimension: int = DIMENSION) -> dict[str, CollectionSpec]:
-    """Frames' and regions', by alias."""
+    """Frames' and regions', by alias; indexed by frame alone, because every index of a field costs its making."""
     vectors = {points.SEMANTIC: dimension}
-    frames = CollectionSpec(name=points.collection("frames", MODEL_SET), vectors=vectors, payload=points.FRAME_FIELDS)
-    regions = CollectionSpec(
-        name=points.collection("regions", MODEL_SET), vectors=vectors, payload=points.REGION_FIELDS
-    )
-    return {"frames": frames, "regions": regions}
+    return {
+        of: CollectionSpec(name=points.collection(of, MODEL_SET), vectors=vectors, payload={"frame": "keyword"})
+        for of in (FRAMES, REGIONS)
+    }
 
 
 def declared(between: Sequence[str] = ()) -> list[TopicSpec]:
@@ -128,14 +129,19 @@ class Deployment:
 
 
 @asynccontextmanager
-async def deployed(folder: Path, between: Sequence[str] = ()) -> AsyncIterator[Deployment]:
+async def deployed(
+    folder: Path, *, between: Sequence[str] = (), index_folder: Path | None = None
+) -> AsyncIterator[Deployment]:
+    """Opened in `folder`, with an index that is empty; `index_folder` is one that tests use one after the other."""
     async with AsyncExitStack() as stack:
         transport = SqliteTransport(folder / "log.sqlite")
         await transport.open()
         stack.push_async_callback(transport.close)
         await transport.create(declared(between))
-        index = EdgeIndex(folder / "index", EdgeSettings(idle_seconds=2.0))
+        index = EdgeIndex(index_folder or folder / "index", EdgeSettings(idle_seconds=5.0))
         stack.push_async_callback(index.close)
+        for name in await index.collections():
+            await index.delete(name, Filter())
         blobs = BlobFolder(folder / "blobs")
         stack.push_async_callback(blobs.close)
         yield Deployment(folder, transport, index, blobs)
