@@ -31,6 +31,7 @@ from tests.faults.stages import DIMENSION, commented
 from tests.pictures import encoded, scene
 
 PARTITIONS = 4
+INDEX_IDLE_SECONDS = 5.0
 FRAMES: points.Of = "frames"
 REGIONS: points.Of = "regions"
 DEADLINE_SECONDS = 30.0
@@ -78,6 +79,7 @@ def identity(record: Outgoing) -> str:
 @dataclass
 class Deployment:
     folder: Path
+    index_folder: Path
     transport: SqliteTransport
     index: EdgeIndex
     blobs: BlobFolder
@@ -130,21 +132,21 @@ class Deployment:
 
 @asynccontextmanager
 async def deployed(
-    folder: Path, *, between: Sequence[str] = (), index_folder: Path | None = None
+    folder: Path, *, between: Sequence[str] = (), index_folder: Path | None = None, fresh: bool = True
 ) -> AsyncIterator[Deployment]:
-    """Opened in `folder`, with an index that is empty; `index_folder` is one that tests use one after the other."""
+    """Opened in `folder`; `index_folder` is one that tests use one after the other, emptied where this is `fresh`."""
     async with AsyncExitStack() as stack:
         transport = SqliteTransport(folder / "log.sqlite")
         await transport.open()
         stack.push_async_callback(transport.close)
         await transport.create(declared(between))
-        index = EdgeIndex(index_folder or folder / "index", EdgeSettings(idle_seconds=5.0))
+        index = EdgeIndex(index_folder or folder / "index", EdgeSettings(idle_seconds=INDEX_IDLE_SECONDS))
         stack.push_async_callback(index.close)
-        for name in await index.collections():
+        for name in await index.collections() if fresh else ():
             await index.delete(name, Filter())
         blobs = BlobFolder(folder / "blobs")
         stack.push_async_callback(blobs.close)
-        yield Deployment(folder, transport, index, blobs)
+        yield Deployment(folder, index_folder or folder / "index", transport, index, blobs)
 
 
 @asynccontextmanager

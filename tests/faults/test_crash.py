@@ -1,0 +1,110 @@
+"""Processes that die at the worst moment, and frames that kill them: nothing is lost, and the culprit is found."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from schemas import topics
+from streams.checker import records
+from tests.faults.rig import DEADLINE_SECONDS, Deployment, deployed, fated, identity, until
+from tests.faults.worker_process import Options
+
+DIED = 70
+OTHERS = [fated("ok", number=number) for number in range(40)]
+
+
+@pytest.fixture
+async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
+    async with deployed(tmp_path, index_folder=index_folder) as deployment:
+        yield deployment
+
+
+async def start(here: Deployment, options: Options) -> Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.faults.worker_process", str(here.folder), msgspec.json.encode(options), stdout=PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+@asynccontextmanager
+async def kept_running(here: Deployment, options: Options) -> AsyncIterator[list[int]]:
+    """Start the worker again whenever a fault ends it; the list holds how each one ended. Stopped in peace at last."""
+    ends: list[int] = []
+    process = await start(here, options)
+
+    async def restart() -> None:
+        nonlocal process
+        while (ended := await process.wait()) == DIED:
+            ends.append(ended)
+            process = await start(here, options)
+
+    restarting = asyncio.create_task(restart())
+    try:
+        yield ends
+    finally:
+        restarting.cancel()
+        process.send_signal(signal.SIGTERM)
+        ends.append(await asyncio.wait_for(process.wait(), DEADLINE_SECONDS))
+
+
+async def outlived(here: Deployment, options: Options) -> list[int]:
+    async with kept_running(here, options) as ends:
+        await until(lambda: here.drained(group=f"sightline.{options.stages[0]}"))
+    assert ends[-1] == 0, "SIGTERM ends a worker in peace"
+    found = await here.findings()
+    assert found.kept, found
+    return ends[:-1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(Options(dies="points"), id="between points and events"),
+        pytest.param(Options(dies="points", atomic=False), id="between points and events, not atomic"),
+        pytest.param(Options(dies="events", atomic=False), id="between events and commit"),
+    ],
+)
+async def test_a_death_between_two_writes_loses_and_doubles_nothing(here: Deployment, options: Options) -> None:
+    await here.publish(OTHERS)
+    deaths = await outlived(here, msgspec.structs.replace(options, index=str(here.index_folder)))
+    assert deaths == [DIED]
+    assert (await here.enriched()).keys() == {identity(record) for record in OTHERS}
+    assert not await here.letters()
+
+
+async def test_atomic_outputs_are_written_once_whatever_dies(here: Deployment) -> None:
+    """Outputs and offsets are one transaction: a death before it leaves nothing behind on the topic."""
+    await here.publish(OTHERS)
+    await outlived(here, Options(dies="points", index=str(here.index_folder)))
+    written = [record.headers["ce_id"] async for record in records(here.transport, topics.ENRICHED)]
+    assert len(written) == len(set(written)) == len(OTHERS)
+
+
+async def test_a_frame_that_kills_once_is_processed_in_the_end(here: Deployment) -> None:
+    sent = [*OTHERS[:20], fated(f"abort_once:{here.folder / 'flag'}"), *OTHERS[20:]]
+    await here.publish(sent)
+    assert await outlived(here, Options(index=str(here.index_folder))) == [DIED]
+    assert not await here.letters()
+
+
+async def test_a_frame_that_kills_every_time_is_found_and_dead(here: Deployment) -> None:
+    """Two starts in batches, a third in which frames run singly, and the fourth knows the culprit."""
+    bad = fated("abort", feed="door")
+    await here.publish([*OTHERS[:20], bad, *OTHERS[20:]])
+    deaths = await outlived(here, Options(index=str(here.index_folder)))
+    assert len(deaths) == 3
+    letters = await here.letters()
+    assert {frame: letter.reason for frame, letter in letters.items()} == {identity(bad): "crashed_worker"}
+    assert letters[identity(bad)].value == bad.value
+    assert len(await here.enriched()) == len(OTHERS)

@@ -1,0 +1,99 @@
+"""A worker in a process of its own, to be killed: `python -m tests.faults.worker_process FOLDER OPTIONS`.
+
+OPTIONS is JSON: `stages` (names), `atomic` (false: events first, offsets later), `dies` (`points` or `events`: the
+process dies once, right after it wrote them). It says `ready`, stops on SIGTERM, and exits 70 where a fault ends it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from processors.decode import Decode, DecodeSettings
+from processors.gate import Gate, GateSettings
+from stores.edge.client import EdgeIndex
+from stores.edge.settings import EdgeSettings
+from stores.index import Point
+from streams.sqlite.transport import SqliteTransport
+from streams.step import AnyStage
+from streams.transport import Outgoing
+from tests.faults.rig import INDEX_IDLE_SECONDS, QUICK, deployed
+from tests.faults.stages import Count, Fate, Vectors
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    stages: tuple[str, ...] = ("fate", "embed")
+    atomic: bool = True
+    dies: str = ""
+    index: str = ""
+    """Folder of the index; empty is in FOLDER."""
+    batch_frames: int = 16
+
+
+def stage(name: str) -> AnyStage:
+    stages: dict[str, AnyStage] = {
+        "decode": Decode(DecodeSettings(threads=1)),
+        "gate": Gate(GateSettings(stages=("embed",))),
+        "fate": Fate(),
+        "count": Count(),
+        "embed": Vectors(),
+    }
+    return stages[name]
+
+
+def die_once(flag: Path) -> None:
+    if not flag.exists():
+        flag.touch()
+        os._exit(70)
+
+
+class MortalIndex(EdgeIndex):
+    """Dies once, after points were written and before anything else."""
+
+    flag: Path | None = None
+
+    async def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        await super().upsert(collection, points)
+        if self.flag is not None:
+            die_once(self.flag)
+
+
+class LooseTransport(SqliteTransport):
+    """The embedded log, used as one that cannot hold outputs and offsets in one transaction; may die between them."""
+
+    atomic = False
+    flag: Path | None = None
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        await super().publish(records)
+        if self.flag is not None:
+            die_once(self.flag)
+
+
+async def main(folder: Path, options: Options) -> None:
+    async with deployed(folder, fresh=False, index_folder=Path(options.index) if options.index else None) as here:
+        if not options.atomic:
+            here.transport = LooseTransport(folder / "log.sqlite")
+            here.transport.flag = folder / "died" if options.dies == "events" else None
+            await here.transport.open()
+        if options.dies == "points":
+            mortal = MortalIndex(Path(options.index or folder / "index"), EdgeSettings(idle_seconds=INDEX_IDLE_SECONDS))
+            mortal.flag = folder / "died"
+            here.index = mortal
+        settings = msgspec.structs.replace(QUICK, batch_frames=options.batch_frames)
+        worker = here.worker([stage(name) for name in options.stages], settings=settings)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+        print("ready", flush=True)
+        await worker.run()
+        await here.index.close()
+        await here.transport.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Options)))
