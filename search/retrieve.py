@@ -65,7 +65,8 @@ class Searcher:
         self._models = ThreadPoolExecutor(1, thread_name_prefix="search")
 
     async def search(self, query: Query) -> SearchResult:
-        """Raises StoreUnavailable, Missing (no collection yet, no picture `like`), Unreadable for what is no picture."""
+        """Raises StoreUnavailable, Missing (no collection, no picture `like`), Unreadable for what is no picture."""
+        terms = query.terms
         query, unknown = self._without_unknown(query)
         said = SearchResult(
             text=query.text, negatives=tuple(entry.text for entry in query.negatives), unknown_words=unknown
@@ -74,7 +75,7 @@ class Searcher:
         if query.text or query.image is not None or query.like:
             asked = await self._asked(query)
             return await self._judged(said, query, asked, await self._candidates(query, asked, where))
-        if unknown and not query.negatives:
+        if terms and unknown:
             return await self._nothing(said)
         return msgspec.structs.replace(said, hits=await self._newest(query, where))
 
@@ -85,11 +86,7 @@ class Searcher:
         """Terms with a word that the models were never taught say nothing to them: they are left out, and named."""
         asked = [word for entry in (*query.terms, *query.negatives) for word in entry.words]
         unknown = self._vocabulary.unknown(asked)
-        known = tuple(entry for entry in query.terms if not set(entry.words) & set(unknown))
-        if known == query.terms:
-            return query, unknown
-        text = " and ".join(f"a {entry.text}" for entry in known)
-        return replace(query, text=text, terms=known), unknown
+        return replace(query, text=self._vocabulary.readable(query.text)), unknown
 
     async def _asked(self, query: Query) -> Asked:
         asked = await asyncio.get_running_loop().run_in_executor(self._models, self._embed, query)

@@ -23,6 +23,8 @@ _OTHER_FORM = {
     **{one: words(many)[0] for many, one in _IRREGULAR.items()},
 }
 
+_ARTICLES = frozenset({"a", "an", "the"})
+_JOINTS = frozenset({"and", "of", "is"})
 STOPWORDS = frozenset(
     {
         "any", "some", "this", "that", "these", "those", "of", "on", "in", "at", "to", "by", "for", "from", "with",
@@ -68,6 +70,40 @@ class Vocabulary(Struct, frozen=True):
         if not self.words:
             return ()
         return tuple(dict.fromkeys(w for w in asked if w not in self.words and w not in STOPWORDS and not w.isdigit()))
+
+    def readable(self, text: str) -> str:
+        """The text in words that the model knows: plurals singular, a run with an unknown word left out, words that
+        only join exchanged for "and". An unknown token would spoil the vector of everything beside it."""
+        if not self.words:
+            return text
+        kept: list[str] = []
+        run: list[str] = []
+        for piece in [*text.replace(",", " , ").split(), ""]:
+            found = words(piece)
+            if found and not any(word in STOPWORDS for word in found):
+                run.append(piece)
+                continue
+            kept += [word for content in run for word in words(content)] if not self._strange(run) else ["and"]
+            run = []
+            kept.append(piece.casefold() if piece.casefold() in {*self.words, *_ARTICLES} else "and")
+        return " ".join(_connected(kept))
+
+    def _strange(self, run: Iterable[str]) -> bool:
+        return any(word not in self.words for piece in run for word in words(piece))
+
+
+def _connected(pieces: Iterable[str]) -> list[str]:
+    """Without articles that nothing follows and joints that join nothing."""
+    kept: list[str] = []
+    for piece in pieces:
+        if kept and kept[-1] in _ARTICLES and piece in _JOINTS | _ARTICLES:
+            kept.pop()
+        if piece in _JOINTS and (not kept or kept[-1] in _JOINTS):
+            continue
+        kept.append(piece)
+    while kept and kept[-1] in _JOINTS | _ARTICLES:
+        kept.pop()
+    return kept
 
 
 class _Card(Struct):

@@ -15,38 +15,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, MediaType, Request, Response, get
+from litestar import Litestar, MediaType, Response, get
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
 from litestar.response import ServerSentEvent, ServerSentEventMessage
-from litestar.static_files import create_static_files_router
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from sightline.api.errors import HANDLERS
 from sightline.api.live import Live, Message
 from sightline.api.pictures import Frames, FramesController
+from sightline.api.policy import HEADERS, answers_to
 from sightline.api.searches import search, search_image
 from sightline.api.services import Services
-
-_PORT = re.compile(r":\d*$")
-PAGE = Path(__file__).parents[1] / "page"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""Nothing from elsewhere, nothing inline. `blob:` is the picture that was just dropped on the page."""
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
+from sightline.api.static import page
 
 
 def create_app(services: Services) -> Litestar:
@@ -54,14 +37,14 @@ def create_app(services: Services) -> Litestar:
     live = Live(services.transport, services.settings.poll_seconds)
     frames = Frames(services, live)
     app = Litestar(
-        route_handlers=[events, status, metrics, search, search_image, FramesController, _page()],
+        route_handlers=[events, status, metrics, search, search_image, FramesController, page],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
             "live": Provide(lambda: live, sync_to_thread=False),
             "frames": Provide(lambda: frames, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
-        before_request=_answers_to(services.settings.allowed_hosts),
+        before_request=answers_to(services.settings.allowed_hosts),
         lifespan=[_running(live)],
         openapi_config=None,
         response_headers=HEADERS,
@@ -105,18 +88,3 @@ def _running(live: Live) -> Callable[[Litestar], contextlib.AbstractAsyncContext
                 await task
 
     return running
-
-
-def _page() -> Any:
-    return create_static_files_router(path="/", directories=[PAGE], html_mode=True, name="page")
-
-
-def _answers_to(hosts: tuple[str, ...]) -> Callable[[Request[Any, Any, Any]], None]:
-    """Refuses a Host header that is none of ours: a foreign page may point its own name at this address."""
-
-    def check(request: Request[Any, Any, Any]) -> None:
-        host = _PORT.sub("", request.headers.get("host", ""))
-        if "*" not in hosts and host not in hosts:
-            raise HTTPException(status_code=421, detail="this server does not answer to that name (allowed_hosts)")
-
-    return check

@@ -10,16 +10,17 @@ from litestar.exceptions import HTTPException
 
 from processors.headers import Unreadable
 from search.query import BadQuery
+from sightline.api.policy import HEADERS
 from stores.errors import Missing, Refused, StoreUnavailable
 from streams.errors import Unavailable
 
 _log = structlog.get_logger("sightline.api")
-_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 421: "wrong_host"}
 AnyRequest = Request[Any, Any, Any]
 
 
 def _error(status: int, code: str, message: str) -> Response[dict[str, Any]]:
-    return Response({"error": {"code": code, "message": message}}, status_code=status)
+    return Response({"error": {"code": code, "message": message}}, status_code=status, headers=HEADERS)
 
 
 def bad_query(_: AnyRequest, error: BadQuery) -> Response[dict[str, Any]]:

@@ -11,10 +11,21 @@ function hash(text) {
   return value >>> 0;
 }
 
-// One label has one colour, on every picture and after every reload.
-export const colour = (label) => `hsl(${HUES[hash(label) % HUES.length]} 95% 66%)`;
+const places = new Map();
 
-export function overlay(frame, { fit = "slice", named = false } = {}) {
+// One label has one colour on every picture, its own as long as there are enough: the next free one after its hash.
+export function colour(label) {
+  if (!places.has(label)) {
+    const taken = new Set(places.values());
+    const first = hash(label) % HUES.length;
+    const free = HUES.map((_, step) => (first + step) % HUES.length).find((place) => !taken.has(place));
+    places.set(label, free ?? first);
+  }
+  return `hsl(${HUES[places.get(label)]} 95% 66%)`;
+}
+
+// `named`: labels are written, in letters of that part of the picture; 0 leaves them out.
+export function overlay(frame, { fit = "slice", named = 0 } = {}) {
   const width = frame.width || 1;
   const height = frame.height || 1;
   return svg(
@@ -32,14 +43,14 @@ function box(found, place, { width, height, named }) {
     { class: "box", "data-place": place },
     svg("rect", { ...where, class: "halo" }),
     svg("rect", { ...where, class: "line", stroke: colour(found.label) }),
-    named ? tag(found, { x1, y1, width, height }) : null,
+    named ? tag(found, { x1, y1, width, height, named }) : null,
   );
 }
 
-function tag(found, { x1, y1, width, height }) {
-  const size = Math.max(width, height) / 38;
+function tag(found, { x1, y1, width, height, named }) {
+  const size = Math.max(width, height) / named;
   const text = `${found.label} ${percent(found.confidence)}`;
-  const long = text.length * size * 0.56 + size;
+  const long = text.length * size * 0.58 + size;
   const x = Math.max(0, Math.min(x1, width - long));
   const y = y1 > size * 1.6 ? y1 - size * 1.6 : y1;
   return svg(

@@ -3,10 +3,10 @@
 import { pictureUrl } from "./api.js";
 import { overlay } from "./boxes.js";
 import { h } from "./dom.js";
-import { ago, exact, percent, plural } from "./format.js";
+import { ago, exact, percent, plural, sentences } from "./format.js";
 
 export function describe(frame) {
-  if (frame.caption) return frame.caption;
+  if (frame.caption) return sentences(frame.caption);
   if (frame.detections.length) return frame.detections.map((found) => found.label).join(", ");
   return gated(frame) ? "Nothing new" : "Nothing described";
 }
@@ -22,7 +22,7 @@ export function refreshTimes(root = document) {
   for (const element of root.querySelectorAll("time")) element.textContent = ago(element.dateTime);
 }
 
-export function picture(frame, { kind = "thumbnail", fit = "slice", named = false } = {}) {
+export function picture(frame, { kind = "thumbnail", fit = "slice", named = 0 } = {}) {
   const image = h("img", { src: pictureUrl(frame.id, kind), alt: describe(frame), decoding: "async" });
   return [image, overlay(frame, { fit, named })];
 }

@@ -24,7 +24,9 @@ export class FrameDialog {
 
   async open(frame) {
     this.frame = frame;
-    byId("frame-stage").replaceChildren(h("div", { class: "fitted" }, picture(frame, { kind: "image", fit: "meet", named: true })));
+    const fitted = h("div", { class: "fitted" }, picture(frame, { kind: "image", fit: "meet", named: 56 }));
+    fitted.style.aspectRatio = `${frame.width || 4} / ${frame.height || 3}`;
+    byId("frame-stage").replaceChildren(fitted);
     byId("frame-feed").textContent = frame.feed;
     byId("frame-title").textContent = describe(frame);
     byId("frame-body").replaceChildren(objects(frame, byId("frame-stage")), facts(frame));

@@ -26,3 +26,6 @@ export function duration(seconds) {
 
 // "tiny-1a2b3c4d" is a set of the family "tiny".
 export const family = (modelSet) => modelSet.split("-")[0] || "these";
+
+// Models write in small letters.
+export const sentences = (text) => text.replace(/(^|[.!?]\s+)(\p{L})/gu, (_, before, letter) => before + letter.toUpperCase());

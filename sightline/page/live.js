@@ -1,6 +1,6 @@
 // What happens now: one large picture a feed, changed in place, and below it what came just before.
 
-import { describe, picture, card, refreshTimes, when } from "./card.js";
+import { card, describe, gated, picture, refreshTimes, when } from "./card.js";
 import { byId, h } from "./dom.js";
 import { count, plural } from "./format.js";
 
@@ -59,11 +59,22 @@ export class Live {
     }
     const fresh = this.waiting.splice(0);
     byId("empty").hidden = true;
-    const newest = new Map(fresh.map((frame) => [frame.feed, frame]));
+    this.#unchanged(fresh.filter((frame) => gated(frame) && this.tiles.has(frame.feed)));
+    const telling = fresh.filter((frame) => !gated(frame) || !this.tiles.has(frame.feed));
+    const newest = new Map(telling.map((frame) => [frame.feed, frame]));
     const replaced = [...newest.values()].map((frame) => this.#show(frame)).filter(Boolean);
     const shown = new Set([...newest.values()].map((frame) => frame.id));
-    this.#before([...fresh.filter((frame) => !shown.has(frame.id)), ...replaced]);
+    this.#before([...telling.filter((frame) => !shown.has(frame.id)), ...replaced]);
     this.known = [...[...this.tiles.values()].map((tile) => tile.frame), ...this.earlier];
+  }
+
+  // A gated frame shows nothing new: the tile keeps the picture with its boxes, and says so.
+  #unchanged(frames) {
+    for (const frame of frames) {
+      const tile = this.tiles.get(frame.feed);
+      tile.gated += 1;
+      tile.note.textContent = `nothing new in ${plural(tile.gated, "frame")}`;
+    }
   }
 
   // The feed's tile shows `frame`; returns the frame that it showed before.
@@ -72,13 +83,15 @@ export class Live {
     const before = tile.frame;
     if (before?.id === frame.id) return null;
     tile.frame = frame;
-    const [image, boxes] = picture(frame, { kind: "image", named: true });
+    tile.gated = 0;
+    tile.note.textContent = "";
+    const [image, boxes] = picture(frame, { kind: "image", named: 40 });
     image.decode().then(
       () => {
         if (tile.frame !== frame) return;
         tile.view.replaceChildren(image, boxes);
         tile.caption.textContent = describe(frame);
-        tile.meta.replaceChildren(h("span", { class: "feed" }, frame.feed), when(frame) ?? "");
+        tile.meta.replaceChildren(h("span", { class: "feed" }, frame.feed), when(frame) ?? "", tile.note);
         tile.element.classList.remove("new");
       },
       () => tile.element.classList.remove("new"),
@@ -87,7 +100,7 @@ export class Live {
   }
 
   #tile(feed) {
-    const tile = {};
+    const tile = { gated: 0, note: h("span", { class: "note" }) };
     tile.view = h("button", { type: "button", class: "view", title: "Look closer", onclick: () => tile.frame && this.open(tile.frame) });
     tile.caption = h("p", { class: "caption" });
     tile.meta = h("p", { class: "meta" }, h("span", { class: "feed" }, feed));

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from search.words import Vocabulary, content_terms, load_vocabulary, spellings
 
 
@@ -16,6 +18,25 @@ def test_unknown_words_are_named(tmp_path: Path) -> None:
 def test_without_a_list_no_word_is_unknown(tmp_path: Path) -> None:
     assert load_vocabulary(tmp_path) == Vocabulary()
     assert Vocabulary().unknown(["dog"]) == ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("a red circle", "a red circle"),
+        ("show me two Red Circles, please", "red circle"),
+        ("a picture of a red circle", "a red circle"),
+        ("a red dog and a blue circle", "a blue circle"),
+        ("a cartoon of a red circle above the blue circle", "a cartoon of a red circle above the blue circle"),
+        ("a cartoon with red circles", "a cartoon and red circle"),
+        ("a dog", ""),
+        ("", ""),
+    ],
+)
+def test_a_model_reads_only_what_it_was_taught(typed: str, read: str) -> None:
+    known = Vocabulary(frozenset({"red", "blue", "circle", "cartoon", "above", "of", "and"}))
+    assert known.readable(typed) == read
+    assert Vocabulary().readable(typed) == typed
 
 
 def test_terms_end_where_words_only_join() -> None:

@@ -1,0 +1,159 @@
+"""A small deployment as the runtime leaves it: log, index and blobs with some pictures of the miniature world."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+from msgspec.structs import replace
+
+from schemas import points
+from schemas.cloudevents import ENRICHED_TYPE, JSON, OBSERVED_TYPE, frame_headers
+from schemas.codec import encode_frame, encode_observed
+from schemas.events import Caption, Detection, Embedding, FrameEvent, ImageRef, Observed, Skipped
+from schemas.identity import frame_id, partition_key, still_position
+from schemas.topics import ENRICHED, OBSERVED, RAW, declared
+from search.models import Array, PictureModel, Pixels, TextAndPictureModel
+from stores.blobs import BlobStore, blob_uri, sha256_hex
+from stores.edge.client import EdgeIndex
+from stores.folder import BlobFolder
+from stores.index import CollectionSpec, Index, Point
+from streams.sqlite.transport import SqliteTransport
+from streams.transport import Outgoing, TopicSpec, Transport
+from tinyworld.captions import HALF, caption
+from tinyworld.render import Rendered, render
+from tinyworld.scenes import Scene
+
+TENANT, MODEL_SET = "default", "tiny-test"
+NAME = points.collection("frames", MODEL_SET)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A picture of the miniature world with what is true of it."""
+
+    scene: Scene
+    rendered: Rendered
+
+    @property
+    def caption(self) -> str:
+        return caption(self.scene, self.rendered)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(f"{thing.colour} {thing.shape}" for thing in self.scene.things)
+
+    @property
+    def jpeg(self) -> bytes:
+        return encoded(self.rendered.image)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Where events go. Vectors are the models' own; boxes and captions are the truth."""
+
+    transport: Transport
+    index: Index
+    blobs: BlobStore
+    semantic: TextAndPictureModel
+    visual: PictureModel
+
+    async def prepare(self) -> None:
+        """Topics and the collection."""
+        specs = [
+            TopicSpec(name=t.name, partitions=t.partitions, compacted=t.compacted, max_record_bytes=t.max_record_bytes)
+            for t in declared(partitions=2)
+        ]
+        await self.transport.create(specs)
+        blank = [np.zeros((8, 8, 3), np.uint8)]
+        sizes = {
+            points.SEMANTIC: self.semantic.embed_images(blank).shape[1],
+            points.VISUAL: self.visual.embed_images(blank).shape[1],
+        }
+        await self.index.ensure(CollectionSpec(name=NAME, vectors=sizes, payload=points.FRAME_FIELDS), alias="frames")
+
+    async def add(self, shown: Sequence[Shown], *, feed: str = "lobby", gated: bool = False) -> list[FrameEvent]:
+        """Write pictures as the runtime does: blob, point, event and observation. A gated frame has no point."""
+        events = [await self._event(one, feed, gated) for one in shown]
+        if not gated:
+            await self.index.upsert(
+                NAME, [Point(id=e.id, vectors=points.vectors(e), payload=points.payload(e)) for e in events]
+            )
+        await self.transport.publish([record for event in events for record in _records(event)])
+        return events
+
+    async def _event(self, shown: Shown, feed: str, gated: bool) -> FrameEvent:  # noqa: FBT001
+        picture, now = shown.jpeg, datetime.now(UTC)
+        sha256 = sha256_hex(picture)
+        uri = blob_uri(TENANT, feed, now.date(), sha256)
+        await self.blobs.put(TENANT, uri, picture)
+        height, width = shown.rendered.image.shape[:2]
+        position = still_position(f"{sha256[:8]}.jpg", sha256)
+        image = ImageRef(format="jpeg", sha256=sha256, size_bytes=len(picture), width=width, height=height, uri=uri)
+        event = FrameEvent(
+            id=frame_id(TENANT, feed, position), tenant=TENANT, feed=feed, kind="still", position=position,
+            ingested=now, captured=now, published=datetime.now(UTC), image=image, model_set=MODEL_SET,
+        )  # fmt: skip
+        return _gated(event) if gated else self._enriched(event, shown)
+
+    def _enriched(self, event: FrameEvent, shown: Shown) -> FrameEvent:
+        detections = tuple(
+            Detection(
+                label=thing.shape, confidence=0.97, box=(float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+            )
+            for thing, box, seen in zip(shown.scene.things, shown.rendered.boxes, shown.rendered.visible, strict=True)
+            if seen >= HALF
+        )
+        pictures = [shown.rendered.image]
+        embeddings = (
+            _embedding(points.SEMANTIC, self.semantic.embed_images(pictures)),
+            _embedding(points.VISUAL, self.visual.embed_images(pictures)),
+        )
+        said = Caption(text=shown.caption, model="truth")
+        return replace(event, detections=detections, captions=(said,), embeddings=embeddings)
+
+
+def shown(*scenes: Scene, seed: int = 0) -> list[Shown]:
+    """Pictures of the scenes."""
+    return [Shown(scene, render(scene, rng=np.random.default_rng([seed, n]))) for n, scene in enumerate(scenes)]
+
+
+def encoded(pixels: Pixels) -> bytes:
+    return cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+
+
+def _gated(event: FrameEvent) -> FrameEvent:
+    skipped = tuple(Skipped(stage=stage, reason="gate:static") for stage in ("detect", "caption", "embed"))
+    return replace(event, skipped=skipped)
+
+
+def _embedding(name: str, vectors: Array) -> Embedding:
+    return Embedding(name=name, model="tiny", dimension=vectors.shape[1], vector=vectors[0].astype("<f4").tobytes())
+
+
+def _records(event: FrameEvent) -> list[Outgoing]:
+    key = partition_key(event.tenant, event.feed)
+    assert event.published is not None
+    observed = Observed(
+        frame=event.id, tenant=event.tenant, feed=event.feed, kind=event.kind, state="enriched",
+        published=event.published, skipped={entry.stage: entry.reason for entry in event.skipped},
+    )  # fmt: skip
+    headers = frame_headers(event, ENRICHED_TYPE, content_type=JSON)
+    return [
+        Outgoing(RAW, event.id.encode(), encode_frame(event, with_embeddings=False), headers),
+        Outgoing(ENRICHED, key, encode_frame(event, as_json=True, with_embeddings=False), headers),
+        Outgoing(OBSERVED, key, encode_observed(observed), frame_headers(event, OBSERVED_TYPE, content_type=JSON)),
+    ]
+
+
+async def opened(folder: Path, semantic: TextAndPictureModel, visual: PictureModel) -> World:
+    """An empty world in `folder`; close its transport, index and blobs."""
+    transport = SqliteTransport(folder / "log.sqlite")
+    await transport.open()
+    world = World(transport, EdgeIndex(folder / "index"), BlobFolder(folder / "blobs"), semantic, visual)
+    await world.prepare()
+    return world
