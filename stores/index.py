@@ -108,6 +108,9 @@ class Index(Protocol):
     ) -> Mapping[str, int]:
         """How many points have each value of a keyword field, most frequent first."""
 
+    async def remove(self, collection: str) -> None:
+        """Remove a collection, by its own name, with its points and aliases; what is missing is removed already."""
+
     async def collections(self) -> Mapping[str, int]:
         """Collections and their number of points."""
 

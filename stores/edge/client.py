@@ -41,18 +41,9 @@ class EdgeIndex:
 
     async def upsert(self, collection: str, points: Sequence[Point]) -> None:
         batches = [points[at : at + BATCH_POINTS] for at in range(0, len(points), BATCH_POINTS)]
-        if len(batches) == 1:
-            await self._upsert(collection, batches[0])
-        else:
-            await asyncio.gather(*(self._upsert(collection, batch) for batch in batches))
-
-    async def _upsert(self, collection: str, points: Sequence[Point]) -> None:
-        vectors = [
-            wire.Floats(column.name, column.rows, column.matrix.shape[1], column.matrix.tobytes())
-            for column in columns(points)
-        ]
-        request = wire.Upsert(collection, uuids([point.id for point in points]), vectors, payloads(points))
-        there = _number.decode(await self._link.call(request))
+        requests = [_upsert(collection, batch) for batch in batches]
+        answers = await asyncio.gather(*(self._link.call(request) for request in requests))
+        there = max(map(_number.decode, answers), default=0)
         if there > USABLE_POINTS and collection not in self._warned:
             self._warned.add(collection)
             _log.warning(usable_warning(collection, there))
@@ -90,6 +81,9 @@ class EdgeIndex:
     ) -> Mapping[str, int]:
         return _numbers.decode(await self._link.call(wire.Facet(collection, field, where, limit)))
 
+    async def remove(self, collection: str) -> None:
+        await self._link.call(wire.Remove(collection))
+
     async def collections(self) -> Mapping[str, int]:
         return _numbers.decode(await self._link.call(wire.Collections()))
 
@@ -98,6 +92,15 @@ class EdgeIndex:
 
     async def close(self) -> None:
         await self._link.close()
+
+
+def _upsert(collection: str, points: Sequence[Point]) -> wire.Upsert:
+    """Raises Refused, before anything of a call is sent."""
+    vectors = [
+        wire.Floats(column.name, column.rows, column.matrix.shape[1], column.matrix.tobytes())
+        for column in columns(points)
+    ]
+    return wire.Upsert(collection, uuids([point.id for point in points]), vectors, payloads(points))
 
 
 def usable_warning(name: str, points: int) -> str:

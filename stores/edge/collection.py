@@ -68,6 +68,8 @@ class Collection:
         for field, kind in self.spec.payload.items():
             if index_field(self.spec, field) not in there:
                 self._update(edge.UpdateOperation.create_field_index(index_field(self.spec, field), INDEX_TYPES[kind]))
+                if kind == "bool":
+                    self._shadow_stored()
 
     def upsert(self, request: wire.Upsert) -> int:
         """Write; returns the number of points the collection then has."""
@@ -126,7 +128,8 @@ class Collection:
 
     def facet(self, field: str, where: Filter | None, limit: int) -> dict[str, int]:
         request = edge.FacetRequest(index_field(self.spec, field), limit, exact=True, filter=self._filter(where))
-        return {str(hit.value): hit.count for hit in attempt(lambda: self._shard.facet(request))}
+        # Edge keeps values that no point has any more, with a count of 0.
+        return {str(hit.value): hit.count for hit in attempt(lambda: self._shard.facet(request)) if hit.count}
 
     def flush(self) -> None:
         """Everything written survives a power cut afterwards."""
@@ -141,6 +144,18 @@ class Collection:
     def _update(self, operation: edge.UpdateOperation) -> None:
         self.unflushed = True
         attempt(lambda: self._shard.update(operation))
+
+    def _shadow_stored(self) -> None:
+        """Give the hidden keywords to points that were written before their field was declared."""
+        after: str | None = None
+        while True:
+            records, after = self._page(None, PAGE, after, with_payload=True)
+            for record in records:
+                payload = record.payload or {}
+                if (added := shadowed(self.spec, payload)) != payload:
+                    self._update(edge.UpdateOperation.overwrite_payload([record.id], added))
+            if after is None:
+                return
 
     def _ids(self, where: Filter) -> list[str]:
         ids: list[str] = []

@@ -69,7 +69,7 @@ class Listener:
         match waiting.call.request:
             case wire.Flush():
                 self._flushes.append(waiting)
-            case wire.Ensure() | wire.Upsert() | wire.Delete():
+            case wire.Ensure() | wire.Upsert() | wire.Delete() | wire.Remove():
                 self._writes.append(waiting)
             case _:
                 self._reads.append(waiting)

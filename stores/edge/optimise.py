@@ -75,7 +75,8 @@ class Optimiser:
             await self._exchange(name, collection, folder)
         finally:
             collection.touched = None
-            if self._service.collections[name].folder != folder:
+            now = self._service.collections.get(name)
+            if now is None or now.folder != folder:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         _log.info("optimised", collection=name, points=points, seconds=round(time.monotonic() - began, 1))
 
@@ -95,11 +96,11 @@ class Optimiser:
             while old.touched:
                 repeat_writes(old, fresh)
                 await asyncio.sleep(0)
-            # No await from here to `adopt`: nobody writes to the old shard any more.
+            # No await from here on: nobody writes to the old shard any more.
             fresh.spec, fresh.written = old.spec, old.written
             fresh.index_fields()
             fresh.flush()
-            self._service.adopt(name, fresh)
+            self._service.exchange(name, old, fresh)
         except BaseException:
             fresh.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -9,8 +10,9 @@ import qdrant_edge as edge
 
 from stores.edge import catalog, wire
 from stores.edge.collection import Collection, attempt, create
-from stores.errors import Missing, Refused, WrongLayout
+from stores.errors import Missing, Refused
 from stores.index import CollectionSpec
+from stores.layout import check_layout
 
 
 class Service:
@@ -45,6 +47,8 @@ class Service:
                 return self.named(request.collection).count(request.where)
             case wire.Facet():
                 return self.named(request.collection).facet(request.field, request.where, request.limit)
+            case wire.Remove():
+                self._remove(request.collection)
             case wire.Collections():
                 return {name: collection.points for name, collection in self.collections.items()}
             case wire.Flush():
@@ -78,6 +82,12 @@ class Service:
         self._save(msgspec.structs.replace(self._catalog, collections=self._catalog.collections | {name: entry}))
         self.collections[name] = collection
 
+    def exchange(self, name: str, old: Collection, fresh: Collection) -> None:
+        """Put `fresh` in the place of `old`. Raises Missing if that was removed."""
+        if self.collections.get(name) is not old:
+            raise Missing(f"collection {name!r} was removed")
+        self.adopt(name, fresh)
+
     def _save(self, changed: catalog.Catalog) -> None:
         if changed != self._catalog:
             catalog.save(self.folder, changed)
@@ -94,26 +104,20 @@ class Service:
         if alias is not None:
             self._save(msgspec.structs.replace(self._catalog, aliases=self._catalog.aliases | {alias: spec.name}))
 
+    def _remove(self, name: str) -> None:
+        collection = self.collections.pop(name, None)
+        if collection is not None:
+            rest = {each: entry for each, entry in self._catalog.collections.items() if each != name}
+            aliases = {alias: target for alias, target in self._catalog.aliases.items() if target != name}
+            self._save(msgspec.structs.replace(self._catalog, collections=rest, aliases=aliases))
+            collection.close()
+            shutil.rmtree(collection.folder, ignore_errors=True)
+
     def _widen(self, collection: Collection, spec: CollectionSpec) -> None:
         """Add the payload indexes that are new in `spec`."""
-        if found := differences(collection.spec, spec):
-            raise WrongLayout(f"collection {spec.name!r} has another layout: {'; '.join(found)}")
+        check_layout(collection.spec, spec)
         payload = collection.spec.payload | spec.payload
         if payload != collection.spec.payload:
             collection.spec = msgspec.structs.replace(spec, payload=payload)
             collection.index_fields()
             self.adopt(spec.name, collection)
-
-
-def differences(there: CollectionSpec, wanted: CollectionSpec) -> list[str]:
-    """What of `wanted` an existing collection cannot become; a payload field that is not indexed yet is none."""
-    found = [
-        f"vector {name!r} has {there.vectors.get(name, 'no')} numbers, wanted {wanted.vectors.get(name, 'none')}"
-        for name in sorted(there.vectors.keys() | wanted.vectors.keys())
-        if there.vectors.get(name) != wanted.vectors.get(name)
-    ]
-    return found + [
-        f"field {field!r} is {there.payload[field]}, wanted {kind}"
-        for field, kind in wanted.payload.items()
-        if there.payload.get(field, kind) != kind
-    ]

@@ -84,6 +84,10 @@ class Facet(Struct, frozen=True, array_like=True, tag=True):
     limit: int
 
 
+class Remove(Struct, frozen=True, array_like=True, tag=True):
+    collection: str
+
+
 class Collections(Struct, frozen=True, array_like=True, tag=True):
     pass
 
@@ -92,8 +96,7 @@ class Flush(Struct, frozen=True, array_like=True, tag=True):
     pass
 
 
-Request = Ensure | Upsert | Delete | Search | Get | Scroll | Count | Facet | Collections | Flush
-Write = Ensure | Upsert | Delete
+Request = Ensure | Upsert | Delete | Search | Get | Scroll | Count | Facet | Remove | Collections | Flush
 
 
 class Call(Struct, frozen=True, array_like=True):

@@ -1,0 +1,381 @@
+"""What every vector index owes its users; each implementation is a subclass with a fixture `where`."""
+
+# ruff: noqa: FBT003 - truth values are among the values asked for
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from stores.errors import Missing, Refused, WrongLayout
+from stores.index import CollectionSpec, Filter, Index, Match, PayloadType, Point, Vector
+from stores.open import open_index
+
+SIZE = 8
+FIELDS: dict[str, PayloadType] = {
+    "feed": "keyword",
+    "labels": "keyword",
+    "width": "integer",
+    "luminance": "float",
+    "gated": "bool",
+    "captured": "datetime",
+    "caption": "text",
+}
+SPEC = CollectionSpec(name="frames-a", vectors={"semantic": SIZE, "visual": 3}, payload=FIELDS)
+random = np.random.default_rng(0)
+
+
+def direction(axis: int, size: int = SIZE) -> Vector:
+    """The unit vector along `axis`."""
+    vector: Vector = np.eye(size, dtype=np.float32)[axis]
+    return vector
+
+
+def point(number: int, vector: Vector | None = None, **payload: Any) -> Point:
+    """The point whose id is `number`; along axis 0 unless told."""
+    vectors = {"semantic": direction(0) if vector is None else vector}
+    return Point(id=str(UUID(int=number)), vectors=vectors, payload=payload)
+
+
+def numbers(hits: Any) -> list[int]:
+    return [UUID(hit.id).int for hit in hits]
+
+
+def having(field: str, *values: str | int | bool, **bounds: Any) -> Filter:
+    return Filter(must=(Match(field=field, any_of=values, **bounds),))
+
+
+def but(field: str, *values: str | int | bool, **bounds: Any) -> Filter:
+    return Filter(must_not=(Match(field=field, any_of=values, **bounds),))
+
+
+FRAMES = (
+    point(1, feed="lobby", labels=["circle", "square"], width=640, luminance=0.25, gated=False,
+          captured="2026-11-01T12:00:00Z", caption="a red circle above a blue square"),
+    point(2, direction(1), feed="lobby", labels=["circle"], width=800, luminance=0.5, gated=True,
+          captured="2026-11-01T13:30:00.250Z", caption="one red circle"),
+    point(3, direction(2), feed="gate", labels=[], width=1920, luminance=0.75, gated=False,
+          captured="2026-11-02T00:00:00+02:00", caption="a blue circle on red"),
+    point(4, direction(3), feed="gate", labels="triangle", width=640, caption=""),
+)  # fmt: skip
+
+
+class IndexSuite:
+    """`where` is what `open_index` takes; what earlier tests left there is removed before each."""
+
+    @pytest.fixture
+    def where(self) -> str:
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def index(self, where: str) -> AsyncIterator[Index]:
+        index = open_index(where)
+        for name in set(await index.collections()) - {SPEC.name}:
+            await index.remove(name)
+        await index.ensure(SPEC, "frames")
+        await index.delete("frames", Filter())
+        yield index
+        await index.close()
+
+    @pytest.fixture
+    async def filled(self, index: Index) -> Index:
+        await index.upsert("frames", FRAMES)
+        return index
+
+    # Points
+
+    async def test_nearest_points_come_first_with_their_cosine(self, index: Index) -> None:
+        await index.upsert("frames", [point(at, direction(0) + at * direction(1)) for at in (3, 0, 1)])
+        hits = await index.search("frames", "semantic", direction(0), limit=2)
+        assert numbers(hits) == [0, 1]
+        assert [hit.score for hit in hits] == pytest.approx([1, 2**-0.5], abs=1e-5)
+
+    async def test_a_point_is_replaced_whole(self, index: Index) -> None:
+        await index.upsert("frames", [point(1, feed="lobby", labels=["circle"])])
+        await index.upsert("frames", [point(1, direction(5), feed="gate")])
+        (hit,) = await index.search("frames", "semantic", direction(5))
+        assert hit.payload == {"feed": "gate"}
+        assert hit.score == pytest.approx(1, abs=1e-5)
+        assert await index.count("frames") == 1
+
+    async def test_the_last_of_a_repeated_id_counts(self, index: Index) -> None:
+        for feed in ("first", "second", "third"):
+            await index.upsert("frames", [point(1, feed=feed)])
+        assert await index.facet("frames", "feed") == {"third": 1}
+
+    async def test_vectors_are_apart_and_come_back_at_unit_length(self, index: Index) -> None:
+        both = {"semantic": 4 * direction(2), "visual": np.array([3, 0, 4], np.float32)}
+        await index.upsert("frames", [Point(id=str(UUID(int=1)), vectors=both, payload={}), point(2)])
+        (hit,) = await index.search("frames", "visual", direction(0, 3), with_vectors=["visual"])
+        assert hit.id == str(UUID(int=1))
+        assert hit.score == pytest.approx(0.6, abs=1e-5)
+        assert np.frombuffer(hit.vectors["visual"], "<f4") == pytest.approx([0.6, 0, 0.8], abs=1e-5)
+        (hit,) = await index.get("frames", [str(UUID(int=1))], with_vectors=["semantic", "visual"])
+        assert np.frombuffer(hit.vectors["semantic"], "<f4") == pytest.approx(direction(2), abs=1e-5)
+        assert set(hit.vectors) == {"semantic", "visual"}
+
+    async def test_payloads_come_back_as_they_were(self, index: Index) -> None:
+        payload: dict[str, Any] = {
+            "feed": "kamera-größe", "labels": ["红色圆圈", "🟥", "a\u0301", ""], "width": 2**53, "luminance": -0.5,
+            "gated": True, "none": None, "nested": {"détections": [{"box": [1, 2.5, 3, 4]}]}, "empty": [],
+        }  # fmt: skip
+        await index.upsert("frames", [point(1, **payload)])
+        (hit,) = await index.get("frames", [str(UUID(int=1))])
+        assert hit.payload == payload
+        assert await index.count("frames", having("labels", "红色圆圈")) == 1
+        assert await index.count("frames", having("labels", "🟥")) == 1
+
+    async def test_many_points_at_once(self, index: Index) -> None:
+        vectors = random.standard_normal((1_000, SIZE)).astype(np.float32)
+        await index.upsert("frames", [point(at, vector, width=at) for at, vector in enumerate(vectors)])
+        assert await index.count("frames") == 1_000
+        found = await index.search("frames", "semantic", vectors[777], limit=1)
+        assert (numbers(found), found[0].payload) == ([777], {"width": 777})
+        await index.upsert("frames", [])
+
+    async def test_get_leaves_out_what_is_missing(self, filled: Index) -> None:
+        hits = await filled.get("frames", [str(UUID(int=number)) for number in (1, 9, 3)])
+        assert sorted(numbers(hits)) == [1, 3]
+        assert {hit.score for hit in hits} == {0.0}
+        assert await filled.get("frames", []) == []
+
+    # Filters
+
+    @pytest.mark.parametrize(
+        ("condition", "expected"),
+        [
+            (Filter(), [1, 2, 3, 4]),
+            (having("feed", "lobby"), [1, 2]),
+            (having("feed", "lobby", "gate"), [1, 2, 3, 4]),
+            (having("feed", "cellar"), []),
+            (having("labels", "circle"), [1, 2]),
+            (having("labels", "square", "triangle"), [1, 4]),
+            (having("width", 640), [1, 4]),
+            (having("width", 640, 1920), [1, 3, 4]),
+            (having("width", at_least=640, at_most=800), [1, 2, 4]),
+            (having("luminance", at_least=0.5), [2, 3]),
+            (having("luminance", at_most=0.25), [1]),
+            (having("gated", True), [2]),
+            (having("gated", False), [1, 3]),
+            (having("gated", True, False), [1, 2, 3]),
+            (having("captured", at_least="2026-11-01T12:00:00Z", at_most="2026-11-01T13:30:00Z"), [1]),
+            (having("captured", at_least="2026-11-01T14:30:00.25+01:00"), [2, 3]),
+            (having("captured", at_most="2026-11-01T22:00:00Z"), [1, 2, 3]),
+            (having("caption", "circle"), [1, 2, 3]),
+            (having("caption", "red circle"), [1, 2, 3]),
+            (having("caption", "square", "one"), [1, 2]),
+            (but("feed", "lobby"), [3, 4]),
+            (but("labels", "square"), [2, 3, 4]),
+            (but("gated", False), [2, 4]),
+            (but("width", at_least=700, at_most=900), [1, 3, 4]),
+            (but("captured", at_least="2026-11-01T13:00:00Z"), [1, 4]),
+            (but("absent", "anything"), [1, 2, 3, 4]),
+            (having("width", 640, 800, at_least=700), [2]),
+            (but("width", 640, 800, at_least=700), [1, 3, 4]),
+            (Filter(must=(Match(field="labels", any_of=("circle",)), Match(field="labels", any_of=("square",)))), [1]),
+            (Filter(must_not=(Match(field="feed", any_of=("gate",)), Match(field="width", any_of=(640,)))), [2]),
+            (
+                Filter(
+                    must=(Match(field="feed", any_of=("lobby",)),),
+                    must_not=(Match(field="labels", any_of=("square",)),),
+                ),
+                [2],
+            ),
+        ],
+    )
+    async def test_filters(self, filled: Index, condition: Filter, expected: list[int]) -> None:
+        """Search, scroll and count mean the same by a filter, and so does what a delete leaves."""
+        found = await filled.search("frames", "semantic", direction(0), where=condition)
+        assert sorted(numbers(found)) == expected
+        assert numbers((await filled.scroll("frames", where=condition))[0]) == expected
+        assert await filled.count("frames", condition) == len(expected)
+        await filled.delete("frames", condition)
+        assert numbers((await filled.scroll("frames"))[0]) == [at for at in (1, 2, 3, 4) if at not in expected]
+
+    @pytest.mark.parametrize(
+        "condition",
+        [
+            having("feed"),
+            but("feed"),
+            having("gated", "true"),
+            having("feed", True),
+            having("captured", at_least="noon"),
+            having("caption", 3),
+        ],
+        ids=["no values", "no denied values", "word for truth", "truth for word", "no time", "number for text"],
+    )
+    async def test_a_meaningless_filter_is_refused_and_deletes_nothing(self, filled: Index, condition: Filter) -> None:
+        with pytest.raises(Refused):
+            await filled.count("frames", condition)
+        with pytest.raises(Refused):
+            await filled.delete("frames", condition)
+        assert await filled.count("frames") == 4
+
+    async def test_delete_takes_a_frames_points_alone(self, index: Index) -> None:
+        await index.upsert("frames", [point(at, feed=f"feed{at % 3}") for at in range(30)])
+        await index.delete("frames", having("feed", "feed1"))
+        await index.delete("frames", having("feed", "feed1"))
+        assert await index.facet("frames", "feed") == {"feed0": 10, "feed2": 10}
+
+    # Pages and counts
+
+    async def test_scroll_goes_through_all_in_the_order_of_ids(self, index: Index) -> None:
+        await index.upsert("frames", [point(int(at), feed="ab"[at % 2]) for at in random.permutation(50)])
+        seen: list[int] = []
+        after, pages = None, 0
+        while pages == 0 or after is not None:
+            hits, after = await index.scroll("frames", where=having("feed", "a"), limit=10, after=after)
+            seen, pages = seen + numbers(hits), pages + 1
+        assert seen == list(range(0, 50, 2))
+        assert pages == 3
+
+    async def test_a_page_that_ends_exactly_has_no_cursor(self, index: Index) -> None:
+        await index.upsert("frames", [point(at) for at in range(4)])
+        hits, after = await index.scroll("frames", limit=4)
+        assert (len(hits), after) == (4, None)
+
+    async def test_facet_counts_points_most_frequent_first(self, filled: Index) -> None:
+        assert next(iter(await filled.facet("frames", "labels"))) == "circle"
+        assert await filled.facet("frames", "labels", limit=1) == {"circle": 2}
+        assert await filled.facet("frames", "labels", where=having("feed", "gate")) == {"triangle": 1}
+        with pytest.raises(Refused):
+            await filled.facet("frames", "uri")
+
+    # What is refused
+
+    @pytest.mark.parametrize(
+        "vectors",
+        [
+            {"semantic": np.full(SIZE, np.nan, np.float32)},
+            {"semantic": np.array([1, np.inf, *[0] * (SIZE - 2)], np.float32)},
+            {"semantic": np.zeros(SIZE, np.float32)},
+            {"semantic": np.full(SIZE, 1e-30, np.float32)},
+            {"semantic": np.full(SIZE, 1e30, np.float32)},
+            {"semantic": np.ones(SIZE + 1, np.float32)},
+            {"semantic": np.ones((2, SIZE), np.float32)},
+            {"unknown": np.ones(SIZE, np.float32)},
+            {"semantic": direction(0), "visual": np.zeros(3, np.float32)},
+            {},
+        ],
+        ids=[
+            "nan",
+            "infinity",
+            "zero",
+            "vanishing",
+            "huge",
+            "wrong size",
+            "matrix",
+            "unknown name",
+            "one zero",
+            "none",
+        ],
+    )
+    async def test_a_vector_without_direction_is_refused(self, index: Index, vectors: dict[str, Vector]) -> None:
+        with pytest.raises(Refused):
+            await index.upsert("frames", [point(1), Point(id=str(UUID(int=2)), vectors=vectors, payload={})])
+        for name, vector in vectors.items():
+            if name != "semantic" or len(vectors) == 1:
+                with pytest.raises(Refused):
+                    await index.search("frames", name, vector)
+        assert await index.count("frames") == 0
+
+    async def test_other_nonsense_is_refused(self, index: Index) -> None:
+        with pytest.raises(Refused):
+            await index.upsert("frames", [Point(id="frame-1", vectors={"semantic": direction(0)}, payload={})])
+        with pytest.raises(Refused):
+            await index.upsert("frames", [point(1, picture=object())])
+        with pytest.raises(Refused):
+            await index.get("frames", ["frame-1"])
+        assert await index.count("frames") == 0
+
+    # Collections
+
+    async def test_a_missing_collection_is_missing(self, index: Index) -> None:
+        for call in (
+            index.upsert("regions", [point(1)]),
+            index.delete("regions", having("feed", "lobby")),
+            index.search("regions", "semantic", direction(0)),
+            index.get("regions", [str(UUID(int=1))]),
+            index.scroll("regions"),
+            index.count("regions"),
+            index.facet("regions", "feed"),
+        ):
+            with pytest.raises(Missing):
+                await call
+
+    async def test_an_alias_moves_to_the_next_collection(self, filled: Index) -> None:
+        await filled.ensure(CollectionSpec(name="frames-b", vectors={"semantic": SIZE}, payload={}), "frames")
+        assert await filled.count("frames") == 0
+        assert await filled.collections() == {"frames-a": 4, "frames-b": 0}
+        await filled.ensure(SPEC, "frames")
+        await filled.ensure(SPEC)
+        assert await filled.count("frames") == 4
+
+    async def test_a_removed_collection_is_gone_with_its_alias(self, filled: Index) -> None:
+        await filled.remove("frames-a")
+        await filled.remove("frames-a")
+        assert await filled.collections() == {}
+        with pytest.raises(Missing):
+            await filled.count("frames")
+        await filled.ensure(SPEC, "frames")
+        assert await filled.count("frames") == 0
+
+    async def test_another_layout_is_named_difference_by_difference(self, filled: Index) -> None:
+        other = CollectionSpec(
+            name="frames-a", vectors={"semantic": 5, "patches": 3}, payload=FIELDS | {"feed": "integer"}
+        )
+        with pytest.raises(WrongLayout) as refused:
+            await filled.ensure(other, "frames")
+        assert all(name in str(refused.value) for name in ("semantic", "patches", "visual", "feed"))
+        assert await filled.count("frames") == 4
+
+    async def test_new_payload_fields_are_indexed_for_old_points(self, index: Index) -> None:
+        narrow = CollectionSpec(name="wider", vectors=SPEC.vectors, payload={})
+        await index.ensure(narrow)
+        await index.upsert("wider", [point(5, track="t1", lost=True), point(6, track="t2", lost=False)])
+        await index.ensure(
+            CollectionSpec(name="wider", vectors=SPEC.vectors, payload={"track": "keyword", "lost": "bool"})
+        )
+        await index.ensure(narrow)
+        assert await index.facet("wider", "track") == {"t1": 1, "t2": 1}
+        assert await index.count("wider", having("lost", True)) == 1
+
+    async def test_a_name_is_a_collections_or_an_alias(self, index: Index) -> None:
+        with pytest.raises(Refused):
+            await index.ensure(CollectionSpec(name="frames", vectors={"semantic": SIZE}, payload={}))
+        with pytest.raises(Refused):
+            await index.ensure(CollectionSpec(name="b", vectors={"semantic": SIZE}, payload={}), "frames-a")
+        assert list(await index.collections()) == ["frames-a"]
+
+    # Several at once
+
+    async def test_calls_may_overlap(self, index: Index) -> None:
+        await asyncio.gather(*(index.upsert("frames", [point(at)]) for at in range(100)), index.flush())
+        counts = await asyncio.gather(*(index.count("frames") for _ in range(20)))
+        assert set(counts) == {100}
+
+    async def test_two_processes_write_and_see_each_other(self, index: Index, where: str) -> None:
+        others = [
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-W", "error", "-m", "tests.contract.index_writer", where, str(first), "300"
+            )
+            for first in (1_000, 2_000)
+        ]
+        mine = index.upsert("frames", [point(at, feed="mine") for at in range(300)])
+        ended = await asyncio.gather(mine, *(other.wait() for other in others))
+        assert ended[1:] == [0, 0]
+        assert await index.facet("frames", "feed") == {"mine": 300, "from-1000": 300, "from-2000": 300}
+
+    async def test_what_was_written_is_there_for_the_next_client(self, filled: Index, where: str) -> None:
+        await filled.flush()
+        await filled.close()
+        again = open_index(where)
+        await again.ensure(SPEC, "frames")
+        assert numbers((await again.scroll("frames"))[0]) == [1, 2, 3, 4]
+        await again.close()

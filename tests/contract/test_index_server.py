@@ -1,0 +1,78 @@
+"""The index contract on a real Qdrant server, and what only a server can do wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stores.errors import StoreUnavailable
+from stores.server import ServerIndex
+from tests.contract.index_suite import SPEC, IndexSuite, point
+from tests.contract.qdrant_server import Ports, free_port, qdrant_server
+
+pytestmark = pytest.mark.qdrant
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with qdrant_server(tmp_path_factory.mktemp("qdrant")) as url:
+        yield url
+
+
+class TestServerIndex(IndexSuite):
+    @pytest.fixture
+    def where(self, server: str) -> str:
+        return server
+
+
+async def test_a_server_that_is_away_and_comes_back(tmp_path: Path) -> None:
+    ports = Ports(free_port(), free_port())
+    index = ServerIndex(ports.url)
+    with pytest.raises(StoreUnavailable, match=str(ports.http)):
+        await index.ensure(SPEC, "frames")
+    for _ in range(2):
+        with qdrant_server(tmp_path, ports):
+            await until_answered(index)
+            await index.ensure(SPEC, "frames")
+            await index.upsert("frames", [point(1)])
+        with pytest.raises(StoreUnavailable):
+            await index.upsert("frames", [point(2)])
+    with qdrant_server(tmp_path, ports):
+        await until_answered(index)
+        assert await index.count("frames") == 1
+    await index.close()
+
+
+async def until_answered(index: ServerIndex) -> None:
+    """The channel tries to connect again by its own clock."""
+    while True:
+        try:
+            await index.collections()
+        except StoreUnavailable:
+            continue
+        return
+
+
+@pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
+async def test_the_key_is_asked_for_and_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with qdrant_server(tmp_path, api_key="very-secret") as url:
+        for key in (None, "wrong-secret"):
+            index = ServerIndex(url, key)
+            with pytest.raises(StoreUnavailable) as refused:
+                await index.ensure(SPEC, "frames")
+            assert "secret" not in str(refused.value)
+            await index.close()
+        monkeypatch.setenv("QDRANT_API_KEY", "very-secret")
+        index = ServerIndex(url)
+        await index.ensure(SPEC, "frames")
+        assert await index.collections() == {"frames-a": 0}
+        await index.close()
+
+
+@pytest.mark.parametrize("url", ["http://", "http://me:secret@host:6333", "http://host:6333?grpc_port=x"])
+def test_a_malformed_url_is_refused_with_an_example_and_without_its_secret(url: str) -> None:
+    with pytest.raises(ValueError, match="http://HOST:6333") as refused:
+        ServerIndex(url)
+    assert "secret" not in str(refused.value)
