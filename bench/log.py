@@ -1,0 +1,336 @@
+"""What the embedded log costs over bare SQLite, and whether a long backlog makes it slower.
+
+    python -m bench.log [--rounds N] [--backlog N]
+
+`ratio_bare`: events a second published, polled and committed through `sqlite://` in batches of 256, over a bare
+`sqlite3` loop that writes, reads and commits the same rows with the same durability (WAL, synchronous=FULL; a
+transaction for a batch's rows and one for its position). Each process publishes in one task and polls and commits in
+another, as a source and a worker do; the bare loop does one after the other. The worst of one and two processes (on
+one file) with one and eight partitions each counts. `lockstep` in the breakdown is the same with every batch
+published, polled and committed before the next.
+
+`cost_1m_over_10k`: seconds an event with 1,000,000 events of backlog over those with 10,000: the worse of publishing
+on top of it and of polling and committing from somewhere inside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from statistics import median
+from uuid import uuid4
+
+from bench.report import in_turns, median_ratio, report, threads
+from schemas.identity import partition_of
+from streams.sqlite.rows import pack_headers
+from streams.sqlite.schema import PAGE_BYTES
+from streams.sqlite.transport import SqliteTransport
+from streams.transport import Consumer, Outgoing, Partition, Position, TopicSpec
+
+BATCH = 256
+EVENT_BYTES = 1024
+BATCHES = 60
+"""A process and round: some 15,000 events."""
+HEADERS = {
+    "ce_specversion": b"1.0",
+    "ce_type": b"sightline.frame.raw.v1",
+    "ce_source": b"/sightline/default/lobby",
+    "ce_id": b"0b6f3c0e-7a43-5c0e-8f1e-0f6f4c1d2a3b",
+    "ce_time": b"2026-11-21T08:00:00.000000Z",
+    "content-type": b"application/msgpack",
+}
+
+
+class Quiet:
+    async def assigned(self, partitions: Mapping[Partition, int]) -> None: ...
+
+    async def revoked(self, partitions: Sequence[Partition]) -> None: ...
+
+
+def key_of(partition: int, partitions: int) -> bytes:
+    """A feed that lands in this partition."""
+    feeds = (f"default/camera-{number}".encode() for number in range(10_000))
+    return next(feed for feed in feeds if partition_of(feed, partitions) == partition)
+
+
+def events(feeds: Sequence[bytes], count: int) -> list[Outgoing]:
+    """Events of `EVENT_BYTES` with key and headers, the feeds taking turns."""
+    value = os.urandom(EVENT_BYTES - len(pack_headers(HEADERS)) - len(feeds[0]))
+    return [Outgoing("events", feeds[number % len(feeds)], value, HEADERS) for number in range(count)]
+
+
+# -- ours --------------------------------------------------------------------------------------------------------
+
+
+async def publish(transport: SqliteTransport, batch: Sequence[Outgoing], batches: int) -> None:
+    for _ in range(batches):
+        await transport.publish(batch)
+
+
+async def consume(consumer: Consumer, count: int) -> None:
+    """Poll and commit until `count` events are done."""
+    while count > 0:
+        records = await consumer.poll(min(BATCH, count), 60.0)
+        last = {record.partition: record.offset for record in records}
+        ends = {partition: Position(offset + 1) for partition, offset in last.items()}
+        await consumer.commit(ends, consumer.assignment())
+        count -= len(records)
+
+
+async def ours(path: Path, processes: int, partitions: int, *, lockstep: bool) -> None:
+    """One process's part. It holds `partitions` of the topic's and publishes to all of them alike."""
+    transport = SqliteTransport(path)
+    await transport.open()
+    consumer = await transport.consumer("bench", ["events"], Quiet())
+    while len(consumer.assignment()) != partitions:
+        await consumer.poll(1, 0.05)
+    total = partitions * processes
+    batch = events([key_of(partition, total) for partition in range(total)], BATCH)
+    await asyncio.to_thread(_ready)
+    if lockstep:
+        for _ in range(BATCHES):
+            await publish(transport, batch, 1)
+            await consume(consumer, BATCH)
+    else:
+        await asyncio.gather(publish(transport, batch, BATCHES), consume(consumer, BATCHES * BATCH))
+    print("done", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    threads()
+    await consumer.close()
+    await transport.close()
+
+
+async def make_log(path: Path, partitions: int, backlog: int = 0) -> None:
+    transport = SqliteTransport(path)
+    await transport.open()
+    await transport.create([TopicSpec("events", partitions)])
+    feeds = [key_of(partition, partitions) for partition in range(partitions)]
+    for start in range(0, backlog, 4096):
+        await transport.publish(events(feeds, min(4096, backlog - start)))
+    await transport.close()
+
+
+# -- bare --------------------------------------------------------------------------------------------------------
+
+
+def bare_connection(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=60)
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def make_bare(path: Path, processes: int) -> None:
+    """The same columns in one table a process, so that each appends at its own end, and a table of positions."""
+    with closing(bare_connection(path)) as connection:
+        for name in range(processes):
+            connection.execute(
+                f"CREATE TABLE rows_{name:d} (record_offset INTEGER PRIMARY KEY, timestamp REAL NOT NULL,"
+                " key BLOB NOT NULL, value BLOB, headers BLOB NOT NULL) STRICT"
+            )
+        connection.execute("CREATE TABLE positions (name INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL) STRICT")
+        connection.executemany("INSERT INTO positions VALUES (?, 0)", [(name,) for name in range(processes)])
+
+
+def bare(path: Path, name: int) -> None:
+    """One process's part: the rows are there as they are to be written, nothing is made of what is read."""
+    with closing(bare_connection(path)) as connection:
+        headers = pack_headers(HEADERS)
+        rows = [(event.key, event.value, headers) for event in events([b"default/camera-1"], BATCH)]
+        insert = f"INSERT INTO rows_{name:d} VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - an integer
+        select = f"SELECT * FROM rows_{name:d} WHERE record_offset >= ? ORDER BY record_offset LIMIT ?"  # noqa: S608
+        _ready()
+        for first in range(0, BATCH * BATCHES, BATCH):
+            now = time.time()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(insert, [(first + place, now, *row) for place, row in enumerate(rows)])
+            connection.execute("COMMIT")
+            read = connection.execute(select, (first, BATCH)).fetchall()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("UPDATE positions SET next_offset = ? WHERE name = ?", (first + len(read), name))
+            connection.execute("COMMIT")
+        print("done", flush=True)
+        sys.stdin.readline()
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------
+
+
+def _ready() -> None:
+    print("ready", flush=True)
+    sys.stdin.readline()
+
+
+def events_a_second(folder: Path, side: str, processes: int, partitions: int) -> float:
+    """Start the processes, let them go together once all are ready, and take the time until the last is done."""
+    path = folder / f"{uuid4().hex}.sqlite"
+    if side == "bare":
+        make_bare(path, processes)
+    else:
+        asyncio.run(make_log(path, partitions * processes))
+    members = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.log", "--side", side, str(path), str(name), str(processes), str(partitions)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in range(processes)
+    ]
+    _expect(members, "ready\n")
+    begun = time.perf_counter()
+    _let_go(members)
+    _expect(members, "done\n")
+    seconds = time.perf_counter() - begun
+    for member in members:
+        member.communicate("\n")
+        assert member.returncode == 0
+    for file in folder.glob(f"{path.name}*"):
+        file.unlink()
+    return processes * BATCHES * BATCH / seconds
+
+
+def _expect(members: Sequence[subprocess.Popen[str]], line: str) -> None:
+    for member in members:
+        assert member.stdout is not None
+        assert member.stdout.readline() == line
+
+
+def _let_go(members: Sequence[subprocess.Popen[str]]) -> None:
+    for member in members:
+        assert member.stdin is not None
+        member.stdin.write("\n")
+        member.stdin.flush()
+
+
+def over_bare(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Ratios of every case, with rates beside them."""
+    cases: dict[str, dict[str, float]] = {}
+    for processes in (1, 2):
+        for partitions in (1, 8):
+            rates = in_turns(
+                rounds,
+                bare=lambda processes=processes: events_a_second(folder, "bare", processes, 1),  # type: ignore[misc]
+                ours=lambda processes=processes, partitions=partitions: events_a_second(  # type: ignore[misc]
+                    folder, "ours", processes, partitions
+                ),
+                lockstep=lambda processes=processes, partitions=partitions: events_a_second(  # type: ignore[misc]
+                    folder, "lockstep", processes, partitions
+                ),
+            )
+            name = f"processes_{processes}_partitions_{partitions}"
+            cases[name] = {
+                "ratio": round(median_ratio(rates["ours"], rates["bare"]), 4),
+                "lockstep": round(median_ratio(rates["lockstep"], rates["bare"]), 4),
+                **{f"{side}_events_a_second": round(median(values)) for side, values in rates.items()},
+            }
+            print(name, cases[name], flush=True)
+    return cases
+
+
+async def published(path: Path) -> float:
+    """Seconds an event for publishing on top of what is there."""
+    transport = SqliteTransport(path)
+    await transport.open()
+    batch = events([key_of(partition, 8) for partition in range(8)], BATCH)
+    begun = time.perf_counter()
+    await publish(transport, batch, BATCHES // 2)
+    seconds = time.perf_counter() - begun
+    await transport.close()
+    return seconds / (BATCH * BATCHES // 2)
+
+
+async def consumed(path: Path) -> float:
+    """Seconds an event for polling and committing, from a random place of the backlog on."""
+    transport = SqliteTransport(path)
+    await transport.open()
+    group = uuid4().hex
+    count = BATCH * BATCHES // 2
+    ends = await transport.ends("events")
+    consumer = await transport.consumer(group, ["events"], Quiet())
+    await consumer.keep_alive()
+    room = min(following for _, following in ends.values()) - count // 8
+    start = random.randint(0, max(0, room))
+    await consumer.commit({partition: Position(start) for partition in ends}, consumer.assignment())
+    await consumer.close()
+    consumer = await transport.consumer(group, ["events"], Quiet())
+    await consumer.keep_alive()
+    begun = time.perf_counter()
+    await consume(consumer, count)
+    seconds = time.perf_counter() - begun
+    await consumer.close()
+    await transport.forget(group)
+    await transport.close()
+    return seconds / count
+
+
+def long_over_short(folder: Path, rounds: int, backlog: int) -> dict[str, float]:
+    short, long, copy = folder / "short.sqlite", folder / "long.sqlite", folder / "copy.sqlite"
+    asyncio.run(make_log(short, 8, 10_000))
+    asyncio.run(make_log(long, 8, backlog))
+
+    def on_copy(measure: Callable[[], float]) -> float:
+        """The short log stays short: each round has a fresh copy."""
+        shutil.copy(short, copy)
+        seconds = measure()
+        copy.unlink()
+        return seconds
+
+    seconds = in_turns(
+        rounds,
+        publish_short=lambda: on_copy(lambda: asyncio.run(published(copy))),
+        publish_long=lambda: asyncio.run(published(long)),
+        consume_short=lambda: on_copy(lambda: asyncio.run(consumed(copy))),
+        consume_long=lambda: asyncio.run(consumed(long)),
+    )
+    return {
+        "publish": round(median_ratio(seconds["publish_long"], seconds["publish_short"]), 4),
+        "consume": round(median_ratio(seconds["consume_long"], seconds["consume_short"]), 4),
+        **{f"{name}_microseconds": round(1e6 * median(values), 2) for name, values in seconds.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--backlog", type=int, default=1_000_000)
+    parser.add_argument("--side", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        side, path, *numbers = arguments.side
+        name, processes, partitions = map(int, numbers)
+        if side == "bare":
+            bare(Path(path), name)
+        else:
+            asyncio.run(ours(Path(path), processes, partitions, lockstep=side == "lockstep"))
+        return
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="bench-log-") as folder:
+        cases = over_bare(Path(folder), arguments.rounds)
+        cost = long_over_short(Path(folder), arguments.rounds, arguments.backlog)
+    report(
+        {
+            "ratio_bare": min(case["ratio"] for case in cases.values()),
+            "cost_1m_over_10k": max(cost["publish"], cost["consume"]),
+        },
+        cases=cases,
+        backlog=cost,
+        threads=threads(),
+        seconds=round(time.perf_counter() - begun, 1),
+    )
+
+
+if __name__ == "__main__":
+    main()
