@@ -14,6 +14,7 @@ from rich.console import Console
 
 from processors.errors import StageError
 from sightline.config import Config, load
+from sightline.logs import configure
 from sightline.reading import ConfigError, merged, put, read_text_value
 from stores.errors import StoreError
 from streams.errors import StreamError
@@ -62,7 +63,9 @@ def configured(command: Callable[..., Any]) -> Callable[..., None]:
     def run(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in _SHARED}
         try:
-            result = command(_load(**chosen), **given)
+            config = _load(**chosen)
+            configure(config)
+            result = command(config, **given)
             if isinstance(result, Coroutine):
                 asyncio.run(result)
         except (ConfigError, UsageError) as error:
