@@ -68,16 +68,16 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def build(folder: Path, sizes: Sizes = BASE, *, seed: int = 0, range_: float = 0.02) -> dict[str, Path]:
-    """Save every model into `folder`; returns the folders by role: detect, caption, match, semantic, visual."""
+    """Save every model into `folder`; returns the folders by role: detect, caption, matching, semantic, visual."""
     threads.apply()
     import torch
 
     torch.manual_seed(seed)
-    roles = {"detect": "yolov9", "caption": "blip", "match": "blip_itm", "semantic": "clip", "visual": "vit"}
+    roles = {"detect": "yolov9", "caption": "blip", "matching": "blip_itm", "semantic": "clip", "visual": "vit"}
     folders = {role: folder / name for role, name in roles.items()}
     for path in folders.values():
         path.mkdir(parents=True, exist_ok=True)
-    save_blip(folders["caption"], folders["match"], sizes, range_)
+    save_blip(folders["caption"], folders["matching"], sizes, range_)
     save_clip(folders["semantic"], sizes, range_)
     save_vit(folders["visual"], sizes, range_)
     save_yolo(folders["detect"] / f"{Path(sizes.yolo).stem}.pt", sizes)

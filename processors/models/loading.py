@@ -1,4 +1,8 @@
-"""Loading through transformers' own classes: from a folder, offline, safetensors only, nothing left at random."""
+"""Loading through transformers' own classes: from a folder, offline, nothing executed, nothing left at random.
+
+Safetensors where they exist. Some published checkpoints (CLIP B/32, BLIP base) have only a `pytorch_model.bin`: that is
+read by torch's restricted unpickler (`weights_only`), which builds tensors and runs nothing.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +25,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Exact = Literal["fp32", "bf16", "fp16"]
 WAY_OUT = "fetch them with `sightline models pull`, or give the folder of your own as `weights`"
-NO_PART_OF_A_MODEL = frozenset(
-    {"sightline.json", "reference.jpg", "calibration.json", "reference_set.safetensors", "README.md", ".gitattributes"}
-)
+PARTS_OF_A_MODEL = frozenset({".json", ".safetensors", ".bin", ".txt"})
+NO_PART_OF_A_MODEL = frozenset({"sightline.json", "calibration.json", "reference_set.safetensors", "checksums.json"})
+"""What lies beside a model and says something about it; its revision stays when these change."""
 
 
 def exact(precision: Precision, device: str) -> Exact:
@@ -66,9 +70,16 @@ def load_model(folder: Path, kind: str, *, device: str, precision: Exact, **opti
     if not kind.startswith("Auto") and kind not in named:
         raise WrongWeights(f"{folder}: config.json names {', '.join(named)}; {kind} is wanted")
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    safe = any(folder.glob("model*.safetensors"))
     with _quiet(), named_as_wrong(folder):
         model, found = getattr(transformers, kind).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=dtype, output_loading_info=True, **options
+            folder,
+            local_files_only=True,
+            use_safetensors=safe,
+            weights_only=True,
+            dtype=dtype,
+            output_loading_info=True,
+            **options,
         )
     if absent := sorted({*found["missing_keys"], *(str(entry) for entry in found["mismatched_keys"])}):
         raise WrongWeights(f"{folder}: the file lacks {len(absent)} tensors of {kind}, first {absent[0]}")
@@ -85,11 +96,14 @@ def load_tokenizer(folder: Path) -> Any:
 @contextmanager
 def named_as_wrong(folder: Path) -> Iterator[None]:
     """Raise `WrongWeights` for whatever transformers, safetensors and tokenizers raise about files in `folder`."""
+    from pickle import UnpicklingError
+
     from safetensors import SafetensorError
 
+    wrong = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError, UnpicklingError)
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except wrong as error:
         reason = str(error).strip().partition("\n")[0]
         raise WrongWeights(f"{folder}: {reason or type(error).__name__}; {WAY_OUT}") from error
 
@@ -98,7 +112,7 @@ def revision(folder: Path, fit: str) -> str:
     """Twelve hexadecimal digits of everything that decides the output: weights, configuration, words and fit."""
     digest = hashlib.sha256(fit.encode())
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name not in NO_PART_OF_A_MODEL and path.suffix in {".json", ".safetensors", ".txt"}:
+        if path.is_file() and path.name not in NO_PART_OF_A_MODEL and path.suffix in PARTS_OF_A_MODEL:
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]

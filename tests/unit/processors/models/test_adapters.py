@@ -114,9 +114,9 @@ def test_prompts_of_other_lengths_change_nothing(weights: Weights) -> None:
 
 @torch.inference_mode()
 def test_matching_gives_the_library_s_log_odds(weights: Weights) -> None:
-    model, processor = library(weights["match"], "BlipForImageTextRetrieval")
+    model, processor = library(weights["matching"], "BlipForImageTextRetrieval")
     texts = ["a red circle", "a", "stars"]
-    itm = Itm.load(weights["match"], fit="stretch")
+    itm = Itm.load(weights["matching"], fit="stretch")
     one, other = pictures()[:2]
     ours = itm.match([*texts, *texts], [one, one, one, other, other, other])
     for place, (text, picture) in enumerate((text, picture) for picture in (one, other) for text in texts):

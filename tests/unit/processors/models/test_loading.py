@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from processors.errors import WrongWeights
@@ -63,11 +64,28 @@ def test_a_file_without_a_tensor_is_refused_not_filled_at_random(copied: Callabl
         Clip.load(folder)
 
 
-def test_pickles_are_not_loaded(copied: Callable[[str], Path]) -> None:
+def test_a_plain_checkpoint_without_safetensors_is_read_but_never_run(copied: Callable[[str], Path]) -> None:
     folder = copied("visual")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(WrongWeights, match="safetensors"):
+    before = Vit.load(folder).embed_images([scene(1)])
+    tensors = {name: torch.from_numpy(value) for name, value in load_file(folder / "model.safetensors").items()}
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    assert np.array_equal(Vit.load(folder).embed_images([scene(1)]), before)
+
+    torch.save(tensors | {"extra": Bomb(folder / "ran")}, folder / "pytorch_model.bin")
+    with pytest.raises(WrongWeights, match="visual"):
         Vit.load(folder)
+    assert not (folder / "ran").exists()
+
+
+class Bomb:
+    """Writes a file when it is unpickled by pickle itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
 
 
 def test_the_card_holds_the_weights_to_their_answer(copied: Callable[[str], Path]) -> None:
