@@ -18,12 +18,14 @@ from msgspec import Struct
 from schemas.points import SEMANTIC, VISUAL
 from search.calibrate import Calibration
 from search.filters import conditions, says
-from search.models import PictureModel, TextAndPictureModel
+from search.models import Matcher, PictureModel, TextAndPictureModel
 from search.query import Query
+from search.rerank import Rereader
 from search.results import Contents, Found, SearchResult
-from search.score import Asked, cosines, judge
+from search.score import Asked, Judge, Judged, cosines
 from search.uploads import decode_upload
 from search.words import STOPWORDS, Vocabulary
+from stores.blobs import BlobStore
 from stores.errors import Missing
 from stores.index import Filter, Hit, Index, Match
 
@@ -40,12 +42,17 @@ class SearcherSettings(Struct, frozen=True, kw_only=True):
     tenant: str = "default"
     threshold: float | None = None
     """Overrides the curves' own: below it nothing matches."""
+    reread: int = 32
+    """So many of the nearest are looked at again by the matching head, where there is one."""
     collection: str = "frames"
     """The alias of the current model set's collection."""
 
 
 class Searcher:
-    """The read side of one index. A picture is looked for by the `visual` model, without one by the `semantic`."""
+    """The read side of one index. A picture is looked for by the `visual` model, without one by the `semantic`.
+
+    With a `matcher`, and `blobs` to read pictures from, the nearest are looked at again.
+    """
 
     def __init__(
         self,
@@ -55,14 +62,19 @@ class Searcher:
         calibration: Calibration | None = None,
         vocabulary: Vocabulary | None = None,
         settings: SearcherSettings | None = None,
+        matcher: Matcher | None = None,
+        blobs: BlobStore | None = None,
     ) -> None:
         self._index = index
         self._semantic = semantic
         self._visual = visual
-        self._calibration = calibration
         self._vocabulary = vocabulary or Vocabulary()
         self._settings = settings or SearcherSettings()
+        self._judge = Judge(calibration, self._settings.threshold)
         self._models = ThreadPoolExecutor(1, thread_name_prefix="search")
+        self._rereader: Rereader | None = None
+        if matcher is not None and blobs is not None and self._judge.rereads:
+            self._rereader = Rereader(matcher, blobs, self._settings.tenant, self._models)
 
     async def search(self, query: Query) -> SearchResult:
         """Raises StoreUnavailable, Missing (no collection, no picture `like`), Unreadable for what is no picture."""
@@ -100,14 +112,15 @@ class Searcher:
 
     def _embed(self, query: Query) -> Asked:
         """In the models' thread. A negative is embedded as the bare term, never as a text with a "no"."""
-        texts = [*([query.text] if query.text else []), *(f"a {entry.text}" for entry in query.negatives)]
-        vectors = list(self._semantic.embed_texts(texts)) if texts else []
+        phrases = (*([query.text] if query.text else []), *(f"a {entry.text}" for entry in query.negatives))
+        vectors = list(self._semantic.embed_texts(phrases)) if phrases else []
         text = vectors.pop(0) if query.text else None
+        asked = Asked(phrases=phrases, text=text, negatives=vectors)
         if query.image is None:
-            return Asked(text=text, negatives=vectors)
+            return asked
         model, name = (self._visual, VISUAL) if self._visual else (self._semantic, SEMANTIC)
         picture = model.embed_images([decode_upload(query.image)])[0]
-        return Asked(text=text, picture=picture, picture_vector=name, negatives=vectors)
+        return replace(asked, picture=picture, picture_vector=name)
 
     async def _candidates(self, query: Query, asked: Asked, where: Filter) -> Sequence[Hit]:
         """The nearest pictures, enough to fill the limit when those that say a negative are gone."""
@@ -125,10 +138,10 @@ class Searcher:
             wanted *= 4
 
     async def _judged(self, said: SearchResult, query: Query, asked: Asked, hits: Sequence[Hit]) -> SearchResult:
-        judged = judge(asked, hits, self._calibration, self._settings.threshold)
-        if judged is None:
+        if not self._judge.can(asked):
             ranked = sorted(zip(cosines(asked, hits), hits, strict=True), key=lambda pair: -pair[0])
             return msgspec.structs.replace(said, hits=tuple(_found(hit) for _, hit in ranked[: query.limit]))
+        hits, judged = await self._judgement(query, asked, hits)
         said = msgspec.structs.replace(said, calibrated=True, best=judged.best)
         places = judged.shown(query.limit)
         if not places:
@@ -136,6 +149,15 @@ class Searcher:
         return msgspec.structs.replace(
             said, hits=tuple(_found(hits[place], float(judged.chances[place])) for place in places)
         )
+
+    async def _judgement(self, query: Query, asked: Asked, hits: Sequence[Hit]) -> tuple[Sequence[Hit], Judged]:
+        """The candidates that stay in, and what is thought of them: with a matching head only those it looked at."""
+        judged = self._judge.judge(asked, hits)
+        if self._rereader is None or not asked.phrases:
+            return hits, judged
+        nearest = np.argsort(-judged.chances, kind="stable")[: max(self._settings.reread, query.limit)]
+        hits = [hits[place] for place in nearest]
+        return hits, self._judge.judge(asked, hits, await self._rereader.odds(asked.phrases, hits))
 
     async def _newest(self, query: Query, where: Filter) -> tuple[Found, ...]:
         """For a query of filters or negatives alone."""

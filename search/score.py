@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.points import SEMANTIC, VISUAL
-from search.calibrate import Calibration, Curve
+from search.calibrate import Calibration
 from search.models import Array
 from stores.index import Hit
 
-TEXT, IMAGE = "text", "image"
-"""The curves of a calibration that are used here."""
+TEXT, MATCHED, IMAGE = "text", "matched", "image"
+"""The curves of a calibration: by cosine, by cosine and the matching head, and for a picture as the query."""
 EVEN = 0.5
 """Where something matches, further pictures that are as likely as not are shown too."""
 AVERSION = 0.5
@@ -22,12 +22,14 @@ AVERSION = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A query as unit vectors [d]; `negatives` [n, d]. `picture_vector` names what `picture` is compared with."""
+    """A query as unit vectors [d]. `phrases` are what `text` (where there is one) and then `negatives` were made
+    from; `picture_vector` names what `picture` is compared with."""
 
+    phrases: tuple[str, ...] = ()
     text: Array | None = None
+    negatives: Sequence[Array] = ()
     picture: Array | None = None
     picture_vector: str = VISUAL
-    negatives: Sequence[Array] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +72,49 @@ def cosines(asked: Asked, hits: Sequence[Hit]) -> Array:
     return np.asarray(like - AVERSION * unlike, np.float32)
 
 
-def judge(asked: Asked, hits: Sequence[Hit], calibration: Calibration | None, threshold: float | None) -> Judged | None:
-    """Probabilities of the candidates; None where a curve that the query needs was never fitted."""
-    curves = calibration.curves if calibration else {}
-    if calibration is None or (asked.picture is not None and IMAGE not in curves) or TEXT not in curves:
-        return None
-    wanted, line = np.ones(len(hits), np.float32), 1.0
-    if asked.text is not None:
-        wanted = wanted * _probability(asked.text, SEMANTIC, curves[TEXT], hits, calibration)
-        line *= curves[TEXT].threshold if threshold is None else threshold
-    if asked.picture is not None:
-        wanted = wanted * _probability(asked.picture, asked.picture_vector, curves[IMAGE], hits, calibration)
-        line *= curves[IMAGE].threshold if threshold is None else threshold
-    chances = wanted
-    for negative in asked.negatives:
-        chances = chances * (1 - _probability(negative, SEMANTIC, curves[TEXT], hits, calibration))
-    return Judged(wanted, chances, line)
+class Judge:
+    """Turns candidates into probabilities; `threshold` overrides the curves' own."""
 
+    def __init__(self, calibration: Calibration | None, threshold: float | None = None) -> None:
+        self._calibration = calibration
+        self._curves = calibration.curves if calibration else {}
+        self._threshold = threshold
 
-def _probability(query: Array, name: str, curve: Curve, hits: Sequence[Hit], calibration: Calibration) -> Array:
-    if not hits:
-        return np.zeros(0, np.float32)
-    return curve.probability(vectors(hits, name) @ query, calibration.mean(name, query))
+    def can(self, asked: Asked) -> bool:
+        """Whether the curves that the query needs were fitted."""
+        text, picture = bool(asked.phrases), asked.picture is not None
+        return (not text or TEXT in self._curves) and (not picture or IMAGE in self._curves)
+
+    @property
+    def rereads(self) -> bool:
+        """Whether the matching head's log-odds say something."""
+        return MATCHED in self._curves
+
+    def judge(self, asked: Asked, hits: Sequence[Hit], odds: Array | None = None) -> Judged:
+        """`odds` [phrases, n] are the matching head's, NaN where it did not look."""
+        wanted, line = np.ones(len(hits), np.float32), 1.0
+        rows = list(odds) if odds is not None else [None] * len(asked.phrases)
+        if asked.text is not None:
+            wanted = wanted * self._like_text(asked.text, hits, rows.pop(0))
+            line *= self._line(MATCHED if odds is not None else TEXT)
+        if asked.picture is not None:
+            wanted = wanted * self._like(asked.picture, asked.picture_vector, IMAGE, hits)
+            line *= self._line(IMAGE)
+        chances = wanted
+        for negative, row in zip(asked.negatives, rows, strict=True):
+            chances = chances * (1 - self._like_text(negative, hits, row))
+        return Judged(wanted, chances, line)
+
+    def _line(self, curve: str) -> float:
+        return self._curves[curve].threshold if self._threshold is None else self._threshold
+
+    def _like_text(self, query: Array, hits: Sequence[Hit], odds: Array | None) -> Array:
+        by_cosine = self._like(query, SEMANTIC, TEXT, hits)
+        if odds is None:
+            return by_cosine
+        return np.where(np.isnan(odds), by_cosine, self._like(query, SEMANTIC, MATCHED, hits, np.nan_to_num(odds)))
+
+    def _like(self, query: Array, name: str, curve: str, hits: Sequence[Hit], odds: Array | None = None) -> Array:
+        if self._calibration is None or not hits:
+            return np.zeros(len(hits), np.float32)
+        return self._curves[curve].probability(vectors(hits, name) @ query, self._calibration.mean(name, query), odds)
