@@ -35,7 +35,7 @@ class Named:
     shape: str
 
     def __str__(self) -> str:
-        return f"{self.colour} {self.shape}"
+        return f"{self.colour} {self.shape}".strip()
 
 
 @dataclass(frozen=True, slots=True)

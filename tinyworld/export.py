@@ -222,3 +222,5 @@ def _image_processor(kind: Any, geometry: Geometry) -> Any:
 def _save(model: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
+    for path in folder.iterdir():  # the library writes weights that only their owner may read
+        path.chmod(0o644)

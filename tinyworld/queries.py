@@ -33,7 +33,9 @@ def holds(query: Query, style: Style, seen: Sequence[Seen]) -> bool:
         return False
     if query.relation is None:
         return True
-    return query.relation in _relations(seen).get((query.things[0], query.things[1]), ())
+    first, second = query.things[:2]
+    stands_so = (pair for pair, words in _relations(seen).items() if query.relation in words)
+    return any(_matches(first, one) and _matches(second, other) for one, other in stands_so)
 
 
 def true_query(rng: np.random.Generator, style: Style, seen: Sequence[Seen]) -> Query:
@@ -60,9 +62,9 @@ def true_query(rng: np.random.Generator, style: Style, seen: Sequence[Seen]) -> 
 
 
 def few_query(rng: np.random.Generator, style: Style | None, things: Sequence[Named]) -> Query:
-    """Some of the things, in their order."""
+    """Some of the things, in their order, now and then without their colour."""
     count = int(rng.integers(1, len(things) + 1))
-    few = tuple(things[i] for i in sorted(rng.permutation(len(things))[:count]))
+    few = tuple(_vaguer(rng, things[i]) for i in sorted(rng.permutation(len(things))[:count]))
     return list_query(style, few)
 
 
@@ -76,7 +78,7 @@ def relation_query(rng: np.random.Generator, seen: Sequence[Seen]) -> Query:
     pairs = _relations(seen)
     keys = list(pairs)
     first, second = keys[int(rng.integers(len(keys)))]
-    return stands(first, pairs[first, second][0], second)
+    return stands(_vaguer(rng, first), pairs[first, second][0], _vaguer(rng, second))
 
 
 def stands(first: Named, relation: str, second: Named) -> Query:
@@ -111,6 +113,11 @@ def absent(rng: np.random.Generator, seen: Sequence[Seen]) -> Named:
     every = [Named(colour, shape) for colour in COLOURS for shape in SHAPES]
     choices = [kind for kind in (near if near and rng.random() < 0.67 else every) if kind not in there]
     return choices[int(rng.integers(len(choices)))]
+
+
+def _vaguer(rng: np.random.Generator, named: Named) -> Named:
+    """The thing, one time in seven without its colour."""
+    return Named("", named.shape) if rng.random() < 1 / 7 else named
 
 
 def _matches(wanted: Named, named: Named) -> bool:
