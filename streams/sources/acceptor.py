@@ -22,7 +22,8 @@ from streams.clock import Clock
 from streams.errors import LogFull, TooLarge, Unavailable
 from streams.patience import pauses
 from streams.sources.accepted import acceptance, id_bytes
-from streams.sources.source import Offer, Picture, Refusal
+from streams.sources.shed import ShedTally
+from streams.sources.source import Offer, Picture, Refusal, Shed
 from streams.transport import Outgoing, Transport
 
 NAMED_REFUSALS = 100
@@ -35,6 +36,8 @@ class Summary:
     accepted: int
     repeated: int
     refused: int
+    shed: int
+    """Dropped by a live source because we were behind."""
     reasons: dict[str, int]
     """Refused by reason."""
     refusals: tuple[Refusal, ...]
@@ -69,14 +72,19 @@ class Acceptor:
     report: Report
     total: int | None
     inline_limit_bytes: int
-    accepted: set[bytes]
+    accepted: set[bytes] | None
+    """None where no position ever comes again: then nothing is noted either."""
+    _shed: ShedTally = field(init=False)
     _count: Counter[str] = field(default_factory=Counter)
     _reasons: Counter[str] = field(default_factory=Counter)
     _refusals: list[Refusal] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._shed = ShedTally(self.tenant, self.feed, self.clock)
+
     def seen(self, position: str) -> bool:
         """Whether the frame at `position` was accepted; sources ask from their threads."""
-        return id_bytes(frame_id(self.tenant, self.feed, position)) in self.accepted
+        return self.accepted is not None and id_bytes(frame_id(self.tenant, self.feed, position)) in self.accepted
 
     async def take(self, batch: Sequence[Offer]) -> None:
         """Accept every new picture of the batch. Cancelled, it finishes a write that has begun, and nothing more."""
@@ -84,19 +92,31 @@ class Acceptor:
         for offer in batch:
             if isinstance(offer, Refusal):
                 self._refuse(offer)
+            elif isinstance(offer, Shed):
+                self._count["shed"] += offer.count
+                self._shed.add(offer.count)
             elif isinstance(offer, Picture) and not self.seen(offer.position) and offer.position not in fresh:
                 fresh[offer.position] = self._event(offer), offer.content
             else:
                 self._count["repeated"] += 1
         if fresh:
             await self._accept(list(fresh.values()))
+        if self._shed.due:
+            await self.tell_shed()
         self._tell()
+
+    async def tell_shed(self) -> None:
+        """Publish what was shed and not yet told."""
+        if (record := self._shed.record()) is not None:
+            await self._until("log", lambda: self.transport.publish([record]), (LogFull, Unavailable))
+            self._shed.written()
 
     def summary(self) -> Summary:
         return Summary(
             accepted=self._count["accepted"],
             repeated=self._count["repeated"],
             refused=self._count["refused"],
+            shed=self._count["shed"],
             reasons=dict(self._reasons),
             refusals=tuple(self._refusals),
         )
@@ -148,11 +168,14 @@ class Acceptor:
 
     async def _publish(self, events: Sequence[FrameEvent]) -> None:
         """Records, then the note of them; in one write where that is all or nothing."""
-        records = [self._record(event) for event in events]
-        note = acceptance(self.tenant, self.feed, [event.id for event in events], self.clock.now())
-        for write in [[*records, note]] if self.transport.atomic else [records, [note]]:
-            await self.transport.publish(write)
-        self.accepted.update(id_bytes(event.id) for event in events)
+        records, ids = [self._record(event) for event in events], [event.id for event in events]
+        if self.accepted is None:
+            await self.transport.publish(records)
+        else:
+            note = acceptance(self.tenant, self.feed, ids, self.clock.now())
+            for write in [[*records, note]] if self.transport.atomic else [records, [note]]:
+                await self.transport.publish(write)
+            self.accepted.update(map(id_bytes, ids))
         self._count["accepted"] += len(events)
 
     def _record(self, event: FrameEvent) -> Outgoing:

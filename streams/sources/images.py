@@ -30,6 +30,7 @@ class ImagesSource:
     """`paths` is called in a thread and may block; `count` is None where the number cannot be known."""
 
     kind: Kind = "still"
+    repeatable = True
 
     def __init__(self, paths: Paths, *, count: int | None = None, limit: int | None = None) -> None:
         self._paths = paths

@@ -62,7 +62,7 @@ async def ingest(
         report=progress or _silent,
         total=await source.total(),
         inline_limit_bytes=settings.inline_limit_bytes,
-        accepted=await accepted_before(transport, tenant, feed),
+        accepted=await accepted_before(transport, tenant, feed) if source.repeatable else None,
     )
     offers = source.offers(acceptor.seen)
     async with buffered(offers, settings.batch_frames, settings.batch_bytes) as buffer:
@@ -70,6 +70,7 @@ async def ingest(
             if backpressure is not None:
                 await backpressure()
             await acceptor.take(batch)
+    await acceptor.tell_shed()
     return acceptor.summary()
 
 

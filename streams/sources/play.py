@@ -62,6 +62,7 @@ class _Shown:
 
 class VideoSource:
     kind: Kind = "frame"
+    repeatable = True
 
     def __init__(self, path: Path, playback: Playback, clock: Clock) -> None:
         self._path = path

@@ -53,12 +53,24 @@ class Refusal:
     message: str
 
 
-Offer: TypeAlias = Picture | Repeated | Refusal
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """Frames that a live source dropped because we were behind."""
+
+    count: int
+
+
+Offer: TypeAlias = Picture | Repeated | Refusal | Shed
 
 
 class Source(Protocol):
     @property
     def kind(self) -> Kind: ...
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether positions come again when the source is read again; a live source's never do."""
+        ...
 
     async def total(self) -> int | None:
         """How many offers are expected, None if that cannot be known; an estimate for most videos."""

@@ -9,6 +9,7 @@ from schemas.identity import check_name
 from streams.clock import SystemClock
 from streams.sources.choose import choose_source, feed_name
 from streams.sources.images import ImagesSource
+from streams.sources.live import LiveSource
 from streams.sources.play import Playback, VideoSource
 from streams.sources.source import UnreadableSource
 from tests.contract.source_suite import offers_of, pictures
@@ -23,6 +24,8 @@ async def test_files_are_told_by_their_content(tmp_path: Path) -> None:
     assert len(pictures(await offers_of(picture))) == 1
     assert isinstance(choose_source(str(tmp_path / "video.jpg"), Playback(), SystemClock()), VideoSource)
     assert isinstance(choose_source(f"{tmp_path}/*.mp4", Playback(), SystemClock()), ImagesSource)
+    assert isinstance(choose_source("rtsp://cam/1", Playback(), SystemClock()), LiveSource)
+    assert isinstance(choose_source("0", Playback(), SystemClock()), LiveSource)
     assert isinstance(choose_source("-", Playback(), SystemClock()), ImagesSource)
 
 
@@ -42,6 +45,7 @@ async def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> 
         ("closed", "permissions"),
         ("nul\0byte", "check the path"),
         ("file/below", "check the path"),
+        ("ftp://user:s3cret@host/a", "use rtsp"),
     ],
 )
 async def test_what_cannot_be_read_is_said_with_path_and_way_out(tmp_path: Path, name: str, way_out: str) -> None:
@@ -51,10 +55,10 @@ async def test_what_cannot_be_read_is_said_with_path_and_way_out(tmp_path: Path,
     (tmp_path / "closed").mkdir(mode=0)
     if name in ("secret.jpg", "closed") and os.access(tmp_path / "secret.jpg", os.R_OK):
         way_out = "not a video|no files"  # a superuser may read what nobody may
-    spec = str(tmp_path / name)
+    spec = name if "://" in name else str(tmp_path / name)
     with pytest.raises(UnreadableSource, match=way_out) as refused:
         await choose_source(spec, Playback(), SystemClock()).total()
-    assert spec in str(refused.value)
+    assert spec.replace("user:s3cret@", "") in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +74,10 @@ async def test_what_cannot_be_read_is_said_with_path_and_way_out(tmp_path: Path,
         ("*.jpg", None),
         (f"{'x' * 100}.mp4", "x" * 63),
         ("_-.mp4", "feed"),
+        ("0", "camera-0"),
+        ("/dev/video2", "camera-2"),
+        ("rtsp://admin:s3cret@cam-1.local:554/stream/1?key=s3cret", "cam-1.local-stream-1"),
+        ("https://host/yard.m3u8", "host-yard"),
     ],
 )
 def test_a_feed_is_named_after_its_file(spec: str, feed: str | None) -> None:

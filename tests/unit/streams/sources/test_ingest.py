@@ -31,6 +31,7 @@ class Listed:
     """A source of what it is given; `reached` is how far it was asked."""
 
     kind: Kind = "still"
+    repeatable = True
 
     def __init__(self, offers: Sequence[Offer], *, fails: Exception | None = None) -> None:
         self._offers = offers

@@ -1,0 +1,121 @@
+"""Opens URLs for FFmpeg, so that it opens none itself: each is checked by the guard and dialled at a checked address.
+
+A playlist from outside may name any host; without this, FFmpeg would fetch it.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
+
+from streams.errors import Unavailable
+from streams.sources.url_guard import Checked, ForbiddenUrl, redacted
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MOST_REDIRECTS = 5
+Check = Callable[[str], Checked]
+"""Blocking: judges a URL and gives its addresses. Raises ForbiddenUrl."""
+
+
+class Incoming:
+    """A response as a file that FFmpeg can read, as soon as anything is there."""
+
+    def __init__(
+        self,
+        connection: http.client.HTTPConnection,
+        response: http.client.HTTPResponse,
+        closed: Callable[[Incoming], None],
+    ) -> None:
+        self._connection = connection
+        self._response = response
+        self._closed = closed
+
+    def read(self, size: int) -> bytes:
+        return self._response.read1(size)
+
+    def close(self) -> None:
+        self._response.close()
+        self._connection.close()
+        self._closed(self)
+
+
+class GuardedIo:
+    """`credentials` (`user`, `password`) are sent to `origin` alone, never to where a playlist or redirect leads."""
+
+    def __init__(self, check: Check, timeout_seconds: float, origin: str, credentials: tuple[str, str] | None) -> None:
+        self._check = check
+        self._timeout_seconds = timeout_seconds
+        self._origin = _origin(origin)
+        self._credentials = credentials
+        self._open: set[Incoming] = set()
+
+    def close(self) -> None:
+        """Close what FFmpeg forgot: it does when opening fails half-way."""
+        for incoming in tuple(self._open):
+            incoming.close()
+
+    def __call__(self, url: str, flags: int = 0, options: dict[str, Any] | None = None) -> Incoming:
+        """PyAV's `io_open`. Raises ForbiddenUrl, Unavailable."""
+        for _ in range(_MOST_REDIRECTS + 1):
+            checked = self._check(url)
+            try:
+                connection, response = self._get(checked)
+            except (OSError, http.client.HTTPException) as failed:
+                raise Unavailable(
+                    f"{redacted(url)}: {getattr(failed, 'strerror', None) or type(failed).__name__}"
+                ) from None
+            if response.status == 200:
+                incoming = Incoming(connection, response, self._open.discard)
+                self._open.add(incoming)
+                return incoming
+            connection.close()
+            location = response.headers.get("Location")
+            if response.status not in _REDIRECTS or location is None:
+                raise Unavailable(f"{redacted(url)}: answers {response.status} {response.reason[:60]}")
+            url = urljoin(url, location)
+        raise ForbiddenUrl(f"{redacted(url)}: more than {_MOST_REDIRECTS} redirects")
+
+    def _get(self, checked: Checked) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        parts = urlsplit(checked.url)
+        connection = http.client.HTTPConnection(checked.host, checked.port, timeout=self._timeout_seconds)
+        connection.sock = socket.create_connection((str(checked.addresses[0]), checked.port), self._timeout_seconds)
+        path = urlunsplit(("", "", parts.path or "/", parts.query, ""))
+        try:
+            if parts.scheme == "https":
+                secure = ssl.create_default_context()
+                connection.sock = secure.wrap_socket(connection.sock, server_hostname=checked.host)
+            connection.request("GET", path, headers=self._headers(checked.url))
+            return connection, connection.getresponse()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _headers(self, url: str) -> dict[str, str]:
+        if self._credentials is None or _origin(url) != self._origin:
+            return {}
+        return {"Authorization": f"Basic {base64.b64encode(':'.join(self._credentials).encode()).decode()}"}
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def without_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
+    """The URL without its user and password, and these. Raises ForbiddenUrl if it cannot be taken apart."""
+    try:
+        parts = urlsplit(url)
+        host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
+        place = f"{host}:{parts.port}" if parts.port else host
+    except ValueError:
+        way_out = "write special characters of a password as %XX"
+        raise ForbiddenUrl(f"{redacted(url)}: cannot be taken apart; {way_out}") from None
+    if parts.username is None:
+        return url, None
+    plain = urlunsplit((parts.scheme, place, parts.path, parts.query, parts.fragment))
+    return plain, (unquote(parts.username), unquote(parts.password or ""))

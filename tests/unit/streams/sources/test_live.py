@@ -1,0 +1,344 @@
+"""Cameras against real servers: RTSP by GStreamer, MJPEG and HLS over HTTP; killed, back again, and hostile."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import signal
+import socket
+import subprocess
+import threading
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from aiohttp import web
+
+from schemas import topics
+from schemas.codec import decode_observed
+from streams.clock import ManualClock, SystemClock
+from streams.sources.acceptor import Acceptor
+from streams.sources.live import LiveSettings, LiveSource, LiveState
+from streams.sources.live_input import Reading, live_protocol
+from streams.sources.mailbox import Mailbox
+from streams.sources.session import uuid7
+from streams.sources.source import Picture, Shed
+from streams.sources.url_guard import ForbiddenUrl
+from streams.transport import Record
+from tests.contract.source_suite import FEED, TENANT, place
+from tests.pictures import encoded, scene
+from tests.videos import write_video
+
+DEADLINE_SECONDS = 60.0
+SERVER = Path(__file__).parents[3] / "rtsp_server.py"
+SYSTEM_PYTHON = "/usr/bin/python3"
+SOON = LiveSettings(first_pause_seconds=0.02, most_pause_seconds=0.2, reading=Reading(timeout_seconds=5.0))
+
+
+def no_rtsp_server() -> bool:
+    """Whether Debian's bindings for GStreamer are missing."""
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
+    return not Path(SYSTEM_PYTHON).exists() or subprocess.run([SYSTEM_PYTHON, "-c", probe], check=False).returncode != 0
+
+
+needs_rtsp_server = pytest.mark.skipif(
+    no_rtsp_server(), reason="needs gir1.2-gst-rtsp-server-1.0, python3-gi (apt.txt)"
+)
+
+
+@asynccontextmanager
+async def rtsp_server(port: int = 0, *credentials: str) -> AsyncIterator[tuple[Process, int]]:
+    process = await asyncio.create_subprocess_exec(SYSTEM_PYTHON, str(SERVER), str(port), *credentials, stdout=PIPE)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            ready = (await process.stdout.readline()).split()
+        yield process, int(ready[1])
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def first(source: LiveSource, count: int) -> list[Picture]:
+    found: list[Picture] = []
+    async with asyncio.timeout(DEADLINE_SECONDS), aclosing(source.offers(lambda _: False)) as offers:
+        async for offer in offers:
+            if isinstance(offer, Picture):
+                found.append(offer)
+            if len(found) == count:
+                break
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("source")]
+    return found
+
+
+def session(picture: Picture) -> str:
+    return picture.position.split(":")[1]
+
+
+@needs_rtsp_server
+async def test_a_camera_that_dies_and_comes_back_goes_on_under_a_new_session() -> None:
+    states: list[LiveState] = []
+    async with rtsp_server() as (process, port):
+        source = LiveSource(f"rtsp://127.0.0.1:{port}/live", SOON, SystemClock(), heard=states.append)
+        sessions: list[str] = []
+        async with asyncio.timeout(DEADLINE_SECONDS), aclosing(source.offers(lambda _: False)) as offers:
+            async for offer in offers:
+                assert isinstance(offer, Picture | Shed)
+                if isinstance(offer, Picture) and session(offer) not in sessions:
+                    sessions.append(session(offer))
+                    if len(sessions) == 2:
+                        break
+                    process.send_signal(signal.SIGKILL)
+                    await process.wait()
+                    successor = rtsp_server(port)
+                    await successor.__aenter__()
+        await successor.__aexit__(None, None, None)
+    assert sessions == sorted(sessions)
+    assert [state.connected for state in states][:2] == [True, False]
+    assert states[-1].connected
+    assert all(state.again_in_seconds > 0 for state in states if not state.connected)
+
+
+@needs_rtsp_server
+async def test_frames_of_a_camera_have_sizes_stamps_and_times() -> None:
+    async with rtsp_server() as (_, port):
+        before = SystemClock().now()
+        found = await first(LiveSource(f"rtsp://127.0.0.1:{port}/live", SOON, SystemClock()), 5)
+        stamps = [int(picture.position.split(":")[2]) for picture in found]
+        assert stamps == sorted(set(stamps))
+        for picture in found:
+            assert (picture.width, picture.height) == (160, 96)
+            assert picture.captured is not None
+            assert before <= picture.captured.timestamp() <= SystemClock().now()
+
+
+@needs_rtsp_server
+async def test_credentials_open_the_camera_and_are_told_to_nobody() -> None:
+    states: list[LiveState] = []
+    async with rtsp_server(0, "admin", "s3cret") as (_, port):
+        good = LiveSource(f"rtsp://admin:s3cret@127.0.0.1:{port}/live", SOON, SystemClock())
+        assert len(await first(good, 1)) == 1
+        clock = ManualClock()
+        wrong = LiveSource(f"rtsp://admin:wr0ng@127.0.0.1:{port}/live", SOON, clock, heard=states.append)
+        await until_asleep(wrong, clock)
+    assert "401" in states[0].message
+    assert f"127.0.0.1:{port}" in states[0].message
+    assert "wr0ng" not in repr(states)
+
+
+async def until_asleep(source: LiveSource, clock: ManualClock, rounds: int = 1) -> None:
+    """Let the source fail and wait `rounds` times."""
+
+    async def run() -> None:
+        async with aclosing(source.offers(lambda _: False)) as offers:
+            await anext(offers)
+
+    task = asyncio.create_task(run())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        for _ in range(rounds):
+            while not clock.sleepers:
+                assert not task.done()
+                await asyncio.wait([task], timeout=0.005)
+            clock.advance(60.0 if rounds > 1 else 0.0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@needs_rtsp_server
+async def test_keyframes_alone_are_fewer() -> None:
+    async with rtsp_server() as (_, port):
+        settings = LiveSettings(reading=Reading(keyframes_only=True))
+        found = await first(LiveSource(f"rtsp://127.0.0.1:{port}/live", settings, SystemClock()), 3)
+    stamps = [int(picture.position.split(":")[2]) for picture in found]
+    assert stamps[2] - stamps[1] == 10 * 90_000 // 20, "a keyframe every ten frames at 20 a second"
+
+
+async def test_pauses_grow_with_every_failure() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        states: list[LiveState] = []
+        clock = ManualClock()
+        settings = LiveSettings(first_pause_seconds=1.0, most_pause_seconds=8.0)
+        source = LiveSource(f"http://127.0.0.1:{port}/video", settings, clock, heard=states.append)
+        await until_asleep(source, clock, rounds=6)
+    pauses = [state.again_in_seconds for state in states[:6]]
+    assert pauses[0] <= 1.0
+    assert 8.0 * 0.67 <= pauses[4] <= 8.0
+    assert pauses[0] < pauses[2] < pauses[4]
+
+
+@asynccontextmanager
+async def http_server(*routes: web.RouteDef, host: str = "127.0.0.1") -> AsyncIterator[int]:
+    application = web.Application()
+    application.add_routes(routes)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, host, 0).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def mjpeg(frames: int, *, needs: str = "") -> Callable[[web.Request], object]:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if needs and request.headers.get("Authorization") != needs:
+            return web.Response(status=401)
+        response = web.StreamResponse(headers={"Content-Type": "multipart/x-mixed-replace; boundary=frame"})
+        await response.prepare(request)
+        for number in range(frames):
+            jpeg = encoded(scene(number))
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            await response.write(head.encode() + jpeg + b"\r\n")
+        return response
+
+    return answer
+
+
+async def test_mjpeg_over_http_again_and_again() -> None:
+    async with http_server(web.get("/video", mjpeg(3))) as port:  # type: ignore[arg-type]
+        found = await first(LiveSource(f"http://127.0.0.1:{port}/video", SOON, SystemClock()), 7)
+    assert len({session(picture) for picture in found}) >= 2
+    assert len({picture.position for picture in found}) == 7
+    pixels = cv2.imdecode(np.frombuffer(found[0].content, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    assert pixels.shape == (120, 160, 3)
+
+
+async def test_connecting_and_leaving_again_and_again_leaks_nothing() -> None:
+    async with http_server(web.get("/video", mjpeg(3))) as port:  # type: ignore[arg-type]
+        source = LiveSource(f"http://127.0.0.1:{port}/video", SOON, SystemClock())
+        await first(source, 4)
+        before = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+        for _ in range(25):
+            await first(source, 4)
+        files, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+    assert files <= before[0] + 4, "the server may not have closed its side of the last ones"
+    assert threads <= before[1] + 4, "the loop's own pool grows to its size"
+
+
+async def test_mjpeg_with_a_password_that_has_every_character() -> None:
+    wanted = "Basic " + base64.b64encode(b"admin:p@ss/w:rd?#").decode()
+    async with http_server(web.get("/video", mjpeg(2, needs=wanted))) as port:  # type: ignore[arg-type]
+        url = f"http://admin:p%40ss%2Fw%3Ard%3F%23@127.0.0.1:{port}/video"
+        assert len(await first(LiveSource(url, SOON, SystemClock()), 1)) == 1
+
+
+def playlist(*segments: str) -> web.RouteDef:
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n" + "".join(f"#EXTINF:2,\n{name}\n" for name in segments)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=f"{text}#EXT-X-ENDLIST\n", content_type="application/vnd.apple.mpegurl")
+
+    return web.get("/live.m3u8", answer)
+
+
+async def test_hls_segments_come_through_the_guard(tmp_path: Path) -> None:
+    segment = write_video(tmp_path / "a.ts").read_bytes()
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=segment, content_type="video/mp2t")
+
+    async with http_server(playlist("a.ts"), web.get("/a.ts", answer)) as port:
+        found = await first(LiveSource(f"http://127.0.0.1:{port}/live.m3u8", SOON, SystemClock()), 3)
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("where", ["http://127.0.0.2:{port}/a.ts", "file:///etc/passwd", "http://169.254.169.254/a.ts"])
+async def test_a_playlist_leads_nowhere_that_is_private(tmp_path: Path, where: str) -> None:
+    """The operator typed 127.0.0.1; 127.0.0.2 is as private, and nobody typed it."""
+    asked: list[str] = []
+    segment = write_video(tmp_path / "a.ts").read_bytes()
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(body=segment)
+
+    async with (
+        http_server(web.get("/a.ts", answer), host="127.0.0.2") as inner,
+        http_server(playlist(where.format(port=inner))) as port,
+    ):
+        clock, states = ManualClock(), list[LiveState]()
+        source = LiveSource(f"http://127.0.0.1:{port}/live.m3u8", SOON, clock, heard=states.append)
+        await until_asleep(source, clock)
+    assert asked == []
+    assert not states[0].connected
+
+
+async def test_a_url_that_can_never_be_opened_is_said_at_once() -> None:
+    with pytest.raises(ForbiddenUrl):
+        await LiveSource("http://admin:pass/word@/", SOON, SystemClock()).total()
+
+
+@pytest.mark.parametrize(
+    ("spec", "protocol"),
+    [
+        ("0", "v4l2"),
+        ("/dev/video12", "v4l2"),
+        ("rtsp://cam/1", "rtsp"),
+        ("RTSPS://cam/1", "rtsp"),
+        ("https://host/a/B.M3U8?x=1", "hls"),
+        ("http://host/video", "mjpeg"),
+        ("ftp://host/a", None),
+        ("clip.mp4", None),
+        ("2026", None),
+    ],
+)
+def test_what_is_live_is_told_by_its_form(spec: str, protocol: str | None) -> None:
+    assert live_protocol(spec) == protocol
+
+
+async def test_a_webcam_that_is_not_there_is_waited_for() -> None:
+    clock, states = ManualClock(), list[LiveState]()
+    await until_asleep(LiveSource("/dev/video99", SOON, clock, heard=states.append), clock)
+    assert states[0].message == "/dev/video99: No such file or directory"
+
+
+async def test_the_newest_are_kept_and_the_dropped_are_counted() -> None:
+    mailbox = Mailbox[int](asyncio.get_running_loop(), 4)
+    for number in range(10):
+        await asyncio.to_thread(mailbox.put, number)
+    assert [await mailbox.take() for _ in range(4)] == [(6, 6), (7, 0), (8, 0), (9, 0)]
+    mailbox.close(OSError("cable"))
+    with pytest.raises(OSError, match="cable"):
+        await mailbox.take()
+
+
+async def test_what_was_dropped_is_one_record_a_minute(tmp_path: Path) -> None:
+    clock = ManualClock()
+    async with place(tmp_path) as found:
+        acceptor = Acceptor(
+            transport=found.log,
+            blobs=found.blobs,
+            tenant=TENANT,
+            feed=FEED,
+            kind="frame",
+            clock=clock,
+            report=lambda _: None,
+            total=None,
+            inline_limit_bytes=0,
+            accepted=None,
+        )
+        for _ in range(130):
+            await acceptor.take([Shed(3)])
+            clock.advance(1.0)
+        await acceptor.tell_shed()
+        records = list[Record]()
+        for partition, (start, end) in (await found.log.ends(topics.OBSERVED)).items():
+            records += await found.log.read(partition, start, max(1, end - start))
+    observed = [decode_observed(record.value, record.headers) for record in records]
+    assert [found.state for found in observed] == ["shed"] * 3
+    assert sum(found.count for found in observed) == 390 == acceptor.summary().shed
+    assert len({record.headers["ce_id"] for record in records}) == 3
+
+
+def test_session_names_are_uuids_of_version_7_and_sort_by_time() -> None:
+    names = [uuid7(1_700_000_000 + number) for number in range(20)]
+    assert names == sorted(names)
+    assert {(name[14], name[19] in "89ab") for name in names} == {("7", True)}
