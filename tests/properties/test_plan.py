@@ -1,0 +1,164 @@
+"""Plans: any cut of a good plan is good and does the same work, and nothing that is missing goes unnoticed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.frame import LOCAL_FIELDS, Frame, Lane
+from schemas.events import TraceEntry
+from streams.errors import PlanError
+from streams.plan import GIVEN, Plan, StageShape, check
+from streams.route import Mode, Router
+from tests.properties.flights import frame
+
+
+@dataclass(frozen=True)
+class Shape:
+    name: str
+    requires: frozenset[str]
+    provides: frozenset[str]
+    lane: Lane = "cpu"
+
+
+def shape(name: str, requires: str = "", provides: str = "") -> Shape:
+    return Shape(name, frozenset(requires.split()), frozenset(provides.split()))
+
+
+CHAIN = (
+    shape("decode", "bytes", "pixels thumbnail_jpeg"),
+    shape("gate", "pixels"),
+    shape("detect", "pixels", "detections"),
+    shape("track", "detections", "detections"),
+    shape("caption", "pixels", "captions"),
+    shape("refine", "captions", "refinement"),
+    shape("embed", "pixels captions", "embeddings"),
+    shape("moderate", "embeddings", "moderation labels"),
+)
+STAGES: dict[str, StageShape] = {stage.name: stage for stage in CHAIN}
+NAMES = tuple(STAGES)
+
+
+@st.composite
+def cuts(draw: st.DrawFn) -> Plan:
+    """The chain cut anywhere; a segment that needs pixels decodes them itself."""
+    places = sorted(draw(st.sets(st.integers(1, len(NAMES) - 1), max_size=4)))
+    runs = [NAMES[a:b] for a, b in zip([0, *places], [*places, len(NAMES)], strict=True)]
+    return Plan(tuple(_with_decode(run) for run in runs))
+
+
+def _with_decode(run: tuple[str, ...]) -> tuple[str, ...]:
+    wants = any("pixels" in STAGES[name].requires for name in run)
+    return ("decode", *run) if wants and "decode" not in run else run
+
+
+def travelled(plan: Plan, one: Frame) -> tuple[list[str], list[str]]:
+    """Lead a frame through every segment on paper: the stages that ran, and those that ran again."""
+    ran: list[str] = []
+    again: list[str] = []
+    for segment in plan.segments:
+        stages = [STAGES[name] for name in segment]
+        route = Router(stages, STAGES).route(one)
+        fields = route.fields
+        for stage, mode in zip(stages, route.modes, strict=True):
+            if mode is Mode.PASS or one.skips(stage.name):
+                continue
+            if not stage.requires <= fields:
+                one.skip(stage.name, f"requires:{min(stage.requires - fields)}")
+                continue
+            fields |= stage.provides
+            (again if mode is Mode.AGAIN else ran).append(stage.name)
+            if mode is Mode.RUN:
+                one.trace = (*one.trace, TraceEntry(stage=stage.name, worker="w"))
+    return ran, again
+
+
+@given(cuts())
+def test_every_cut_of_a_good_plan_is_good_and_runs_each_stage_once(plan: Plan) -> None:
+    check(plan, STAGES)
+    ran, again = travelled(plan, frame())
+    assert ran == list(NAMES)
+    assert set(again) <= {"decode"}
+    assert plan.stages == NAMES
+    topics = plan.topics()
+    assert (topics[0], topics[-1], len(set(topics))) == ("frames.raw", "frames.enriched", len(plan.segments) + 1)
+    assert [plan.topic_out_of(n) for n in range(len(plan.segments))] == list(topics[1:])
+
+
+@given(cuts(), st.sets(st.sampled_from(NAMES[2:])))
+def test_skips_say_the_same_however_the_plan_is_cut(plan: Plan, gated: set[str]) -> None:
+    cut, fused = frame(), frame()
+    for one in (cut, fused):
+        for name in gated:
+            one.skip(name, "gate:static")
+    assert travelled(plan, cut)[0] == travelled(Plan((NAMES,)), fused)[0]
+    assert cut.skipped == fused.skipped
+    done = {entry.stage for entry in cut.trace} | {entry.stage for entry in cut.skipped}
+    assert done == set(NAMES), "no stage disappears silently"
+
+
+@given(cuts(), st.integers(0, len(NAMES)))
+def test_any_plan_finishes_anothers_records(plan: Plan, done: int) -> None:
+    """A frame that some other plan led half way: the rest runs, and nothing twice but what is local."""
+    one = frame()
+    one.trace = tuple(TraceEntry(stage=name, worker="elsewhere") for name in NAMES[:done])
+    assert travelled(plan, one)[0] == list(NAMES[done:])
+
+
+def test_decoding_again_is_spared_where_nobody_left_wants_pixels() -> None:
+    one = frame()
+    one.trace = tuple(TraceEntry(stage=name, worker="w") for name in ("decode", "gate", "detect", "track"))
+    for name in ("caption", "embed"):
+        one.skip(name, "gate:static")
+    stages = [STAGES[name] for name in ("decode", "caption", "refine", "embed", "moderate")]
+    route = Router(stages, STAGES).route(one)
+    assert route.modes[0] is Mode.PASS
+    assert not route.needs_bytes
+
+
+def test_a_stage_of_nobodys_knowledge_counts_by_what_it_filled_in() -> None:
+    one = frame()
+    one.trace = (TraceEntry(stage="somebody_elses_captioner", worker="w"),)
+    router = Router([STAGES["refine"]], STAGES)
+    assert "captions" not in router.route(one).fields
+    one.captions = ("a caption",)  # type: ignore[assignment]
+    assert "captions" in router.route(one).fields
+
+
+@given(cuts(), st.data())
+def test_a_plan_without_a_stage_that_others_stand_on_is_refused(plan: Plan, data: st.DataObject) -> None:
+    needed = data.draw(st.sampled_from(["decode", "detect", "caption", "embed"]))
+    rest = tuple(kept for run in plan.segments if (kept := tuple(name for name in run if name != needed)))
+    if len({name for run in rest for name in run} - {"decode"}) == 0 or any(
+        not Plan(rest).new_stages(n) for n in range(len(rest))
+    ):
+        return
+    with pytest.raises(PlanError) as refused:
+        check(Plan(rest), STAGES)
+    lost = STAGES[needed].provides - {"thumbnail_jpeg", "detections"} or STAGES[needed].provides
+    assert any(repr(field) in reason for reason in refused.value.reasons for field in lost)
+
+
+def test_all_reasons_come_at_once() -> None:
+    with pytest.raises(PlanError) as unknown:
+        check(Plan((("decode", "paint"), (), ("gate", "gate", "sing"))), STAGES)
+    assert len(unknown.value.reasons) == 4
+    with pytest.raises(PlanError) as missing:
+        check(Plan((("decode", "refine"), ("caption", "moderate", "refine"))), STAGES)
+    assert missing.value.reasons == [
+        "stage 'refine' stands in several segments, but provides no local field that would be needed again",
+        "stage 'refine' requires 'captions', which no earlier stage of the plan provides",
+        "stage 'caption' requires 'pixels', which no earlier stage of its segment provides (it is local)",
+        "stage 'moderate' requires 'embeddings', which no earlier stage of the plan provides",
+    ]
+    with pytest.raises(PlanError, match="no segment"):
+        check(Plan(()), STAGES)
+    with pytest.raises(PlanError, match="segment 2 has no stage that an earlier segment has not"):
+        check(Plan((("decode", "gate"), ("decode",))), STAGES)
+
+
+def test_given_fields_are_fields_of_a_frame() -> None:
+    assert all(hasattr(frame(), name) for name in GIVEN | LOCAL_FIELDS)
