@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 
 import typer
 
-from sightline.commands import dead, oneshot, topics
+from sightline.commands import config, dead, models, oneshot, topics
 from sightline.commands.demo import demo
 from sightline.commands.ingest import ingest
 from sightline.commands.search import search
@@ -28,8 +28,10 @@ for command in (demo, ingest, serve, search, show):
     app.command(rich_help_panel="The chain")(command)
 for command in (oneshot.caption, oneshot.detect, oneshot.embed, oneshot.classify):
     app.command(rich_help_panel="Models on one picture")(command)
+app.add_typer(models.app, name="models")
 app.add_typer(dead.app, name="dead")
 app.add_typer(topics.app, name="topics")
+app.add_typer(config.app, name="config")
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from processors.errors import StageError
 from sightline.config import Config, load
@@ -84,5 +85,5 @@ def configured(command: Callable[..., Any]) -> Callable[..., None]:
 
 def fail(message: str, status: int) -> None:
     for line in message.splitlines() or ["failed"]:
-        err.print(f"[bold red]✗[/] {line}", markup=True, soft_wrap=True)
+        err.print(f"[bold red]✗[/] {escape(line)}", markup=True, soft_wrap=True)
     raise typer.Exit(status)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import processors
 from processors.frame import Stage, StageWithMemory
 from sightline.reading import shaped
 
@@ -40,13 +41,17 @@ def _is_stage(entry: type[Any], name: str) -> bool:
 
 def _shipped_module(name: str) -> ModuleType:
     if importlib.util.find_spec(f"processors.{name}") is None:
-        shipped = sorted(path.stem for path in Path(__file__).parents[1].glob("processors/*.py"))
-        known = [stem for stem in shipped if stem not in {"__init__", "errors", "frame"}]
         raise ValueError(
-            f"no stage {name!r}: there is no processors/{name}.py (there are: {', '.join(known)}); "
+            f"no stage {name!r}: there is no processors/{name}.py (there are: {', '.join(_shipped_names())}); "
             f"for a stage of your own give its file: [stages.{name}] file = 'path.py'"
         )
     return importlib.import_module(f"processors.{name}")
+
+
+def _shipped_names() -> list[str]:
+    """Files of `processors/` that hold a stage, found without importing them: some import torch."""
+    files = Path(processors.__path__[0]).glob("*.py")
+    return sorted(path.stem for path in files if f'    name: ClassVar[str] = "{path.stem}"' in path.read_text("utf-8"))
 
 
 def _own_module(name: str, path: Path) -> ModuleType:

@@ -4,39 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from processors.models.presets import TINY, TINY_FOLDERS, Preset, Role, presets
 from sightline.config import Config
 from sightline.reading import ConfigError
 
-FILLED = {
+FILLED: dict[str, dict[str, Role]] = {
     "detect": {"weights": "detect"},
     "caption": {"weights": "caption"},
     "embed": {"weights": "semantic", "visual_weights": "visual"},
 }
 """By stage: its settings that name weights, and the preset's role that fills each."""
-TINY = {
-    "detect": "yolov9",
-    "caption": "blip",
-    "matching": "blip_itm",
-    "semantic": "clip",
-    "visual": "vit",
-    "segment": "sam",
-}
-"""Folders of the shipped checkpoints, by role."""
 
 
-def preset_folders(config: Config) -> dict[str, Path]:
+def known_presets() -> dict[str, Preset]:
+    """All presets with their files, those of `tiny` too."""
+    return presets(_tiny_folder() / "manifest.json")
+
+
+def preset_root(config: Config, name: str) -> Path:
+    """The folder that a preset's weights lie in: shipped, or where `models pull` keeps them."""
+    if name == TINY:
+        return _tiny_folder()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "sightline" / "models"
+    return (Path(config.model_folder) if config.model_folder else cache).expanduser() / name
+
+
+def preset_folders(config: Config) -> dict[Role, Path]:
     """Folder of each role of the configured preset. Raises ConfigError naming the presets there are."""
-    if config.models == "tiny":
-        return {role: tiny_folder() / name for role, name in TINY.items()}
-    raise ConfigError([f"models = {config.models!r}: use tiny"])
+    root = preset_root(config, config.models)
+    if config.models == TINY:
+        return {role: root / folder for role, folder in TINY_FOLDERS.items()}
+    known = presets()
+    if config.models not in known:
+        raise ConfigError([f"models = {config.models!r}: there is no such preset; there are {', '.join(known)}"])
+    return known[config.models].folders(root)
 
 
-def tiny_folder() -> Path:
+def _tiny_folder() -> Path:
     """The shipped checkpoints; found without importing `tinyworld`, which no worker needs."""
     spec = importlib.util.find_spec("tinyworld")
     if spec is None or not spec.submodule_search_locations:

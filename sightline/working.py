@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,33 +23,46 @@ from streams.settings import WorkerSettings
 from streams.worker import Worker
 
 
-def plan_classes(config: Config) -> dict[str, type[Any]]:
-    """The class of every stage of the plan. Raises ConfigError with all that are not there, PlanError."""
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The classes of every stage of the plan, and their settings, all of them right."""
+
+    classes: dict[str, type[Any]]
+    settings: dict[str, Any]
+
+    @property
+    def shapes(self) -> Mapping[str, StageShape]:
+        return cast(Mapping[str, StageShape], self.classes)
+
+    def build(self, names: Sequence[str]) -> list[AnyStage]:
+        return [self.classes[name](self.settings[name]) for name in names]
+
+
+def checked_stages(config: Config) -> Stages:
+    """Raises ConfigError with every stage that is not there and every wrong setting, PlanError for what cannot work."""
     errors: list[str] = []
-    classes: dict[str, type[Any]] = {}
-    for name in Plan(config.segments).stages:
-        try:
-            classes[name] = stage_class(name, config.stages.get(name, {}))
-        except ValueError as error:
-            errors.append(str(error))
-    unused = sorted(set(config.stages) - set(Plan(config.segments).stages))
+    plan = Plan(config.segments)
+    classes = {name: found for name in plan.stages if (found := _class(config, name, errors)) is not None}
+    unused = sorted(set(config.stages) - set(plan.stages))
     errors += [f"stages.{name}: no segment of the plan has this stage" for name in unused]
+    settings = {name: _settings(config, name, kind, errors) for name, kind in classes.items()}
     if errors:
         raise ConfigError(errors)
-    check(Plan(config.segments), cast(Mapping[str, StageShape], classes))
-    return classes
+    stages = Stages(classes, settings)
+    check(plan, stages.shapes)
+    return stages
 
 
-def build_stages(config: Config, names: Sequence[str], classes: Mapping[str, type[Any]]) -> list[AnyStage]:
-    """The stages `names`, built. Raises ConfigError with every wrong setting of every stage of the plan."""
-    errors: list[str] = []
-    settings = {
-        name: stage_settings(name, kind, {**_defaults(config, name), **with_weights(config, name)}, errors)
-        for name, kind in classes.items()
-    }
-    if errors:
-        raise ConfigError(errors)
-    return [classes[name](settings[name]) for name in names]
+def _class(config: Config, name: str, errors: list[str]) -> type[Any] | None:
+    try:
+        return stage_class(name, config.stages.get(name, {}))
+    except ValueError as error:
+        errors.append(str(error))
+        return None
+
+
+def _settings(config: Config, name: str, kind: type[Any], errors: list[str]) -> Any:
+    return stage_settings(name, kind, {**_defaults(config, name), **with_weights(config, name)}, errors)
 
 
 def _defaults(config: Config, stage: str) -> dict[str, Any]:
@@ -94,14 +108,13 @@ def _dimension(folder: str) -> int:
 def build_worker(parts: Parts, segment: int, registry: CollectorRegistry | None = None) -> Worker:
     """A worker that is ready to run. Raises ConfigError, PlanError, WrongWeights."""
     config, plan = parts.config, parts.plan
-    classes = plan_classes(config)
-    settings = worker_settings(config)
+    stages, settings = checked_stages(config), worker_settings(config)
     return Worker(
         transport=parts.transport,
         plan=plan,
         segment=segment,
-        stages=build_stages(config, plan.segments[segment], classes),
-        plan_stages=cast(Mapping[str, StageShape], classes),
+        stages=stages.build(plan.segments[segment]),
+        plan_stages=stages.shapes,
         index=parts.index,
         blobs=parts.blobs,
         settings=settings,
