@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.table import Table
+from rich.markup import escape
 
 from search.results import Contents, Found, SearchResult
 from sightline.config import Config
@@ -19,23 +19,19 @@ def tell(result: SearchResult, config: Config) -> None:
     elif not result.hits:
         out.print("no picture fits the filters")
     else:
-        out.print(_table(result.hits))
+        for hit in result.hits:
+            out.print(_lines(hit), markup=True, soft_wrap=True)
         if result.text and not result.calibrated:
             out.print("[yellow]uncalibrated: `sightline calibrate` makes scores probabilities[/]", markup=True)
 
 
-def _table(hits: tuple[Found, ...]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("match", "caption", "feed", "time", "frame"):
-        table.add_column(name, justify="right" if name == "match" else "left", no_wrap=name in ("frame", "time"))
-    for hit in hits:
-        match = f"{hit.score:.3f}" if hit.probability is None else f"{hit.probability:.0%}"
-        payload = hit.payload
-        time = str(payload.get("time") or "")[:19].replace("T", " ")
-        table.add_row(
-            match, payload.get("caption") or ", ".join(payload.get("labels", ())), payload["feed"], time, hit.id
-        )
-    return table
+def _lines(hit: Found) -> str:
+    """Two lines: how well it matches and what it shows; where it comes from."""
+    payload = hit.payload
+    match = f"{hit.score:+.3f}" if hit.probability is None else f"{hit.probability:4.0%}"
+    said = payload.get("caption") or ", ".join(payload.get("labels", ())) or "no caption"
+    time = str(payload.get("time") or "")[:19].replace("T", " ")
+    return f"[bold green]{match:>6}[/]  {escape(said)}\n[dim]        {payload['feed']} · {time} · {hit.id}[/]"
 
 
 def _tell_nothing(result: SearchResult) -> None:
