@@ -47,14 +47,15 @@ class Opened:
         A bare stream (`.h264`) has no time stamps: its frames are counted, which is as firm, since the file is known
         by its hash.
         """
-        rate = float(self.container.streams.video[0].average_rate or _ASSUMED_FPS)
+        stream = self.container.streams.video[0]
+        rate, tick_seconds = float(stream.average_rate or _ASSUMED_FPS), float(stream.time_base or 0)
         first: int | None = None
         for number, frame in enumerate(self._frames()):
             if frame.pts is None:
                 yield Stamp(number, number / rate), frame
                 continue
             first = frame.pts if first is None else first
-            yield Stamp(frame.pts, float((frame.pts - first) * frame.time_base)), frame
+            yield Stamp(frame.pts, (frame.pts - first) * tick_seconds), frame
 
     def _frames(self) -> Generator[Any, None, None]:
         stream = self.container.streams.video[0]
