@@ -282,8 +282,10 @@ def long_over_short(folder: Path, rounds: int, backlog: int) -> dict[str, float]
     asyncio.run(make_log(long, 8, backlog))
 
     def on_copy(measure: Callable[[], float]) -> float:
-        """The short log stays short: each round has a fresh copy."""
+        """The short log stays short: each round has a fresh copy, on the disk before the first transaction."""
         shutil.copy(short, copy)
+        with copy.open("rb") as file:
+            os.fsync(file.fileno())
         seconds = measure()
         copy.unlink()
         return seconds

@@ -73,7 +73,7 @@ class TransportSuite:
         raise NotImplementedError
 
     async def compact(self, transport: Transport, topic: str) -> None:
-        """Return when superseded values of a compacted topic are gone."""
+        """Return when superseded values of a compacted topic are gone; records of other keys may be added for that."""
         raise NotImplementedError
 
     # -- ground to stand on ------------------------------------------------------------------------------------
@@ -252,10 +252,9 @@ class TransportSuite:
         await self.compact(transport, topic)
         async with self.member(transport, group, topic) as consumer:
             records = await consumer.poll(100, self.deadline_seconds)
-        last = {record.key: record.value for record in records}
-        assert last == {b"a": b"4", b"b": None}
+        last = {record.key: record for record in records if record.key in (b"a", b"b")}
         assert [record.value for record in records if record.key == b"a"] == [b"4"]
-        assert records[-1].headers == {"why": b"erased"}
+        assert (last[b"b"].value, dict(last[b"b"].headers)) == (None, {"why": b"erased"})
 
     # -- positions ---------------------------------------------------------------------------------------------
 

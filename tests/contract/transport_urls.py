@@ -9,4 +9,8 @@ from streams.transport import Transport
 def connect(url: str) -> Transport:
     if url.startswith("sqlite:"):
         return SqliteTransport.from_url(url)
+    if url.startswith("kafka:"):
+        from streams.kafka.transport import KafkaTransport
+
+        return KafkaTransport.from_url(url)
     raise ValueError(f"{url}: no such transport")

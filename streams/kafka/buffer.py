@@ -1,0 +1,48 @@
+"""Records that were fetched and not yet handed out: partitions take turns, and none grows while others are empty."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Generic, TypeVar
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+class FairBuffer(Generic[P, R]):
+    """aiokafka empties one partition before the next; whoever is behind would starve the others."""
+
+    def __init__(self) -> None:
+        self._lots: dict[P, deque[R]] = {}
+
+    def hold(self, partitions: Iterable[P]) -> None:
+        """Start anew with these partitions; what was left of earlier assignments is dropped."""
+        self._lots = {partition: deque() for partition in partitions}
+
+    def add(self, partition: P, records: Sequence[R]) -> None:
+        """Records of a partition that is not held are dropped."""
+        if (lot := self._lots.get(partition)) is not None:
+            lot.extend(records)
+
+    def drop(self, partition: P) -> None:
+        self._lots.pop(partition, None)
+
+    def hungry(self) -> list[P]:
+        """Held partitions of which nothing is left."""
+        return [partition for partition, lot in self._lots.items() if not lot]
+
+    def __bool__(self) -> bool:
+        return any(self._lots.values())
+
+    def take(self, count: int) -> list[tuple[P, R]]:
+        """At most `count` records: equal shares, the rest to whoever has more; the next call starts one further on."""
+        taken: list[tuple[P, R]] = []
+        ready = [partition for partition, lot in self._lots.items() if lot]
+        for place, partition in enumerate(ready):
+            lot = self._lots[partition]
+            part = min(len(lot), -(-(count - len(taken)) // (len(ready) - place)))
+            taken += [(partition, lot.popleft()) for _ in range(part)]
+        if ready:
+            self._lots[ready[0]] = self._lots.pop(ready[0])
+        return taken

@@ -1,0 +1,136 @@
+"""A member's assignment: epochs, draining before a rebalance, and commits that belong to the present one only.
+
+Kafka's classic protocol takes every partition from every member at each rebalance. The group's generation is the
+epoch: it grows with each, for all members.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from streams.errors import Fenced
+from streams.kafka.failures import translated
+from streams.transport import Listener, Partition, Position
+
+ATTEMPTS = "attempts="
+"""How a position's attempts stand in the commit's metadata."""
+
+log = structlog.get_logger()
+
+
+def partition_at(place: TopicPartition) -> Partition:
+    return Partition(place.topic, place.partition)
+
+
+def place_of(partition: Partition) -> TopicPartition:
+    return TopicPartition(partition.topic, partition.index)
+
+
+def position_from(committed: OffsetAndMetadata) -> Position:
+    attempts = committed.metadata.removeprefix(ATTEMPTS)
+    return Position(committed.offset, int(attempts) if attempts.isdigit() else 0)
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Hears of rebalances from aiokafka, which logs and forgets what a listener raises: `failures` keeps it."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, listener: Listener, drain_seconds: float, request_seconds: float):
+        self._consumer, self._listener = consumer, listener
+        self._drain_seconds, self._request_seconds = drain_seconds, request_seconds
+        self._committing = asyncio.Lock()
+        self._handing_over = asyncio.Lock()
+        self.epochs: dict[Partition, int] = {}
+        self.unplaced: set[Partition] = set()
+        """Held partitions of which it is not decided yet where reading starts."""
+        self.leaving = False
+        """Draining: no record is handed out any more."""
+        self.failures: list[Exception] = []
+        self.late_positions = 0
+        self.drain_seconds_last = 0.0
+
+    async def on_partitions_revoked(self, revoked: object) -> None:
+        try:
+            await self.let_go()
+        except Exception as error:
+            self.failures.append(error)
+
+    async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
+        """Runs while no heartbeat is sent, so it asks the broker for nothing."""
+        generation = self._generation()
+        self.epochs = {partition_at(place): generation for place in assigned}
+        self.unplaced, self.leaving = set(self.epochs), False
+        try:
+            if self.epochs:
+                await self._listener.assigned(dict(self.epochs))
+        except Exception as error:
+            self.failures.append(error)
+
+    async def let_go(self) -> None:
+        """Drain, commit, and only then void the epochs; if the group has already gone on, void them first."""
+        async with self._handing_over:
+            if not (partitions := list(self.epochs)):
+                return
+            self.leaving, begun = True, time.monotonic()
+            try:
+                if self._generation() < 0:
+                    await self._void()
+                await self._drain(partitions)
+            finally:
+                await self._void()
+                self.drain_seconds_last = time.monotonic() - begun
+
+    async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
+        """Raises Fenced when nothing was current, Unavailable."""
+        async with self._committing:
+            current = {
+                partition: position
+                for partition, position in positions.items()
+                if partition in self.epochs and epochs.get(partition) == self.epochs[partition]
+            }
+            self.late_positions += len(positions) - len(current)
+            if positions and not current:
+                raise Fenced(f"{len(positions)} positions come from assignments that have ended")
+            try:
+                with translated():
+                    await asyncio.wait_for(self._send(current), self._request_seconds)
+            except Fenced:
+                self.late_positions += len(current)
+                raise
+
+    def check(self, epochs: Mapping[Partition, int]) -> None:
+        """Raises Fenced if one of these assignments has ended."""
+        if late := [partition for partition, epoch in epochs.items() if self.epochs.get(partition) != epoch]:
+            self.late_positions += len(late)
+            raise Fenced(f"{len(late)} of {len(epochs)} assignments have ended")
+
+    async def _send(self, positions: Mapping[Partition, Position]) -> None:
+        offsets = {
+            place_of(partition): OffsetAndMetadata(position.next_offset, f"{ATTEMPTS}{position.attempts}")
+            for partition, position in positions.items()
+        }
+        if offsets:
+            await self._consumer.commit(offsets)
+
+    async def _void(self) -> None:
+        """No commit of these epochs is under way or can begin after this: aiokafka would send it as a later one."""
+        async with self._committing:
+            self.epochs, self.unplaced = {}, set()
+
+    async def _drain(self, partitions: Sequence[Partition]) -> None:
+        try:
+            async with asyncio.timeout(self._drain_seconds) as deadline:
+                await self._listener.revoked(partitions)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            log.warning("drain_deadline_passed", partitions=len(partitions))
+
+    def _generation(self) -> int:
+        """-1 after the member has left or was thrown out. aiokafka does not publish it."""
+        return int(self._consumer._coordinator.generation)

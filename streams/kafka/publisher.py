@@ -1,0 +1,132 @@
+"""Writing to Kafka: acknowledged by all replicas in sync, idempotent, in whole batches.
+
+aiokafka's own `send` costs some 25 µs a record, mostly futures: larger lots are built into batches here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from schemas.identity import partition_of
+from streams.errors import PlanError, TooLarge
+from streams.kafka.failures import FATAL_TO_PRODUCER, translated
+from streams.transport import Outgoing, TopicSpec
+
+Compression: TypeAlias = Literal["zstd"] | None
+
+BATCH_BYTES = 1 << 20
+"""aiokafka's 16 KB would make a batch of every picture."""
+
+FEW_RECORDS = 8
+"""Up to so many records of a partition go one by one, so that concurrent small publishes share batches."""
+
+RECORD_OVERHEAD_BYTES = 96
+"""More than what the format adds to a record with the lengths of its fields and headers."""
+
+
+class Publisher:
+    """Two producers, because compression is a producer's: zstd for JSON, none for pictures and msgpack."""
+
+    def __init__(self, client: Mapping[str, Any]) -> None:
+        self._client = client
+        self._producers: dict[Compression, AIOKafkaProducer] = {}
+        self._building = asyncio.Lock()
+
+    async def publish(self, specs: Mapping[str, TopicSpec], records: Sequence[Outgoing]) -> None:
+        """Return once all are acknowledged. Raises TooLarge before anything is sent; Unavailable: some may be there."""
+        lots: dict[tuple[Compression, str, int], list[Outgoing]] = {}
+        for record in records:
+            spec = specs[record.topic]
+            check(spec, record)
+            place = compression(record), record.topic, partition_of(record.key, spec.partitions)
+            lots.setdefault(place, []).append(record)
+        with translated():
+            sent = await asyncio.gather(
+                *(self._send(*place, lot, specs[place[1]].max_record_bytes) for place, lot in lots.items())
+            )
+            acknowledgements = [future for futures in sent for future in futures]
+            for result in await asyncio.gather(*acknowledgements, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    await self._discard_broken(result)
+                    raise result
+
+    async def close(self) -> None:
+        producers, self._producers = self._producers, {}
+        for producer in producers.values():
+            await producer.stop()
+
+    async def _send(
+        self, how: Compression, topic: str, partition: int, lot: Sequence[Outgoing], max_bytes: int
+    ) -> list[Awaitable[Any]]:
+        """Hand a partition's records over in order; what their acknowledgements are awaited on."""
+        producer = await self._producer(how)
+        if len(lot) <= FEW_RECORDS:
+            return [
+                await producer.send(topic, record.value, record.key, partition, headers=list(record.headers.items()))
+                for record in lot
+            ]
+        return [
+            await producer.send_batch(batch, topic, partition=partition) for batch in batches(producer, lot, max_bytes)
+        ]
+
+    async def _producer(self, how: Compression) -> AIOKafkaProducer:
+        async with self._building:
+            if (producer := self._producers.get(how)) is None:
+                producer = AIOKafkaProducer(
+                    **self._client,
+                    acks="all",
+                    enable_idempotence=True,
+                    compression_type=how,
+                    max_batch_size=BATCH_BYTES,
+                    max_request_size=64 << 20,
+                )
+                await producer.start()
+                self._producers[how] = producer
+            return producer
+
+    async def _discard_broken(self, error: BaseException) -> None:
+        """After a fatal error the next publish builds new producers."""
+        if isinstance(error, FATAL_TO_PRODUCER):
+            async with self._building:
+                await self.close()
+
+
+def size_of(record: Outgoing) -> int:
+    headers = sum(len(name) + len(value) for name, value in record.headers.items())
+    return len(record.key) + len(record.value or b"") + headers
+
+
+def check(spec: TopicSpec, record: Outgoing) -> None:
+    """Raises TooLarge, or PlanError for a tombstone where nothing is compacted."""
+    if (size := size_of(record)) > spec.max_record_bytes:
+        raise TooLarge(f"{spec.name}: a record of {size} bytes, at most {spec.max_record_bytes}")
+    if record.value is None and not spec.compacted:
+        raise PlanError([f"{spec.name}: a tombstone, but the topic is not compacted"])
+
+
+def compression(record: Outgoing) -> Compression:
+    return "zstd" if b"json" in record.headers.get("content-type", b"") else None
+
+
+def batches(producer: AIOKafkaProducer, lot: Iterable[Outgoing], max_bytes: int) -> Iterable[BatchBuilder]:
+    """Batches that fit the topic's limit, which is a batch's to Kafka."""
+    now = round(1000 * time.time())
+    batch, room = producer.create_batch(), max_bytes
+    for record in lot:
+        size = size_of(record) + RECORD_OVERHEAD_BYTES
+        headers = list(record.headers.items())
+        if batch.record_count() and size > room:
+            yield batch
+            batch, room = producer.create_batch(), max_bytes
+        if batch.append(timestamp=now, key=record.key, value=record.value, headers=headers) is None:
+            yield batch
+            batch, room = producer.create_batch(), max_bytes
+            batch.append(timestamp=now, key=record.key, value=record.value, headers=headers)
+        room -= size
+    yield batch

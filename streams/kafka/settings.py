@@ -1,0 +1,64 @@
+"""How a Kafka cluster is reached and how patient its members are."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote
+
+import msgspec
+
+
+class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Keys of a `kafka://` URL's query, and what its authority says."""
+
+    bootstrap: tuple[str, ...]
+    username: str = ""
+    password: str = ""
+    security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    ca_file: str = ""
+    """Certificates to trust; the system's where this is empty."""
+    session_seconds: float = 10.0
+    """A member that does not answer for this long is dead to its group."""
+    drain_seconds: float = 30.0
+    """How long a member may drain before partitions move; the group waits half as long again for it."""
+    max_poll_seconds: float = 300.0
+    """A member that neither polls nor keeps alive for this long leaves its group: it hangs."""
+    request_seconds: float = 30.0
+    """How long a request may take, retries included, before the cluster counts as unavailable."""
+    replicas: int = 0
+    """Copies of each partition of a topic that we create; 0 is three, or as many as there are brokers."""
+
+    @classmethod
+    def from_url(cls, url: str) -> KafkaSettings:
+        """`kafka://[user:password@]host:port[,host:port…][?key=value…]`. Raises ValueError naming what is wrong."""
+        scheme, _, rest = url.partition("://")
+        authority, _, query = rest.partition("?")
+        login, _, hosts = authority.rstrip("/").rpartition("@")
+        username, _, password = login.partition(":")
+        bootstrap = tuple(host for host in hosts.split(",") if host)
+        if scheme != "kafka" or not bootstrap or "/" in hosts:
+            raise ValueError("use kafka://[user:password@]host:port[,host:port…][?key=value…]")
+        keys: dict[str, Any] = {"security": "sasl_ssl"} if username else {}
+        keys |= parse_qsl(query, strict_parsing=bool(query))
+        keys |= {"bootstrap": bootstrap, "username": unquote(username), "password": unquote(password)}
+        return msgspec.convert(keys, cls, strict=False)
+
+    def client(self) -> dict[str, Any]:
+        """What every aiokafka client takes."""
+        keys: dict[str, Any] = {
+            "bootstrap_servers": list(self.bootstrap),
+            "request_timeout_ms": round(1000 * self.request_seconds),
+            "security_protocol": self.security.upper(),
+        }
+        if self.security.endswith("ssl"):
+            keys["ssl_context"] = ssl.create_default_context(cafile=str(Path(self.ca_file)) if self.ca_file else None)
+        if self.security.startswith("sasl"):
+            keys |= {
+                "sasl_mechanism": self.mechanism,
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password,
+            }
+        return keys

@@ -1,0 +1,206 @@
+"""`kafka://`: Apache Kafka behind the same protocol as the embedded log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.errors import PlanError, Unavailable
+from streams.kafka import topics
+from streams.kafka.consumer import KafkaConsumer, record_from
+from streams.kafka.failures import translated
+from streams.kafka.membership import Membership, partition_at, place_of, position_from
+from streams.kafka.publisher import Publisher
+from streams.kafka.settings import KafkaSettings
+from streams.transport import Listener, Outgoing, Partition, Position, Record, TopicSpec
+
+FETCH_BYTES = 4 << 20
+"""A fetch of one partition; larger records come alone."""
+
+RETRY_SECONDS = 0.2
+REBALANCE_MARGIN = 1.5
+"""The group waits this many drain deadlines for a member: aiokafka's default is the session, too short for a batch."""
+
+
+class KafkaTransport:
+    """See `streams.transport.Transport`. At least once: outputs are acknowledged before positions are committed."""
+
+    atomic = False
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.settings = settings
+        self._specs: Mapping[str, TopicSpec] = {}
+        self._consumers: set[KafkaConsumer] = set()
+        self._reading = asyncio.Lock()
+        self._clients: tuple[AIOKafkaAdminClient, AIOKafkaConsumer, Publisher] | None = None
+
+    @classmethod
+    def from_url(cls, url: str) -> KafkaTransport:
+        """`kafka://host:port[,host:port…][?key=value…]`, keys as in `KafkaSettings`. Raises ValueError."""
+        return cls(KafkaSettings.from_url(url))
+
+    async def open(self) -> None:
+        """Wait for the cluster for as long as a request may take. Raises Unavailable."""
+        client = self.settings.client()
+        ends = asyncio.get_running_loop().time() + self.settings.request_seconds
+        while self._clients is None:
+            try:
+                with translated():
+                    await self._connect(client)
+            except Unavailable:
+                if asyncio.get_running_loop().time() > ends:
+                    raise
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def close(self) -> None:
+        for consumer in list(self._consumers):
+            await consumer.close()
+        self._consumers.clear()
+        if self._clients is not None:
+            (admin, reader, publisher), self._clients = self._clients, None
+            await publisher.close()
+            await reader.stop()
+            await admin.close()
+
+    async def create(self, specs: Sequence[TopicSpec]) -> None:
+        with translated():
+            await topics.create(self._admin, specs, self.settings.replicas, self.settings.request_seconds)
+        await self._load()
+
+    async def topics(self) -> Mapping[str, TopicSpec]:
+        await self._load()
+        return self._specs
+
+    async def publish(self, records: Sequence[Outgoing]) -> None:
+        await self._learn({record.topic for record in records})
+        await self._publisher.publish(self._specs, records)
+
+    async def consumer(self, group: str, names: Sequence[str], listener: Listener) -> KafkaConsumer:
+        await self._learn(names)
+        settings = self.settings
+        client = AIOKafkaConsumer(
+            **settings.client(),
+            group_id=group,
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=FETCH_BYTES,
+            session_timeout_ms=round(1000 * settings.session_seconds),
+            heartbeat_interval_ms=round(1000 * settings.session_seconds / 4),
+            max_poll_interval_ms=round(1000 * settings.max_poll_seconds),
+            rebalance_timeout_ms=round(1000 * REBALANCE_MARGIN * settings.drain_seconds),
+            isolation_level="read_committed",
+        )
+        with translated():
+            await client.start()
+        membership = Membership(client, listener, settings.drain_seconds, settings.request_seconds)
+        client.subscribe(list(names), listener=membership)
+
+        async def positions(partitions: Sequence[Partition]) -> Mapping[Partition, Position | None]:
+            return await self._positions(group, partitions)
+
+        async def lag(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+            return await self._lag(group, partitions)
+
+        consumer = KafkaConsumer(client, membership, positions, lag, self.publish, settings.request_seconds)
+        self._consumers.add(consumer)
+        return consumer
+
+    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
+        place, records = place_of(partition), list[Record]()
+        first, following = (await self.ends(partition.topic))[partition]
+        async with self._reading:
+            reader = self._reader
+            reader.assign([place])
+            at = max(offset, first)
+            while at < following and len(records) < max_records:
+                reader.seek(place, at)
+                with translated():
+                    fetched = await reader.getmany(place, timeout_ms=1000, max_records=max_records - len(records))
+                records += [record_from(partition, -1, one) for one in fetched.get(place, ())]
+                at = await reader.position(place)
+        return records
+
+    async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
+        await self._learn([topic])
+        places = [place_of(partition) for partition in self._partitions([topic])]
+        with translated():
+            first, following = await asyncio.gather(
+                self._reader.beginning_offsets(places), self._reader.end_offsets(places)
+            )
+        return {partition_at(place): (first[place], following[place]) for place in places}
+
+    async def group_lag(self, group: str, names: Sequence[str]) -> Mapping[Partition, int]:
+        await self._learn(names)
+        return await self._lag(group, self._partitions(names))
+
+    async def _connect(self, client: Mapping[str, object]) -> None:
+        admin, reader = AIOKafkaAdminClient(**client), AIOKafkaConsumer(**client, auto_offset_reset="none")
+        try:
+            await admin.start()
+            await reader.start()
+        except BaseException:
+            await reader.stop()
+            await admin.close()
+            raise
+        self._clients = admin, reader, Publisher(client)
+        await self._load()
+
+    @property
+    def _open(self) -> tuple[AIOKafkaAdminClient, AIOKafkaConsumer, Publisher]:
+        if self._clients is None:
+            raise Unavailable("the transport is not open")
+        return self._clients
+
+    @property
+    def _admin(self) -> AIOKafkaAdminClient:
+        return self._open[0]
+
+    @property
+    def _reader(self) -> AIOKafkaConsumer:
+        return self._open[1]
+
+    @property
+    def _publisher(self) -> Publisher:
+        return self._open[2]
+
+    async def _load(self) -> None:
+        with translated():
+            self._specs = await topics.describe(self._admin)
+
+    async def _learn(self, names: Collection[str]) -> None:
+        """Another process may have made a topic since."""
+        if not self._specs.keys() >= set(names):
+            await self._load()
+        if missing := [name for name in names if name not in self._specs]:
+            raise PlanError([f"topic {name}: it does not exist" for name in missing])
+
+    def _partitions(self, names: Sequence[str]) -> list[Partition]:
+        return [Partition(name, number) for name in names for number in range(self._specs[name].partitions)]
+
+    async def _positions(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, Position | None]:
+        with translated():
+            found = await self._admin.list_consumer_group_offsets(
+                group, partitions=[place_of(partition) for partition in partitions]
+            )
+        committed = {partition_at(place): one for place, one in found.items() if one.offset >= 0}
+        return {at: position_from(committed[at]) if at in committed else None for at in partitions}
+
+    async def _lag(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Between the group's position, or the earliest record, and the end."""
+        places = [place_of(partition) for partition in partitions]
+        if not places:
+            return {}
+        with translated():
+            first, following, positions = await asyncio.gather(
+                self._reader.beginning_offsets(places),
+                self._reader.end_offsets(places),
+                self._positions(group, partitions),
+            )
+        behind = {}
+        for place, (partition, position) in zip(places, positions.items(), strict=True):
+            done = first[place] if position is None else position.next_offset
+            behind[partition] = following[place] - max(first[place], done)
+        return behind
