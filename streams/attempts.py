@@ -1,9 +1,9 @@
 """Finding the frame that kills the process: starts without progress are counted beside the committed position.
 
 The count is made durable before a partition's first frame is computed, and is back at zero with the first commit.
-After `isolate_after` starts without progress frames run singly, each marked before it runs; a mark that is still
-there at the next start names the culprit. Frames go on running singly until as many are through as may have been in
-flight when the process died, for the culprit may be any of them.
+After `isolate_after` starts without progress frames run singly, each marked while it computes; a mark that is still
+there at the next start names the culprit. Frames go on running singly until `window` of them are through: a start
+that follows one without progress takes no more than that until something is committed, so the culprit is among them.
 """
 
 from __future__ import annotations
@@ -21,18 +21,20 @@ class _Assignment:
     single_until: int
     """Offsets below this run singly."""
     marked: bool = False
+    proven: bool = True
+    """Whether a start has got past this position, or none was tried."""
 
 
 class Attempts:
     def __init__(self, isolate_after: int, window: int) -> None:
         self._isolate_after = isolate_after
-        self._window = window
+        self.window = window
         self._assigned: dict[Partition, _Assignment] = {}
 
     def assign(self, partition: Partition, position: Position) -> None:
         suspicious = position.attempts >= self._isolate_after
-        until = position.next_offset + (self._window if suspicious else 0)
-        self._assigned[partition] = _Assignment(position, until)
+        until = position.next_offset + (self.window if suspicious else 0)
+        self._assigned[partition] = _Assignment(position, until, proven=position.attempts == 0)
 
     def knows(self, partition: Partition) -> bool:
         return partition in self._assigned
@@ -51,6 +53,11 @@ class Attempts:
                 known.marked = False
                 positions[partition] = known.position
         return positions
+
+    @property
+    def unproven(self) -> bool:
+        """Whether some partition saw a start without progress and none since: take no more than `window` frames."""
+        return not all(known.proven for known in self._assigned.values())
 
     def suspects(self, record: Record) -> bool:
         """Whether this record must run alone: the process dies as a whole, so nothing else may run beside it."""
@@ -88,5 +95,5 @@ class Attempts:
     def committed(self, partition: Partition, position: Position) -> None:
         known = self._assigned.get(partition)
         if known is not None:
-            known.position = position
+            known.position, known.proven = position, True
             known.marked = position.attempts < self._isolate_after

@@ -92,6 +92,8 @@ class Carrier:
             if await self._mark(flights):
                 flights = await self._load(flights)
                 await self._segment.run(number, flights)
+                if alone:
+                    await self._committer.unmark([flight.record.partition for flight in flights])
                 await self._sink_turns.enter(number)
                 computing = False
                 self._computing.release()

@@ -100,7 +100,7 @@ class Committer:
             await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
 
     async def unmark(self, partitions: Sequence[Partition]) -> None:
-        """Take marks back where a start ended in peace and nothing was committed."""
+        """Take marks back: a start ended in peace without a commit, or a suspect survived its computing."""
         positions, epochs = self._attempts.unmarked(partitions), self._tracker.epochs()
         if positions:
             async with self._one_at_a_time:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -14,25 +14,43 @@ from streams.health import Health
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
-@asynccontextmanager
-async def monitor(health: Health, registry: CollectorRegistry, *, host: str, port: int) -> AsyncIterator[int]:
-    """Serve until left; yields the port, which is a free one where `port` is 0. Raises OSError for a taken one.
+class Watched(Protocol):
+    @property
+    def health(self) -> Health: ...
+
+
+class Monitor:
+    """Serves while entered (`async with`). A free port where `port` is 0; raises OSError for one that is taken.
 
     `/readyz` is 503 with one reason a line before the models are warm, after a stop by error, and while the worker
     waits; `/healthz` is 503 when the process should be started anew.
     """
-    application = web.Application()
-    application.router.add_get("/metrics", _metrics(registry))
-    application.router.add_get("/readyz", _readiness(health))
-    application.router.add_get("/healthz", _liveness(health))
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+
+    def __init__(self, worker: Watched, registry: CollectorRegistry, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        application = web.Application()
+        application.router.add_get("/metrics", _metrics(registry))
+        application.router.add_get("/readyz", _readiness(worker.health))
+        application.router.add_get("/healthz", _liveness(worker.health))
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def __aenter__(self) -> Monitor:
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._host, self._port).start()
+        except OSError:
+            await self._runner.cleanup()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path."""
+        return f"http://{self._host}:{self._runner.addresses[0][1]}"
 
 
 def _metrics(registry: CollectorRegistry) -> Answer:

@@ -47,7 +47,7 @@ POLL_SECONDS = 0.25
 """How long one poll waits for records, and so how soon a stop is noticed by it."""
 KEEP_ALIVE_SECONDS = 0.5
 """How often membership is kept alive while there is no room for records."""
-POLLED_BATCHES = 4
+POLLED_BATCHES = 2
 """At most so many batches per poll: their records are in memory before their sizes are known."""
 
 
@@ -81,7 +81,7 @@ class Worker:
         self.health = Health(self._clock, settings.stall_seconds)
         self._patience = self._make_patience()
         self._tracker = OffsetTracker()
-        self._attempts = Attempts(settings.isolate_after, settings.in_flight_frames)
+        self._attempts = Attempts(settings.isolate_after, POLLED_BATCHES * settings.batch_frames)
         self._repeats_until: dict[Partition, int] = {}
         self._lanes = Lanes(settings.cpu_threads)
         self._segment = self._make_segment(stages)
@@ -243,8 +243,8 @@ class Worker:
         """How many records may be taken now."""
         if self._batcher.size_bytes + self._carrier.size_bytes >= self._settings.in_flight_bytes:
             return 0
-        room = self._settings.in_flight_frames - self._tracker.in_flight()
-        return min(room, POLLED_BATCHES * self._settings.batch_frames)
+        most = self._attempts.window if self._attempts.unproven else self._settings.in_flight_frames
+        return min(most - self._tracker.in_flight(), POLLED_BATCHES * self._settings.batch_frames)
 
     async def _take(self, record: Record) -> None:
         """Begin a record: note its offset, decode it, queue its frame. Raises NewerVersion."""

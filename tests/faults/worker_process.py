@@ -10,7 +10,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import msgspec
@@ -76,7 +77,7 @@ class LooseTransport(SqliteTransport):
             die_once(self.flag)
 
 
-async def main(folder: Path, options: Options) -> None:
+async def main(folder: Path, options: Options, ready: Callable[[], None]) -> None:
     async with deployed(folder, fresh=False, index_folder=Path(options.index) if options.index else None) as here:
         if not options.atomic:
             here.transport = LooseTransport(folder / "log.sqlite")
@@ -89,11 +90,18 @@ async def main(folder: Path, options: Options) -> None:
         settings = msgspec.structs.replace(QUICK, batch_frames=options.batch_frames)
         worker = here.worker([stage(name) for name in options.stages], settings=settings)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
-        print("ready", flush=True)
+        ready()
         await worker.run()
         await here.index.close()
         await here.transport.close()
 
 
+def run(folder: Path, options: Options, ready: Connection) -> None:
+    """For a process that was forked with everything imported; `ready` is told when the work begins."""
+    asyncio.run(main(folder, options, lambda: ready.send("ready")))
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Options)))
+    asyncio.run(
+        main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Options), lambda: print("ready", flush=True))
+    )

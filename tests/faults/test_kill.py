@@ -1,0 +1,137 @@
+"""kill -9 at random during a run, workers and the index process alike: the promise holds, and no point is there twice.
+
+Decode, gate and the sinks are the real ones. Workers are forked from a process that has everything imported, so a
+start takes a moment and kills are many.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+
+from schemas import cloudevents, topics
+from schemas.identity import partition_key
+from streams.transport import Outgoing
+from tests.contract.edge_folder import edge_folder, end
+from tests.faults import worker_process
+from tests.faults.rig import Deployment, deployed, until
+from tests.faults.stages import commented
+from tests.faults.worker_process import Options
+from tests.pictures import encoded, scene
+
+KILLS = 1000 if os.environ.get("LONG") == "1" else 50
+FRAMES_PER_KILL = 24
+OPTIONS = Options(stages=("decode", "gate", "embed"), batch_frames=8)
+WORKERS = 2
+PROGRESS = (0, 1, 1, 8, 16)
+"""A kill comes after so many records more are committed, drawn by chance, and then …"""
+LIFE_SECONDS = 0.1
+"""… within this: anywhere between a poll and a commit."""
+PICTURES = [encoded(scene(seed)) for seed in range(12)]
+
+
+def pictures(first: int) -> list[Outgoing]:
+    """Numbered pictures: stills, and two cameras that often see the same again, which the gate leaves out."""
+    return [_picture(number) for number in range(first, first + FRAMES_PER_KILL)]
+
+
+def _picture(number: int) -> Outgoing:
+    feed, kind = [("stills", "still"), ("lobby", "frame"), ("door", "frame")][number % 3]
+    content = commented(PICTURES[number // 6 % len(PICTURES)], f"ok#{number}")
+    headers = cloudevents.picture_headers(f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind)
+    key = partition_key("default", feed) if kind == "frame" else str(number).encode()
+    return Outgoing(topics.RAW, key, content, headers)
+
+
+class Victims:
+    """Workers that are killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([worker_process.__name__, "pytest"])
+        self._running = [self._start() for _ in range(WORKERS)]
+
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        ready, said = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=worker_process.run, args=(self._folder, OPTIONS, said), daemon=True)
+        process.start()
+        said.close()
+        return process, ready
+
+    async def kill(self, progress: Callable[[], Awaitable[bool]], seconds: float) -> None:
+        """Wait for some progress while all work, and a moment longer; kill the oldest, start another."""
+        process, ready = self._running.pop(0)
+        assert ready.recv() == "ready"
+        await until(progress)
+        process.join(seconds)
+        assert process.is_alive(), "a worker ended by itself"
+        process.kill()
+        process.join()
+        self._running.append(self._start())
+
+    def assert_alive(self) -> None:
+        assert all(process.is_alive() for process, _ in self._running)
+
+    def stop(self) -> list[int | None]:
+        for process, _ in self._running:
+            process.terminate()
+        for process, _ in self._running:
+            process.join(30)
+        return [process.exitcode for process, _ in self._running]
+
+
+async def committed(here: Deployment) -> int:
+    """Records that the group has finished."""
+    behind = await here.transport.group_lag("sightline.decode", [topics.RAW])
+    ends = await here.transport.ends(topics.RAW)
+    return sum(end for _, end in ends.values()) - sum(behind.values())
+
+
+async def reached(here: Deployment, goal: int) -> bool:
+    return await committed(here) >= goal
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Deployment]:
+    with edge_folder(tmp_path / "index") as folder:
+        async with deployed(tmp_path, index_folder=folder) as deployment:
+            yield deployment
+
+
+@pytest.mark.timeout(3600 if KILLS > 50 else 300)
+async def test_no_frame_is_lost_whoever_is_killed(here: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    victims = Victims(here.folder)
+    published = 0
+    try:
+        for _ in range(KILLS):
+            await here.publish(pictures(published))
+            published += FRAMES_PER_KILL
+            goal = await committed(here) + chance.choice(PROGRESS)
+            await victims.kill(lambda goal=goal: reached(here, goal), chance.uniform(0, LIFE_SECONDS))  # type: ignore[misc]
+            if chance.random() < 0.1:
+                end(here.index_folder, signal.SIGKILL)
+        await until(lambda: here.drained(group="sightline.decode"))
+        victims.assert_alive()
+    finally:
+        exits = victims.stop()
+    found = await here.findings()
+    with capsys.disabled():
+        print(f"\n{KILLS} kills: {found.accepted} accepted, {found.enriched} enriched, {found.dead} dead,", end=" ")
+        print(f"{found.repeated} repeated, {len(found.missing)} missing")
+    assert exits == [0] * WORKERS
+    assert found.kept, found
+    assert found.accepted == published
+    assert {letter.reason for letter in (await here.letters()).values()} <= {"crashed_worker"}
+    assert found.dead <= KILLS // 10
