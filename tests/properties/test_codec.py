@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas import codec
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.errors import NewerMajor, Undecodable, Unencodable
-from tests.unit.schemas.events import full_event, raw_event
+from tests.unit.schemas.events import full_event, observed, raw_event
 
 FULL = msgspec.msgpack.decode(codec.encode_frame(full_event()))
 READERS = (
@@ -94,3 +94,17 @@ def test_results_of_any_shape_are_written_whole_or_not_at_all(result: Any) -> No
     except Unencodable:
         return
     assert codec.decode_frame(written, frame_headers(event, RAW_TYPE)).event == event
+
+
+@given(
+    st.dictionaries(st.text(max_size=80), st.integers(1, 10**6), max_size=60),
+    st.dictionaries(st.text(max_size=80), st.text(max_size=80), max_size=20),
+    st.text(max_size=300),
+)
+def test_observed_is_under_a_kilobyte_and_counts_everything(
+    labels: dict[str, int], skipped: dict[str, str], reason: str
+) -> None:
+    record = msgspec.structs.replace(observed(), labels=labels, skipped=skipped, reason=reason)
+    written = codec.encode_observed(record)
+    assert len(written) < 1_024
+    assert sum(codec.decode_observed(written, {}).labels.values()) == sum(labels.values())
