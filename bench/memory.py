@@ -1,0 +1,101 @@
+"""Whether memory grows with the number of frames: the peak while ingesting 20,000 over that for 2,000.
+
+    python -m bench.memory [--few N] [--many N]
+
+Each run is a fresh process that plays a shipped clip lap after lap onto the embedded log while a worker leads the
+frames through the whole plan with the tiny models, until all is committed; `ratio_peak` compares the two processes'
+peaks of resident memory. The index grows with its points, which is its purpose; its own process is reported beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from prometheus_client import CollectorRegistry
+
+from bench.report import report
+from sightline.config import load
+from sightline.feeding import Feeding, feed_one
+from sightline.idle import caught_up
+from sightline.wiring import opened
+from sightline.working import build_worker
+from streams.sources.play import Playback
+
+FEW, MANY = 2_000, 20_000
+
+
+def clip() -> str:
+    import tinyworld
+
+    return str(Path(next(iter(tinyworld.__path__))) / "samples" / "left.mp4")
+
+
+async def run(frames: int, folder: str) -> dict[str, float]:
+    config = load(None, {"data": folder}, {})
+    began = time.monotonic()
+    async with opened(config) as parts:
+        worker = build_worker(parts, 0, CollectorRegistry())
+        working = asyncio.create_task(worker.run())
+        summary = await feed_one(parts, Feeding(clip(), "left", Playback(laps=None, limit=frames)))
+        await caught_up(parts)
+        index = max((_resident(one) for one in psutil.process_iter() if _serves(one, folder)), default=0.0)
+        worker.stop()
+        await working
+    return {
+        "frames": summary.accepted,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "index_mib": index,
+        "frames_per_second": summary.accepted / (time.monotonic() - began),
+    }
+
+
+def _serves(process: psutil.Process, folder: str) -> bool:
+    try:
+        return any(argument.startswith(folder) for argument in process.cmdline()) and "stores.edge.process" in " ".join(
+            process.cmdline()
+        )
+    except psutil.Error:
+        return False
+
+
+def _resident(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss) / (1 << 20)
+    except psutil.Error:
+        return 0.0
+
+
+def child(frames: int) -> dict[str, float]:
+    """The same in a fresh process."""
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
+        command = [sys.executable, "-m", "bench.memory", "--child", str(frames), folder]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{frames} frames: {found}", flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--few", type=int, default=FEW)
+    parser.add_argument("--many", type=int, default=MANY)
+    parser.add_argument("--child", nargs=2, metavar=("FRAMES", "FOLDER"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        print(json.dumps(asyncio.run(run(int(arguments.child[0]), arguments.child[1]))))
+        return
+    few, many = child(arguments.few), child(arguments.many)
+    report({"ratio_peak": many["peak_mib"] / few["peak_mib"]}, few=few, many=many)
+
+
+if __name__ == "__main__":
+    main()
