@@ -32,6 +32,27 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class Signal:
+    """An event that can be waited for with a deadline on a given clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._event = asyncio.Event()
+        self.set, self.clear, self.is_set = self._event.set, self._event.clear, self._event.is_set
+
+    async def wait(self, seconds: float | None = None) -> None:
+        """Return when it is set or the time is over, whichever is first; None waits for ever."""
+        if seconds is None or self.is_set():
+            await self._event.wait()
+            return
+        both = (asyncio.ensure_future(self._event.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in both:
+                one.cancel()
+
+
 class ManualClock:
     """Stands still until `advance` is called; whoever sleeps is woken in order."""
 

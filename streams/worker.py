@@ -21,12 +21,11 @@ from streams import plan as plans
 from streams.attempts import Attempts
 from streams.batcher import Batcher
 from streams.carrier import Carrier
-from streams.clock import Clock, SystemClock
+from streams.clock import Clock, Signal, SystemClock
 from streams.commit import Committer
-from streams.errors import Fenced, Gap, Unavailable
-from streams.flight import Death, Flight
+from streams.errors import Fenced, Unavailable
+from streams.flight import Flight
 from streams.health import Health
-from streams.intake import taken_in
 from streams.lanes import Lanes
 from streams.metrics import Metrics
 from streams.offsets import OffsetTracker
@@ -34,21 +33,15 @@ from streams.originals import Originals
 from streams.outbound import Outlet
 from streams.patience import Patience
 from streams.plan import Plan, StageShape
+from streams.poller import POLLED_BATCHES, Poller
 from streams.segment import Segment
 from streams.settings import WorkerSettings
 from streams.sinks import Sinks
 from streams.step import AnyStage
-from streams.transport import Consumer, Partition, Position, Record, Transport
+from streams.transport import Consumer, Partition, Transport
 from streams.watch import watch
 
 log = structlog.get_logger()
-
-POLL_SECONDS = 0.25
-"""How long one poll waits for records, and so how soon a stop is noticed by it."""
-KEEP_ALIVE_SECONDS = 0.5
-"""How often membership is kept alive while there is no room for records."""
-POLLED_BATCHES = 2
-"""At most so many batches per poll: their records are in memory before their sizes are known."""
 
 
 class Worker:
@@ -82,7 +75,6 @@ class Worker:
         self._patience = self._make_patience()
         self._tracker = OffsetTracker()
         self._attempts = Attempts(settings.isolate_after, POLLED_BATCHES * settings.batch_frames)
-        self._repeats_until: dict[Partition, int] = {}
         self._lanes = Lanes(settings.cpu_threads)
         self._segment = self._make_segment(stages)
         self._batcher = Batcher(
@@ -91,8 +83,7 @@ class Worker:
             size_bytes=settings.batch_bytes,
             linger_seconds=settings.linger_seconds,
         )
-        self._arrived, self._freed, self._stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._draining = False
+        self._arrived, self._freed, self._stopping = (Signal(self._clock) for _ in range(3))
         self._alone = False
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -152,6 +143,7 @@ class Worker:
         )
         self._committer = self._make_committer()
         self._carrier = self._make_carrier()
+        self._poller = self._make_poller()
         self.health.warmed()
 
     async def _make_sinks(self) -> Sinks:
@@ -204,11 +196,31 @@ class Worker:
             metrics=self._metrics,
         )
 
+    def _make_poller(self) -> Poller:
+        return Poller(
+            self._consumer,
+            router=self._segment.router,
+            tracker=self._tracker,
+            attempts=self._attempts,
+            batcher=self._batcher,
+            size_bytes=self._size_bytes,
+            arrived=self._arrived,
+            freed=self._freed,
+            patience=self._patience,
+            settings=self._settings,
+            clock=self._clock,
+            health=self.health,
+            metrics=self._metrics,
+        )
+
+    def _size_bytes(self) -> int:
+        return self._batcher.size_bytes + self._carrier.size_bytes
+
     # The loop
 
     async def _work(self) -> None:
         """Run until told to stop or until something fails; then drain, and leave the group."""
-        for task in (self._poll(), self._pump(), self._committer.run(), self._watch()):
+        for task in (self._poller.run(), self._pump(), self._committer.run(), self._watch()):
             self._spawn(task)
         try:
             await self._stopping.wait()
@@ -217,60 +229,6 @@ class Worker:
             await self._leave()
         if self._failure is not None:
             raise self._failure
-
-    async def _poll(self) -> None:
-        """Take records while there is room; without room, or draining, only keep the membership."""
-        while True:
-            room = 0 if self._draining else self._room()
-            if room > 0:
-                records = await self._patience.until("broker", lambda r=room: self._poll_once(r), Unavailable)  # type: ignore[misc]
-                for record in records:
-                    await self._take(record)
-            else:
-                self._freed.clear()
-                await self._patience.until("broker", self._consumer.keep_alive, Unavailable)
-                await self._either(self._freed, KEEP_ALIVE_SECONDS)
-
-    async def _poll_once(self, room: int) -> Sequence[Record]:
-        try:
-            return await self._consumer.poll(room, POLL_SECONDS)
-        except Gap as gap:
-            self.health.waits_for("lost records", str(gap))
-            log.warning("records_lost", error=str(gap))
-            return ()
-
-    def _room(self) -> int:
-        """How many records may be taken now."""
-        if self._batcher.size_bytes + self._carrier.size_bytes >= self._settings.in_flight_bytes:
-            return 0
-        most = self._attempts.window if self._attempts.unproven else self._settings.in_flight_frames
-        return min(most - self._tracker.in_flight(), POLLED_BATCHES * self._settings.batch_frames)
-
-    async def _take(self, record: Record) -> None:
-        """Begin a record: note its offset, decode it, queue its frame. Raises NewerVersion."""
-        partition = record.partition
-        if not self._attempts.knows(partition):
-            await self._recall(record)
-        if not self._tracker.start(partition, record.epoch, record.offset):
-            return
-        flight = taken_in(
-            record,
-            self._segment.router,
-            ready_at=self._clock.monotonic(),
-            repeated=record.offset < self._repeats_until[partition],
-        )
-        if self._attempts.is_culprit(record):
-            flight.death = Death("worker", "crashed_worker", "the process died when this frame ran, at last alone")
-        self._metrics.frames_in.labels(partition.topic).inc()
-        self._batcher.put(flight)
-        self._arrived.set()
-
-    async def _recall(self, record: Record) -> None:
-        """With a partition's first record: where the group stands, and how often it started here in vain."""
-        partition = record.partition
-        found = await self._patience.until("broker", lambda: self._consumer.committed(partition), Unavailable)
-        self._attempts.assign(partition, found or Position(record.offset))
-        self._repeats_until[partition] = found.next_offset + self._settings.in_flight_frames if found else 0
 
     async def _pump(self) -> None:
         """Hand a batch over whenever there is room for one more."""
@@ -292,7 +250,7 @@ class Worker:
             elif batch := self._batcher.take():
                 return batch
             else:
-                await self._either(self._arrived, self._batcher.wait_seconds())
+                await self._arrived.wait(self._batcher.wait_seconds())
 
     async def _carry(self, number: int, *, alone: bool) -> None:
         try:
@@ -303,7 +261,7 @@ class Worker:
     async def _put_back(self, flight: Flight, seconds: float) -> None:
         await self._clock.sleep(seconds)
         record = flight.record
-        if not self._draining and self._tracker.is_current(record.partition, record.epoch):
+        if not self._poller.draining and self._tracker.is_current(record.partition, record.epoch):
             self._batcher.put(flight)
             self._arrived.set()
 
@@ -312,7 +270,7 @@ class Worker:
             self._consumer,
             self._tracker,
             self._sinks.recent,
-            size_bytes=lambda: self._batcher.size_bytes + self._carrier.size_bytes,
+            size_bytes=self._size_bytes,
             every_seconds=self._settings.watch_seconds,
             clock=self._clock,
             health=self.health,
@@ -344,7 +302,7 @@ class Worker:
         """Finish and commit what has begun, under the one deadline; what only waits is left for the next owner."""
         began = self._clock.monotonic()
         leaving = list(self._tracker.epochs()) if partitions is None else list(partitions)
-        self._draining = self._draining or partitions is None
+        self._poller.draining = self._poller.draining or partitions is None
         self._batcher.drop(set(leaving))
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
@@ -383,14 +341,3 @@ class Worker:
             self.health.stopped(f"{type(error).__name__}: {error}")
             log.error("worker_stops", error=str(error), kind=type(error).__name__)
             self._stopping.set()
-
-    async def _either(self, event: asyncio.Event, seconds: float | None) -> None:
-        """Return when the event is set or the time is over, whichever is first."""
-        waiting: set[asyncio.Future[Any]] = {asyncio.ensure_future(event.wait())}
-        if seconds is not None:
-            waiting.add(asyncio.ensure_future(self._clock.sleep(seconds)))
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for one in waiting:
-                one.cancel()
