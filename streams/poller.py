@@ -1,0 +1,110 @@
+"""Takes records off a topic while there is room, and turns them into frames that wait for their batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from streams.attempts import Attempts
+from streams.batcher import Batcher
+from streams.clock import Clock, Signal
+from streams.errors import Gap, Unavailable
+from streams.flight import Death
+from streams.health import Health
+from streams.intake import taken_in
+from streams.metrics import Metrics
+from streams.offsets import OffsetTracker
+from streams.patience import Patience
+from streams.route import Router
+from streams.settings import WorkerSettings
+from streams.transport import Consumer, Partition, Position, Record
+
+log = structlog.get_logger()
+
+POLL_SECONDS = 0.25
+"""How long one poll waits for records, and so how soon a stop is noticed by it."""
+KEEP_ALIVE_SECONDS = 0.5
+"""How often membership is kept alive while there is no room for records."""
+POLLED_BATCHES = 2
+"""At most so many batches per poll: their records are in memory before their sizes are known."""
+
+
+class Poller:
+    """`size_bytes` is what frames in flight hold; `arrived` is set when frames came, `freed` when there is room."""
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        router: Router,
+        tracker: OffsetTracker,
+        attempts: Attempts,
+        batcher: Batcher,
+        size_bytes: Callable[[], int],
+        arrived: Signal,
+        freed: Signal,
+        patience: Patience,
+        settings: WorkerSettings,
+        clock: Clock,
+        health: Health,
+        metrics: Metrics,
+    ) -> None:
+        self._consumer, self._router = consumer, router
+        self._tracker, self._attempts, self._batcher = tracker, attempts, batcher
+        self._size_bytes, self._arrived, self._freed = size_bytes, arrived, freed
+        self._patience, self._settings = patience, settings
+        self._clock, self._health, self._metrics = clock, health, metrics
+        self._repeats_until: dict[Partition, int] = {}
+        self.draining = False
+        """Take nothing more, only keep the membership."""
+
+    async def run(self) -> None:
+        """For ever. Raises NewerVersion."""
+        while True:
+            room = 0 if self.draining else self._room()
+            if room > 0:
+                records = await self._patience.until("broker", lambda r=room: self._poll(r), Unavailable)  # type: ignore[misc]
+                for record in records:
+                    await self._take(record)
+            else:
+                self._freed.clear()
+                await self._patience.until("broker", self._consumer.keep_alive, Unavailable)
+                await self._freed.wait(KEEP_ALIVE_SECONDS)
+
+    async def _poll(self, room: int) -> Sequence[Record]:
+        try:
+            return await self._consumer.poll(room, POLL_SECONDS)
+        except Gap as gap:
+            self._health.waits_for("lost records", str(gap))
+            log.warning("records_lost", error=str(gap))
+            return ()
+
+    def _room(self) -> int:
+        """How many records may be taken now."""
+        if self._size_bytes() >= self._settings.in_flight_bytes:
+            return 0
+        most = self._attempts.window if self._attempts.unproven else self._settings.in_flight_frames
+        return min(most - self._tracker.in_flight(), POLLED_BATCHES * self._settings.batch_frames)
+
+    async def _take(self, record: Record) -> None:
+        """Begin a record: note its offset, decode it, queue its frame. Raises NewerVersion."""
+        partition = record.partition
+        if not self._attempts.knows(partition):
+            await self._recall(record)
+        if not self._tracker.start(partition, record.epoch, record.offset):
+            return
+        repeated = record.offset < self._repeats_until[partition]
+        flight = taken_in(record, self._router, ready_at=self._clock.monotonic(), repeated=repeated)
+        if self._attempts.is_culprit(record):
+            flight.death = Death("worker", "crashed_worker", "the process died when this frame ran, at last alone")
+        self._metrics.frames_in.labels(partition.topic).inc()
+        self._batcher.put(flight)
+        self._arrived.set()
+
+    async def _recall(self, record: Record) -> None:
+        """With a partition's first record: where the group stands, and how often it started here in vain."""
+        partition = record.partition
+        found = await self._patience.until("broker", lambda: self._consumer.committed(partition), Unavailable)
+        self._attempts.assign(partition, found or Position(record.offset))
+        self._repeats_until[partition] = found.next_offset + self._settings.in_flight_frames if found else 0
