@@ -14,6 +14,7 @@ from sightline.commands.ingest import ingest
 from sightline.commands.search import search
 from sightline.commands.serve import serve
 from sightline.commands.show import show
+from sightline.commands.work import work
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +25,7 @@ app = typer.Typer(
     "Start with [bold]sightline demo[/]; then [bold]sightline ingest PATH[/], [bold]work[/], [bold]serve[/] and "
     "[bold]search[/] on your own pictures.",
 )
-for command in (demo, ingest, serve, search, show):
+for command in (demo, ingest, work, serve, search, show):
     app.command(rich_help_panel="The chain")(command)
 for command in (oneshot.caption, oneshot.detect, oneshot.embed, oneshot.classify):
     app.command(rich_help_panel="Models on one picture")(command)

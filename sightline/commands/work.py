@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
@@ -15,6 +16,7 @@ from sightline.signals import stopping
 from sightline.wiring import opened
 from sightline.working import build_worker
 from streams.monitor import Monitor
+from streams.worker import Worker
 
 Segment = Annotated[int, typer.Option(help="Which segment of the plan, counted from 1.")]
 UntilIdle = Annotated[bool, typer.Option("--until-idle", help="End when everything accepted so far is done.")]
@@ -32,7 +34,8 @@ async def work(
     registry = CollectorRegistry()
     async with opened(config) as parts:
         worker = build_worker(parts, segment - 1, registry)
-        async with Monitor(worker, registry, config.serve.host, config.serve.metrics_port) as monitor:
+        async with AsyncExitStack() as stack:
+            monitor = await _monitor(stack, worker, registry, config)
             err.print(f"warming up; metrics and readiness on {monitor.url}")
             with stopping(worker.stop):
                 running = asyncio.create_task(worker.run())
@@ -43,3 +46,13 @@ async def work(
                     worker.stop()
                 await running
     err.print("drained and committed")
+
+
+async def _monitor(stack: AsyncExitStack, worker: Worker, registry: CollectorRegistry, config: Config) -> Monitor:
+    """On the configured port, or on a free one where a second worker of this machine has it already."""
+    host, port = config.serve.host, config.serve.metrics_port
+    try:
+        return await stack.enter_async_context(Monitor(worker, registry, host, port))
+    except OSError:
+        err.print(f"port {port} is taken, by another worker perhaps; metrics are on a free one")
+        return await stack.enter_async_context(Monitor(worker, registry, host, 0))

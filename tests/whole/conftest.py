@@ -1,0 +1,40 @@
+"""One run of the demo, as a new user starts it; the tests look at what it left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+Sightline = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def sightline(*arguments: str, cwd: Path, seconds: float = 100) -> subprocess.CompletedProcess[str]:
+    """The command as it is typed, in a folder without a configuration."""
+    command = [str(Path(sys.executable).with_name("sightline")), *arguments]
+    environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    done: subprocess.CompletedProcess[str]
+
+    def sightline(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Another command on the same data, while nothing runs."""
+        return sightline(*arguments, "--data", str(self.folder / "data"), cwd=self.folder)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("demo")
+    arguments = ("demo", "--once", "--data", str(folder / "data"), "--set", "serve.port=0")
+    return Run(folder, sightline(*arguments, cwd=folder, seconds=300))
