@@ -60,7 +60,7 @@ class ServerIndex:
                 prefer_grpc=True,
                 api_key=self._api_key,
                 timeout=TIMEOUT_SECONDS,
-                grpc_options=RECONNECT,
+                grpc_options=dict(RECONNECT),
                 check_compatibility=False,
             )
         return self._opened

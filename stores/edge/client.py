@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-import structlog
 
 from stores.checks import USABLE_POINTS, columns, payloads, query_vector, uuids
 from stores.edge import wire
@@ -19,7 +19,7 @@ from stores.index import CollectionSpec, Filter, Hit, Point, Vector
 T = TypeVar("T")
 BATCH_POINTS = 256
 """Points a request: a search that comes in between waits for one of them (some 25 ms), not for thousands."""
-_log = structlog.get_logger("stores.edge")
+_log = logging.getLogger("stores.edge")
 _hits = msgspec.msgpack.Decoder(list[Hit])
 _page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
 _number = msgspec.msgpack.Decoder(int)

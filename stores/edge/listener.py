@@ -7,13 +7,13 @@ before writes, and one is answered at a time. Between two answers the loop looks
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
 from typing import NamedTuple
 
 import msgspec
-import structlog
 
 from stores.edge import wire
 from stores.edge.service import Service
@@ -24,7 +24,7 @@ READS_IN_A_ROW = 8
 """Reads overtake waiting writes (a search waits for one batch at most); after so many a write has its turn."""
 WAITING_PER_CONNECTION = 16
 """Requests taken from one connection before the first is answered; the rest wait in the socket."""
-_log = structlog.get_logger("stores.edge")
+_log = logging.getLogger("stores.edge")
 
 
 class Waiting(NamedTuple):
@@ -59,7 +59,7 @@ class Listener:
         except ConnectionError:
             pass
         except msgspec.MsgspecError as error:
-            _log.warning("a connection that does not speak our protocol", error=str(error))
+            _log.warning("a connection that does not speak our protocol: %s", error)
         finally:
             self.connected.discard(writer)
             self.idle_since = time.monotonic()
@@ -111,7 +111,7 @@ class Listener:
         except StoreError as error:
             reply = wire.Reply(number, type(error).__name__, str(error), wire.result(None))
         except Exception as error:
-            _log.exception("a request failed", request=type(request).__name__)
+            _log.exception("%s failed", type(request).__name__)
             reply = wire.Reply(number, "StoreUnavailable", f"{type(error).__name__}: {error}", wire.result(None))
         waiting.room.release()
         if not waiting.writer.is_closing():

@@ -3,24 +3,19 @@
 A copy of the shard, made of one moment, is optimised by a child process of low priority and then takes the shard's
 place: what was written meanwhile is written to it again, and the catalog's rename exchanges the two. Whatever is
 killed on the way, the catalog names a whole shard, and the other folder is a leftover.
-
-`python -m stores.edge.optimise FOLDER` is the child: it optimises the shard in FOLDER.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
+import logging
 import shutil
-import signal
 import sys
 import time
 from itertools import islice
 from pathlib import Path
 
 import qdrant_edge as edge
-import structlog
 
 from stores.edge.collection import Collection, attempt
 from stores.edge.listener import Listener
@@ -29,10 +24,7 @@ AGAIN_SHARE = 0.2
 """A collection is optimised again when it has grown by a fifth: so the work in all stays a small multiple of one."""
 SLICE = 256
 """Points written again at a time, between two requests."""
-NICENESS = 15
-SET_DEATH_SIGNAL = 1
-"""PR_SET_PDEATHSIG of Linux's prctl(2)."""
-_log = structlog.get_logger("stores.edge")
+_log = logging.getLogger("stores.edge")
 
 
 class Optimiser:
@@ -64,7 +56,7 @@ class Optimiser:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("an optimisation failed; the index goes on without it", error=repr(error))
+            _log.error("an optimisation failed, the index goes on without it: %r", error)
 
     async def _optimise(self, name: str, collection: Collection) -> None:
         began, points, folder = time.monotonic(), collection.points, self._service.new_folder()
@@ -78,7 +70,7 @@ class Optimiser:
             now = self._service.collections.get(name)
             if now is None or now.folder != folder:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-        _log.info("optimised", collection=name, points=points, seconds=round(time.monotonic() - began, 1))
+        _log.info("optimised %s with %d points in %.1f s", name, points, time.monotonic() - began)
 
     async def _copy(self, collection: Collection, folder: Path) -> None:
         """Copy the shard while nobody writes; from then on what is written is remembered in `touched`."""
@@ -123,7 +115,7 @@ def repeat_writes(old: Collection, fresh: Collection) -> None:
 
 async def optimise_in_child(folder: Path) -> None:
     """Raises RuntimeError if the child fails; it is ended with this task, and with this process."""
-    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "stores.edge.optimise", str(folder))
+    child = await asyncio.create_subprocess_exec(sys.executable, "-m", "stores.edge.child", str(folder))
     try:
         if await child.wait() != 0:
             raise RuntimeError(f"optimising {folder.name} ended with status {child.returncode}")
@@ -131,21 +123,3 @@ async def optimise_in_child(folder: Path) -> None:
         if child.returncode is None:
             child.kill()
             await child.wait()
-
-
-def main(folder: str) -> None:
-    """Optimise the shard in `folder`, at low priority, and not longer than the process that asked lives."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
-    os.nice(NICENESS)
-    shard = edge.EdgeShard.load(folder)
-    shard.optimize()
-    shard.flush()
-    shard.close()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

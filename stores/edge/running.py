@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import structlog
 
 from stores.edge import wire
 from stores.edge.address import socket_path
@@ -19,7 +18,6 @@ from stores.edge.settings import EdgeSettings
 
 TICK_SECONDS = 0.25
 """How often it is looked whether to flush, optimise or end."""
-_log = structlog.get_logger("stores.edge")
 
 
 async def run(folder: Path, settings: EdgeSettings, listening: Callable[[], None]) -> None:
@@ -27,6 +25,7 @@ async def run(folder: Path, settings: EdgeSettings, listening: Callable[[], None
 
     Raises WrongLayout for a folder that is not ours.
     """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     service = Service(folder)
     listener = Listener(service, settings)
     for number in (signal.SIGTERM, signal.SIGINT):

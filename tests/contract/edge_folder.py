@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+DEADLINE_SECONDS = 60.0
 
 
 @contextmanager
@@ -17,6 +21,17 @@ def edge_folder(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         end(folder, signal.SIGTERM)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Return when `condition`, a function or a coroutine function, holds; fails at a deadline."""
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while True:
+            holds = condition()
+            if await holds if asyncio.iscoroutine(holds) else holds:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), 0.01)
 
 
 def process_id(folder: Path) -> int:
