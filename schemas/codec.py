@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from math import isfinite
 from typing import Any, TypeVar
 
 import msgspec
@@ -247,5 +246,5 @@ def _check_vector(embedding: Embedding) -> None:
     if embedding.dimension < 1 or len(embedding.vector) != 4 * embedding.dimension:
         raise Misshapen("wrong_vector", f"{embedding.name} has {len(embedding.vector)} bytes for its dimension")
     numbers = np.frombuffer(embedding.vector, dtype="<f4")
-    if not isfinite(numbers.dot(numbers)) and not np.isfinite(numbers).all():  # the first is three times quicker
+    if not np.isfinite(numbers).all():
         raise Misshapen("not_finite", f"the vector {embedding.name} holds a number that is not finite")
