@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from litestar import Litestar, MediaType, Response, get
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -54,18 +54,18 @@ def create_app(services: Services) -> Litestar:
 
 
 @get("/api/events")
-async def events(live: Live) -> ServerSentEvent:
+async def events(live: NamedDependency[Live]) -> ServerSentEvent:
     return ServerSentEvent(_sent(live.listen()), headers={"cache-control": "no-store"})
 
 
 @get("/api/status")
-async def status(services: Services, live: Live) -> dict[str, Any]:
+async def status(services: NamedDependency[Services], live: NamedDependency[Live]) -> dict[str, Any]:
     settings = services.settings
     return {"model_set": settings.model_set, "tenant": settings.tenant, **live.status()}
 
 
 @get("/metrics", media_type=MediaType.TEXT)
-async def metrics(services: Services) -> Response[bytes]:
+async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
     found = generate_latest(services.registry) if services.registry else b""
     return Response(found, media_type=CONTENT_TYPE_LATEST)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response, get
+from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 from schemas.codec import encode_frame
 from schemas.events import FrameEvent
@@ -77,21 +79,21 @@ class FramesController(Controller):
     path = "/api/frames/{frame:uuid}"
 
     @get("/")
-    async def event(self, frame: Any, frames: Frames) -> Response[bytes]:
+    async def event(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
         """The enriched event without its vectors, as subscribers see it."""
         found = encode_frame(await frames.event(str(frame)), as_json=True, with_embeddings=False)
         return Response(msgspec.json.format(found, indent=2), media_type="application/json")
 
     @get("/image")
-    async def image(self, frame: Any, frames: Frames) -> Response[bytes]:
+    async def image(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
         return _picture(await frames.picture(str(frame), small=False))
 
     @get("/thumbnail")
-    async def thumbnail(self, frame: Any, frames: Frames) -> Response[bytes]:
+    async def thumbnail(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
         return _picture(await frames.picture(str(frame), small=True))
 
     @get("/annotated")
-    async def annotated(self, frame: Any, frames: Frames) -> Response[bytes]:
+    async def annotated(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
         """A JPEG with boxes, labels and tracks drawn."""
         event, content = await frames.event(str(frame)), await frames.picture(str(frame), small=False)
         drawn = await asyncio.to_thread(_drawn, event, content)

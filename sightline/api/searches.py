@@ -6,28 +6,30 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from litestar import Request, get, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import FromQuery, QueryParameter
 
 from search.query import BadQuery, Filters, Query, parse, parse_time
 from search.uploads import MAX_UPLOAD_BYTES
 from sightline.api.cards import result_card
 from sightline.api.services import Services
 
-Texts = Annotated[list[str] | None, Parameter(required=False)]
-Without = Annotated[list[str] | None, Parameter(query="not", required=False)]
+Texts = FromQuery[list[str] | None]
+Text = FromQuery[str]
+Without = Annotated[list[str] | None, QueryParameter(name="not")]
 
 
 @get("/api/search")
 async def search(
-    services: Services,
-    q: str = "",
-    like: str = "",
+    services: NamedDependency[Services],
+    q: Text = "",
+    like: Text = "",
     feed: Texts = None,
     label: Texts = None,
-    since: str = "",
-    until: str = "",
+    since: Text = "",
+    until: Text = "",
     without: Without = None,
-    limit: int = 0,
+    limit: FromQuery[int] = 0,
 ) -> dict[str, Any]:
     """`feed`, `label` and `not` may be repeated; times are ISO 8601 or "2h"; `like` is a frame's id."""
     now = datetime.now(UTC)
@@ -45,14 +47,14 @@ async def search(
 @post("/api/search/image", status_code=200, request_max_body_size=MAX_UPLOAD_BYTES)
 async def search_image(
     request: Request[Any, Any, Any],
-    services: Services,
-    q: str = "",
+    services: NamedDependency[Services],
+    q: Text = "",
     feed: Texts = None,
     label: Texts = None,
-    since: str = "",
-    until: str = "",
+    since: Text = "",
+    until: Text = "",
     without: Without = None,
-    limit: int = 0,
+    limit: FromQuery[int] = 0,
 ) -> dict[str, Any]:
     """The body is the picture itself (JPEG, PNG or WebP); parameters as for `search`."""
     now = datetime.now(UTC)

@@ -25,6 +25,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 lifespan="on",
+                ws="none",
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
 
 _TYPES = {
     ".html": "text/html",
@@ -24,7 +25,7 @@ _FILES: dict[str, tuple[bytes, str]] = {
 
 
 @get(["/", "/{name:str}"])
-async def page(request: Request[Any, Any, Any], name: str = "index.html") -> Response[bytes]:
+async def page(request: Request[Any, Any, Any], name: FromPath[str] = "index.html") -> Response[bytes]:
     """Checked again at each load (304 where nothing changed), so that an upgrade shows at once."""
     if name not in _FILES:
         raise NotFoundException(f"no page {name!r}")

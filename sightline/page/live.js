@@ -7,7 +7,8 @@ import { count, plural } from "./format.js";
 const MOST_FEEDS = 6;
 const MOST_LATEST = 24;
 const CALM_MILLISECONDS = 900; // A tile changes at most so often: faster is noise to the eye.
-const AWAY_MILLISECONDS = 4000;
+const SETTLED_MILLISECONDS = 60; // The first frames come together: the newest are shown at once.
+const AGEING_MILLISECONDS = 4000;
 
 export class Live {
   constructor({ open, onFeeds }) {
@@ -29,7 +30,7 @@ export class Live {
     window.addEventListener("pagehide", () => this.source.close());
     byId("pause").addEventListener("click", () => this.#pause(!this.paused));
     setInterval(() => this.#flush(), CALM_MILLISECONDS);
-    setInterval(() => refreshTimes(), AWAY_MILLISECONDS);
+    setInterval(() => refreshTimes(), AGEING_MILLISECONDS);
   }
 
   frames() {
@@ -49,7 +50,7 @@ export class Live {
   #arrived(frame) {
     this.waiting.push(frame);
     if (this.waiting.length > MOST_LATEST) this.waiting.shift();
-    if (this.known.length === 0) this.#flush();
+    if (this.known.length === 0 && this.waiting.length === 1) setTimeout(() => this.#flush(), SETTLED_MILLISECONDS);
   }
 
   #flush() {

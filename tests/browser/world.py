@@ -76,6 +76,10 @@ class World:
         }
         await self.index.ensure(CollectionSpec(name=NAME, vectors=sizes, payload=points.FRAME_FIELDS), alias="frames")
 
+    async def close(self) -> None:
+        for part in (self.transport, self.index, self.blobs):
+            await part.close()
+
     async def add(self, shown: Sequence[Shown], *, feed: str = "lobby", gated: bool = False) -> list[FrameEvent]:
         """Write pictures as the runtime does: blob, point, event and observation. A gated frame has no point."""
         events = [await self._event(one, feed, gated) for one in shown]

@@ -1,0 +1,417 @@
+"""Does a search find what was asked for, leave out what was not wanted, and say so when there is nothing?
+
+    python -m bench.search [--scenes N] [--seed N]
+
+Scenes of the miniature world, which no model was trained on, go through the pipeline's own stages (decode, detect,
+caption, embed with the tiny models) into the embedded index, and are searched by the same `Searcher` as everywhere.
+
+- `forbidden_in_top10`: over 200 queries with negatives ("a red circle, but no square"), how many pictures among the
+  first ten show what was to be left out. Each query has pictures that are allowed and others that tempt.
+- `allowed_recall`: of the pictures that are allowed, as many as fit into ten, the share that is there.
+- `nothing_auroc`: how well the best result's probability tells queries that something matches from queries that
+  nothing does, half of these one word away from a scene that is there; the worse of an index of many scenes and of
+  one that holds the frames of a single static camera.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import cv2
+import numpy as np
+
+from bench.report import report, threads
+from processors.caption import Caption
+from processors.decode import Decode
+from processors.detect import Detect
+from processors.embed import Embed
+from processors.frame import Frame, Stage, freeze
+from processors.models.clip import Clip
+from processors.models.itm import Itm
+from processors.models.vit import Vit
+from schemas import points
+from schemas.events import FrameEvent, ImageRef
+from schemas.identity import frame_id, still_position
+from search.calibrate import auroc, load
+from search.query import parse
+from search.results import SearchResult
+from search.retrieve import Searcher, SearcherSettings
+from search.words import load_vocabulary
+from stores.blobs import blob_uri, sha256_hex
+from stores.edge.client import EdgeIndex
+from stores.folder import BlobFolder
+from stores.index import CollectionSpec, Point
+from tinyworld.captions import Named, article
+from tinyworld.lessons import Sight, near_query
+from tinyworld.queries import Query, few_query, holds, list_query, relation_query
+from tinyworld.render import Image, render
+from tinyworld.scenes import Scene, sample_light, with_light
+from tinyworld.searching import search_scene, sight_of
+
+CHECKPOINTS = Path(__file__).parents[1] / "tinyworld" / "checkpoints"
+TENANT, FEED = "default", "bench"
+BATCH = 16
+NEGATIVES = 200
+PRESENT = 100
+"""Queries of each kind for `nothing_auroc`: so many that something matches, so many that nothing does."""
+CAMERAS, CAMERA_FRAMES, CAMERA_QUERIES = 10, 8, 10
+TOP = 10
+FORMS = ("{}, but no {}", "{} without {}", "{} -{}", "{}, not {}", "{} with no {}", "{} except {}")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A frame in the index and what is true of it."""
+
+    id: str
+    sight: Sight
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """A query with negatives; the pictures that fit, and those that would but for a negative."""
+
+    text: str
+    wanted: str
+    allowed: frozenset[str]
+    forbidden: frozenset[str]
+
+
+class Pipeline:
+    """The stages that search stands on, opened once."""
+
+    def __init__(self) -> None:
+        embed = Embed.Settings(weights=str(CHECKPOINTS / "clip"), visual_weights=str(CHECKPOINTS / "vit"))
+        self._stages: list[Stage] = [
+            Decode(Decode.Settings(threads=1)),
+            Detect(Detect.Settings(weights=str(CHECKPOINTS / "yolov9"))),
+            Caption(Caption.Settings(weights=str(CHECKPOINTS / "blip"))),
+            Embed(embed),
+        ]
+        for stage in self._stages:
+            stage.open("cpu")
+
+    def events(self, pictures: Sequence[bytes], first: int, model_set: str) -> list[FrameEvent]:
+        """Enriched events of JPEG pictures; their position is their number."""
+        frames = [_frame(picture, first + number, model_set) for number, picture in enumerate(pictures)]
+        for stage in self._stages:
+            for start in range(0, len(frames), BATCH):
+                verdicts = stage.process(frames[start : start + BATCH])
+                assert not any(verdicts), verdicts
+        return [freeze(frame) for frame in frames]
+
+
+def _frame(picture: bytes, number: int, model_set: str) -> Frame:
+    now, sha256 = datetime.now(UTC), sha256_hex(picture)
+    position = still_position(f"{model_set}-{number}.jpg", sha256)
+    uri = blob_uri(TENANT, FEED, now.date(), sha256)
+    image = ImageRef(format="jpeg", sha256=sha256, size_bytes=len(picture), uri=uri)
+    return Frame(
+        id=frame_id(TENANT, FEED, position), tenant=TENANT, feed=FEED, kind="still", position=position, ingested=now,
+        published=now, image=image, bytes=picture, model_set=model_set,
+    )  # fmt: skip
+
+
+class Bench:
+    """An index in a folder, collections as asked for, and a searcher for each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.pipeline = Pipeline()
+        self.index, self.blobs = EdgeIndex(folder / "index"), BlobFolder(folder / "blobs")
+        self.clip, self.vit = Clip.load(CHECKPOINTS / "clip"), Vit.load(CHECKPOINTS / "vit")
+        self.itm = Itm.load(CHECKPOINTS / "blip_itm")
+        self.calibration = load(CHECKPOINTS / "clip")
+        assert self.calibration is not None, "the tiny CLIP is uncalibrated: python -m tinyworld.publish"
+
+    async def fill(self, name: str, scenes: Sequence[tuple[Scene, Any]]) -> list[Picture]:
+        """A collection of these pictures."""
+        sizes = {points.SEMANTIC: self.clip.dimension, points.VISUAL: self.vit.dimension}
+        await self.index.ensure(CollectionSpec(name=name, vectors=sizes, payload=points.FRAME_FIELDS))
+        jpegs = [_jpeg(rendered.image) for _, rendered in scenes]
+        events = await asyncio.to_thread(self.pipeline.events, jpegs, 0, name)
+        for event, jpeg in zip(events, jpegs, strict=True):
+            await self.blobs.put(TENANT, event.image.uri, jpeg)
+        found = [Point(id=event.id, vectors=points.vectors(event), payload=points.payload(event)) for event in events]
+        await self.index.upsert(name, found)
+        return [Picture(event.id, sight_of(*pair)) for event, pair in zip(events, scenes, strict=True)]
+
+    def searcher(self, name: str, *, reread: bool = True) -> Searcher:
+        return Searcher(
+            self.index,
+            self.clip,
+            self.vit,
+            self.calibration,
+            load_vocabulary(CHECKPOINTS / "clip"),
+            SearcherSettings(tenant=TENANT, collection=name),
+            self.itm if reread else None,
+            self.blobs,
+        )
+
+    async def close(self) -> None:
+        await self.index.close()
+        await self.blobs.close()
+
+
+def _jpeg(image: Image) -> bytes:
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
+# Queries with negatives
+
+
+def negatives(rng: np.random.Generator, pictures: Sequence[Picture], count: int) -> list[Negative]:
+    """Queries that some pictures fit and that others would fit but for a negative; every fifth has two negatives."""
+    found: dict[str, Negative] = {}
+    while len(found) < count:
+        made = _negative(rng, pictures, FORMS[len(found) % len(FORMS)], two=len(found) % 5 == 4)
+        if made is not None:
+            found[made.text] = made
+    return list(found.values())
+
+
+def _negative(rng: np.random.Generator, pictures: Sequence[Picture], form: str, *, two: bool) -> Negative | None:
+    wanted = _positive(rng, pictures[int(rng.integers(len(pictures)))].sight)
+    fitting = [picture for picture in pictures if holds(wanted, picture.sight.style, picture.sight.seen)]
+    refused = [_refused(rng, fitting[int(rng.integers(len(fitting)))].sight) for _ in range(1 + two)]
+    bad = frozenset(p.id for p in fitting for term in refused if holds(term, p.sight.style, p.sight.seen))
+    good = frozenset(picture.id for picture in fitting) - bad
+    if not bad or not good:
+        return None
+    shown = [f'"{term.text}"' if " -" in form else term.text for term in refused]
+    text = form.format(wanted.text, shown[0])
+    for term in shown[1:]:
+        text += f" -{term}" if " -" in form else f" and no {term}"
+    return Negative(text, wanted.text, good, bad)
+
+
+def _positive(rng: np.random.Generator, sight: Sight) -> Query:
+    thing = sight.named()[int(rng.integers(len(sight.seen)))]
+    draw = rng.random()
+    if draw < 0.4:
+        return list_query(None, (thing,))
+    if draw < 0.6:
+        return Query(article(thing.shape), None, (Named("", thing.shape),))
+    if draw < 0.8:
+        return Query(f"{article(sight.style)} of {article(thing.shape)}", sight.style, (Named("", thing.shape),))
+    return Query(article(sight.style), sight.style)
+
+
+def _refused(rng: np.random.Generator, sight: Sight) -> Query:
+    thing = sight.named()[int(rng.integers(len(sight.seen)))]
+    draw = rng.random()
+    if draw < 0.45:
+        return Query(thing.shape, None, (Named("", thing.shape),))
+    if draw < 0.8:
+        return Query(str(thing), None, (thing,))
+    if draw < 0.9:
+        return Query(thing.colour, None, (Named(thing.colour, ""),))
+    return Query(sight.style, sight.style)
+
+
+# Queries that something or nothing matches
+
+
+def present(rng: np.random.Generator, pictures: Sequence[Picture], count: int) -> list[str]:
+    """Queries that hold for some picture, as specific as the absent ones below."""
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        texts[_specific(rng, pictures[int(rng.integers(len(pictures)))].sight).text] = None
+    return list(texts)
+
+
+def absent(
+    rng: np.random.Generator, pictures: Sequence[Picture], count: int, elsewhere: Callable[[], Sight]
+) -> tuple[list[str], list[str]]:
+    """Queries that hold for no picture: half one word away from a scene that is there, half of scenes elsewhere."""
+    near = _absent(pictures, count // 2, lambda: near_query(rng, pictures[int(rng.integers(len(pictures)))].sight))
+    far = _absent(pictures, count - count // 2, lambda: _specific(rng, elsewhere()))
+    return near, far
+
+
+def _absent(pictures: Sequence[Picture], count: int, draw: Callable[[], Query]) -> list[str]:
+    texts: dict[str, None] = {}
+    while len(texts) < count:
+        query = draw()
+        if not any(holds(query, picture.sight.style, picture.sight.seen) for picture in pictures):
+            texts[query.text] = None
+    return list(texts)
+
+
+def _specific(rng: np.random.Generator, sight: Sight) -> Query:
+    if len(sight.seen) > 1 and rng.random() < 0.4:
+        return relation_query(rng, sight.seen)
+    return few_query(rng, sight.style if rng.random() < 0.3 else None, sight.named())
+
+
+# Measures
+
+
+async def asked(searcher: Searcher, text: str, limit: int = TOP) -> SearchResult:
+    return await searcher.search(parse(text, now=datetime.now(UTC), limit=limit))
+
+
+async def measure_negatives(
+    ask: Callable[[Negative], Awaitable[list[str]]], cases: Sequence[Negative]
+) -> dict[str, Any]:
+    """Forbidden pictures among the first ten, and the share of those allowed that is there."""
+    forbidden, recalls, wrong = 0, [], []
+    for case in cases:
+        shown = await ask(case)
+        bad = len(case.forbidden & set(shown))
+        forbidden += bad
+        recalls.append(len(case.allowed & set(shown)) / min(TOP, len(case.allowed)))
+        wrong += [case.text] if bad else []
+    return {"forbidden_in_top10": forbidden, "allowed_recall": float(np.mean(recalls)), "wrong": wrong[:8]}
+
+
+async def best(searcher: Searcher, texts: Sequence[str]) -> tuple[list[float], list[bool]]:
+    """The best probability of each query, and whether it is told that nothing matches."""
+    results = [await asked(searcher, text) for text in texts]
+    return [result.best or 0.0 for result in results], [result.nothing_matches for result in results]
+
+
+@dataclass(slots=True)
+class Nothing:
+    """Best probabilities of queries by what is true of them, pooled over indexes."""
+
+    present: list[float]
+    near: list[float]
+    far: list[float]
+    said_present: list[bool]
+    said_absent: list[bool]
+
+    @classmethod
+    def empty(cls) -> Nothing:
+        return cls([], [], [], [], [])
+
+    async def add(self, searcher: Searcher, there: Sequence[str], near: Sequence[str], far: Sequence[str]) -> None:
+        for texts, scores, said in (
+            (there, self.present, self.said_present),
+            (near, self.near, self.said_absent),
+            (far, self.far, self.said_absent),
+        ):
+            found, nothing = await best(searcher, texts)
+            scores += found
+            said += nothing
+
+    def figures(self) -> dict[str, float]:
+        there = np.array(self.present)
+        return {
+            "auroc": round(auroc(there, np.array(self.near + self.far)), 4),
+            "auroc_near": round(auroc(there, np.array(self.near)), 4),
+            "auroc_far": round(auroc(there, np.array(self.far)), 4),
+            "nothing_said_where_something_is": round(float(np.mean(self.said_present)), 4),
+            "nothing_said_where_nothing_is": round(float(np.mean(self.said_absent)), 4),
+            "queries": len(self.present) + len(self.near) + len(self.far),
+        }
+
+
+def cameras(seed: int) -> Iterator[list[tuple[Scene, Any]]]:
+    """Each yields the frames of one static camera: the scene stays, light and noise change."""
+    for number in range(CAMERAS):
+        scene, _ = search_scene(seed + 1000, 2 * number + 1)
+        rng = np.random.default_rng([seed, 7, number])
+        lit = [with_light(scene, sample_light(rng, style=scene.style)) for _ in range(CAMERA_FRAMES)]
+        yield [(one, render(one, rng=rng)) for one in lit]
+
+
+async def static_cameras(bench: Bench, seed: int, *, reread: bool) -> Nothing:
+    """Every camera in an index of its own."""
+    found, rng = Nothing.empty(), np.random.default_rng([seed, 8])
+    outside = (sight_of(*search_scene(seed + 2000, number)) for number in range(10**6))
+    for number, scenes in enumerate(cameras(seed)):
+        name = f"frames-camera-{number}"
+        pictures = await bench.fill(name, scenes)
+        searcher = bench.searcher(name, reread=reread)
+        there = present(rng, pictures, min(CAMERA_QUERIES, 4 if len(pictures[0].sight.seen) == 1 else CAMERA_QUERIES))
+        near, far = absent(rng, pictures, CAMERA_QUERIES, lambda: next(outside))
+        await found.add(searcher, there, near, far)
+        searcher.close()
+    return found
+
+
+async def run(scenes: int, seed: int) -> None:
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        used = threads(torch=1)
+        pictures = await bench.fill("frames-many", [search_scene(seed, number) for number in range(scenes)])
+        print(f"{scenes} pictures indexed after {time.monotonic() - start:.0f} s")
+        rng = np.random.default_rng([seed, 9])
+        cases = negatives(rng, pictures, NEGATIVES)
+        outside = (sight_of(*search_scene(seed + 3000, number)) for number in range(10**6))
+        there = present(rng, pictures, PRESENT)
+        near, far = absent(rng, pictures, PRESENT, lambda: next(outside))
+        breakdown: dict[str, Any] = {}
+        for name, reread in (("cosine alone", False), ("with the matching head", True)):
+            searcher = bench.searcher("frames-many", reread=reread)
+            breakdown[name] = await _measured(bench, searcher, cases, (there, near, far), seed, reread=reread)
+            searcher.close()
+            print(name, breakdown[name], f"after {time.monotonic() - start:.0f} s")
+        breakdown["negatives embedded as typed"] = await _as_typed(bench, cases)
+        await bench.close()
+    final = breakdown["with the matching head"]
+    figures = {
+        "forbidden_in_top10": final["negatives"]["forbidden_in_top10"],
+        "allowed_recall": final["negatives"]["allowed_recall"],
+        "nothing_auroc": min(final["many scenes"]["auroc"], final["static camera"]["auroc"]),
+    }
+    report(figures, breakdown=breakdown, scenes=scenes, negative_queries=len(cases), threads=used)
+
+
+async def _measured(
+    bench: Bench,
+    searcher: Searcher,
+    cases: Sequence[Negative],
+    texts: tuple[Sequence[str], Sequence[str], Sequence[str]],
+    seed: int,
+    *,
+    reread: bool,
+) -> dict[str, Any]:
+    async def ask(case: Negative) -> list[str]:
+        return [hit.id for hit in (await asked(searcher, case.text)).hits]
+
+    many = Nothing.empty()
+    await many.add(searcher, *texts)
+    cameras_found = await static_cameras(bench, seed, reread=reread)
+    return {
+        "negatives": await measure_negatives(ask, cases),
+        "many scenes": many.figures(),
+        "static camera": cameras_found.figures(),
+    }
+
+
+async def _as_typed(bench: Bench, cases: Sequence[Negative]) -> dict[str, Any]:
+    """What an index alone gives for the whole sentence, the "no" within it."""
+
+    async def ask(case: Negative) -> list[str]:
+        vector = bench.clip.embed_texts([case.text.replace('"', "")])[0]
+        return [hit.id for hit in await bench.index.search("frames-many", points.SEMANTIC, vector, limit=TOP)]
+
+    return await measure_negatives(ask, cases)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--scenes", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    asyncio.run(run(arguments.scenes, arguments.seed))
+
+
+if __name__ == "__main__":
+    main()

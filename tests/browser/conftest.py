@@ -1,0 +1,145 @@
+"""The real application over a real log, index and blobs, served on a free port, seen by a real Chromium."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+from prometheus_client import CollectorRegistry
+
+from processors.models.clip import Clip
+from processors.models.vit import Vit
+from search.calibrate import load
+from search.retrieve import Searcher, SearcherSettings
+from search.words import load_vocabulary
+from sightline.api.app import create_app
+from sightline.api.server import Server, listen
+from sightline.api.services import ApiSettings, Services
+from tests.browser.world import MODEL_SET, NAME, Shown, World, opened, shown
+from tinyworld.samples import staged
+
+CHECKPOINTS = Path(__file__).parents[2] / "tinyworld" / "checkpoints"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+KINDS = (
+    (("red", "circle"),),
+    (("red", "circle"), ("blue", "square")),
+    (("red", "circle"), ("green", "star")),
+    (("red", "square"), ("blue", "circle")),
+    (("yellow", "star"),),
+    (("purple", "cross"), ("cyan", "ring")),
+)
+"""A red circle stands alone, beside a star, and beside a square; a red square stands beside another circle."""
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    return found
+
+
+@pytest.fixture(scope="session")
+def models() -> tuple[Clip, Vit]:
+    import torch
+
+    torch.set_num_threads(1)
+    return Clip.load(CHECKPOINTS / "clip"), Vit.load(CHECKPOINTS / "vit")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A served deployment and the pictures in it."""
+
+    url: str
+    world: World
+    pictures: list[Shown]
+
+
+def pictures(seed: int = 3) -> list[Shown]:
+    rng = np.random.default_rng(seed)
+    scenes = [staged(rng, kinds, "cartoon" if place % 2 else "photo") for place, kinds in enumerate(KINDS)]
+    return shown(*scenes, seed=seed)
+
+
+@asynccontextmanager
+async def served(folder: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
+    """An empty deployment in `folder`, served until the end."""
+    clip, vit = models
+    world = await opened(folder, clip, vit)
+    searcher = Searcher(
+        world.index, clip, vit, load(CHECKPOINTS / "clip"), load_vocabulary(CHECKPOINTS / "clip"),
+        SearcherSettings(collection=NAME),
+    )  # fmt: skip
+    settings = ApiSettings(model_set=MODEL_SET, collection=NAME, poll_seconds=0.05)
+    app = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, CollectorRegistry()))
+    server, listener = Server(app), listen("127.0.0.1", 0)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield Site(f"http://127.0.0.1:{listener.getsockname()[1]}", world, [])
+    finally:
+        server.should_exit = True
+        await serving
+        searcher.close()
+        await world.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_site(tmp_path: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
+    """Nothing in it yet, and this test's own."""
+    async with served(tmp_path, models) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def site(tmp_path_factory: pytest.TempPathFactory, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
+    """Six pictures of two feeds, and one that was gated; to be looked at only."""
+    async with served(tmp_path_factory.mktemp("site"), models) as found:
+        made = pictures()
+        await found.world.add(made[:3], feed="lobby")
+        await found.world.add(made[3:], feed="yard")
+        await found.world.add(pictures(seed=4)[:1], feed="yard", gated=True)
+        yield replace(found, pictures=made)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser(chromium: str) -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        found = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield found
+        await found.close()
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    """What the console complained of; a test that expects a complaint takes it out."""
+    return []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser, errors: list[str]) -> AsyncIterator[Page]:
+    """Fails the test for every error on the console, violations of the content policy among them."""
+    context = await browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    found = await context.new_page()
+    found.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    found.on("pageerror", lambda error: errors.append(str(error)))
+    found.set_default_timeout(30_000)
+    yield found
+    assert errors == []
+    await context.close()
