@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -42,6 +43,10 @@ from streams.transport import Consumer, Partition, Transport
 from streams.watch import watch
 
 log = structlog.get_logger()
+
+
+CLOSE_SECONDS = 2.0
+"""A stage that hangs in its lane must not hold up the exit: it is closed within this, or not at all."""
 
 
 class Worker:
@@ -105,7 +110,9 @@ class Worker:
             self.health.stopped(f"{type(error).__name__}: {error}")
             raise
         finally:
-            await self._segment.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._segment.close()
             self._lanes.close()
 
     # What a worker is made of

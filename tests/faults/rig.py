@@ -160,9 +160,11 @@ async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait_for(task, DEADLINE_SECONDS)
 
 
-async def until(condition: Callable[[], Any], task: asyncio.Task[None] | None = None) -> None:
+async def until(
+    condition: Callable[[], Any], task: asyncio.Task[None] | None = None, *, seconds: float = DEADLINE_SECONDS
+) -> None:
     """Return when `condition` (a coroutine function or a function) holds; fails after the deadline or with the task."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
+    async with asyncio.timeout(seconds):
         while True:
             holds = condition()
             if asyncio.iscoroutine(holds):
@@ -171,5 +173,6 @@ async def until(condition: Callable[[], Any], task: asyncio.Task[None] | None = 
                 return
             if task is not None and task.done():
                 task.result()
+                raise AssertionError("the worker ended before the condition held")
             with suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(task) if task else asyncio.Event().wait(), 0.02)

@@ -24,7 +24,7 @@ import numpy as np
 
 from processors.errors import OutOfMemory, Transient
 from processors.frame import Frame, Invalid, Lane, Verdicts
-from schemas.events import Caption, Embedding, Label
+from schemas.events import Answer, Caption, Embedding, Label
 
 DIMENSION = 8
 
@@ -151,4 +151,30 @@ class Count:
             seen = states[frame.key] if frame.kind == "frame" else []
             seen.append(frame.id)
             frame.captions = (Caption(text=str(len(seen)), model="count"),)
+        return [None] * len(frames)
+
+
+class ShadeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`[stages.shade]`."""
+
+
+class Shade:
+    """Looks at pixels: answers how bright the picture is."""
+
+    name: ClassVar[str] = "shade"
+    lane: ClassVar[Lane] = "gpu"
+    requires: ClassVar[frozenset[str]] = frozenset({"pixels"})
+    provides: ClassVar[frozenset[str]] = frozenset({"answers"})
+    Settings: ClassVar[type[ShadeSettings]] = ShadeSettings
+
+    def __init__(self, settings: ShadeSettings | None = None) -> None: ...
+
+    def open(self, device: str) -> None: ...
+
+    def close(self) -> None: ...
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        for frame in frames:
+            assert frame.pixels is not None
+            frame.answers = (Answer(question="how bright?", text=f"{frame.pixels.mean():.6f}"),)
         return [None] * len(frames)

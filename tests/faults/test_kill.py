@@ -71,7 +71,7 @@ class Victims:
         """Wait for some progress while all work, and a moment longer; kill the oldest, start another."""
         process, ready = self._running.pop(0)
         assert ready.recv() == "ready"
-        await until(progress)
+        await until(progress, seconds=120)
         process.join(seconds)
         assert process.is_alive(), "a worker ended by itself"
         process.kill()
@@ -122,7 +122,7 @@ async def test_no_frame_is_lost_whoever_is_killed(here: Deployment, capsys: pyte
             await victims.kill(lambda goal=goal: reached(here, goal), chance.uniform(0, LIFE_SECONDS))  # type: ignore[misc]
             if chance.random() < 0.1:
                 end(here.index_folder, signal.SIGKILL)
-        await until(lambda: here.drained(group="sightline.decode"))
+        await until(lambda: here.drained(group="sightline.decode"), seconds=120)
         victims.assert_alive()
     finally:
         exits = victims.stop()

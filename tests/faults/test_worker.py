@@ -1,0 +1,229 @@
+"""A worker's life: what is away is waited for, what is taken away is let go, what was begun is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+
+from processors.frame import Frame, Verdicts
+from schemas import cloudevents, codec, topics
+from schemas.events import FrameEvent, ImageRef
+from schemas.identity import frame_id
+from stores.blobs import blob_uri
+from stores.edge.client import EdgeIndex
+from stores.errors import StoreUnavailable
+from stores.index import Point
+from streams.clock import ManualClock
+from streams.monitor import Monitor
+from streams.transport import Outgoing
+from tests.faults.rig import FRAMES, PICTURE, QUICK, Deployment, deployed, fated, identity, running, until
+from tests.faults.stages import Count, Fate, Vectors, commented
+from tests.pictures import START
+
+OTHERS = [fated("ok", number=number) for number in range(40)]
+AWAY = "away for a while"
+
+
+@pytest.fixture
+async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
+    async with deployed(tmp_path, index_folder=index_folder) as deployment:
+        yield deployment
+
+
+class FickleIndex(EdgeIndex):
+    """The embedded index behind a line that is cut while `away`."""
+
+    away = True
+
+    async def upsert(self, collection: str, points: Sequence[Point]) -> None:
+        if self.away:
+            raise StoreUnavailable(AWAY)
+        await super().upsert(collection, points)
+
+
+class Closed(Fate):
+    """Holds its calls until the test lets them go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.gate = threading.Event(), threading.Event()
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        self.entered.set()
+        assert self.gate.wait(30)
+        return super().process(frames)
+
+
+def by_reference(number: int) -> tuple[Outgoing, FrameEvent, bytes]:
+    """An event on `frames.raw` whose original is a blob, and that original."""
+    content = commented(PICTURE, f"ok#{number}")
+    digest = sha256(content).hexdigest()
+    position = f"test:{number}"
+    event = FrameEvent(
+        id=frame_id("default", "lobby", position),
+        tenant="default",
+        feed="lobby",
+        kind="still",
+        position=position,
+        ingested=START,
+        image=ImageRef(
+            format="jpeg",
+            sha256=digest,
+            size_bytes=len(content),
+            uri=blob_uri("default", "lobby", START.date(), digest),
+        ),
+    )
+    headers = cloudevents.frame_headers(event, cloudevents.RAW_TYPE)
+    return Outgoing(topics.RAW, event.id.encode(), codec.encode_frame(event), headers), event, content
+
+
+async def asked(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_while_the_index_is_away_the_worker_waits_and_says_so(here: Deployment) -> None:
+    index = FickleIndex(here.index_folder)
+    here.index = index
+    await here.publish(OTHERS)
+    worker = here.worker([Fate(), Vectors()])
+    async with Monitor(worker, here.metrics.registry, "127.0.0.1", 0) as monitor:
+        assert (await asked(f"{monitor.url}/readyz"))[1] == "models are not warm yet\n"
+        async with running(worker) as task:
+            await until(lambda: worker.health.waits, task)
+            assert await asked(f"{monitor.url}/readyz") == (503, f"waits for index: {AWAY}\n")
+            assert (await asked(f"{monitor.url}/healthz"))[0] == 200
+            assert not await here.drained()
+            index.away = False
+            await until(here.drained, task)
+            assert await asked(f"{monitor.url}/readyz") == (200, "ready\n")
+            assert 'sightline_retries_total{what="index"}' in (await asked(f"{monitor.url}/metrics"))[1]
+    found = await here.findings()
+    assert found.kept, found
+    assert found.enriched == len(OTHERS)
+    await index.close()
+
+
+async def test_a_stop_finishes_what_was_begun_and_leaves_the_rest(here: Deployment) -> None:
+    """Nothing is lost, nothing is done twice, and the position left behind says that the start was no crash."""
+    await here.publish(OTHERS)
+    stage = Closed()
+    worker = here.worker([stage, Vectors()], settings=msgspec.structs.replace(QUICK, batch_frames=4))
+    task = asyncio.create_task(worker.run())
+    await until(stage.entered.is_set, task)
+    worker.stop()
+    stage.gate.set()
+    await asyncio.wait_for(task, 30)
+    enriched = await here.enriched()
+    assert 0 < len(enriched) < len(OTHERS)
+    async with running(here.worker([Fate(), Vectors()])) as task:
+        await until(here.drained, task)
+    found = await here.findings()
+    assert found.kept, found
+    assert (found.enriched, found.repeated) == (len(OTHERS), 0)
+
+
+async def test_the_drain_has_one_deadline(here: Deployment) -> None:
+    """A stage that hangs does not keep a worker from leaving; its frames come again."""
+    await here.publish(OTHERS)
+    stage = Closed()
+    worker = here.worker([stage, Vectors()], settings=msgspec.structs.replace(QUICK, drain_seconds=0.3))
+    task = asyncio.create_task(worker.run())
+    await until(stage.entered.is_set, task)
+    worker.stop()
+    try:
+        await asyncio.wait_for(task, 10)
+    finally:
+        stage.gate.set()
+    assert not await here.enriched()
+    async with running(here.worker([Fate(), Vectors()])) as task:
+        await until(here.drained, task)
+    assert (await here.findings()).kept
+
+
+async def test_two_workers_share_and_hand_over(here: Deployment) -> None:
+    """A second worker joins under load, the first leaves: every frame once, each feed in order."""
+    sent = [
+        fated("ok", feed=feed, kind="frame", number=number) for number in range(60) for feed in ("a", "b", "c", "d")
+    ]
+    await here.publish(sent[:120])
+    first, second = (here.worker([Fate(), Count(), Vectors()]) for _ in range(2))
+    async with running(second):
+        async with running(first) as task:
+            await until(lambda: len(here.transport._consumers) == 2, task)
+            await here.publish(sent[120:])
+            await until(here.enriched, task)
+        await until(here.drained)
+    found = await here.findings()
+    assert found.kept, found
+    assert (found.enriched, found.repeated) == (len(sent), 0)
+
+
+async def test_a_foreign_picture_has_its_blob_before_the_first_stage(here: Deployment) -> None:
+    await here.publish(OTHERS[:1])
+    async with running(here.worker([Fate(), Vectors()])) as task:
+        await until(here.drained, task)
+    event = (await here.enriched())[identity(OTHERS[0])]
+    assert await here.blobs.get("default", event.image.uri) == OTHERS[0].value
+
+
+async def test_an_original_that_is_not_inline_is_fetched(here: Deployment) -> None:
+    record, event, content = by_reference(1)
+    await here.blobs.put("default", event.image.uri, content)
+    await here.publish([record])
+    async with running(here.worker([Fate(), Vectors()])) as task:
+        await until(here.drained, task)
+    assert [label.name for label in (await here.enriched())[event.id].labels] == ["ok"]
+
+
+async def test_an_original_that_comes_late_is_waited_for_while_others_go_on(here: Deployment) -> None:
+    record, event, content = by_reference(2)
+    await here.publish([record, *OTHERS])
+    async with running(here.worker([Fate(), Vectors()])) as task:
+        await until(lambda: enriched_count(here, len(OTHERS) - 20), task)
+        assert not await here.letters()
+        await here.blobs.put("default", event.image.uri, content)
+        await until(here.drained, task)
+    assert event.id in await here.enriched()
+
+
+async def test_an_original_that_stays_away_makes_a_dead_letter(here: Deployment) -> None:
+    record, event, _ = by_reference(3)
+    await here.publish([record])
+    clock = ManualClock()
+    async with running(here.worker([Fate(), Vectors()], clock=clock)) as task:
+        await until(lambda: missed(here) >= 1, task)
+        clock.advance(QUICK.absent_seconds / 2)
+        await until(lambda: missed(here) >= 2, task)
+        assert not await here.letters()
+        clock.advance(QUICK.absent_seconds)
+        await until(here.letters, task)
+    assert (await here.letters())[event.id].reason == "absent_original"
+
+
+def missed(here: Deployment) -> float:
+    return here.metrics.registry.get_sample_value("sightline_retries_total", {"what": "absent_original"}) or 0
+
+
+async def enriched_count(here: Deployment, least: int) -> bool:
+    return len(await here.enriched()) >= least
+
+
+async def test_points_are_gone_when_a_repeated_frame_has_none(here: Deployment) -> None:
+    """First enriched, then led through a plan that embeds nothing: what the last event says counts."""
+    await here.publish(OTHERS[:1])
+    async with running(here.worker([Fate(), Vectors()])) as task:
+        await until(here.drained, task)
+    assert await here.index.count(FRAMES) == 1
+    again = Outgoing(OTHERS[0].topic, OTHERS[0].key, OTHERS[0].value, {**OTHERS[0].headers, "sightline_replayed": b"1"})
+    await here.publish([again])
+    async with running(here.worker([Fate()])) as task:
+        await until(here.drained, task)
+    assert await here.index.count(FRAMES) == 0
