@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 
 from streams.errors import Fenced, Gap
 from streams.sqlite.append import Appender
@@ -28,24 +27,24 @@ class SqliteConsumer:
         writer: Writer,
         appender: Appender,
         membership: Membership,
+        published: Callable[[], None],
         closed: Callable[[SqliteConsumer], None],
     ) -> None:
         self._reader, self._writer, self._appender, self._membership = reader, writer, appender, membership
-        self._closed = closed
+        self._published, self._closed = published, closed
         self._member: Member = membership.member
         self._ids = membership.partition_ids
         self._turn = 0
         self.late_positions = 0
-        self.arrived = asyncio.Event()
-        """Set by the transport after every transaction of this process."""
+        self._arrived: asyncio.Future[None] | None = None
 
     async def poll(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
         pause, longest = IDLE_SECONDS
         while True:
-            self.arrived.clear()
             self._membership.touch()
+            self._arrived = arrived = loop.create_future()
             fetched = await self._reader.run(self._next_fetch(max_records))
             if fetched.version != self._membership.version:
                 await self._membership.follow()
@@ -54,9 +53,15 @@ class SqliteConsumer:
                 return self._accept(fetched)
             if (left := deadline - loop.time()) <= 0:
                 return ()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.arrived.wait(), min(pause, left))
+            timer = loop.call_later(min(pause, left), self.wake)
+            await arrived
+            timer.cancel()
             pause = min(2 * pause, longest)
+
+    def wake(self) -> None:
+        """Records have come from this process; those of others are looked for."""
+        if self._arrived is not None and not self._arrived.done():
+            self._arrived.set_result(None)
 
     async def keep_alive(self) -> None:
         self._membership.touch()
@@ -98,6 +103,7 @@ class SqliteConsumer:
         except Fenced:
             self.late_positions += len(positions)
             raise
+        self._published()
 
     async def lag(self) -> Mapping[Partition, int]:
         held = {at: cursor.partition for at, cursor in self._membership.cursors.items()}

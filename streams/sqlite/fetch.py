@@ -48,12 +48,13 @@ def fetch(connection: sqlite3.Connection, version: int, cursors: Sequence[Cursor
     room, room_bytes = max_records, READ_BYTES
     for place, cursor in enumerate(ready):
         part = -(-room // (len(ready) - place))
-        records = read_rows(connection, cursor.partition_id, cursor.partition, cursor.epoch, cursor.next_offset, part)
+        records, size = read_rows(
+            connection, cursor.partition_id, cursor.partition, cursor.epoch, cursor.next_offset, part
+        )
         if records:
             fetched.records += records
             fetched.read_to.append((cursor, records[-1].offset + 1))
-        room -= len(records)
-        room_bytes -= sum(len(record.value or b"") for record in records)
+        room, room_bytes = room - len(records), room_bytes - size
         if room <= 0 or room_bytes <= 0:
             break
     return fetched

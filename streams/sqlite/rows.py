@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from functools import lru_cache
-from itertools import groupby, repeat
+from itertools import chain, groupby, repeat
 from operator import attrgetter
 
 import msgspec
@@ -25,6 +25,14 @@ number_of = lru_cache(65_536)(partition_of)
 
 READ_BYTES = 32 << 20
 """A read ends after this many bytes of values, however many records were asked for: pictures travel in records."""
+
+LOTS = (64, 8, 1)
+"""Rows of one INSERT: a fifth faster than row by row, and the interpreter lock is given away once a statement."""
+
+FIELDS = 5
+
+READ_RECORDS = 64
+"""Looked at together; a read goes over `READ_BYTES` by these at most."""
 
 
 class Columns:
@@ -59,17 +67,9 @@ class Batch:
                 " RETURNING next_offset",
                 (count, columns.bytes, partition_id),
             ).fetchone()
-            connection.executemany(
-                f"INSERT INTO {records_table(partition_id)} VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - an integer
-                zip(
-                    range(following - count, following),
-                    repeat(timestamp, count),
-                    columns.keys,
-                    columns.values,
-                    columns.headers,
-                    strict=True,
-                ),
-            )
+            offsets_ = range(following - count, following)
+            rows = zip(offsets_, repeat(timestamp), columns.keys, columns.values, columns.headers, strict=False)
+            _insert(connection, records_table(partition_id), count, list(chain.from_iterable(rows)))
 
     def _add(self, topic: Topic, records: Iterable[Outgoing]) -> None:
         """Called with every record of a batch: the busiest lines of the log."""
@@ -88,6 +88,20 @@ class Batch:
             columns.bytes += size
 
 
+def _insert(connection: sqlite3.Connection, table: str, count: int, fields: list[object]) -> None:
+    """Insert rows, whose fields follow each other, with as few statements as their number allows."""
+    done = 0
+    for lot in LOTS:
+        while count - done >= lot:
+            connection.execute(_insertion(table, lot), fields[FIELDS * done : FIELDS * (done + lot)])
+            done += lot
+
+
+@lru_cache(4096)
+def _insertion(table: str, rows: int) -> str:
+    return f"INSERT INTO {table} VALUES {', '.join(['(?, ?, ?, ?, ?)'] * rows)}"  # noqa: S608 - our own tables
+
+
 def _tombstone(spec: TopicSpec) -> int:
     if not spec.compacted:
         raise PlanError([f"{spec.name}: a tombstone, but the topic is not compacted"])
@@ -96,21 +110,23 @@ def _tombstone(spec: TopicSpec) -> int:
 
 def read_rows(
     connection: sqlite3.Connection, partition_id: int, partition: Partition, epoch: int, offset: int, limit: int
-) -> list[Record]:
-    """At most `limit` records from `offset` on; fewer where they are large, but one at least."""
+) -> tuple[list[Record], int]:
+    """At most `limit` records from `offset` on, and their values' bytes; fewer where they are large, at least one."""
     rows = connection.execute(
         f"SELECT record_offset, timestamp, key, value, headers FROM {records_table(partition_id)}"  # noqa: S608
         " WHERE record_offset >= ? ORDER BY record_offset LIMIT ?",
         (offset, limit),
     )
-    records, room = [], READ_BYTES
-    for at, timestamp, key, value, headers in rows:
-        records.append(Record(partition, at, epoch, key, value, unpack_headers(headers), timestamp))
-        room -= len(value or b"")
-        if room <= 0:
-            break
+    records: list[Record] = []
+    size = 0
+    while size < READ_BYTES and (chunk := rows.fetchmany(READ_RECORDS)):
+        records += [
+            Record(partition, at, epoch, key, value, unpack_headers(headers), timestamp)
+            for at, timestamp, key, value, headers in chunk
+        ]
+        size += sum([len(row[3] or b"") for row in chunk])
     rows.close()
-    return records
+    return records, size
 
 
 def offsets(connection: sqlite3.Connection, partition_ids: Iterable[int]) -> dict[int, tuple[int, int]]:

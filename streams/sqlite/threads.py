@@ -1,6 +1,8 @@
 """The threads that talk to SQLite: one writes, with a group commit, one reads. The event loop never waits for a disk.
 
 While one transaction is being synchronised, the next jobs gather; they share the next transaction and its one fsync.
+Python's sqlite3 gives the interpreter lock away at every row: two threads that step at once hand it to and fro, which
+costs more than the rows. So the threads take turns with a lock of their own, except while the disk is waited for.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,29 +45,48 @@ class _Task:
     result: Any = None
     error: BaseException | None = None
 
+    def resolve(self) -> None:
+        """In the event loop."""
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class _Tasks:
+    """What the event loop hands to a thread: a queue is a third of an executor's price."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[_Task | None] = SimpleQueue()
+
+    async def run(self, job: Job[T]) -> T:
+        loop = asyncio.get_running_loop()
+        task = _Task(job, loop, loop.create_future())
+        self.queue.put(task)
+        result: T = await task.future
+        return result
+
 
 class Writer:
     """Runs jobs in order in a thread of its own, grouped into transactions; durable when `run` returns."""
 
-    def __init__(self, path: Path, committed: Callable[[], None]) -> None:
-        """`committed` is called in the event loop after every transaction."""
-        self._path, self._committed = path, committed
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+    def __init__(self, path: Path, turns: threading.Lock) -> None:
+        """`turns` is the reader's too."""
+        self._path, self._turns = path, turns
+        self._tasks = _Tasks()
         self._thread = threading.Thread(target=self._work, name=f"log-writer-{path.name}", daemon=True)
         self._connection = connect(path, busy_seconds=0.0)
         self._thread.start()
 
     async def run(self, job: Job[T]) -> T:
         """Run `job` in a transaction. Raises what it raises; Unavailable, LogFull or DamagedLog for SQLite's errors."""
-        loop = asyncio.get_running_loop()
-        task = _Task(job, loop, loop.create_future())
-        self._tasks.put(task)
-        result: T = await task.future
-        return result
+        return await self._tasks.run(job)
 
     def close(self) -> None:
         """Finish what was handed in, then let go of the file. Blocks: call it in a thread."""
-        self._tasks.put(None)
+        self._tasks.queue.put(None)
         self._thread.join()
 
     def _work(self) -> None:
@@ -80,13 +100,13 @@ class Writer:
 
     def _next_group(self) -> tuple[list[_Task], bool]:
         group: list[_Task] = []
-        task = self._tasks.get()
+        task = self._tasks.queue.get()
         while task is not None:
             group.append(task)
             if len(group) == GROUP_JOBS:
                 return group, True
             try:
-                task = self._tasks.get_nowait()
+                task = self._tasks.queue.get_nowait()
             except Empty:
                 return group, True
         return group, False
@@ -95,11 +115,8 @@ class Writer:
         """Run a group as one transaction; if that fails, each job alone, so that only the one at fault fails."""
         try:
             self._begin()
-            for task in group:
-                try:
-                    task.result = task.job(self._connection)
-                except StreamError as error:
-                    task.error = error
+            with self._turns:
+                self._run(group)
             self._connection.execute("COMMIT")
         except Exception as error:
             self._roll_back()
@@ -111,6 +128,13 @@ class Writer:
             else:
                 for task in group:
                     self._transact([task])
+
+    def _run(self, group: Sequence[_Task]) -> None:
+        for task in group:
+            try:
+                task.result = task.job(self._connection)
+            except StreamError as error:
+                task.error = error
 
     def _begin(self) -> None:
         deadline = time.monotonic() + BUSY_SECONDS
@@ -135,38 +159,43 @@ class Writer:
 
     def _resolve(self, group: Sequence[_Task]) -> None:
         for task in group:
-            if task.future.cancelled():
-                continue
-            if task.error is not None:
-                task.future.set_exception(task.error)
-            else:
-                task.future.set_result(task.result)
-        self._committed()
+            task.resolve()
 
 
 class Reader:
     """Runs read-only jobs in a thread of its own, each on one snapshot of the log."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"log-reader-{path.name}")
+    def __init__(self, path: Path, turns: threading.Lock) -> None:
+        self._path, self._turns = path, turns
+        self._tasks = _Tasks()
+        self._thread = threading.Thread(target=self._work, name=f"log-reader-{path.name}", daemon=True)
         self._connection = connect(path, busy_seconds=BUSY_SECONDS)
+        self._thread.start()
 
     async def run(self, job: Job[T]) -> T:
         """Raises what `job` raises; Unavailable or DamagedLog for SQLite's errors."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._snapshot, job)
+        return await self._tasks.run(job)
 
     def close(self) -> None:
         """Blocks: call it in a thread."""
-        self._thread.shutdown()
+        self._tasks.queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (task := self._tasks.queue.get()) is not None:
+            try:
+                with self._turns:
+                    task.result = self._snapshot(task.job)
+            except sqlite3.Error as error:
+                task.error = translate(error, self._path) or error
+            except Exception as error:
+                task.error = error
+            task.loop.call_soon_threadsafe(task.resolve)
         self._connection.close()
 
     def _snapshot(self, job: Job[T]) -> T:
+        self._connection.execute("BEGIN")
         try:
-            self._connection.execute("BEGIN")
-            try:
-                return job(self._connection)
-            finally:
-                self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise translate(error, self._path) or error from error
+            return job(self._connection)
+        finally:
+            self._connection.execute("COMMIT")

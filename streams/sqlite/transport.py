@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -83,7 +84,8 @@ class SqliteTransport:
     async def open(self) -> None:
         """Raises DamagedLog for a torn, foreign or newer file, Unavailable for one that cannot be opened."""
         await asyncio.to_thread(prepare, self.path)
-        self._threads = Reader(self.path), Writer(self.path, self._wake)
+        turns = threading.Lock()
+        self._threads = Reader(self.path, turns), Writer(self.path, turns)
         await self._load()
         self._retention = asyncio.create_task(self._keep_retention(), name="log-retention")
 
@@ -113,6 +115,7 @@ class SqliteTransport:
         except LogFull:
             await self.drop_old()
             await self._writer.run(lambda connection: self._appender.publish(connection, records))
+        self._wake()
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
         await self._learn(topics)
@@ -128,7 +131,9 @@ class SqliteTransport:
             clock=self._boot,
         )
         membership = Membership(self._writer, member, held, listener, settings.max_poll_seconds)
-        consumer = SqliteConsumer(self._reader, self._writer, self._appender, membership, self._consumers.discard)
+        consumer = SqliteConsumer(
+            self._reader, self._writer, self._appender, membership, self._wake, self._consumers.discard
+        )
         await membership.join()
         self._consumers.add(consumer)
         return consumer
@@ -136,7 +141,9 @@ class SqliteTransport:
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         await self._learn([partition.topic])
         at = self._partitions(partition.topic)[partition]
-        return await self._reader.run(lambda connection: read_rows(connection, at, partition, -1, offset, max_records))
+        return await self._reader.run(
+            lambda connection: read_rows(connection, at, partition, -1, offset, max_records)[0]
+        )
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
         await self._learn([topic])
@@ -186,8 +193,9 @@ class SqliteTransport:
         return self._threads
 
     def _wake(self) -> None:
+        """Records have come: polls of this process need not look for them."""
         for consumer in self._consumers:
-            consumer.arrived.set()
+            consumer.wake()
 
     async def _load(self) -> None:
         await self._reader.run(self._catalog.load)

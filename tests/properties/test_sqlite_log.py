@@ -153,7 +153,7 @@ class LogMachine(RuleBasedStateMachine):
     def nothing_unfinished_is_dropped_and_the_rest_is_whole(self) -> None:
         registered = {row[0] for row in self.connection.execute("SELECT partition_id FROM claims")}
         for at, (first, following) in offsets(self.connection, self.ids).items():
-            records = read_rows(self.connection, at, Partition("t", self.ids.index(at)), -1, 0, 10_000)
+            records, _ = read_rows(self.connection, at, Partition("t", self.ids.index(at)), -1, 0, 10_000)
             assert following == len(self.written[at])
             assert [record.offset for record in records] == list(range(first, following))
             assert [record.value for record in records] == self.written[at][first:]
