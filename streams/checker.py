@@ -17,7 +17,7 @@ from schemas.errors import SchemaError
 from schemas.events import FrameEvent
 from schemas.identity import unknown_frame_id
 from stores.index import Index
-from streams.deadletters import PAGE_RECORDS
+from streams.deadletters import ANSWERS_HEADER, PAGE_RECORDS
 from streams.transport import Record, Transport
 
 State = Literal["enriched", "dead"]
@@ -109,7 +109,7 @@ async def _last_states(transport: Transport) -> tuple[dict[str, State], dict[str
         _keep_later(last, event.id, when, "enriched")
         _keep_later(traced, event.id, when, _stages(event))
     async for record in records(transport, topics.DEAD):
-        if record.value is not None:
+        if ANSWERS_HEADER not in record.headers:
             letter = codec.decode_dead(record.value, record.headers)
             written += 1
             _keep_later(last, letter.id, letter.died, "dead")

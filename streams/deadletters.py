@@ -1,7 +1,7 @@
 """Dead letters as people handle them: list, show, replay, drop.
 
-`frames.dead` is a log, so a letter is taken off the list by a mark behind it: a record without value under the
-letter's key, that names the offset it answers. A mark never hides a letter that is newer than itself.
+`frames.dead` is a log, so a letter is taken off the list by a mark behind it: an empty record under the letter's
+key, whose header names the offset it answers. A mark never hides a letter that is newer than itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from streams.transport import Outgoing, Partition, Record, Transport
 REPLAYED_HEADER = "sightline_replayed"
 """On a record that was dead once: its frame may have left points, which are deleted where they are not rewritten."""
 ANSWERS_HEADER = "sightline_answers"
+"""On a mark; a record that has it is no letter."""
 PAGE_RECORDS = 256
 
 
@@ -117,8 +118,8 @@ class DeadLetters:
 def _fold(record: Record, open_letters: dict[str, Letter]) -> None:
     """A letter replaces its frame's earlier one; a mark closes the one that it answers."""
     frame = record.key.decode(errors="replace")
-    if record.value is None:
-        answered = int(record.headers.get(ANSWERS_HEADER, b"-1"))
+    if ANSWERS_HEADER in record.headers:
+        answered = int(record.headers[ANSWERS_HEADER])
         if (known := open_letters.get(frame)) is not None and known.offset <= answered:
             del open_letters[frame]
         return
@@ -130,4 +131,4 @@ def _fold(record: Record, open_letters: dict[str, Letter]) -> None:
 
 
 def _mark(letter: Letter) -> Outgoing:
-    return Outgoing(topics.DEAD, still_key(letter.letter.id), None, {ANSWERS_HEADER: str(letter.offset).encode()})
+    return Outgoing(topics.DEAD, still_key(letter.letter.id), b"", {ANSWERS_HEADER: str(letter.offset).encode()})

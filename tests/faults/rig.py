@@ -126,7 +126,7 @@ class Deployment:
         return {event.id: event for event in found}
 
     async def letters(self) -> dict[str, DeadLetter]:
-        found = [one async for one in records(self.transport, topics.DEAD) if one.value is not None]
+        found = [one async for one in records(self.transport, topics.DEAD) if one.value]
         return {letter.id: letter for letter in (codec.decode_dead(one.value, one.headers) for one in found)}
 
 

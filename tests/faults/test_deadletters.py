@@ -1,0 +1,104 @@
+"""Dead letters in people's hands: listed by what is asked, replayed once, dropped for good; and the checker's eyes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas import topics
+from stores.index import Point
+from streams.deadletters import Chosen, DeadLetters
+from streams.step import AnyStage
+from streams.transport import Outgoing
+from tests.faults.rig import FRAMES, Deployment, deployed, fated, identity, running, until
+from tests.faults.stages import DIMENSION, Fate, Vectors
+
+BAD = [fated("invalid", number=number) for number in range(3)]
+UNREADABLE = Outgoing(topics.RAW, b"k", b"\xc1")
+
+
+@pytest.fixture
+async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
+    async with deployed(tmp_path, index_folder=index_folder) as deployment:
+        await deployment.publish([*BAD, UNREADABLE, fated("ok")])
+        await work(deployment)
+        yield deployment
+
+
+async def work(here: Deployment, group: str = "sightline.fate") -> None:
+    stages: list[AnyStage] = [Fate(), Vectors()] if group.endswith("fate") else [Vectors()]
+    async with running(here.worker(stages)) as task:
+        await until(lambda: here.drained(group=group), task)
+
+
+async def test_letters_are_chosen_by_reason_stage_time_and_frame(here: Deployment) -> None:
+    letters = DeadLetters(here.transport)
+    every = await letters.choose()
+    assert len(every) == 4
+    refused = await letters.choose(Chosen(reason="refused"))
+    assert {one.letter.id for one in refused} == {identity(record) for record in BAD}
+    assert [one.letter.stage for one in await letters.choose(Chosen(stage="codec"))] == ["codec"]
+    first = every[0].letter
+    assert [one.letter.id for one in await letters.choose(Chosen(frames=(first.id,)))] == [first.id]
+    assert await letters.choose(Chosen(until=first.died)) == []
+    assert len(await letters.choose(Chosen(since=first.died, until=every[-1].letter.died + timedelta(seconds=1)))) == 4
+
+
+async def test_a_replay_brings_frames_to_life_and_takes_them_off_the_list(here: Deployment) -> None:
+    letters = DeadLetters(here.transport)
+    assert await letters.replay(await letters.choose(Chosen(reason="refused"))) == 3
+    assert [one.letter.stage for one in await letters.choose()] == ["codec"]
+    # the stage that refused them is no longer in the plan; what was raw before is read from the start by a new group
+    await work(here, "sightline.embed")
+    enriched = await here.enriched()
+    assert {identity(record) for record in BAD} <= enriched.keys()
+    found = await here.findings()
+    assert (found.missing, found.points_of_dead, found.doubled) == ([], [], [])
+
+
+async def test_a_letter_that_dies_again_is_on_the_list_again(here: Deployment) -> None:
+    letters = DeadLetters(here.transport)
+    await letters.replay(await letters.choose(Chosen(reason="refused")))
+    await work(here)
+    again = await letters.choose(Chosen(reason="refused"))
+    assert {one.letter.id for one in again} == {identity(record) for record in BAD}
+    assert (await here.findings()).kept
+
+
+async def test_dropped_letters_are_gone_and_newer_ones_are_not(here: Deployment) -> None:
+    letters = DeadLetters(here.transport)
+    old = await letters.choose(Chosen(reason="refused"))
+    await letters.replay(old)
+    await work(here)
+    assert await letters.drop(old) == 3, "a mark for letters of a life before"
+    assert len(await letters.choose(Chosen(reason="refused"))) == 3
+    assert await letters.drop(await letters.choose()) == 4
+    assert await letters.choose() == []
+
+
+async def test_the_checker_sees_every_breach_of_the_promise(here: Deployment) -> None:
+    assert (await here.findings()).kept
+    dead, lost = identity(BAD[0]), fated("ok", number=7)
+    vectors = {"semantic": np.full(DIMENSION, 0.5, np.float32)}
+    own = next(iter(await here.enriched()))
+    twin = "00000000-0000-5000-8000-000000000001"
+    stray = "00000000-0000-5000-8000-000000000002"
+    await here.index.upsert(
+        FRAMES,
+        [
+            Point(id=dead, vectors=vectors, payload={"frame": dead}),
+            Point(id=twin, vectors=vectors, payload={"frame": own}),
+            Point(id=stray, vectors=vectors, payload={"frame": stray}),
+        ],
+    )
+    await here.publish([lost])
+    found = await here.findings()
+    assert not found.kept
+    assert found.missing == [identity(lost)]
+    assert found.points_of_dead == [dead]
+    assert found.doubled == [own]
+    assert set(found.orphans) == {dead, stray}
