@@ -8,12 +8,14 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from processors.caption import Caption, CaptionSettings
 from processors.detect import Detect, DetectSettings
 from processors.embed import Embed, EmbedSettings
 from processors.errors import WrongWeights
 from processors.frame import Frame
+from processors.models import threads
 from tests.contract.stage_suite import StageSuite
 from tests.pictures import decoded, scene
 
@@ -75,6 +77,7 @@ class TestDetectIsAStage(WithWeights):
         stage.process([full, half])
         boxes = [np.array([found.box for found in frame.detections]) for frame in (full, half)]
         assert np.allclose(boxes[0] * 2, boxes[1])
+        assert torch.get_num_threads() == threads.count()  # ultralytics likes to set it
         confidences = [found.confidence for found in full.detections]
         assert confidences == sorted(confidences, reverse=True)
 
