@@ -59,6 +59,11 @@ class Attempts:
         """Whether some partition saw a start without progress and none since: take no more than `window` frames."""
         return not all(known.proven for known in self._assigned.values())
 
+    @property
+    def suspicious(self) -> bool:
+        """Whether any record can be a suspect: mostly not, and then none needs to be asked."""
+        return any(known.position.next_offset < known.single_until for known in self._assigned.values())
+
     def suspects(self, record: Record) -> bool:
         """Whether this record must run alone: the process dies as a whole, so nothing else may run beside it."""
         known = self._assigned.get(record.partition)

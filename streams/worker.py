@@ -248,7 +248,7 @@ class Worker:
         """The batcher's, or a single suspect when nothing else runs."""
         while True:
             self._arrived.clear()
-            suspect = next((one for one in self._batcher if self._attempts.suspects(one.record)), None)
+            suspect = self._suspect() if self._attempts.suspicious else None
             if self._alone or (suspect is not None and self._carrier.is_busy()):
                 await self._carrier.one_ended()
             elif suspect is not None:
@@ -258,6 +258,9 @@ class Worker:
                 return batch
             else:
                 await self._arrived.wait(self._batcher.wait_seconds())
+
+    def _suspect(self) -> Flight | None:
+        return next((one for one in self._batcher if self._attempts.suspects(one.record)), None)
 
     async def _carry(self, number: int, *, alone: bool) -> None:
         try:
