@@ -17,7 +17,7 @@ Two files lie beside a CLIP's weights:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -56,7 +56,7 @@ class Curve(Struct, frozen=True, kw_only=True):
     queries: int = 0
     pictures: int = 0
     auroc: float = 0.0
-    """Of matches against each query's best picture that is none, where it was fitted."""
+    """Of each query's median match against its best picture that is none, where it was fitted."""
 
     def probability(self, cosine: Array, mean: Array | float, matching: Array | None = None) -> Array:
         """Probabilities of cosines [n] given the query's mean over the references and, where asked for, the
@@ -96,7 +96,7 @@ def fit(
         raise ValueError("a fit needs pictures that match and pictures that do not")
     solution = logistic(rows[kept], matches[kept], weights[kept])
     odds = np.where(kept, np.nan_to_num(rows) @ solution[:-1] + solution[-1], -np.inf)
-    found, worst = odds[matches & kept], best_of(odds, ~matches & kept)
+    found, worst = each(np.median, odds, matches & kept), each(np.max, odds, ~matches & kept)
     return Curve(
         features=features,
         weights=tuple(float(weight) for weight in solution[:-1]),
@@ -193,10 +193,11 @@ def logistic(rows: NDArray[np.float64], truth: NDArray[np.bool_], weights: NDArr
     return np.append(scaled, solution[-1] - centre @ scaled)
 
 
-def best_of(odds: NDArray[np.float64], among: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The highest odds of each query [q] among the pictures allowed, queries without any left out."""
-    best: NDArray[np.float64] = np.where(among, odds, -np.inf).max(axis=1)
-    return best[among.any(axis=1)]
+def each(
+    measure: Callable[[NDArray[np.float64]], np.floating], odds: NDArray[np.float64], among: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The measure of each query's odds among the pictures allowed, queries without any left out."""
+    return np.array([measure(row[allowed]) for row, allowed in zip(odds, among, strict=True) if allowed.any()])
 
 
 def dividing_line(found: NDArray[np.float64], worst: NDArray[np.float64]) -> float:

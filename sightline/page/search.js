@@ -206,6 +206,6 @@ function inside({ phrases, labels }) {
 }
 
 function uncalibrated() {
-  const command = h("code", {}, "sightline search calibrate");
+  const command = h("code", {}, "sightline calibrate");
   return h("p", { class: "notice" }, "These models are uncalibrated: scores are cosines, and nothing is left out for being unlikely. ", command, " mends that.");
 }

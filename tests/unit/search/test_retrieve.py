@@ -1,0 +1,176 @@
+"""The searcher over a real embedded index, whose vectors are made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from schemas.events import Caption, Detection, FrameEvent, ImageRef
+from schemas.points import FRAME_FIELDS, SEMANTIC, VISUAL, payload
+from search.calibrate import Calibration, fit
+from search.filters import says
+from search.query import Filters, parse, term
+from search.retrieve import Searcher, SearcherSettings
+from search.words import Vocabulary
+from stores.edge.client import EdgeIndex
+from stores.errors import Missing
+from stores.index import CollectionSpec, Point
+from tests.unit.search.bags import DIMENSION, Bags
+
+NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
+COLOURS = ("red", "green", "blue", "yellow")
+SHAPES = ("circle", "square", "star")
+KINDS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+CAPTIONS = (
+    "a photo of a red circle.",
+    "a cartoon of a red circle and a blue square.",
+    "a photo of a red square and a blue circle.",
+    "a cartoon of a green star.",
+    "a photo of two people beside a red circle.",
+    "a photo of a big red square beside a green star.",
+)
+YARD = "a photo of a blue star."
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def event(caption: str, number: int, feed: str = "lobby", tenant: str = "default") -> FrameEvent:
+    image = ImageRef(format="jpeg", sha256="0" * 64, size_bytes=1, width=320, height=240)
+    labels = [shape for shape in SHAPES if shape in caption]
+    return FrameEvent(
+        id=str(uuid4()), tenant=tenant, feed=feed, kind="still", position=f"test:{number}", image=image,
+        ingested=NOW - timedelta(hours=number), captions=(Caption(text=caption, model="hand"),),
+        detections=tuple(Detection(label=label, confidence=0.9, box=(0, 0, 9, 9)) for label in labels),
+    )  # fmt: skip
+
+
+def calibration(bags: Bags) -> Calibration:
+    """Fitted on captions of one and two things."""
+    rng = np.random.default_rng(0)
+    chosen = [rng.choice(KINDS, 1 + number % 2, replace=False) for number in range(160)]
+    pictures = bags.embed_texts([f"a photo of a {' and a '.join(kinds)}." for kinds in chosen])
+    matches = np.array([[kind in kinds for kinds in chosen] for kind in KINDS])
+    asked = bags.embed_texts([f"a {kind}" for kind in KINDS])
+    curve = fit(asked, pictures[:80], matches[:, :80], pictures[80:])
+    same = fit(pictures[:40], pictures[:80], np.eye(40, 80, dtype=bool), pictures[80:])
+    references = {SEMANTIC: pictures[80:], VISUAL: pictures[80:]}
+    return Calibration(revision="hand", curves={"text": curve, "image": same}, references=references)
+
+
+class Shelf:
+    """An index with the captions as pictures, and searchers of it."""
+
+    def __init__(self, index: EdgeIndex) -> None:
+        self.index = index
+        self.bags = Bags()
+        self.calibration = calibration(self.bags)
+        self.ids: dict[str, str] = {}
+
+    async def fill(self, captions: Sequence[str], **others: str) -> None:
+        events = [event(caption, number, **others) for number, caption in enumerate(captions)]
+        found = self.bags.embed_texts([one.captions[0].text for one in events])
+        points = [
+            Point(id=one.id, vectors={SEMANTIC: vector, VISUAL: vector}, payload=payload(one))
+            for one, vector in zip(events, found, strict=True)
+        ]
+        await self.index.upsert("frames", points)
+        self.ids |= {one.captions[0].text: one.id for one in events}
+
+    def searcher(self, *, calibrated: bool = True, vocabulary: Vocabulary | None = None) -> Searcher:
+        found = self.calibration if calibrated else None
+        return Searcher(self.index, self.bags, self.bags, found, vocabulary, SearcherSettings())
+
+    async def captions(self, text: str, *, calibrated: bool = True, filters: Filters | None = None) -> list[str]:
+        query = parse(text, now=NOW, filters=filters)
+        result = await self.searcher(calibrated=calibrated).search(query)
+        return [hit.payload["caption"] for hit in result.hits]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shelf(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shelf]:
+    """To be looked at only."""
+    index = EdgeIndex(tmp_path_factory.mktemp("shelf") / "index")
+    spec = CollectionSpec(name="frames-hand", vectors={SEMANTIC: DIMENSION, VISUAL: DIMENSION}, payload=FRAME_FIELDS)
+    await index.ensure(spec, alias="frames")
+    found = Shelf(index)
+    await found.fill(CAPTIONS)
+    await found.fill([YARD], feed="yard")
+    await found.fill(["a photo of a red circle of others."], tenant="others")
+    yield found
+    await index.close()
+
+
+async def test_what_was_asked_for_comes_first_and_the_rest_not_at_all(shelf: Shelf) -> None:
+    found = await shelf.captions("a red circle")
+    assert found[0] == CAPTIONS[0]
+    assert set(found) == {CAPTIONS[0], CAPTIONS[1], CAPTIONS[4]}
+
+
+async def test_negatives_leave_out_and_are_never_embedded(shelf: Shelf) -> None:
+    shelf.bags.asked.clear()
+    assert set(await shelf.captions("a red circle, but no square")) == {CAPTIONS[0], CAPTIONS[4]}
+    assert shelf.bags.asked == ["a red circle", "a square"]
+    assert set(await shelf.captions("a red circle without people -cartoon")) == {CAPTIONS[0]}
+
+
+async def test_a_pair_leaves_out_only_that_pair(shelf: Shelf) -> None:
+    left = set(await shelf.captions('-"red square"'))
+    assert left == {*CAPTIONS, YARD} - {CAPTIONS[2], CAPTIONS[5]}
+    assert set(await shelf.captions("no big red squares")) == {*CAPTIONS, YARD} - {CAPTIONS[5]}
+
+
+async def test_one_word_for_many_spellings(shelf: Shelf) -> None:
+    assert CAPTIONS[4] not in await shelf.captions("-person")
+    assert CAPTIONS[4] not in await shelf.captions("-people")
+
+
+async def test_filters(shelf: Shelf) -> None:
+    assert await shelf.captions("feed:yard") == [YARD]
+    assert set(await shelf.captions("label:star")) == {CAPTIONS[3], CAPTIONS[5], YARD}
+    recent = await shelf.captions("", filters=Filters(feeds=("lobby",), since=NOW - timedelta(hours=1)))
+    assert recent == list(CAPTIONS[:2])
+    assert not any("others" in caption for caption in await shelf.captions("a red circle"))
+
+
+async def test_nothing_matches_and_what_there_is(shelf: Shelf) -> None:
+    result = await shelf.searcher().search(parse("a yellow star", now=NOW))
+    assert result.nothing_matches
+    assert result.hits == ()
+    assert result.best is not None
+    assert result.contents is not None
+    assert result.contents.pictures == len(CAPTIONS) + 1
+    assert result.contents.labels == {"circle": 4, "square": 3, "star": 3}
+    assert result.contents.phrases["red circle"] == 3
+    assert not any("of" in phrase.split() for phrase in result.contents.phrases)
+
+
+async def test_unknown_words_are_named_and_left_out(shelf: Shelf) -> None:
+    known = Vocabulary(frozenset({"red", "green", "circle", "square", "and", "of", "photo"}))
+    result = await shelf.searcher(vocabulary=known).search(parse("a dog and a red circle", now=NOW))
+    assert result.unknown_words == ("dog",)
+    assert result.text == "a red circle"
+    assert result.hits
+    nothing = await shelf.searcher(vocabulary=known).search(parse("a dog but no square", now=NOW))
+    assert nothing.nothing_matches
+    assert nothing.hits == ()
+
+
+async def test_without_calibration_it_ranks_and_says_so(shelf: Shelf) -> None:
+    result = await shelf.searcher(calibrated=False).search(parse("a green star, but no square", now=NOW))
+    assert not result.calibrated
+    assert result.hits[0].payload["caption"] == CAPTIONS[3]
+    assert {hit.probability for hit in result.hits} == {None}
+    assert not any(says(hit.payload, term("square")) for hit in result.hits)
+
+
+async def test_more_like_one_that_is_there(shelf: Shelf) -> None:
+    query = parse("", now=NOW, like=shelf.ids[CAPTIONS[3]])
+    result = await shelf.searcher().search(query)
+    assert result.hits[0].payload["caption"] == CAPTIONS[3]
+    assert result.hits[0].probability is not None
+    with pytest.raises(Missing):
+        await shelf.searcher().search(parse("", now=NOW, like=str(uuid4())))
