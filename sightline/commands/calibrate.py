@@ -11,6 +11,7 @@ import typer
 
 from schemas.points import SEMANTIC
 from search.calibrate import Calibration, fit, save
+from search.score import TEXT
 from sightline.commands.oneshot import read_picture
 from sightline.config import Config
 from sightline.options import UsageError, configured, err, out
@@ -51,7 +52,7 @@ def calibrate(config: Config, pairs: Pairs) -> None:
     matches = np.array([[other == text for other in texts] for text in texts])
     curve = fit(clip.embed_texts(texts), pictures[::2], matches, pictures[1::2])
     folder = Path(table["weights"]).expanduser()
-    save(Calibration(revision=clip.revision, curves={SEMANTIC: curve}, references={SEMANTIC: pictures[1::2]}), folder)
+    save(Calibration(revision=clip.revision, curves={TEXT: curve}, references={SEMANTIC: pictures[1::2]}), folder)
     out.print(f"calibrated on {curve.queries} texts and {curve.pictures} pictures: AUROC {curve.auroc:.3f}")
     out.print(f"a picture is shown from a probability of {curve.threshold:.0%}; kept in {folder}")
 
