@@ -39,10 +39,12 @@ class FairBuffer(Generic[P, R]):
         """At most `count` records: equal shares, the rest to whoever has more; the next call starts one further on."""
         taken: list[tuple[P, R]] = []
         ready = [partition for partition, lot in self._lots.items() if lot]
-        for place, partition in enumerate(ready):
-            lot = self._lots[partition]
-            part = min(len(lot), -(-(count - len(taken)) // (len(ready) - place)))
-            taken += [(partition, lot.popleft()) for _ in range(part)]
         if ready:
             self._lots[ready[0]] = self._lots.pop(ready[0])
+        while ready and len(taken) < count:
+            part = max(1, (count - len(taken)) // len(ready))
+            for partition in ready[: count - len(taken)]:
+                lot = self._lots[partition]
+                taken += [(partition, lot.popleft()) for _ in range(min(part, len(lot)))]
+            ready = [partition for partition in ready if self._lots[partition]]
         return taken

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
+import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -17,6 +18,8 @@ from schemas.identity import partition_of
 from streams.errors import PlanError, TooLarge
 from streams.kafka.failures import FATAL_TO_PRODUCER, translated
 from streams.transport import Outgoing, TopicSpec
+
+log = structlog.get_logger()
 
 Compression: TypeAlias = Literal["zstd"] | None
 
@@ -33,8 +36,8 @@ RECORD_OVERHEAD_BYTES = 96
 class Publisher:
     """Two producers, because compression is a producer's: zstd for JSON, none for pictures and msgpack."""
 
-    def __init__(self, client: Mapping[str, Any]) -> None:
-        self._client = client
+    def __init__(self, client: Mapping[str, Any], request_seconds: float) -> None:
+        self._client, self._request_seconds = client, request_seconds
         self._producers: dict[Compression, AIOKafkaProducer] = {}
         self._building = asyncio.Lock()
 
@@ -46,24 +49,26 @@ class Publisher:
             check(spec, record)
             place = compression(record), record.topic, partition_of(record.key, spec.partitions)
             lots.setdefault(place, []).append(record)
+        if not lots:
+            return
         with translated():
             sent = await asyncio.gather(
                 *(self._send(*place, lot, specs[place[1]].max_record_bytes) for place, lot in lots.items())
             )
-            acknowledgements = [future for futures in sent for future in futures]
-            for result in await asyncio.gather(*acknowledgements, return_exceptions=True):
-                if isinstance(result, BaseException):
-                    await self._discard_broken(result)
-                    raise result
+            await self._acknowledged([future for futures in sent for future in futures])
 
     async def close(self) -> None:
+        """Give what is under way the time of a request; a cluster that is away must not keep the process alive."""
         producers, self._producers = self._producers, {}
         for producer in producers.values():
-            await producer.stop()
+            try:
+                await asyncio.wait_for(producer.stop(), self._request_seconds)
+            except TimeoutError:
+                log.warning("unacknowledged_at_close", seconds=self._request_seconds)
 
     async def _send(
         self, how: Compression, topic: str, partition: int, lot: Sequence[Outgoing], max_bytes: int
-    ) -> list[Awaitable[Any]]:
+    ) -> list[asyncio.Future[Any]]:
         """Hand a partition's records over in order; what their acknowledgements are awaited on."""
         producer = await self._producer(how)
         if len(lot) <= FEW_RECORDS:
@@ -74,6 +79,16 @@ class Publisher:
         return [
             await producer.send_batch(batch, topic, partition=partition) for batch in batches(producer, lot, max_bytes)
         ]
+
+    async def _acknowledged(self, futures: Sequence[asyncio.Future[Any]]) -> None:
+        """An idempotent producer tries for ever: what is not acknowledged in time may still be written later."""
+        _, waiting = await asyncio.wait(futures, timeout=self._request_seconds)
+        for future in futures:
+            if future not in waiting and (error := future.exception()):
+                await self._discard_broken(error)
+                raise error
+        if waiting:
+            raise TimeoutError(f"{len(waiting)} batches were not acknowledged in {self._request_seconds} s")
 
     async def _producer(self, how: Compression) -> AIOKafkaProducer:
         async with self._building:

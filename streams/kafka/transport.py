@@ -145,7 +145,7 @@ class KafkaTransport:
             await reader.stop()
             await admin.close()
             raise
-        self._clients = admin, reader, Publisher(client)
+        self._clients = admin, reader, Publisher(client, self.settings.request_seconds)
         await self._load()
 
     @property

@@ -1,0 +1,142 @@
+"""What only a broker can do to its clients: dying, throwing members out, waiting for the slow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from deploy.local.kafka import Cluster
+from streams.errors import Fenced, Unavailable
+from streams.kafka.transport import KafkaTransport
+from streams.transport import Consumer, Outgoing, Partition, Position, Record, TopicSpec
+from tests.contract.transport_suite import Ear, values
+
+
+@asynccontextmanager
+async def opened(cluster: Cluster, **keys: float) -> AsyncIterator[KafkaTransport]:
+    query = "&".join(f"{name}={value}" for name, value in keys.items())
+    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?{query}")
+    await transport.open()
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+async def new_topic(transport: KafkaTransport) -> str:
+    name = f"topic-{uuid4().hex[:12]}"
+    await transport.create([TopicSpec(name, 1)])
+    return name
+
+
+async def take(consumer: Consumer, count: int) -> list[Record]:
+    records: list[Record] = []
+    async with asyncio.timeout(60):
+        while len(records) < count:
+            records += await consumer.poll(count - len(records), 0.5)
+    return records
+
+
+async def stall(seconds: float) -> None:
+    """Time passes for the broker and its clients; there is nothing here to wait for."""
+    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)
+
+
+async def test_a_member_that_keeps_alive_stays_beyond_the_poll_interval(cluster: Cluster) -> None:
+    """The index is down for longer than `max_poll_seconds`: no rebalance, and what was fetched is still there."""
+    async with opened(cluster, session_seconds=2, max_poll_seconds=1.5) as transport:
+        topic, ear = await new_topic(transport), Ear()
+        await transport.publish(values(topic, "a", range(20)))
+        consumer = await transport.consumer(topic, [topic], ear)
+        await take(consumer, 5)
+        for _ in range(16):
+            await consumer.keep_alive()
+            await stall(0.25)
+        assert ear.heard == [("assigned", frozenset({Partition(topic, 0)}))]
+        assert [record.offset for record in await take(consumer, 15)] == list(range(5, 20))
+
+
+async def test_a_member_that_hangs_loses_its_partitions_and_is_told_that_they_are_lost(cluster: Cluster) -> None:
+    async with opened(cluster, session_seconds=2, max_poll_seconds=1) as transport:
+        topic = await new_topic(transport)
+        here = Partition(topic, 0)
+        refused: list[bool] = []
+
+        async def drain(partitions: Sequence[Partition]) -> None:
+            with pytest.raises(Fenced):
+                await hung.commit({here: Position(1)}, epochs)
+            refused.append(True)
+
+        ear = Ear(drain)
+        await transport.publish(values(topic, "a", range(20)))
+        hung = await transport.consumer(topic, [topic], ear)
+        await take(hung, 5)
+        epochs = dict(hung.assignment())
+        async with asyncio.timeout(30):
+            while not refused:
+                await stall(0.1)
+        other = await transport.consumer(topic, [topic], Ear())
+        assert [record.offset for record in await take(other, 3)] == [0, 1, 2]
+        await other.commit({here: Position(3)}, other.assignment())
+        with pytest.raises(Fenced):
+            await hung.commit({here: Position(1)}, epochs)
+        assert await other.committed(here) == Position(3)
+        await other.close()
+        ear.drain = None
+        assert [record.offset for record in await take(hung, 2)] == [3, 4]
+
+
+async def test_a_cancelled_poll_loses_nothing(cluster: Cluster) -> None:
+    async with opened(cluster) as transport:
+        topic = await new_topic(transport)
+        consumer = await transport.consumer(topic, [topic], Ear())
+        taken: list[Record] = []
+        for number in range(30):
+            await transport.publish(values(topic, "a", [number]))
+            polling = asyncio.create_task(consumer.poll(10, 5.0))
+            await asyncio.wait([polling], timeout=0.0005 * number)
+            polling.cancel()
+            taken += [
+                record
+                for result in await asyncio.gather(polling, return_exceptions=True)
+                if not isinstance(result, BaseException)
+                for record in result
+            ]
+        taken += await take(consumer, 30 - len(taken))
+        assert [record.offset for record in taken] == list(range(30))
+
+
+async def test_a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """Publishing and committing fail as unavailable or wait; then everything goes on with the same objects."""
+    cluster = Cluster(tmp_path)
+    cluster.start()
+    try:
+        async with opened(cluster, session_seconds=6, request_seconds=2) as transport:
+            topic = await new_topic(transport)
+            here = Partition(topic, 0)
+            acknowledged: list[int] = []
+            consumer = await transport.consumer(topic, [topic], Ear())
+            for number in range(30):
+                if number == 10:
+                    cluster.nodes[0].kill()
+                if number == 13:
+                    await asyncio.to_thread(cluster.start)
+                try:
+                    await transport.publish([Outgoing(topic, b"a", b"%d" % number)])
+                    acknowledged.append(number)
+                except Unavailable:
+                    assert number >= 10
+            records = await take(consumer, 1)
+            async with asyncio.timeout(60):
+                while not set(acknowledged) <= {int(record.value or b"") for record in records}:
+                    records += await consumer.poll(100, 1.0)
+            await consumer.commit({here: Position(records[-1].offset + 1)}, consumer.assignment())
+            assert await consumer.committed(here) == Position(records[-1].offset + 1)
+            assert {*range(10), *range(20, 30)} <= set(acknowledged)
+    finally:
+        cluster.stop()

@@ -1,0 +1,63 @@
+"""The buffer between aiokafka and polls: every record once, in its partition's order, no partition kept waiting."""
+
+from __future__ import annotations
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from streams.kafka.buffer import FairBuffer
+
+STEPS = st.lists(
+    st.tuples(st.just("add"), st.integers(0, 4), st.integers(0, 30)) | st.tuples(st.just("take"), st.integers(1, 40)),
+    max_size=60,
+)
+
+
+@given(STEPS)
+def test_every_record_comes_once_and_in_order(steps: list[tuple[str, int] | tuple[str, int, int]]) -> None:
+    buffer: FairBuffer[int, int] = FairBuffer()
+    buffer.hold(range(4))
+    added, taken = dict.fromkeys(range(4), 0), dict.fromkeys(range(4), 0)
+    for name, *numbers in steps:
+        if name == "add":
+            at, count = numbers
+            start = added.get(at, 0)
+            buffer.add(at, range(start, start + count))
+            if at in added:
+                added[at] += count
+            continue
+        waiting = {at: added[at] - taken[at] for at in added}
+        records = buffer.take(numbers[0])
+        assert len(records) == min(numbers[0], sum(waiting.values()))
+        shares = dict.fromkeys(range(4), 0)
+        for at, record in records:
+            assert record == taken[at]
+            taken[at] += 1
+            shares[at] += 1
+        ready = [at for at in waiting if waiting[at]]
+        assert all(shares[at] >= min(waiting[at], numbers[0] // len(ready)) for at in ready)
+        assert bool(buffer) == any(added[at] > taken[at] for at in added)
+        assert set(buffer.hungry()) == {at for at in added if added[at] == taken[at]}
+
+
+@given(st.integers(1, 3), st.integers(4, 12))
+def test_nobody_waits_longer_than_a_round(count: int, partitions: int) -> None:
+    """Polls smaller than the number of partitions reach every one of them in turn."""
+    buffer: FairBuffer[int, int] = FairBuffer()
+    buffer.hold(range(partitions))
+    for at in range(partitions):
+        buffer.add(at, range(1000))
+    seen: set[int] = set()
+    for _ in range(partitions):
+        seen |= {at for at, _ in buffer.take(count)}
+    assert seen == set(range(partitions))
+
+
+def test_what_an_ended_assignment_left_is_dropped() -> None:
+    buffer: FairBuffer[str, int] = FairBuffer()
+    buffer.hold(["a", "b"])
+    buffer.add("a", [1, 2])
+    buffer.hold(["b"])
+    buffer.add("a", [3])
+    assert not buffer
+    assert buffer.hungry() == ["b"]
