@@ -56,7 +56,9 @@ class Blip:
         own. Raises `OutOfMemory`.
         """
         lengths: defaultdict[int, list[int]] = defaultdict(list)
-        starts = [self._start(prompt) for prompt in prompts or [""] * len(images)]
+        prompts = prompts or [""] * len(images)
+        begun = {prompt: self._start(prompt) for prompt in set(prompts)}
+        starts = [begun[prompt] for prompt in prompts]
         for place, start in enumerate(starts):
             lengths[len(start)].append(place)
         texts = [""] * len(images)

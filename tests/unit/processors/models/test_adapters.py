@@ -15,6 +15,7 @@ from processors.models.blip import Blip
 from processors.models.card import Fit
 from processors.models.clip import Clip
 from processors.models.itm import Itm
+from processors.models.loading import exact
 from processors.models.preprocess import Preprocess
 from processors.models.vit import Vit
 from tests.pictures import scene
@@ -124,3 +125,19 @@ def test_matching_gives_the_library_s_log_odds(weights: Weights) -> None:
         score = model(**inputs).itm_score[0]
         assert ours[place] == pytest.approx(float(score[1] - score[0]), abs=1e-2)
     assert itm.match([], []).shape == (0,)
+
+
+def test_bf16_moves_vectors_little_and_leaves_them_float32_of_unit_length(weights: Weights) -> None:
+    for kind, role in ((Clip, "semantic"), (Vit, "visual")):
+        full = kind.load(weights[role], precision="fp32").embed_images(pictures())
+        half = kind.load(weights[role], precision="bf16").embed_images(pictures())
+        assert half.dtype == np.float32
+        assert np.abs(np.linalg.norm(half, axis=1) - 1).max() < 1e-5
+        assert (full * half).sum(1).min() > 0.99
+    assert all(Blip.load(weights["caption"], precision="bf16").caption(pictures(), most_tokens=4))
+    assert np.isfinite(Itm.load(weights["matching"], precision="bf16").match(["a"], pictures()[:1])).all()
+
+
+def test_auto_precision_is_a_rule_of_the_device() -> None:
+    assert [exact("auto", device) for device in ("cpu", "cuda", "cuda:1")] == ["fp32", "bf16", "bf16"]
+    assert exact("fp16", "cpu") == "fp16"
