@@ -3,11 +3,12 @@
     python -m bench.log [--rounds N] [--backlog N]
 
 `ratio_bare`: events a second published, polled and committed through `sqlite://` in batches of 256, over a bare
-`sqlite3` loop that writes, reads and commits the same rows with the same durability (WAL, synchronous=FULL; a
-transaction for a batch's rows and one for its position). Each process publishes in one task and polls and commits in
-another, as a source and a worker do; the bare loop does one after the other. The worst of one and two processes (on
-one file) with one and eight partitions each counts. `lockstep` in the breakdown is the same with every batch
-published, polled and committed before the next.
+`sqlite3` loop that writes, reads and commits the same rows in the same tables with the same durability (WAL,
+synchronous=FULL; a transaction for a batch's rows and one for its positions). Each process publishes in one task and
+polls and commits in another, as a source and a worker do; the bare loop does one after the other, with rows made
+beforehand, and makes nothing of what it reads. The worst of one and two processes (on one file), with a partition
+for each and with eight, counts. `lockstep` in the breakdown is the same with every batch published, polled and
+committed before the next.
 
 `cost_1m_over_10k`: seconds an event with 1,000,000 events of backlog over those with 10,000: the worse of publishing
 on top of it and of polling and committing from somewhere inside it.
@@ -27,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
@@ -132,34 +134,46 @@ def bare_connection(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def make_bare(path: Path, processes: int) -> None:
-    """The same columns in one table a process, so that each appends at its own end, and a table of positions."""
+def make_bare(path: Path, partitions: int) -> None:
+    """The log's layout without the log: a table of rows for each partition, and a table of positions."""
     with closing(bare_connection(path)) as connection:
-        for name in range(processes):
+        for at in range(partitions):
             connection.execute(
-                f"CREATE TABLE rows_{name:d} (record_offset INTEGER PRIMARY KEY, timestamp REAL NOT NULL,"
+                f"CREATE TABLE rows_{at:d} (record_offset INTEGER PRIMARY KEY, timestamp REAL NOT NULL,"
                 " key BLOB NOT NULL, value BLOB, headers BLOB NOT NULL) STRICT"
             )
-        connection.execute("CREATE TABLE positions (name INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL) STRICT")
-        connection.executemany("INSERT INTO positions VALUES (?, 0)", [(name,) for name in range(processes)])
+        connection.execute("CREATE TABLE positions (at INTEGER PRIMARY KEY, next_offset INTEGER NOT NULL) STRICT")
+        connection.executemany("INSERT INTO positions VALUES (?, 0)", [(at,) for at in range(partitions)])
 
 
-def bare(path: Path, name: int) -> None:
-    """One process's part: the rows are there as they are to be written, nothing is made of what is read."""
+def bare(path: Path, name: int, partitions: int) -> None:
+    """One process's part: it writes and reads `partitions` of the tables, its own, so that nobody counts offsets."""
+    tables = range(name * partitions, (name + 1) * partitions)
     with closing(bare_connection(path)) as connection:
         headers = pack_headers(HEADERS)
-        rows = [(event.key, event.value, headers) for event in events([b"default/camera-1"], BATCH)]
-        insert = f"INSERT INTO rows_{name:d} VALUES (?, ?, ?, ?, ?)"  # noqa: S608 - an integer
-        select = f"SELECT * FROM rows_{name:d} WHERE record_offset >= ? ORDER BY record_offset LIMIT ?"  # noqa: S608
+        rows = [(event.key, event.value, headers) for event in events([b"default/camera-1"], BATCH // partitions)]
         _ready()
-        for first in range(0, BATCH * BATCHES, BATCH):
+        for first in range(0, BATCH * BATCHES // partitions, len(rows)):
             now = time.time()
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(insert, [(first + place, now, *row) for place, row in enumerate(rows)])
+            for at in tables:
+                connection.executemany(
+                    f"INSERT INTO rows_{at:d} VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - an integer
+                    [(first + place, now, *row) for place, row in enumerate(rows)],
+                )
             connection.execute("COMMIT")
-            read = connection.execute(select, (first, BATCH)).fetchall()
+            read = [
+                connection.execute(
+                    f"SELECT * FROM rows_{at:d} WHERE record_offset >= ? ORDER BY record_offset LIMIT ?",  # noqa: S608
+                    (first, len(rows)),
+                ).fetchall()
+                for at in tables
+            ]
             connection.execute("BEGIN IMMEDIATE")
-            connection.execute("UPDATE positions SET next_offset = ? WHERE name = ?", (first + len(read), name))
+            connection.executemany(
+                "UPDATE positions SET next_offset = ? WHERE at = ?",
+                [(first + len(found), at) for found, at in zip(read, tables, strict=True)],
+            )
             connection.execute("COMMIT")
         print("done", flush=True)
         sys.stdin.readline()
@@ -177,7 +191,7 @@ def events_a_second(folder: Path, side: str, processes: int, partitions: int) ->
     """Start the processes, let them go together once all are ready, and take the time until the last is done."""
     path = folder / f"{uuid4().hex}.sqlite"
     if side == "bare":
-        make_bare(path, processes)
+        make_bare(path, partitions * processes)
     else:
         asyncio.run(make_log(path, partitions * processes))
     members = [
@@ -219,18 +233,15 @@ def over_bare(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
     """Ratios of every case, with rates beside them."""
     cases: dict[str, dict[str, float]] = {}
     for processes in (1, 2):
-        for partitions in (1, 8):
+        for partitions in (1, 8 // processes):
             rates = in_turns(
                 rounds,
-                bare=lambda processes=processes: events_a_second(folder, "bare", processes, 1),  # type: ignore[misc]
-                ours=lambda processes=processes, partitions=partitions: events_a_second(  # type: ignore[misc]
-                    folder, "ours", processes, partitions
-                ),
-                lockstep=lambda processes=processes, partitions=partitions: events_a_second(  # type: ignore[misc]
-                    folder, "lockstep", processes, partitions
-                ),
+                **{
+                    side: partial(events_a_second, folder, side, processes, partitions)
+                    for side in ("bare", "ours", "lockstep")
+                },
             )
-            name = f"processes_{processes}_partitions_{partitions}"
+            name = f"processes_{processes}_partitions_{partitions * processes}"
             cases[name] = {
                 "ratio": round(median_ratio(rates["ours"], rates["bare"]), 4),
                 "lockstep": round(median_ratio(rates["lockstep"], rates["bare"]), 4),
@@ -314,7 +325,7 @@ def main() -> None:
         side, path, *numbers = arguments.side
         name, processes, partitions = map(int, numbers)
         if side == "bare":
-            bare(Path(path), name)
+            bare(Path(path), name, partitions)
         else:
             asyncio.run(ours(Path(path), processes, partitions, lockstep=side == "lockstep"))
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.local.kafka import OLDER_VERSION, VERSION, Cluster, LocalKafkaError, jars
+from deploy.local.cluster import OLDER_VERSION, VERSION, Cluster, LocalKafkaError, jars
 
 
 @pytest.fixture(scope="session", params=[VERSION, OLDER_VERSION])

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.local.kafka import Cluster
+from deploy.local.cluster import Cluster
 from streams.errors import Fenced, Unavailable
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Consumer, Outgoing, Partition, Position, Record, TopicSpec

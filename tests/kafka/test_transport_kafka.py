@@ -8,7 +8,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from deploy.local.kafka import Cluster
+from deploy.local.cluster import Cluster
 from streams.kafka.membership import place_of
 from streams.kafka.topics import configuration
 from streams.transport import Outgoing, Partition, Transport
