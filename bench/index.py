@@ -3,7 +3,7 @@
 `ratio_upserts`: points a second through the index process over those of Edge in this process, the same points in
 batches of 256, one writer that waits for each answer, each round ending with a flush; the worse of one and two named
 vectors of 512 numbers. `p99_ms`, `p99_filtered_ms`: searches among 100,000 points as the running system holds them,
-which optimises them beside its work once they are written, plain and with a keyword filter that a tenth of the points fit.
+which optimises them beside its work once they are written, plain and with a keyword filter that a tenth of them fit.
 `ratio_p99`: the worse of the two over Edge alone on a copy of the very same shard, in the same rounds.
 """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 T = TypeVar("T")
-RETRIES: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=30)}
+RETRY_SECONDS = 30.0
 """Obstore repeats a request that failed in passing for so long; then the worker is told that the store is away."""
 
 
@@ -26,11 +26,12 @@ class ObjectBlobs:
     An object is durable when its upload is answered, and appears whole or not at all.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
         """Raises ValueError for a URL that obstore does not take."""
         self._where = where
         try:
-            self._store: ObjectStore = from_url(where, retry_config=RETRIES)
+            retries: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=retry_seconds)}
+            self._store: ObjectStore = from_url(where, retry_config=retries)
         except (BaseError, ValueError) as error:
             raise ValueError(f"blobs {where!r}: {_first_line(error)}") from error
 

@@ -1,0 +1,89 @@
+"""What every blob store owes its users; each implementation is a subclass with a fixture `blobs`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import date
+
+import pytest
+
+from stores.blobs import BlobStore, blob_uri, sha256_hex
+from stores.errors import Missing, Refused
+
+DAY = date(2026, 11, 21)
+
+
+def uri(content: bytes, *, tenant: str = "default", feed: str = "lobby", suffix: str = "") -> str:
+    return blob_uri(tenant, feed, DAY, sha256_hex(content), suffix)
+
+
+class BlobSuite:
+    @pytest.fixture
+    def blobs(self) -> BlobStore:
+        raise NotImplementedError
+
+    @pytest.mark.parametrize("size", [0, 1, 100_000, 7_000_000])
+    async def test_what_was_put_is_got(self, blobs: BlobStore, size: int) -> None:
+        content = random.Random(size).randbytes(size)
+        await blobs.put("default", uri(content), content)
+        assert await blobs.get("default", uri(content)) == content
+
+    async def test_put_again_and_by_many_at_once(self, blobs: BlobStore) -> None:
+        contents = [bytes([number]) * 1000 for number in range(30)]
+        await asyncio.gather(*(blobs.put("default", uri(content), content) for content in contents * 3))
+        found = await asyncio.gather(*(blobs.get("default", uri(content)) for content in contents))
+        assert found == contents
+
+    async def test_a_missing_blob_is_missing(self, blobs: BlobStore) -> None:
+        with pytest.raises(Missing):
+            await blobs.get("default", uri(b"never"))
+        await blobs.put("default", uri(b"there"), b"there")
+        with pytest.raises(Missing):
+            await blobs.get("default", uri(b"there", feed="gate"))
+
+    async def test_a_deleted_blob_is_gone_and_may_be_deleted_again(self, blobs: BlobStore) -> None:
+        await blobs.put("default", uri(b"picture"), b"picture")
+        await blobs.put("default", uri(b"another"), b"another")
+        for _ in range(2):
+            await blobs.delete("default", uri(b"picture"))
+        with pytest.raises(Missing):
+            await blobs.get("default", uri(b"picture"))
+        assert await blobs.get("default", uri(b"another")) == b"another"
+
+    async def test_other_content_than_the_name_says_is_refused(self, blobs: BlobStore) -> None:
+        with pytest.raises(Refused):
+            await blobs.put("default", uri(b"picture"), b"another")
+        with pytest.raises(Missing):
+            await blobs.get("default", uri(b"picture"))
+
+    async def test_a_thumbnail_lies_beside_its_original_and_bears_its_name(self, blobs: BlobStore) -> None:
+        await blobs.put("default", uri(b"picture"), b"picture")
+        await blobs.put("default", uri(b"picture", suffix=".thumb"), b"small")
+        assert await blobs.get("default", uri(b"picture", suffix=".thumb")) == b"small"
+        assert await blobs.get("default", uri(b"picture")) == b"picture"
+
+    async def test_a_tenant_reaches_its_own_blobs_alone(self, blobs: BlobStore) -> None:
+        theirs = uri(b"secret", tenant="theirs")
+        await blobs.put("theirs", theirs, b"secret")
+        for call in (blobs.get("mine", theirs), blobs.put("mine", theirs, b"secret"), blobs.delete("mine", theirs)):
+            with pytest.raises(Refused):
+                await call
+        assert await blobs.get("theirs", theirs) == b"secret"
+
+    @pytest.mark.parametrize(
+        "malformed",
+        [
+            "blob:default/../etc/passwd",
+            f"blob:default/lobby/2026-11-21/{'a' * 63}",
+            f"blob:default/../2026-11-21/{'a' * 64}",
+            f"blob:default/lobby/2026-11-21/{'a' * 64}/..",
+            f"s3:default/lobby/2026-11-21/{'a' * 64}",
+            "",
+        ],
+    )
+    async def test_a_malformed_uri_is_refused(self, blobs: BlobStore, malformed: str) -> None:
+        with pytest.raises(Refused):
+            await blobs.get("default", malformed)
+        with pytest.raises(Refused):
+            await blobs.put("default", malformed, b"content")

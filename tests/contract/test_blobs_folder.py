@@ -1,0 +1,105 @@
+"""The blob contract on a folder, and what a folder alone owes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from stores.blobs import blob_path
+from stores.errors import Refused, StoreUnavailable
+from stores.folder import PARTIAL, BlobFolder
+from tests.contract.blob_suite import BlobSuite, uri
+
+PUT_FOR_EVER = """
+import asyncio, random, sys
+from pathlib import Path
+from stores.folder import BlobFolder
+from tests.contract.blob_suite import uri
+
+async def main():
+    blobs = BlobFolder(Path(sys.argv[1]))
+    while True:
+        contents = [random.randbytes(300_000) for _ in range(8)]
+        for put in asyncio.as_completed([put_one(blobs, content) for content in contents]):
+            print(await put, flush=True)
+
+async def put_one(blobs, content):
+    await blobs.put("default", uri(content), content)
+    return uri(content)
+
+asyncio.run(main())
+"""
+
+
+class TestBlobFolder(BlobSuite):
+    @pytest.fixture
+    async def blobs(self, tmp_path: Path) -> AsyncIterator[BlobFolder]:
+        blobs = BlobFolder(tmp_path / "blobs")
+        yield blobs
+        await blobs.close()
+
+
+async def test_blobs_lie_where_their_uris_say(tmp_path: Path) -> None:
+    blobs = BlobFolder(tmp_path)
+    await blobs.put("default", uri(b"picture"), b"picture")
+    assert (tmp_path / blob_path(uri(b"picture"), "default")).read_bytes() == b"picture"
+    assert list((tmp_path / PARTIAL).iterdir()) == []
+    await blobs.close()
+
+
+async def test_damage_on_the_disk_is_noticed(tmp_path: Path) -> None:
+    blobs = BlobFolder(tmp_path)
+    await blobs.put("default", uri(b"picture"), b"picture")
+    (tmp_path / blob_path(uri(b"picture"), "default")).write_bytes(b"pictura")
+    with pytest.raises(Refused, match="content"):
+        await blobs.get("default", uri(b"picture"))
+    await blobs.close()
+
+
+async def test_a_root_that_cannot_be_written_is_away(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    blobs = BlobFolder(tmp_path / "file")
+    with pytest.raises(StoreUnavailable, match="file"):
+        await blobs.put("default", uri(b"picture"), b"picture")
+    await blobs.close()
+
+
+async def test_kill_9_while_writing_leaves_whole_blobs(tmp_path: Path) -> None:
+    """What was acknowledged is there; whatever lies at a blob's place is whole; what was half written is swept."""
+    acknowledged = put_until_killed(tmp_path, 50)
+    blobs = BlobFolder(tmp_path)
+    for each in acknowledged:
+        await blobs.get("default", each)
+    placed = [path for path in (tmp_path / "default").rglob("*") if path.is_file()]
+    assert len(placed) >= len(acknowledged)
+    for path in placed:
+        await blobs.get("default", f"blob:{path.relative_to(tmp_path)}")
+    await swept(tmp_path, blobs)
+
+
+def put_until_killed(root: Path, count: int) -> list[str]:
+    """The URIs that a writer was acknowledged, killed after `count` of them."""
+    writer = subprocess.Popen([sys.executable, "-c", PUT_FOR_EVER, str(root)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    said = [writer.stdout.readline() for _ in range(count)]
+    writer.send_signal(signal.SIGKILL)
+    said += writer.stdout.read().splitlines(keepends=True)
+    writer.stdout.close()
+    writer.wait()
+    return [line.strip() for line in said if line.endswith("\n")]
+
+
+async def swept(root: Path, blobs: BlobFolder) -> None:
+    old, new = root / PARTIAL / "old", root / PARTIAL / "new"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    await blobs.put("default", uri(b"picture", feed="gate"), b"picture")
+    assert (old.exists(), new.exists()) == (False, True)
+    await blobs.close()
