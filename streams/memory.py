@@ -25,11 +25,13 @@ class Memory:
         self._partitions: dict[str, Partition] = {}
 
     def copies(self, flights: Sequence[Flight]) -> dict[str, Any]:
-        """States for the feeds in `flights`, to be changed freely. Stills have none."""
+        """States for the feeds in `flights`, to be changed freely. Stills have none.
+
+        In the lane's thread, because copies may be large; the turns of batches see to it that nobody keeps meanwhile.
+        """
         feeds = {flight.feed for flight in flights if flight.frame.kind == "frame"}
-        return {
-            feed: copy.deepcopy(self._states[feed]) if feed in self._states else self._stage.fresh() for feed in feeds
-        }
+        known = {feed: self._states.get(feed) for feed in feeds}
+        return {feed: self._stage.fresh() if state is None else copy.deepcopy(state) for feed, state in known.items()}
 
     def keep(self, states: Mapping[str, Any], flights: Sequence[Flight]) -> None:
         """The batch succeeded: its states are the feeds' states now."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
-from processors.frame import LOCAL_FIELDS, Frame, Invalid, Stage, StageWithMemory, Verdicts
+from processors.frame import LOCAL_FIELDS, Frame, Stage, StageWithMemory, Verdicts
 from schemas.events import TraceEntry
 from streams.clock import Clock
 from streams.flight import Death, Flight
@@ -17,6 +18,16 @@ from streams.route import Mode
 
 AnyStage = Stage | StageWithMemory
 _ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a call of a stage gave, and when (monotonic) it began and ended."""
+
+    verdicts: Verdicts
+    states: dict[str, Any]
+    began: float
+    ended: float
 
 
 class Step:
@@ -93,30 +104,30 @@ class Step:
 
     async def _call(self, flights: Sequence[Flight]) -> Verdicts:
         """One call of the stage; when it raises, the frames are as before."""
-        frames = [flight.frame for flight in flights]
-        before = [self._snapshot(frame) for frame in frames]
-        states = self.memory.copies(flights) if self.memory is not None else {}
+        before = [self._snapshot(flight.frame) for flight in flights]
         try:
-            verdicts, began, ended = await self._lanes.run(self.stage.lane, self._process, frames, states)
+            done = await self._lanes.run(self.stage.lane, self._process, flights)
         except BaseException:
-            for frame, values in zip(frames, before, strict=True):
-                self._restore(frame, self._undone, values)
+            for flight, values in zip(flights, before, strict=True):
+                self._restore(flight.frame, self._undone, values)
             raise
         if self.memory is not None:
-            self.memory.keep(states, flights)
-        self._note(flights, before, verdicts, began, ended)
-        return verdicts
+            self.memory.keep(done.states, flights)
+        self._note(flights, before, done)
+        return done.verdicts
 
-    def _process(self, frames: Sequence[Frame], states: Mapping[str, Any]) -> tuple[Verdicts, float, float]:
+    def _process(self, flights: Sequence[Flight]) -> _Done:
         """In the lane's thread. A wrong number of verdicts is an error of the stage like any other."""
         began = self._clock.monotonic()
+        frames, states = [flight.frame for flight in flights], {}
         if self.memory is not None:
+            states = self.memory.copies(flights)
             verdicts = cast("StageWithMemory", self.stage).process(frames, states)
         else:
             verdicts = cast("Stage", self.stage).process(frames)
         if len(verdicts) != len(frames):
             raise ValueError(f"stage {self.stage.name} gave {len(verdicts)} verdicts for {len(frames)} frames")
-        return verdicts, began, self._clock.monotonic()
+        return _Done(verdicts, states, began, self._clock.monotonic())
 
     def _snapshot(self, frame: Frame) -> tuple[Any, ...]:
         return (*[getattr(frame, name) for name in self._undone], frame.results.get(self.stage.name, _ABSENT))
@@ -130,27 +141,21 @@ class Step:
         else:
             frame.results[self.stage.name] = before[-1]
 
-    def _note(
-        self,
-        flights: Sequence[Flight],
-        before: Sequence[tuple[Any, ...]],
-        verdicts: Sequence[Invalid | None],
-        began: float,
-        ended: float,
-    ) -> None:
+    def _note(self, flights: Sequence[Flight], before: Sequence[tuple[Any, ...]], done: _Done) -> None:
         """Write the trace; of a stage that ran again, keep only what is local."""
-        size, entries = len(flights), {}
-        for flight, values, verdict in zip(flights, before, verdicts, strict=True):
+        seconds, size = done.ended - done.began, len(flights)
+        entries: dict[float, TraceEntry] = {}
+        for flight, values, verdict in zip(flights, before, done.verdicts, strict=True):
             frame, ready_at = flight.frame, flight.ready_at
-            flight.ready_at = ended
+            flight.ready_at = done.ended
             if flight.route.modes[self._place] is Mode.AGAIN:
                 self._restore(frame, self._kept, values)
             elif verdict is None:
                 if ready_at not in entries:
-                    entries[ready_at] = self._entry(began - ready_at, ended - began, size)
+                    entries[ready_at] = self._entry(done.began - ready_at, seconds, size)
                 frame.trace = (*frame.trace, entries[ready_at])
-        self._metrics.compute_seconds.labels(self.stage.name).observe(ended - began)
-        self._metrics.queue_seconds.labels(self.stage.name).observe(max(0.0, began - ready_at))
+        self._metrics.compute_seconds.labels(self.stage.name).observe(seconds)
+        self._metrics.queue_seconds.labels(self.stage.name).observe(max(0.0, done.began - ready_at))
         self._metrics.batch_frames.labels(self.stage.name).observe(size)
 
     def _entry(self, queue_seconds: float, compute_seconds: float, size: int) -> TraceEntry:
