@@ -55,6 +55,7 @@ class Recipe:
     warmup_steps: int = 100
     average_decay: float = 0.998  # a horizon of 500 steps: the training is short
     scenes: int = 12000
+    moments: float = 0.0
     seed: int = SEED
 
     @property
@@ -175,7 +176,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     recipe = Recipe()
     options.build.mkdir(parents=True, exist_ok=True)
-    scenes = render_set(options.build / "scenes", recipe.scenes, seed=recipe.seed, count=(1, 6))
+    scenes = render_set(options.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments)
     training = YoloTraining(recipe, scenes, options.device)
     state = options.build / "yolov9t.state.pt"
     training.resume(state)
