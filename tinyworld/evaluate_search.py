@@ -21,7 +21,7 @@ from tinyworld.examination import STREAM
 from tinyworld.lessons import grown
 from tinyworld.publish import in_batches
 from tinyworld.render import Image
-from tinyworld.searching import Pair, another_view, different_scenes, elsewhere, search_scene, sight_of
+from tinyworld.searching import another_view, different_scenes, elsewhere, search_scene, sight_of
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 BATCH = 32
@@ -45,7 +45,7 @@ def evaluate(seed: int, scenes: int) -> Figures:
     for model in (blip, clip, itm, vit):
         randomise(model)
     untrained = captions(blip, seed, few) | crop_captions(blip, seed, few) | monotone(clip, seed, scenes)
-    untrained |= text_to_image(clip, itm, seed, scenes) | same_scene(vit, seed, few)
+    untrained |= text_to_image(clip, itm, seed, few) | same_scene(vit, seed, few)
     plain = {f"{name}_random": value for name, value in untrained.items() if isinstance(value, float)}
     return found | {name: value for name, value in plain.items() if not name.startswith("visual_same_scene_pixels")}
 
@@ -95,12 +95,11 @@ def text_to_image(clip: Clip, itm: Itm, seed: int, scenes: int) -> Figures:
     texts = [str(describe(*pair)) for pair in pairs]
     cosines = clip.embed_texts(texts) @ in_batches(clip.embed_images, pictures).T
     right = cosines.argmax(axis=1) == np.arange(len(pairs))
-    chosen = []
-    for row, text in enumerate(texts):
-        near = np.argsort(-cosines[row], kind="stable")[:RERANKED]
-        odds = itm.match([text] * len(near), [pictures[place] for place in near])
-        chosen.append(near[int(odds.argmax())] == row)
-    return shares("text_to_image_r1", list(right), counts) | shares("itm_r1", chosen, counts)
+    near = np.argsort(-cosines, axis=1, kind="stable")[:, :RERANKED]
+    pairs_read = [(text, pictures[place]) for text, places in zip(texts, near, strict=True) for place in places]
+    odds = itm.match(*zip(*pairs_read, strict=True)).reshape(near.shape)
+    chosen = near[np.arange(len(texts)), odds.argmax(axis=1)] == np.arange(len(texts))
+    return shares("text_to_image_r1", list(right), counts) | shares("itm_r1", list(chosen), counts)
 
 
 def same_scene(vit: Vit, seed: int, scenes: int) -> Figures:
@@ -157,8 +156,3 @@ def randomise(adapter: Any) -> None:
                 tensor.normal_(std=0.02)
             else:
                 tensor.fill_(1.0 if name.endswith("weight") else 0.0)
-
-
-def pairs_of(seed: int, scenes: int) -> list[Pair]:
-    """The scenes of the captions' figure."""
-    return [search_scene(seed, number) for number in range(scenes)]

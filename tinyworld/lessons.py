@@ -14,7 +14,7 @@ from tinyworld.corpus import SIZE, Corpus, View
 from tinyworld.queries import Query, absent, few_query, holds, list_query, seen_from_truth, stands, true_query
 from tinyworld.scenes import STYLES, Style
 from tinyworld.tower import Geometry
-from tinyworld.train_tower import TOP, pictures
+from tinyworld.train_tower import TOP, pictures, scene_truth
 
 HEADROOM = TOP * Geometry().patch
 """Rows of padding above a 4:3 picture in the full square."""
@@ -53,14 +53,16 @@ def crop_sight(corpus: Corpus, row: int) -> Sight:
 
 def views_batch(
     corpus: Corpus, rng: np.random.Generator, scenes: int, views: Sequence[View], *, square: bool
-) -> tuple[Tensor, list[Sight]]:
-    """Pictures of the same `scenes` scenes in each of the views, one view after the other, mirrored alike; `square`:
-    with the padding that they have at inference."""
+) -> tuple[Tensor, list[Sight], dict[str, Tensor]]:
+    """Pictures of the same `scenes` scenes in each of the views, one view after the other, mirrored alike, with what
+    is true of them and of their patches; `square`: with the padding that they have at inference."""
     rows = np.sort(rng.choice(len(corpus), scenes, replace=False))
     flips = rng.random(scenes) < 0.5
     images = np.concatenate([pictures(view, rows, flips, rng) for view in views])
     sights = [sight(view, row, flipped=flip) for view in views for row, flip in zip(rows, flips, strict=True)]
-    return torch.from_numpy(in_square(images) if square else images), sights
+    truths = [scene_truth(view, rows, flips) for view in views]
+    truth = {name: torch.cat([one[name] for one in truths]) for name in truths[0]}
+    return torch.from_numpy(in_square(images) if square else images), sights, truth
 
 
 def crops_batch(corpus: Corpus, rng: np.random.Generator, count: int) -> tuple[Tensor, list[Sight]]:

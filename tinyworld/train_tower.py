@@ -22,13 +22,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tinyworld.captions import HALF, RELATIONS
 from tinyworld.corpus import BUILD, COLUMNS, MOST, PATCH, ROWS, Corpus, View, load
-from tinyworld.scenes import COLOURS, SHAPES
+from tinyworld.scenes import APART, COLOURS, LEVEL, SHAPES
 from tinyworld.tower import Geometry, Tower
 
 TOP = (Geometry().side - ROWS) // 2
 """The row of the full square at which a 4:3 picture begins."""
 WINDOW = 8
+NEXT = len(RELATIONS) + 1
+"""Each relation, and none for the rightmost."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,9 @@ class Recipe:
 
 
 class Dense(nn.Module):
-    """Linear heads on a tower: shape, colour and the way to the thing's middle for each patch; on token 0 which
-    colour-and-shape pairs are there, and the style."""
+    """Linear heads on a tower. For each patch the shape and colour of its thing, the way to its middle, where that is,
+    how many named things stand further left, and how it stands to the next on the right, as captions say it; on token 0
+    which colour-and-shape pairs are there, and the style."""
 
     def __init__(self, tower: Tower) -> None:
         super().__init__()
@@ -58,6 +62,7 @@ class Dense(nn.Module):
         self.tower = tower
         self.shape, self.colour = nn.Linear(width, len(SHAPES) + 1), nn.Linear(width, len(COLOURS) + 1)
         self.way = nn.Linear(width, 2)
+        self.place, self.rank, self.next = nn.Linear(width, 2), nn.Linear(width, MOST + 1), nn.Linear(width, NEXT + 1)
         self.kinds, self.style = nn.Linear(width, len(SHAPES) * len(COLOURS)), nn.Linear(width, 1)
 
     def losses(self, tokens: Tensor, truth: dict[str, Tensor]) -> Tensor:
@@ -67,6 +72,12 @@ class Dense(nn.Module):
         there = (truth["shape"] < len(SHAPES)).float()[..., None]
         way = self.way(patches).float()
         loss = loss + 2.0 * ((way - truth["way"]).abs() * there).sum() / there.sum().clamp(min=1)
+        if "rank" in truth:
+            place = ((self.place(patches).float() - truth["place"]).abs() * there).sum() / there.sum().clamp(min=1)
+            loss = loss + 2.0 * place
+            loss = (
+                loss + 0.7 * nearly(self.rank(patches), truth["rank"]) + 1.5 * nearly(self.next(patches), truth["next"])
+            )
         if "kinds" in truth:
             kinds = functional.binary_cross_entropy_with_logits(self.kinds(first).float(), truth["kinds"])
             style = functional.binary_cross_entropy_with_logits(self.style(first).float()[:, 0], truth["style"])
@@ -82,20 +93,49 @@ def nearly(logits: Tensor, target: Tensor) -> Tensor:
     return functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten().long(), weight)
 
 
-def patch_truth(view: View, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Per patch of the chosen scenes: shape, colour (the last class is background) and the way to the middle."""
+def patch_truth(view: View, rows: np.ndarray, flips: np.ndarray) -> dict[str, np.ndarray]:
+    """Per patch [n, 12, 16] of the scenes, mirrored where `flips` says so: shape, colour, rank and next (the last
+    class of each is background), the way to the middle and its place [n, 12, 16, 2]."""
     owner = np.asarray(view.patches[rows]).astype(int)
     there = owner >= 0
     safe = np.maximum(owner, 0).reshape(len(rows), -1)
 
+    def of_owner(part: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(part, safe, 1).reshape(owner.shape)
+
     def pick(part: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(np.asarray(part[rows]), safe, 1).reshape(owner.shape)
+        return of_owner(np.asarray(part[rows]))
 
     shape = np.where(there, pick(view.shapes), len(SHAPES))
     colour = np.where(there, pick(view.colours), len(COLOURS))
     across, down = (np.arange(COLUMNS) + 0.5) / COLUMNS, (np.arange(ROWS) + 0.5) / ROWS
     way = np.stack([pick(view.x) - across[None, None], pick(view.y) - down[None, :, None]], -1) * 4
-    return {"shape": shape, "colour": colour, "way": np.where(there[..., None], way, 0).astype(np.float32)}
+    rank, following = (of_owner(part) for part in standing(view, rows, flips))
+    place = np.stack([pick(view.x), pick(view.y)], -1) * 2 - 1
+    truth = {
+        "shape": shape,
+        "colour": colour,
+        "rank": np.where(there, rank, MOST),
+        "next": np.where(there, following, NEXT),
+        "way": np.where(there[..., None], way, 0).astype(np.float32),
+        "place": np.where(there[..., None], place, 0).astype(np.float32),
+    }
+    return mirrored(truth, flips)
+
+
+def standing(view: View, rows: np.ndarray, flips: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each thing [n, 4] how many named ones stand further left, and how it stands to the next on the right (the last
+    value: there is none); things that captions do not name count as background."""
+    x, y = np.asarray(view.x[rows]), np.asarray(view.y[rows])
+    x = np.where(flips[:, None], 1 - x, x)
+    named = (np.asarray(view.colours[rows]) >= 0) & (np.asarray(view.visible[rows]) >= HALF)
+    rank = (named[:, None, :] & (x[:, None, :] < x[:, :, None])).sum(2)
+    right = np.where(named[:, None, :] & (x[:, None, :] > x[:, :, None]), x[:, None, :], np.inf)
+    rise = np.take_along_axis(y, right.argmin(2), 1) - y
+    border = (LEVEL + APART) / 2
+    following = np.select([rise > border, rise < -border], [0, 1], 2)
+    following = np.where(np.isinf(right.min(2)), NEXT - 1, following)
+    return np.where(named, rank, MOST), np.where(named, following, NEXT)
 
 
 def pictures(view: View, rows: np.ndarray, flips: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -112,7 +152,8 @@ def mirrored(truth: dict[str, np.ndarray], flips: np.ndarray) -> dict[str, np.nd
     for name, value in truth.items():
         where = flips.reshape(-1, *[1] * (value.ndim - 1))
         out[name] = np.where(where, value[:, :, ::-1], value)
-    out["way"] = out["way"] * np.where(flips, -1, 1)[:, None, None, None] ** np.array([1, 0])
+    for name in ("way", "place"):  # across changes its sign, down does not
+        out[name] = out[name] * np.where(flips, -1, 1)[:, None, None, None] ** np.array([1, 0])
     return out
 
 
@@ -120,12 +161,22 @@ def scene_batch(corpus: Corpus, rng: np.random.Generator, count: int) -> tuple[T
     """Whole scenes and their truth."""
     view = (corpus.a, corpus.b, corpus.c)[int(rng.integers(3))]
     rows, flips = np.sort(rng.choice(len(corpus), count, replace=False)), rng.random(count) < 0.5
-    truth = mirrored(patch_truth(view, rows), flips)
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(v)).flatten(1, 2) for name, v in truth.items()}
-    tensors["way"] = tensors["way"].float()
+    tensors = scene_truth(view, rows, flips)
+    return torch.from_numpy(pictures(view, rows, flips, rng)), tensors
+
+
+def scene_truth(view: View, rows: np.ndarray, flips: np.ndarray) -> dict[str, Tensor]:
+    """All that a whole picture's tokens are taught, patches in one row [n, 192]."""
+    tensors = flat(patch_truth(view, rows, flips))
     tensors["kinds"] = torch.from_numpy(kinds_present(view, rows))
     tensors["style"] = torch.from_numpy(np.asarray(view.styles[rows]).astype(np.float32))
-    return torch.from_numpy(pictures(view, rows, flips, rng)), tensors
+    return tensors
+
+
+def flat(truth: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Maps of patches as rows."""
+    rows = {name: torch.from_numpy(np.ascontiguousarray(value)).flatten(1, 2) for name, value in truth.items()}
+    return {name: row.float() if row.is_floating_point() else row for name, row in rows.items()}
 
 
 def kinds_present(view: View, rows: np.ndarray) -> np.ndarray:
@@ -152,10 +203,9 @@ def window_batch(
     seen = np.where(flips[:, None, None], seen[:, :, ::-1], seen)
     most = np.argsort(-seen[:, row : row + WINDOW, column : column + WINDOW].sum(axis=(1, 2)))[:count]
     rows, flips = drawn[most], flips[most]
-    truth = mirrored(patch_truth(view, rows), flips)
-    cut = {n: v[:, row : row + WINDOW, column : column + WINDOW] for n, v in truth.items()}
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(v)).flatten(1, 2) for name, v in cut.items()}
-    tensors["way"] = tensors["way"].float()
+    truth = patch_truth(view, rows, flips)
+    local = ("shape", "colour", "way")  # what else stands in the picture cannot be told from a window
+    tensors = flat({name: truth[name][:, row : row + WINDOW, column : column + WINDOW] for name in local})
     y, x = row * PATCH, column * PATCH
     images = pictures(view, rows, flips, rng)[:, :, y : y + WINDOW * PATCH, x : x + WINDOW * PATCH]
     return torch.from_numpy(np.ascontiguousarray(images)), tensors, (row, column)
@@ -186,13 +236,15 @@ def watch(dense: Dense, corpus: Corpus) -> dict[str, float]:
     """Shares of object patches with the right shape and colour, and of scenes with the right style, on view a."""
     dense.eval()
     rows = np.arange(128)
-    truth = patch_truth(corpus.a, rows)
+    truth = patch_truth(corpus.a, rows, np.zeros(128, bool))
     plain = np.random.default_rng(0)
     images = torch.from_numpy(pictures(corpus.a, rows, np.zeros(128, bool), plain))
     with torch.autocast("cpu", torch.bfloat16):
         tokens = dense.tower.norm(dense.tower(images, row=TOP))
         shape = dense.shape(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
         colour = dense.colour(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
+        rank = dense.rank(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
+        following = dense.next(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
         style = (dense.style(tokens[:, 0])[:, 0] > 0).numpy() == np.asarray(corpus.a.styles[rows])
         kinds = ((dense.kinds(tokens[:, 0]) > 0).numpy() == kinds_present(corpus.a, rows)).all(1)
     there = truth["shape"] < len(SHAPES)
@@ -200,6 +252,8 @@ def watch(dense: Dense, corpus: Corpus) -> dict[str, float]:
     return {
         "shape": float((shape == truth["shape"])[there].mean()),
         "colour": float((colour == truth["colour"])[there].mean()),
+        "rank": float((rank == truth["rank"])[there].mean()),
+        "next": float((following == truth["next"])[there].mean()),
         "style": float(style.mean()),
         "all_kinds": float(kinds.mean()),
     }

@@ -35,6 +35,8 @@ from tinyworld.train_tower import TOP, Dense, schedule
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 PARTS = ("blip", "itm", "clip", "vit")
+RELATION_WEIGHT = 4.0
+"""Of a caption's some 25 words one is a relation, and it is the hardest."""
 MARGIN = 0.04
 """By how much of a cosine a true thing must raise and a false one lower the similarity of a text."""
 
@@ -43,14 +45,14 @@ MARGIN = 0.04
 class Recipe:
     """All that decides the result besides the corpus and the tower it starts from."""
 
-    steps: int = 2400
+    steps: int = 3200
     scenes: int = 12
     clip_scenes: int = 14
     crops: int = 32
     rate: float = 1.5e-3
     matrix_rate: float = 3e-3
-    square_after: float = 0.5
-    match_from: int = 500
+    square_after: float = 0.35
+    match_from: int = 800
     """The step at which the matching head's encoder begins, as a copy of the decoder that has learned to look by then:
     from nothing it stays at chance for thousands of steps."""
     seed: int = 5
@@ -84,7 +86,12 @@ class Model(nn.Module):
         ids, mask = self.captions([str(one.description) for one in sights])
         labels = ids.masked_fill(mask == 0, -100)
         logits = self.decoder(input_ids=ids, encoder_hidden_states=tokens, use_cache=False).logits
-        return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten())
+        target = labels[:, 1:].flatten()
+        words = functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), target, reduction="none")
+        weights = (target != -100).float()
+        for word in ("above", "below", "left"):
+            weights[target == self.blip_words.convert_tokens_to_ids(word)] = RELATION_WEIGHT
+        return (words * weights).sum() / weights.sum()
 
     def captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids of texts as the decoder writes them, and which are not padding."""
@@ -124,9 +131,9 @@ class Model(nn.Module):
         tokens: Tensor = self.tower.norm(self.tower(images, row=row, early=early))
         return tokens
 
-    def image_vectors(self, images: Tensor) -> Tensor:
-        """CLIP's unit vectors of pictures."""
-        return functional.normalize(self.visual_projection(self.see(images, early=True)[:, 0]).float(), dim=-1)
+    def image_vectors(self, tokens: Tensor) -> Tensor:
+        """CLIP's unit vectors of pictures, from their tokens."""
+        return functional.normalize(self.visual_projection(tokens[:, 0]).float(), dim=-1)
 
     def text_vectors(self, texts: Sequence[str]) -> Tensor:
         """CLIP's unit vectors of texts, short ones and long ones apart so that little is padding."""
@@ -141,7 +148,13 @@ class Model(nn.Module):
         found = torch.cat(parts)[back]
         return functional.normalize(found, dim=-1)
 
-    def clip_loss(self, images: Tensor, sights: Sequence[Sight], rng: np.random.Generator) -> Tensor:
+    def patch_loss(self, tokens: Tensor, truth: dict[str, Tensor]) -> Tensor:
+        """The dense heads' losses, the padding's patches left out."""
+        rest = tokens.shape[1] - 1 - truth["shape"].shape[1]
+        first, patches = tokens[:, :1], tokens[:, 1 + rest // 2 : tokens.shape[1] - rest // 2]
+        return self.dense.losses(torch.cat([first, patches], 1), truth)
+
+    def clip_loss(self, seen: Tensor, sights: Sequence[Sight], rng: np.random.Generator) -> Tensor:
         """Captions against pictures both ways with false captions among them, queries against pictures, and growing
         texts."""
         full = [str(one.description) for one in sights]
@@ -149,7 +162,7 @@ class Model(nn.Module):
         queries = [true_query(rng, one.style, one.seen) for one in sights for _ in range(2)]
         triples = [(place, made) for place, one in enumerate(sights) if (made := grown(rng, one)) is not None]
         texts = full + false + [query.text for query in queries] + [text for _, made in triples for text in made]
-        vectors, seen = self.text_vectors(texts), self.image_vectors(images)
+        vectors = self.text_vectors(texts)
         cosines = seen @ vectors.T
         logits = cosines * self.scale.exp().clamp(max=60.0)
         captions = len(full) + len(false)
@@ -196,17 +209,23 @@ def losses(model: Model, corpus: Corpus, recipe: Recipe, step: int, rng: np.rand
     crops = (step // 2 if others and "clip" in recipe.parts else step) % 5 == 4
     if turn_of_clip:
         views = [(corpus.a, corpus.c), (corpus.b, corpus.c), (corpus.a, corpus.b)][int(rng.integers(3))]
-        images, sights = views_batch(corpus, rng, recipe.clip_scenes, views, square=square)
+        truth = None
         if crops:
             images, sights = crops_batch(corpus, rng, 2 * recipe.clip_scenes)
-        return {"clip": model.clip_loss(images, sights, rng)}
+        else:
+            images, sights, truth = views_batch(corpus, rng, recipe.clip_scenes, views, square=square)
+        tokens = model.see(images, early=True)
+        patches = {"dense_clip": 0.5 * model.patch_loss(tokens, truth)} if truth else {}
+        return {"clip": model.clip_loss(model.image_vectors(tokens), sights, rng)} | patches
+    found: dict[str, Tensor] = {}
     if crops and others != ["vit"]:
         images, sights = crops_batch(corpus, rng, recipe.crops)
+        tokens = model.see(images, early=False)
     else:
-        images, sights = views_batch(corpus, rng, recipe.scenes, (corpus.a, corpus.b, corpus.c), square=square)
+        images, sights, truth = views_batch(corpus, rng, recipe.scenes, (corpus.a, corpus.b, corpus.c), square=square)
         crops = False
-    tokens = model.see(images, early=False)
-    found: dict[str, Tensor] = {}
+        tokens = model.see(images, early=False)
+        found["dense"] = 0.5 * model.patch_loss(tokens, truth)
     if "blip" in others:
         found["blip"] = model.caption_loss(tokens, sights)
     if "itm" in others and step >= recipe.match_from:
@@ -242,8 +261,10 @@ def watch(model: Model, held: Corpus, parts: Sequence[str], count: int = 128) ->
             a, b, c = (functional.normalize(v.float(), dim=-1) for v in (tokens[:, 0], *others))
             found["same_scene"] = float(((a @ torch.cat([b, c]).T).argmax(1) == torch.arange(count)).float().mean())
         if "clip" in parts:
-            seen = torch.cat([model.image_vectors(images) for images, _ in batches["a"]])
-            near = torch.cat([model.image_vectors(images) for images, _ in batches["c"]])
+            seen, near = (
+                torch.cat([model.image_vectors(model.see(images, early=True)) for images, _ in batches[n]])
+                for n in "ac"
+            )
             texts = model.text_vectors([str(one.description) for one in sights])
             found["text_to_image"] = float(
                 ((texts @ torch.cat([seen, near]).T).argmax(1) == torch.arange(count)).float().mean()
@@ -266,19 +287,11 @@ def views_plain(held: Corpus, name: str, rows: np.ndarray) -> tuple[Tensor, list
     return torch.from_numpy(in_square(images)), [sight(view, row) for row in rows]
 
 
-def dense_loss(model: Model, corpus: Corpus, rng: np.random.Generator) -> Tensor:
-    """The patches' labels for a few scenes, so that what was learned first is not lost."""
-    from tinyworld.train_tower import scene_batch
-
-    images, truth = scene_batch(corpus, rng, 8)
-    return model.dense.losses(model.see(images, early=False), truth)
-
-
 def start(model: Model, folder: Path) -> None:
     """Takes over what lies in `folder`: a tower with its dense heads, or a whole model."""
     whole = folder / "towers.pt"
     if whole.exists():
-        model.load_state_dict(torch.load(whole, weights_only=True)["model"])
+        model.load_state_dict(torch.load(whole, weights_only=True)["model"], strict=False)
         return
     model.dense.load_state_dict(torch.load(folder / "tower.pt", weights_only=True)["model"])
     with torch.no_grad():  # CLIP's extra norm starts as near to doing nothing as a norm can
@@ -313,8 +326,6 @@ def train(recipe: Recipe, folder: Path, origin: Path, *, save: Path = CHECKPOINT
                     optimiser.state.pop(parameter, None)
         with torch.autocast("cpu", torch.bfloat16):
             found = losses(model, corpus, recipe, step, rng)
-            if step % 4 == 0 and recipe.parts != ("clip",):
-                found["dense"] = 0.3 * dense_loss(model, corpus, rng)
         for optimiser, rate in zip(chosen, (recipe.matrix_rate, recipe.rate), strict=True):
             optimiser.zero_grad()
             optimiser.param_groups[0]["lr"] = rate * schedule(step, recipe.steps)
@@ -356,6 +367,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
+    parser.add_argument("--match-from", type=int, default=Recipe.match_from)
     parser.add_argument("--square-after", type=float, default=Recipe.square_after)
     parser.add_argument("--export", action="store_true")
     arguments = parser.parse_args()
@@ -372,6 +384,7 @@ def main() -> None:
         rate=arguments.rate,
         matrix_rate=arguments.matrix_rate,
         square_after=arguments.square_after,
+        match_from=arguments.match_from,
     )
     train(recipe, arguments.folder, arguments.start)
 
