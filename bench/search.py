@@ -39,6 +39,7 @@ from processors.embed import Embed
 from processors.frame import Frame, Stage, freeze
 from processors.models.clip import Clip
 from processors.models.itm import Itm
+from processors.models.threads import count
 from processors.models.vit import Vit
 from schemas import points
 from schemas.events import FrameEvent, ImageRef
@@ -345,8 +346,8 @@ async def run(scenes: int, seed: int) -> None:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
-        used = threads(torch=1)
         pictures = await bench.fill("frames-many", [search_scene(seed, number) for number in range(scenes)])
+        used = threads(torch=count())
         print(f"{scenes} pictures indexed after {time.monotonic() - start:.0f} s")
         rng = np.random.default_rng([seed, 9])
         cases = negatives(rng, pictures, NEGATIVES)
@@ -407,9 +408,6 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    import torch
-
-    torch.set_num_threads(1)
     asyncio.run(run(arguments.scenes, arguments.seed))
 
 

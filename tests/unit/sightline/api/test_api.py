@@ -1,0 +1,171 @@
+"""The HTTP API over a real log, index and blobs; what the page shows of it stands in `tests/browser`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+import pytest_asyncio
+from prometheus_client import CollectorRegistry, Counter
+
+from schemas.events import FrameEvent
+from search.retrieve import Searcher, SearcherSettings
+from sightline.api.app import create_app
+from sightline.api.live import KEPT_EVENTS, Live
+from sightline.api.lookup import find_event, find_payload
+from sightline.api.services import ApiSettings, Services
+from tests.browser.world import NAME, TENANT, Shown, World, opened, shown
+from tests.unit.search.bags import Bags
+from tinyworld.samples import staged
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+KINDS = ((("red", "circle"),), (("blue", "square"), ("green", "star")), (("yellow", "ring"),))
+
+
+class Served(NamedTuple):
+    client: httpx.AsyncClient
+    world: World
+    events: list[FrameEvent]
+    gated: FrameEvent
+    pictures: list[Shown]
+
+    async def get(self, path: str) -> Any:
+        return await self.client.get(path)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
+    """Three pictures and a gated one; to be looked at only."""
+    rng = np.random.default_rng(5)
+    pictures, bags = shown(*(staged(rng, kinds, "photo") for kinds in KINDS)), Bags()
+    for one in pictures:
+        bags.show(one.rendered.image, one.caption)
+    world = await opened(tmp_path_factory.mktemp("api"), bags, bags)
+    events = await world.add(pictures, feed="lobby")
+    (gated,) = await world.add(shown(staged(rng, KINDS[0], "cartoon"), seed=9), feed="yard", gated=True)
+    registry = CollectorRegistry()
+    Counter("sightline_tested", "Whether the registry is shown", registry=registry).inc()
+    searcher = Searcher(world.index, bags, bags, settings=SearcherSettings(collection=NAME))
+    settings = ApiSettings(model_set="hand-1", collection=NAME, poll_seconds=0.02)
+    app: Any = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, registry))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
+        yield Served(client, world, events, gated, pictures)
+    searcher.close()
+    await world.close()
+
+
+async def test_every_answer_carries_the_policy(served: Served) -> None:
+    for path in ("/", "/app.js", "/api/status", "/api/search", "/nothing"):
+        answer = await served.get(path)
+        assert "default-src 'none'" in answer.headers["content-security-policy"], path
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_foreign_name_gets_nothing(served: Served) -> None:
+    answer = await served.client.get("/api/status", headers={"host": "evil.example"})
+    assert answer.status_code == 421
+    assert answer.json()["error"]["code"] == "wrong_host"
+
+
+async def test_only_the_pages_own_files_are_served(served: Served) -> None:
+    for path in ("/__init__.py", "/../config.py", "/%2e%2e/config.py", "/page/app.js"):
+        assert (await served.get(path)).status_code == 404, path
+    first = await served.get("/app.js")
+    again = await served.client.get("/app.js", headers={"if-none-match": first.headers["etag"]})
+    assert (first.status_code, again.status_code) == (200, 304)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/api/search", 400, "bad_query"),
+        ("/api/search?q=x&limit=1000", 400, "bad_query"),
+        ("/api/search?q=x&limit=many", 400, "bad_request"),
+        ("/api/search?q=x&since=soon", 400, "bad_query"),
+        ("/api/search?like=00000000-0000-5000-8000-000000000000", 404, "not_found"),
+        ("/api/frames/00000000-0000-5000-8000-000000000000", 404, "not_found"),
+        ("/api/frames/none", 404, "not_found"),
+    ],
+)
+async def test_errors_are_json_for_people(served: Served, path: str, status: int, code: str) -> None:
+    answer = await served.get(path)
+    assert answer.status_code == status
+    assert answer.json()["error"]["code"] == code
+    assert answer.json()["error"]["message"]
+
+
+async def test_uploads_are_bounded_and_looked_at_first(served: Served) -> None:
+    for body, status in ((b"", 400), (b"no picture", 422), (b"x" * (17 << 20), 413)):
+        answer = await served.client.post("/api/search/image", content=body)
+        assert answer.status_code == status
+    bomb = cv2.imencode(".png", np.zeros((8200, 8200), np.uint8))[1].tobytes()
+    answer = await served.client.post("/api/search/image", content=bomb)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "too_many_pixels")
+
+
+async def test_search_with_filters_and_negatives(served: Served) -> None:
+    found = (await served.get("/api/search?q=a+photo&not=square&feed=lobby&limit=5")).json()
+    assert found["negatives"] == ["square"]
+    assert {hit["id"] for hit in found["hits"]} == {served.events[0].id, served.events[2].id}
+    assert found["hits"][0]["detections"][0]["box"]
+    assert not found["calibrated"]
+
+
+async def test_a_frame_in_all_its_forms(served: Served) -> None:
+    event, picture = served.events[1], served.pictures[1]
+    answer = await served.get(f"/api/frames/{event.id}")
+    assert answer.json()["captions"][0]["text"] == picture.caption
+    assert "embeddings" not in answer.json()
+    image = await served.get(f"/api/frames/{event.id}/image")
+    assert (image.content, image.headers["content-type"]) == (picture.jpeg, "image/jpeg")
+    assert (await served.get(f"/api/frames/{event.id}/thumbnail")).content == picture.jpeg
+    drawn = await served.get(f"/api/frames/{event.id}/annotated")
+    pixels = cv2.imdecode(np.frombuffer(drawn.content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert pixels is not None
+    assert pixels.shape == picture.rendered.image.shape
+    assert np.abs(pixels.astype(int) - picture.rendered.image).max() > 100
+
+
+async def test_events_are_found_in_the_log_alone(served: Served) -> None:
+    transport = served.world.transport
+    for event in (*served.events, served.gated):
+        payload = await find_payload(served.world.index, NAME, event.id, TENANT)
+        assert (payload is None) == (event is served.gated)
+        found = await find_event(transport, event.id, payload, TENANT)
+        assert found is not None
+        assert found.id == event.id
+        assert await find_event(transport, event.id, payload, "others") is None
+
+
+async def test_status_counts_the_log(served: Served) -> None:
+    live = Live(served.world.transport, 0.01)
+    while await live.step():
+        pass
+    status = live.status()
+    assert status["counts"] == {"in": 4, "enriched": 4, "gated": 1, "dead": 0, "shed": 0}
+    assert {name: feed["frames"] for name, feed in status["feeds"].items()} == {"lobby": 3, "yard": 1}
+    answer = await served.get("/api/status")
+    assert (answer.json()["model_set"], answer.json()["tenant"]) == ("hand-1", "default")
+
+
+async def test_a_slow_listener_loses_the_oldest_and_never_blocks(served: Served) -> None:
+    live = Live(served.world.transport, 0.01)
+    listener = live.listen()
+    assert (await anext(listener)).name == "status"
+    await live.step()
+    shown_first = [json.loads((await anext(listener)).content)["id"] for _ in range(4)]
+    assert set(shown_first) == {event.id for event in (*served.events, served.gated)}
+    assert live.event(served.events[0].id) is not None
+    assert KEPT_EVENTS > 4
+    live.close()
+    assert [message async for message in listener] == []
+
+
+async def test_metrics(served: Served) -> None:
+    answer = await served.get("/metrics")
+    assert "sightline_tested_total 1.0" in answer.text
