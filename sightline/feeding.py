@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from schemas.identity import check_name
 from sightline.wiring import Parts
 from streams.clock import Clock, SystemClock
 from streams.sources.acceptor import Progress, Report, Summary
@@ -28,7 +30,8 @@ class Feeding:
 
 
 def feedings(specs: Sequence[str], feed: str, playback: Playback) -> list[Feeding]:
-    return [Feeding(spec, feed or feed_name(spec), playback) for spec in specs]
+    """Raises ValueError for a name that no feed may have."""
+    return [Feeding(spec, check_name("feed", feed or feed_name(spec)), playback) for spec in specs]
 
 
 async def feed_one(parts: Parts, feeding: Feeding, report: Report | None = None, clock: Clock | None = None) -> Summary:
@@ -90,5 +93,5 @@ def told(feed: str, summary: Summary) -> list[str]:
     parts += [f"[yellow]{summary.refused} refused[/]"] if summary.refused else []
     return [
         f"[bold]{feed}[/]: {', '.join(parts)}",
-        *(f"  [yellow]✗[/] {refusal.message} ({refusal.reason})" for refusal in summary.refusals),
+        *(f"  [yellow]✗[/] {escape(refusal.message)} ({refusal.reason})" for refusal in summary.refusals),
     ]

@@ -5,23 +5,35 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from processors.errors import StageError
+from schemas.errors import SchemaError
+from search.calibrate import BadCalibration
 from sightline.config import Config, load
 from sightline.logs import configure
 from sightline.reading import ConfigError, merged, put, read_text_value
 from stores.errors import StoreError
 from streams.errors import StreamError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+FILE_COLUMNS = 240
+"""A pipe or a file has no width; what programs read must not be broken into lines of a terminal that is not there."""
+
+
+def _columns(stream: TextIO) -> int | None:
+    return None if stream.isatty() or "COLUMNS" in os.environ else FILE_COLUMNS
+
+
+out = Console(highlight=False, width=_columns(sys.stdout))
+err = Console(stderr=True, highlight=False, width=_columns(sys.stderr))
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file; default: sightline.toml if it is here.")
@@ -71,7 +83,7 @@ def configured(command: Callable[..., Any]) -> Callable[..., None]:
                 asyncio.run(result)
         except (ConfigError, UsageError) as error:
             fail(str(error), 2)
-        except (StageError, StoreError, StreamError) as error:
+        except (SchemaError, StageError, StoreError, StreamError, BadCalibration) as error:
             fail(str(error), 1)
         except KeyboardInterrupt:
             fail("interrupted; everything accepted is kept", 130)

@@ -33,9 +33,11 @@ def make_transport(config: Config) -> Transport:
     if url.startswith("sqlite:"):
         from streams.sqlite.transport import SqliteTransport
 
-        config.data_path.mkdir(parents=True, exist_ok=True)
         try:
+            config.data_path.mkdir(parents=True, exist_ok=True)
             return SqliteTransport.from_url(url)
+        except OSError as error:
+            raise ConfigError([f"data = {config.data!r}: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigError([f"transport: {error}"]) from None
     raise ConfigError([f"transport = {url!r}: use sqlite:///PATH (the embedded log)"])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
 
 import cv2
 import numpy as np
-import supervision
 
 from schemas.events import FrameEvent
 from search.models import Pixels
+
+if TYPE_CHECKING:
+    import supervision
 
 JPEG_QUALITY = 90
 
@@ -21,6 +24,8 @@ def annotated(event: FrameEvent, pixels: Pixels) -> bytes:
     height, width = pixels.shape[:2]
     scene = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     if event.detections:
+        import supervision  # half of the time that every command would take to start
+
         detections, texts = _found(event, width, height)
         thickness = supervision.calculate_optimal_line_thickness((width, height))
         scale = supervision.calculate_optimal_text_scale((width, height))
@@ -32,6 +37,8 @@ def annotated(event: FrameEvent, pixels: Pixels) -> bytes:
 
 
 def _found(event: FrameEvent, width: int, height: int) -> tuple[supervision.Detections, list[str]]:
+    import supervision
+
     scale = np.array([width / (event.image.width or width), height / (event.image.height or height)] * 2)
     names = sorted({found.label for found in event.detections})
     detections = supervision.Detections(

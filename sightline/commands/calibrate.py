@@ -50,7 +50,10 @@ def calibrate(config: Config, pairs: Pairs) -> None:
             vectors.append(clip.embed_images([read_picture(path) for path, _ in rows[first : first + AT_ONCE]]))
     pictures, texts = np.concatenate(vectors), [text for _, text in rows[::2]]
     matches = np.array([[other == text for other in texts] for text in texts])
-    curve = fit(clip.embed_texts(texts), pictures[::2], matches, pictures[1::2])
+    try:
+        curve = fit(clip.embed_texts(texts), pictures[::2], matches, pictures[1::2])
+    except ValueError as error:
+        raise UsageError(f"{pairs}: {error}") from None
     folder = Path(table["weights"]).expanduser()
     save(Calibration(revision=clip.revision, curves={TEXT: curve}, references={SEMANTIC: pictures[1::2]}), folder)
     out.print(f"calibrated on {curve.queries} texts and {curve.pictures} pictures: AUROC {curve.auroc:.3f}")

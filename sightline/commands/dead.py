@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from search.query import BadQuery, parse_time
@@ -75,7 +76,7 @@ def _tell(one: Letter) -> None:
     letter = one.letter
     out.print(f"[bold]{letter.id}[/]  {letter.tenant}/{letter.feed}")
     out.print(f"died     {letter.died:%Y-%m-%d %H:%M:%S} UTC in stage {letter.stage}, attempt {letter.attempts}")
-    out.print(f"reason   [red]{letter.reason}[/]: {letter.message}", markup=True)
+    out.print(f"reason   [red]{letter.reason}[/]: {escape(letter.message)}", markup=True)
     out.print(f"came on  {letter.topic}, partition {letter.partition}, offset {letter.offset}")
     if letter.uri:
         out.print(f"original {letter.uri}")

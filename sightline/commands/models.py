@@ -95,4 +95,5 @@ def verify_(config: Config, name: Name = TINY) -> None:
         colour = {"ok": "green", "unknown": "yellow"}.get(found.state, "red")
         out.print(f"[{colour}]{found.state:8}[/] {found.model.folder}/{found.file.name}", markup=True)
     if any(found.state in ("missing", "wrong") for found in findings):
-        raise UsageError(f"{name} is not whole; `sightline models pull {name}` mends it")
+        way_out = "install sightline anew" if name == TINY else f"`sightline models pull {name}` mends it"
+        raise UsageError(f"{name} is not whole; {way_out}")

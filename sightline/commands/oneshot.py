@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from processors.headers import Unreadable, read_header
@@ -58,7 +59,7 @@ def caption(config: Config, pictures: Pictures, prompt: Prompt = "") -> None:
         images, [prompt or table.get("prompt", "")] * len(images), most_tokens=table.get("most_tokens", 48)
     )
     for path, text in zip(pictures, texts, strict=True):
-        out.print(f"[dim]{path.name}[/]  {text}" if len(pictures) > 1 else text, markup=True)
+        out.print(f"[dim]{escape(path.name)}[/]  {text}" if len(pictures) > 1 else text, markup=True)
 
 
 @configured
@@ -74,7 +75,7 @@ def detect(config: Config, picture: Picture, drawn: Drawn = None) -> None:
     target = drawn or picture.with_suffix(".detect.jpg")
     target.write_bytes(annotated(_event(picture, pixels, found), pixels))
     _list(found)
-    out.print(f"drawn on {target}")
+    out.print(f"drawn on {escape(str(target))}")
 
 
 def _event(picture: Path, pixels: Pixels, found: list[Detection]) -> FrameEvent:
@@ -141,4 +142,4 @@ def classify(config: Config, picture: Picture, labels: Labels) -> None:
     odds = clip.logit_scale * (clip.embed_texts(wanted) @ clip.embed_images([pixels])[0])
     shares = np.exp(odds - odds.max()) / np.exp(odds - odds.max()).sum()
     for place in np.argsort(-shares):
-        out.print(f"{shares[place]:6.1%}  {wanted[place]}")
+        out.print(f"{shares[place]:6.1%}  {escape(wanted[place])}")

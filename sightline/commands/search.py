@@ -11,6 +11,7 @@ import typer
 
 from search.query import BadQuery, Filters, Query, parse, parse_time
 from search.results import SearchResult
+from sightline.commands.oneshot import read_picture
 from sightline.config import Config
 from sightline.options import UsageError, configured
 from sightline.searching import load_searcher
@@ -41,6 +42,8 @@ async def search(
     limit: Limit = None,
 ) -> None:
     """Find pictures. Works while workers run and when nothing runs; a score is the probability of a match."""
+    if image:
+        read_picture(image)  # what is no picture is told before models are loaded
     try:
         now = datetime.now(UTC)
         times = [parse_time(text, now) if text else None for text in (since, until)]

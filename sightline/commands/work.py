@@ -45,6 +45,8 @@ async def work(
                     idle.cancel()
                     worker.stop()
                 await running
+                if until_idle and not idle.cancelled():
+                    idle.result()  # what hindered the looking is not "idle"
     err.print("drained and committed")
 
 

@@ -1,0 +1,206 @@
+"""What people type, and what they are told: the real commands over a real log in an empty folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from schemas import cloudevents, topics
+from sightline.cli import app
+from sightline.config import Config
+from sightline.wiring import opened
+from sightline.working import build_worker
+from streams.transport import Outgoing
+from tests.faults.rig import running, until
+from tests.pictures import encoded, scene
+from tests.unit.sightline.conftest import Typed
+
+FRAME_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+DECODE_ONLY = '--set=segments=[["decode"]]'
+
+
+def every_command(typer_app: typer.Typer = app, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    commands = [typer.main.get_command_name(one.name or one.callback.__name__) for one in typer_app.registered_commands]  # type: ignore[union-attr]
+    found = [path, *((*path, name) for name in commands)]
+    for group in typer_app.registered_groups:
+        found += every_command(group.typer_instance, (*path, str(group.name)))  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.parametrize("command", every_command(), ids=" ".join)
+def test_every_command_says_what_it_is_for(command: tuple[str, ...]) -> None:
+    told = CliRunner().invoke(app, [*command, "--help"], catch_exceptions=False)
+    assert told.exit_code == 0
+    assert "Usage: " in told.stdout
+    assert command[-1:] != () or "Start with" in told.stdout
+
+
+def test_all_commands_are_covered() -> None:
+    assert {("work",), ("dead", "list"), ("models", "verify"), ("topics", "describe"), ("config", "check")} <= {
+        *every_command()
+    }
+
+
+# Mistakes: all at once, with exit status 2, and never a traceback
+
+
+def test_every_mistake_of_a_configuration_is_told_at_once(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "sightline.toml").write_text('modles = "tiny"\n[worker]\nbatch_frames = 0\n', encoding="utf-8")
+    told = typed("config", "check", "--set", "serve.port=many")
+    assert told.exit_code == 2
+    for mistake in ("modles: unknown key; did you mean models?", "worker.batch_frames = 0", "serve.port = 'many'"):
+        assert mistake in told.stderr
+    assert told.stdout == ""
+
+
+def test_every_mistake_of_the_stages_is_told_at_once(typed: Typed) -> None:
+    told = typed(
+        *("config", "check", "--set", 'segments=[["decode", "detekt"]]'),
+        *("--set", "stages.decode.thraeds=2", "--set", "stages.gate.threshold=1"),
+    )
+    assert told.exit_code == 2
+    for mistake in ("no stage 'detekt'", "stages.decode.thraeds: unknown key; did you mean threads?", "stages.gate"):
+        assert mistake in told.stderr
+
+
+def test_a_plan_that_cannot_work_names_the_stage_and_what_it_lacks(typed: Typed) -> None:
+    told = typed("config", "check", "--set", 'segments=[["decode"], ["gate"]]')
+    assert told.exit_code in (1, 2)
+    assert "stage 'gate' requires 'pixels'" in told.stderr
+
+
+def test_config_check_prints_what_holds(typed: Typed) -> None:
+    told = typed("config", "check", "--set", "worker.batch_frames=7", DECODE_ONLY)
+    assert told.exit_code == 0
+    holds = json.loads(told.stdout)
+    assert (holds["worker"]["batch_frames"], holds["segments"], holds["data"]) == (7, [["decode"]], "data")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ingest", "nowhere.mp4"), "nowhere.mp4: no such file or folder"),
+        (("ingest", "shots", "--feed", "a/b"), "feed 'a/b'"),
+        (("ingest", "shots", "--limit", "0"), "counted from 1"),
+        (("work", "--segment", "2"), "the plan has 1"),
+        (("dead", "replay"), "--all means all of them"),
+        (("dead", "show", "nobody"), "no dead letter for frame nobody"),
+        (("dead", "list", "--since", "yesteryear"), "yesteryear"),
+        (("models", "verify", "huge"), "there is no preset 'huge'; there are tiny"),
+        (("models", "pull", "huge"), "there is no preset"),
+        (("caption", "shots/3.jpg"), "shots/3.jpg: "),
+        (("search", "--image", "shots/3.jpg"), "shots/3.jpg: "),
+        (("search",), "say what to look for"),
+        (("calibrate", "shots/0.jpg"), "shots/0.jpg: "),
+        (("classify", "shots/0.jpg", "--labels", "a dog"), "name at least two"),
+        (("topics", "describe", "--set", "transport=nats://there"), "use sqlite:///PATH"),
+        (("topics", "describe", "--set", "transport=sqlite:///shots/0.jpg"), "0.jpg"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    typed: Typed, pictures: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    told = typed(*arguments)
+    assert told.exit_code in (1, 2)
+    assert said in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file stands in the way", encoding="utf-8")
+    told = typed("topics", "describe")
+    assert told.exit_code == 2
+    assert "data" in told.stderr
+
+
+# Ingest, topics, dead letters
+
+
+def test_a_broken_file_is_named_and_counted_and_the_others_are_accepted(typed: Typed, pictures: Path) -> None:
+    (pictures / "[bold]notes [x].jpg").write_text("no picture", encoding="utf-8")
+    told = typed("ingest", "shots")
+    assert told.exit_code == 0
+    assert "shots: 6 accepted, 1 refused" in told.stdout
+    assert "[bold]notes [x].jpg" in told.stdout
+    assert "not_a_picture" in told.stdout
+
+
+def test_a_second_ingest_adds_nothing(typed: Typed, pictures: Path) -> None:
+    typed("ingest", "shots")
+    shutil.copy(pictures / "0.jpg", pictures / "new.jpg")
+    assert "shots: 1 accepted, 6 were already there" in typed("ingest", "shots").stdout
+    rows = {line.split()[0]: line.split() for line in typed("topics", "describe").stdout.splitlines()}
+    assert rows["frames.raw"][1:4] == ["8", "7", "7"], "partitions, records, lag"
+    assert rows["frames.enriched"][2] == "0"
+    assert rows["deletions"][-3:] == ["last", "per", "key"]
+
+
+def test_dead_letters_are_listed_shown_replayed_and_dropped(typed: Typed, pictures: Path) -> None:
+    sent = truncated()
+    asyncio.run(publish([sent]))
+    asyncio.run(work())
+    listed = typed("dead", "list")
+    (frame,) = FRAME_ID.findall(listed.stdout)
+    assert "1 dead" in listed.stdout
+    shown = typed("dead", "show", frame).stdout
+    assert "in stage decode" in shown
+    assert "frames.raw" in shown
+    assert "no dead letters" in typed("dead", "list", "--stage", "gate").stdout
+
+    assert "replayed 1 of 1" in typed("dead", "replay", frame).stdout
+    assert "no dead letters" in typed("dead", "list").stdout
+    asyncio.run(work())
+    assert FRAME_ID.findall(typed("dead", "list", "--since", "1h").stdout) == [frame], "it died again, as the same"
+
+    assert "dropped 1" in typed("dead", "drop", "--all").stdout
+    assert "no dead letters" in typed("dead", "list").stdout
+    assert "replayed 0 of 0" in typed("dead", "replay", "--all").stdout
+
+
+def truncated() -> Outgoing:
+    """A JPEG that ends in the middle, from some other producer."""
+    content = encoded(scene(1))
+    headers = cloudevents.picture_headers("/shop/till", "1", content_type="image/jpeg")
+    return Outgoing(topics.RAW, b"1", content[: len(content) // 3], headers)
+
+
+PLAIN = Config(data="data", segments=(("decode",),))
+
+
+async def publish(records: list[Outgoing]) -> None:
+    async with opened(PLAIN) as parts:
+        await parts.transport.publish(records)
+
+
+async def work() -> None:
+    """Until everything is done."""
+    async with opened(PLAIN) as parts:
+        group = parts.plan.group(PLAIN.worker.group, 0)
+
+        async def done() -> bool:
+            return not any((await parts.transport.group_lag(group, [topics.RAW])).values())
+
+        async with running(build_worker(parts, 0)) as task:
+            await until(done, task)
+
+
+def test_every_file_of_the_shipped_models_is_as_it_was_made(typed: Typed) -> None:
+    told = typed("models", "verify", "tiny")
+    assert told.exit_code == 0, told.stdout + told.stderr
+    states = {line.split()[0] for line in told.stdout.splitlines()}
+    assert states == {"ok"}
+    assert "model.safetensors" in told.stdout
+
+
+def test_the_presets_are_listed_with_what_is_here(typed: Typed) -> None:
+    told = typed("models", "list").stdout
+    assert "models pull base" in told
+    assert any(line.startswith("tiny") and line.rstrip().endswith("yes") for line in told.splitlines())
