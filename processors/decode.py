@@ -30,6 +30,10 @@ _REDUCED = {
 """OpenCV's flag for each reduction; combined with `IMREAD_COLOR_RGB` the result is in colour all the same."""
 
 
+SMALL_BYTES = 64 << 10
+"""A JPEG of a thumbnail's size, up to so many bytes, is its own thumbnail: encoding it again would cost more."""
+
+
 class DecodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[stages.decode]`."""
 
@@ -87,7 +91,7 @@ class Decode:
         if (known.width, known.height, known.format) != (width, height, header.format):
             frame.image = msgspec.structs.replace(known, width=width, height=height, format=header.format)
         frame.pixels = pixels
-        frame.thumbnail_jpeg = self._thumbnail(pixels)
+        frame.thumbnail_jpeg = self._thumbnail(frame.bytes or b"", header, pixels)
         return None
 
     def _checked_header(self, picture: bytes) -> Header:
@@ -118,10 +122,13 @@ class Decode:
             pixels = shrink(pixels, -(-columns // scale), -(-rows // scale))
         return pixels, scale
 
-    def _thumbnail(self, pixels: NDArray[np.uint8]) -> bytes | None:
-        if not self._settings.thumbnail_side:
+    def _thumbnail(self, picture: bytes, header: Header, pixels: NDArray[np.uint8]) -> bytes | None:
+        side = self._settings.thumbnail_side
+        if not side:
             return None
-        small = shrink(pixels, *within(pixels.shape[1], pixels.shape[0], self._settings.thumbnail_side))
+        if header.format == "jpeg" and max(header.width, header.height) <= side and len(picture) <= SMALL_BYTES:
+            return picture  # small as it is; what shows it applies EXIF
+        small = shrink(pixels, *within(pixels.shape[1], pixels.shape[0], side))
         quality = [cv2.IMWRITE_JPEG_QUALITY, self._settings.thumbnail_quality]
         return cv2.imencode(".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), quality)[1].tobytes()
 

@@ -12,7 +12,8 @@ from typing import Literal
 Format = Literal["jpeg", "png", "webp"]
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that carry the size; the three left out are tables."""
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
+_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
+"""Markers that stand alone; 0xFF is a fill byte before one."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - named for the state
@@ -61,19 +62,17 @@ def _size(picture: bytes) -> tuple[Format, tuple[int, int]]:
 
 def _jpeg(picture: bytes) -> tuple[int, int]:
     at = 2
-    while True:
-        if picture[at] != 0xFF:
-            raise Unreadable("unreadable_image", f"no JPEG marker at byte {at}")
+    while picture[at] == 0xFF:
         marker = picture[at + 1]
-        if marker == 0xFF or marker in _WITHOUT_LENGTH:
-            at += 1 if marker == 0xFF else 2
-            continue
-        if marker in (0xD9, 0xDA):
-            raise Unreadable("unreadable_image", "the JPEG has no frame header before its pixels")
         if marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", picture, at + 5)
-            return width, height
-        at += 2 + max(struct.unpack_from(">H", picture, at + 2)[0], 2)
+            return picture[at + 7] << 8 | picture[at + 8], picture[at + 5] << 8 | picture[at + 6]
+        if marker in _WITHOUT_LENGTH:
+            at += 1 if marker == 0xFF else 2
+        elif marker in (0xD9, 0xDA):
+            raise Unreadable("unreadable_image", "the JPEG has no frame header before its pixels")
+        else:
+            at += 2 + max(picture[at + 2] << 8 | picture[at + 3], 2)
+    raise Unreadable("unreadable_image", f"no JPEG marker at byte {at}")
 
 
 def _webp(picture: bytes) -> tuple[int, int]:

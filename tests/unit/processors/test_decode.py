@@ -113,6 +113,11 @@ def test_the_thumbnail_is_small_upright_and_optional() -> None:
     wanted = cv2.resize(scene(4, 1600, 900), (160, 90), interpolation=cv2.INTER_AREA)
     assert np.abs(small.astype(int) - wanted).mean() < 6
     assert decode(encoded(scene(4)), thumbnail_side=0).thumbnail_jpeg is None
+    tiny = encoded(scene(4))
+    assert decode(tiny).thumbnail_jpeg is tiny
+    png = decode(encoded(scene(4), "png")).thumbnail_jpeg
+    assert png is not None
+    assert read_header(png).format == "jpeg"
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"lossless": True}])
