@@ -18,6 +18,7 @@ from schemas.events import FrameEvent
 from schemas.identity import unknown_frame_id
 from stores.index import Index
 from streams.deadletters import ANSWERS_HEADER, PAGE_RECORDS
+from streams.deletions import Deletions
 from streams.transport import Record, Transport
 
 State = Literal["enriched", "dead"]
@@ -34,14 +35,14 @@ class Findings:
     repeated: int = 0
     """Terminal states written more than once; allowed, ids stay."""
     missing: list[str] = field(default_factory=list)
-    """Accepted, and neither enriched nor dead."""
+    """Accepted, and neither enriched nor dead nor deleted."""
     unknown: list[str] = field(default_factory=list)
     """Enriched or dead, and never accepted."""
     points_of_dead: list[str] = field(default_factory=list)
     points_missing: list[str] = field(default_factory=list)
     """Enriched with embeddings done, and without a point."""
     orphans: list[str] = field(default_factory=list)
-    """Points of frames that are not enriched, or whose event says that there is none."""
+    """Points of frames that are not enriched, or deleted, or whose event says that there is none."""
     doubled: list[str] = field(default_factory=list)
     """Frames with more than one point of their own."""
 
@@ -63,9 +64,11 @@ async def check(
     found = Findings(accepted=len(accepted), repeated=written - len(states))
     found.enriched = sum(state == "enriched" for state in states.values())
     found.dead = len(states) - found.enriched
-    found.missing = sorted(accepted - states.keys())
+    deletions = Deletions(transport)
+    deleted = set(await deletions.catch_up())
+    found.missing = sorted(accepted - states.keys() - deleted)
     found.unknown = sorted(states.keys() - accepted)
-    embedded = {frame for frame in traced if embedded_by in traced[frame] and states[frame] == "enriched"}
+    embedded = {frame for frame in traced if embedded_by in traced[frame] and states[frame] == "enriched"} - deleted
     for collection in collections:
         owners = await _owners(index, collection)
         found.points_of_dead += sorted(frame for frame in owners if states.get(frame) == "dead")

@@ -17,6 +17,7 @@ from schemas.errors import SchemaError
 from schemas.events import DeadLetter
 from schemas.identity import still_key
 from stores.blobs import BlobStore
+from streams.deletions import Deletions
 from streams.transport import Outgoing, Partition, Record, Transport
 
 REPLAYED_HEADER = "sightline_replayed"
@@ -62,12 +63,14 @@ class DeadLetters:
         self._transport = transport
 
     async def choose(self, chosen: Chosen | None = None) -> list[Letter]:
-        """Open letters, oldest first; of a frame that died again only the last."""
+        """Open letters, oldest first; of a frame that died again only the last, of a deleted frame none."""
         chosen = chosen or Chosen()
         open_letters: dict[str, Letter] = {}
         async for record in self._records():
             _fold(record, open_letters)
-        found = [letter for letter in open_letters.values() if chosen.fits(letter.letter)]
+        deletions = Deletions(self._transport)
+        await deletions.catch_up()
+        found = [one for one in open_letters.values() if chosen.fits(one.letter) and one.letter.id not in deletions]
         return sorted(found, key=lambda one: one.letter.died)
 
     async def replay(self, letters: Sequence[Letter], blobs: BlobStore | None = None) -> int:

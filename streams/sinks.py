@@ -14,6 +14,7 @@ from stores.blobs import BlobStore
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Index, Match, Point
 from streams.clock import Clock
+from streams.deletions import Deletions
 from streams.errors import LogFull, StageBroken, Unavailable
 from streams.flight import Death, Flight
 from streams.metrics import Metrics
@@ -26,6 +27,8 @@ from streams.transport import Outgoing, Transport
 
 STAGE = "index"
 """Stands as `stage` in the dead letters of frames whose vectors the index refuses."""
+FORGOTTEN_AT_ONCE = 256
+"""A worker that starts forgets every deleted frame again; one call of the index must stay short."""
 BROKER_AWAY = (Unavailable, LogFull)
 
 
@@ -39,6 +42,7 @@ class Sinks:
         index: Index,
         blobs: BlobStore,
         *,
+        deletions: Deletions,
         collections: Sequence[str],
         patience: Patience,
         clock: Clock,
@@ -48,6 +52,7 @@ class Sinks:
         self._transport = transport
         self._index = index
         self._blobs = blobs
+        self._deletions = deletions
         self._collections = tuple(collections)
         self._patience = patience
         self._clock = clock
@@ -60,8 +65,22 @@ class Sinks:
     async def write(self, flights: Sequence[Flight]) -> list[Outcome]:
         """Write everything for a batch, waiting out what is away; one outcome per flight, in order.
 
-        Raises StageBroken when the index refuses frame after frame: wrong weights, not wrong frames.
+        Of a frame that was deleted nothing is written, and its points are deleted. Raises StageBroken when the index
+        refuses frame after frame: wrong weights, not wrong frames.
         """
+        kept = [flight for flight in flights if flight.frame.id not in self._deletions]
+        written = dict(zip(kept, await self._write(kept), strict=True))
+        gone = {flight.frame.id for flight in flights if flight.frame.id in self._deletions}
+        await self.forget(sorted(gone))
+        return [Outcome() if flight.frame.id in gone else written[flight] for flight in flights]
+
+    async def forget(self, frames: Sequence[str]) -> None:
+        """Delete the points of deleted frames."""
+        for at in range(0, len(frames), FORGOTTEN_AT_ONCE):
+            for collection in self._collections:
+                await self._delete(collection, tuple(frames[at : at + FORGOTTEN_AT_ONCE]))
+
+    async def _write(self, flights: Sequence[Flight]) -> list[Outcome]:
         now = utc(self._clock.now())
         outbound = [self._outlet.prepare(flight, now) for flight in flights]
         await self._write_thumbnails(outbound)
@@ -69,7 +88,7 @@ class Sinks:
         await self._write_points(outbound)
         outbound = [self._outlet.prepare(one.flight, now) if _died_here(one) else one for one in outbound]
         outcomes = [_outcome(one) for one in outbound]
-        if not self._transport.atomic:
+        if not self._transport.atomic and outcomes:
             await self.publish([record for outcome in outcomes for record in outcome.outgoing])
             self._count_published(outcomes)
             outcomes = [Outcome()] * len(outcomes)

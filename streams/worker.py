@@ -24,6 +24,7 @@ from streams.batcher import Batcher
 from streams.carrier import Carrier
 from streams.clock import Clock, Signal, SystemClock
 from streams.commit import Committer
+from streams.deletions import Deletions
 from streams.errors import Fenced, Unavailable
 from streams.flight import Flight
 from streams.health import Health
@@ -163,11 +164,14 @@ class Worker:
             inline_limit_bytes=self._settings.inline_limit_bytes,
             publish_embeddings=self._settings.publish_embeddings,
         )
+        self._deletions = Deletions(self._transport)
+        self._to_forget = await self._patience.until("broker", self._deletions.catch_up, Unavailable)
         return Sinks(
             outlet,
             self._transport,
             self._index,
             self._blobs,
+            deletions=self._deletions,
             collections=[spec.name for spec in self._collections.values()],
             patience=self._patience,
             clock=self._clock,
@@ -227,7 +231,7 @@ class Worker:
 
     async def _work(self) -> None:
         """Run until told to stop or until something fails; then drain, and leave the group."""
-        for task in (self._poller.run(), self._pump(), self._committer.run(), self._watch()):
+        for task in (self._poller.run(), self._pump(), self._committer.run(), self._watch(), self._obey()):
             self._spawn(task)
         try:
             await self._stopping.wait()
@@ -286,6 +290,13 @@ class Worker:
             health=self.health,
             metrics=self._metrics,
         )
+
+    async def _obey(self) -> None:
+        """Follow deletions; what a batch wrote at the same moment it deletes itself, for it looks again afterwards."""
+        while True:
+            await self._sinks.forget(self._to_forget)
+            await self._clock.sleep(self._settings.watch_seconds)
+            self._to_forget = await self._patience.until("broker", self._deletions.catch_up, Unavailable)
 
     # Rebalances and the end
 

@@ -6,16 +6,19 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from schemas import topics
+from schemas import cloudevents, codec, topics
+from schemas.events import Deletion
 from stores.index import Point
 from streams.deadletters import Chosen, DeadLetters
 from streams.step import AnyStage
 from streams.transport import Outgoing
-from tests.faults.rig import FRAMES, Deployment, deployed, fated, identity, running, until
+from tests.faults.rig import FRAMES, QUICK, Deployment, deployed, fated, identity, running, until
 from tests.faults.stages import DIMENSION, Fate, Vectors
+from tests.pictures import START
 
 BAD = [fated("invalid", number=number) for number in range(3)]
 UNREADABLE = Outgoing(topics.RAW, b"k", b"\xc1")
@@ -33,6 +36,10 @@ async def work(here: Deployment, group: str = "sightline.fate") -> None:
     stages: list[AnyStage] = [Fate(), Vectors()] if group.endswith("fate") else [Vectors()]
     async with running(here.worker(stages)) as task:
         await until(lambda: here.drained(group=group), task)
+
+
+def point(name: str, frame: str) -> Point:
+    return Point(id=name, vectors={"semantic": np.full(DIMENSION, 0.5, np.float32)}, payload={"frame": frame})
 
 
 async def test_letters_are_chosen_by_reason_stage_time_and_frame(here: Deployment) -> None:
@@ -83,16 +90,15 @@ async def test_dropped_letters_are_gone_and_newer_ones_are_not(here: Deployment)
 async def test_the_checker_sees_every_breach_of_the_promise(here: Deployment) -> None:
     assert (await here.findings()).kept
     dead, lost = identity(BAD[0]), fated("ok", number=7)
-    vectors = {"semantic": np.full(DIMENSION, 0.5, np.float32)}
     own = next(iter(await here.enriched()))
     twin = "00000000-0000-5000-8000-000000000001"
     stray = "00000000-0000-5000-8000-000000000002"
     await here.index.upsert(
         FRAMES,
         [
-            Point(id=dead, vectors=vectors, payload={"frame": dead}),
-            Point(id=twin, vectors=vectors, payload={"frame": own}),
-            Point(id=stray, vectors=vectors, payload={"frame": stray}),
+            point(dead, dead),
+            point(twin, own),
+            point(stray, stray),
         ],
     )
     await here.publish([lost])
@@ -102,3 +108,30 @@ async def test_the_checker_sees_every_breach_of_the_promise(here: Deployment) ->
     assert found.points_of_dead == [dead]
     assert found.doubled == [own]
     assert set(found.orphans) == {dead, stray}
+
+
+def deletion(record: Outgoing) -> Outgoing:
+    event = Deletion(frame=identity(record), tenant="default", feed="lobby", requested=START)
+    headers = cloudevents.headers(
+        cloudevents.DELETION_TYPE, tenant="default", feed="lobby", frame=event.frame, time=START
+    )
+    return Outgoing(topics.DELETIONS, event.frame.encode(), codec.encode_deletion(event), headers)
+
+
+async def test_deleted_frames_are_forgotten_by_index_events_and_letters(here: Deployment) -> None:
+    """One that was indexed before, one that comes afterwards, and a dead one that would be replayed."""
+    indexed, later = fated("ok"), fated("ok", number=9)
+    assert await here.index.count(FRAMES) == 1
+    await here.publish([deletion(one) for one in (indexed, later, BAD[0])])
+    await here.publish([later])
+    settings = msgspec.structs.replace(QUICK, watch_seconds=0.05)
+    async with running(here.worker([Fate(), Vectors()], settings=settings)) as task:
+        await until(here.drained, task)
+        assert identity(later) not in await here.enriched()
+        assert identity(BAD[0]) not in {one.letter.id for one in await DeadLetters(here.transport).choose()}
+        await until(lambda: no_points(here), task)
+    assert (await here.findings()).kept
+
+
+async def no_points(here: Deployment) -> bool:
+    return await here.index.count(FRAMES) == 0
