@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from stores.errors import Refused
 from stores.index import Filter, PayloadType, Point, Vector
 
-USABLE_POINTS = 200_000
-"""Qdrant Edge without a finished optimisation answers in tens of milliseconds up to here; above it, use a server."""
-
 
 class Column(Struct, frozen=True, eq=False):
     """The vectors of one name: `matrix` is float32 [len(rows), size], `rows` are positions in the batch of points."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from stores.checks import USABLE_POINTS, columns, payloads, query_vector, uuids
+from stores.checks import columns, payloads, query_vector, uuids
 from stores.edge import wire
 from stores.edge.link import Link
 from stores.edge.settings import EdgeSettings
@@ -33,7 +33,8 @@ class EdgeIndex:
     """
 
     def __init__(self, folder: Path, settings: EdgeSettings | None = None) -> None:
-        self._link = Link(folder, settings or EdgeSettings())
+        self._settings = settings or EdgeSettings()
+        self._link = Link(folder, self._settings)
         self._warned: set[str] = set()
 
     async def ensure(self, collection: CollectionSpec, alias: str | None = None) -> None:
@@ -44,9 +45,9 @@ class EdgeIndex:
         requests = [_upsert(collection, batch) for batch in batches]
         answers = await asyncio.gather(*(self._link.call(request) for request in requests))
         there = max(map(_number.decode, answers), default=0)
-        if there > USABLE_POINTS and collection not in self._warned:
+        if there > self._settings.usable_points and collection not in self._warned:
             self._warned.add(collection)
-            _log.warning(usable_warning(collection, there))
+            _log.warning(usable_warning(collection, there, self._settings.usable_points))
 
     async def delete(self, collection: str, where: Filter) -> None:
         await self._link.call(wire.Delete(collection, where))
@@ -103,8 +104,8 @@ def _upsert(collection: str, points: Sequence[Point]) -> wire.Upsert:
     return wire.Upsert(collection, uuids([point.id for point in points]), vectors, payloads(points))
 
 
-def usable_warning(name: str, points: int) -> str:
+def usable_warning(name: str, points: int, usable: int) -> str:
     return (
-        f"collection {name!r} has {points} points: the embedded index is made for up to {USABLE_POINTS}. "
+        f"collection {name!r} has {points} points: the embedded index is made for up to {usable}. "
         "For more, run a Qdrant server and name its URL as the index (http://HOST:6333)"
     )

@@ -13,26 +13,30 @@ import qdrant_edge as edge
 from stores.checks import check_filter, check_sizes
 from stores.edge import wire
 from stores.edge.conditions import INDEX_TYPES, index_field, shadowed, to_filter, unshadowed
-from stores.errors import Refused, StoreUnavailable
+from stores.errors import Refused, StoreError, StoreUnavailable
 from stores.index import CollectionSpec, Filter, Hit
 
 T = TypeVar("T")
 PAGE = 1_000
 """Ids read at a time where a filter is resolved to ids."""
-PASSING = ("Service runtime error", "Service internal error", "Out of memory", "IO error")
-"""How Edge's messages begin that tell of the machine, not of the request: there is one exception class for all."""
+FINAL = ("Vector dimension error", "Not existing vector name", "No appropriate index", "Wrong input", "Bad request")
+"""How Edge's messages begin that blame the request: there is one exception class for all. The rest blame the machine,
+and are waited out, because what is refused is lost to the index.
+"""
 
 
 def attempt(action: Callable[[], T]) -> T:
     """Run `action` on Edge; its exceptions become Refused or StoreUnavailable."""
     try:
         return action()
+    except StoreError:
+        raise
     except (ValueError, TypeError, OverflowError) as error:
         raise Refused(str(error)) from error
     except Exception as error:
-        if str(error).startswith(PASSING):
-            raise StoreUnavailable(str(error)) from error
-        raise Refused(str(error)) from error
+        if str(error).startswith(FINAL):
+            raise Refused(str(error)) from error
+        raise StoreUnavailable(str(error)) from error
 
 
 def create(folder: Path, spec: CollectionSpec) -> edge.EdgeShard:

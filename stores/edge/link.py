@@ -15,10 +15,10 @@ from stores.edge.address import socket_path
 from stores.edge.process import LOCK
 from stores.edge.settings import EdgeSettings
 from stores.edge.start import start, store_error
-from stores.errors import StoreError, StoreUnavailable, WrongLayout
+from stores.errors import Refused, StoreError, StoreUnavailable, WrongLayout
 
 FIRST_WAIT_SECONDS = 0.02
-LONGEST_WAIT_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 2.0
 
 
 class Link:
@@ -45,6 +45,8 @@ class Link:
             self._task = asyncio.create_task(self._keep())
         self._number += 1
         number, frame = self._number, wire.frame(wire.Call(self._number, request))
+        if len(frame) > wire.LARGEST_BYTES:
+            raise Refused(f"a request of {len(frame)} bytes: {wire.LARGEST_BYTES} are the most")
         answer: Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
         self._flying[number] = frame, answer
         self._wanted.set()
@@ -80,6 +82,7 @@ class Link:
                 reader, writer = await self._connect()
             except WrongLayout as error:
                 self._fail(error)
+                await self._wait()
             except (OSError, StoreError) as error:
                 self._cause = str(error)
                 await self._wait()

@@ -17,5 +17,7 @@ class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
     quiet_points_per_second: float = 400.0
     """It waits until writing is slower than this, because what is written meanwhile has to be written again."""
+    usable_points: int = 200_000
+    """A collection with more is told to move to a server: so far Edge answers in tens of milliseconds unoptimised."""
     patience_seconds: float = 60.0
     """A client's call gives up (StoreUnavailable) after so long without an answer."""

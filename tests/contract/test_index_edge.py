@@ -7,14 +7,33 @@ from pathlib import Path
 
 import pytest
 
+from stores.edge.client import EdgeIndex
+from stores.edge.settings import EdgeSettings
+from stores.index import Filter
 from tests.contract.edge_folder import edge_folder
-from tests.contract.index_suite import IndexSuite
+from tests.contract.index_suite import SPEC, IndexSuite, point
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with edge_folder(tmp_path_factory.mktemp("edge") / "index") as folder:
         yield folder
+
+
+async def test_a_collection_too_large_is_told_once_with_the_way_out(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = EdgeIndex(folder, EdgeSettings(usable_points=10))
+    await index.ensure(SPEC, "frames")
+    await index.delete("frames", Filter())
+    await index.upsert("frames", [point(at) for at in range(10)])
+    assert caplog.messages == []
+    for at in (11, 12):
+        await index.upsert("frames", [point(at)])
+    (said,) = caplog.messages
+    assert "11 points" in said
+    assert "http://HOST:6333" in said
+    await index.close()
 
 
 class TestEdgeIndex(IndexSuite):
