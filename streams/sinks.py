@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 
 from stores.blobs import BlobStore
 from stores.errors import Refused, StoreUnavailable
@@ -27,6 +28,7 @@ from streams.transport import Outgoing, Transport
 
 STAGE = "index"
 """Stands as `stage` in the dead letters of frames whose vectors the index refuses."""
+MICROSECOND = timedelta(microseconds=1)
 FORGOTTEN_AT_ONCE = 256
 """A worker that starts forgets every deleted frame again; one call of the index must stay short."""
 BROKER_AWAY = (Unavailable, LogFull)
@@ -82,7 +84,9 @@ class Sinks:
 
     async def _write(self, flights: Sequence[Flight]) -> list[Outcome]:
         now = utc(self._clock.now())
-        outbound = [self._outlet.prepare(flight, now) for flight in flights]
+        # a microsecond apart, so that whoever compares times sees which of a frame's states is the last
+        outbound = [self._outlet.prepare(flight, now + number * MICROSECOND) for number, flight in enumerate(flights)]
+        _keep_last_points(outbound)
         await self._write_thumbnails(outbound)
         await self._delete_points(outbound)
         await self._write_points(outbound)
@@ -201,6 +205,15 @@ class Sinks:
                 self._metrics.latency_seconds.observe(max(0.0, now - outcome.ingested))
             if outcome.captured is not None:
                 self._metrics.live_latency_seconds.observe(max(0.0, now - outcome.captured))
+
+
+def _keep_last_points(outbound: Sequence[Outbound]) -> None:
+    """Of a frame that stands in the batch more than once the last state counts: deletions come before points."""
+    seen = set()
+    for one in reversed(outbound):
+        if one.flight.frame.id in seen:
+            one.points = {}
+        seen.add(one.flight.frame.id)
 
 
 def _died_here(one: Outbound) -> bool:

@@ -167,5 +167,12 @@ async def test_a_second_death_deletes_the_points_of_a_life_before(here: Deployme
     assert await here.index.count(FRAMES) == 0
 
 
+@pytest.mark.parametrize("fates", [("ok", "invalid"), ("invalid", "ok")])
+async def test_within_a_batch_a_frames_last_state_counts(here: Deployment, fates: tuple[str, str]) -> None:
+    frames = [Outgoing(topics.RAW, b"key", fated(fate).value, fated("ok").headers) for fate in fates]
+    await drained(here, frames, [Fate(), Vectors()])
+    assert await here.index.count(FRAMES) == (fates[-1] == "ok")
+
+
 def test_the_collections_are_named_for_the_model_set() -> None:
     assert collections()[FRAMES].name == f"frames-{QUICK.model_set}"
