@@ -63,6 +63,8 @@ class Config(Struct, frozen=True, kw_only=True):
     model_folder: str = ""
     """Where `models pull` keeps weights; empty is the user's cache."""
     partitions: Positive = 8
+    workers: Positive = 1
+    """Workers that share this machine: each computes with its part of the cores."""
     log_format: Literal["auto", "console", "json"] = "auto"
     segments: tuple[tuple[str, ...], ...] = FUSED
     stages: dict[str, dict[str, Any]] = {}

@@ -10,11 +10,14 @@ from typing import Any, cast
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from processors.models import threads
+from processors.models.card import Fit
+from processors.models.sides import longest_side, plan_side
 from schemas import points
 from sightline.config import Config
 from sightline.reading import ConfigError
 from sightline.stages import AnyStage, stage_class, stage_settings
-from sightline.weights import chosen_device, model_set, with_weights
+from sightline.weights import FILLED, chosen_device, model_set, with_weights
 from sightline.wiring import Parts
 from stores.index import CollectionSpec
 from streams.metrics import Metrics
@@ -66,12 +69,23 @@ def _settings(config: Config, name: str, kind: type[Any], errors: list[str]) -> 
 
 
 def _defaults(config: Config, stage: str) -> dict[str, Any]:
-    """What a stage cannot know alone: which later stages there are."""
-    if stage != "gate":
-        return {}
-    from processors.gate import GateSettings
+    """What a stage cannot know alone: which stages stand in the whole plan, and how large they look."""
+    names = Plan(config.segments).stages
+    if stage == "gate":
+        from processors.gate import GateSettings
 
-    return {"stages": [name for name in GateSettings().stages if name in Plan(config.segments).stages]}
+        return {"stages": [name for name in GateSettings().stages if name in names]}
+    return {"max_side": _largest_side(config, names)} if stage == "decode" else {}
+
+
+def _largest_side(config: Config, names: Sequence[str]) -> int:
+    """The longest side in pixels that any model of the plan looks at; 0 (full size) without a model."""
+    sides = []
+    for name in names:
+        table = with_weights(config, name)
+        fit: Fit = table.get("fit") or "pad"
+        sides += [longest_side(Path(table[key]).expanduser(), fit) for key in FILLED.get(name, {})]
+    return plan_side(sides)
 
 
 def worker_settings(config: Config) -> WorkerSettings:
@@ -108,6 +122,7 @@ def _dimension(folder: str) -> int:
 def build_worker(parts: Parts, segment: int, registry: CollectorRegistry | None = None) -> Worker:
     """A worker that is ready to run. Raises ConfigError, PlanError, WrongWeights."""
     config, plan = parts.config, parts.plan
+    threads.share_with(config.workers)
     stages, settings = checked_stages(config), worker_settings(config)
     return Worker(
         transport=parts.transport,
