@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import structlog
@@ -20,6 +21,8 @@ from streams.kafka.failures import FATAL_TO_PRODUCER, translated
 from streams.transport import Outgoing, TopicSpec
 
 log = structlog.get_logger()
+number_of = lru_cache(65_536)(partition_of)
+"""The hash is pure Python; feeds' keys come again and again."""
 
 Compression: TypeAlias = Literal["zstd"] | None
 
@@ -47,7 +50,7 @@ class Publisher:
         for record in records:
             spec = specs[record.topic]
             check(spec, record)
-            place = compression(record), record.topic, partition_of(record.key, spec.partitions)
+            place = compression(record), record.topic, number_of(record.key, spec.partitions)
             lots.setdefault(place, []).append(record)
         if not lots:
             return
