@@ -79,4 +79,4 @@ class Segment:
 
 
 def _memory(stage: AnyStage, is_current: Callable[[Partition, int], bool]) -> Memory | None:
-    return Memory(stage, is_current) if isinstance(stage, StageWithMemory) and hasattr(stage, "fresh") else None
+    return Memory(stage, is_current) if isinstance(stage, StageWithMemory) else None
