@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ WAY_OUT = "fetch them with `sightline models pull`, or give the folder of your o
 PARTS_OF_A_MODEL = frozenset({".json", ".safetensors", ".bin", ".txt"})
 NO_PART_OF_A_MODEL = frozenset({"sightline.json", "calibration.json", "reference_set.safetensors", "checksums.json"})
 """What lies beside a model and says something about it; its revision stays when these change."""
+ONE_AT_A_TIME = threading.Lock()
+"""transformers patches its own and torch's initialisation for the whole process while it loads: a model that another
+thread loads meanwhile comes out with untied or missing tensors."""
 
 
 def exact(precision: Precision, device: str) -> Exact:
@@ -71,7 +75,7 @@ def load_model(folder: Path, kind: str, *, device: str, precision: Exact, **opti
         raise WrongWeights(f"{folder}: config.json names {', '.join(named)}; {kind} is wanted")
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     safe = any(folder.glob("model*.safetensors"))
-    with _quiet(), named_as_wrong(folder):
+    with ONE_AT_A_TIME, _quiet(), named_as_wrong(folder):
         model, found = getattr(transformers, kind).from_pretrained(
             folder,
             local_files_only=True,

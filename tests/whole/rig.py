@@ -1,0 +1,69 @@
+"""A deployment of the real parts in this process: the embedded log and index, and workers with the tiny models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import tinyworld
+from schemas import codec, topics
+from schemas.events import FrameEvent
+from sightline.config import Config
+from sightline.feeding import feed_one, feedings
+from sightline.idle import caught_up
+from sightline.wiring import Parts, opened
+from sightline.working import build_worker
+from streams.checker import Findings, check, records
+from streams.deadletters import DeadLetters
+from streams.sources.play import Playback
+from tests.contract.edge_folder import edge_folder
+from tests.faults.rig import running
+
+SAMPLES = Path(next(iter(tinyworld.__path__))) / "samples"
+CLIP, STILLS = str(SAMPLES / "left.mp4"), str(SAMPLES / "still-0?.jpg")
+
+
+@asynccontextmanager
+async def deployment(config: Config) -> AsyncIterator[Parts]:
+    """Opened in the configuration's data folder; its index process is ended on leaving."""
+    with edge_folder(config.data_path / "index"):
+        async with opened(config) as parts:
+            yield parts
+
+
+async def feed(parts: Parts, source: str, name: str, limit: int) -> int:
+    """How many frames were accepted: every fourth of a clip's."""
+    (wanted,) = feedings([source], name, Playback(fps=2.5, limit=limit))
+    return (await feed_one(parts, wanted)).accepted
+
+
+async def work(parts: Parts) -> None:
+    """A worker for every segment of the plan, until everything is done."""
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(running(build_worker(parts, segment)))
+            for segment in range(len(parts.plan.segments))
+        ]
+        idle = asyncio.create_task(caught_up(parts))
+        await asyncio.wait([idle, *workers], return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+
+
+async def findings(parts: Parts) -> Findings:
+    """What the checker says of the deployment at rest, with every collection that there is."""
+    return await check(parts.transport, parts.index, list(await parts.index.collections()))
+
+
+async def enriched(parts: Parts) -> dict[str, FrameEvent]:
+    """The last event of each frame."""
+    written = records(parts.transport, topics.ENRICHED)
+    found = [codec.decode_frame(record.value, record.headers).event async for record in written]
+    return {event.id: event for event in found}
+
+
+async def dead_reasons(parts: Parts) -> set[str]:
+    """Of every dead letter."""
+    letters = await DeadLetters(parts.transport).choose()
+    return {one.letter.reason for one in letters}
