@@ -26,8 +26,18 @@ class TextAndPictureModel(PictureModel, Protocol):
         """Vectors [n, d] in the same space as the pictures'."""
 
 
+class Look(Protocol):
+    """What a matcher saw in one picture; it may be kept."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
 class Matcher(Protocol):
     """A model that reads a text and a picture together, slower and righter than two vectors."""
 
-    def match(self, texts: Sequence[str], images: Sequence[Pixels]) -> Array:
-        """Log-odds [n] that each text is true of the picture beside it."""
+    def look(self, images: Sequence[Pixels]) -> Sequence[Look]:
+        """One look a picture: most of the work."""
+
+    def read(self, texts: Sequence[str], looks: Sequence[Look]) -> Array:
+        """Log-odds [n] that each text is true of the look beside it."""

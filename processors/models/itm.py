@@ -49,38 +49,38 @@ class Itm:
         if len(texts) != len(images):
             raise ValueError(f"{len(texts)} texts beside {len(images)} pictures")
         distinct = {id(image): image for image in images}
-        places = {key: place for place, key in enumerate(distinct)}
-        seen = self._see(list(distinct.values())) if images else None
+        looks = dict(zip(distinct, self.look(list(distinct.values())), strict=True))
+        return self.read(texts, [looks[id(image)] for image in images])
+
+    def look(self, images: Sequence[Image]) -> list[Any]:
+        """What the vision tower makes of each picture (a tensor [s, w]), for `read`: most of the work, and worth
+        keeping where many texts are asked of the same pictures. Raises `OutOfMemory`."""
+        import torch
+
+        looks: list[Any] = []
+        with out_of_memory_named(), torch.inference_mode():
+            for first in range(0, len(images), PAIRS_AT_ONCE):
+                pixels = self.preprocess(images[first : first + PAIRS_AT_ONCE]).to(self.device, self._model.dtype)
+                states = self._model.vision_model(pixel_values=pixels).last_hidden_state
+                looks += [state.clone() for state in states]  # a view would keep the whole batch alive
+        return looks
+
+    def read(self, texts: Sequence[str], looks: Sequence[Any]) -> NDArray[np.float32]:
+        """Log-odds [n] that each text is true of the look beside it. Raises `OutOfMemory`."""
         odds = [
-            self._odds(texts[first : first + PAIRS_AT_ONCE], seen, [places[id(image)] for image in chunk])
+            self._odds(texts[first : first + PAIRS_AT_ONCE], looks[first : first + PAIRS_AT_ONCE])
             for first in range(0, len(texts), PAIRS_AT_ONCE)
-            for chunk in [images[first : first + PAIRS_AT_ONCE]]
         ]
         return np.concatenate(odds) if odds else np.zeros(0, np.float32)
 
-    def _see(self, images: Sequence[Image]) -> Any:
-        """The vision tower's states [n, s, w]."""
-        import torch
-
-        with out_of_memory_named(), torch.inference_mode():
-            states = [
-                self._model.vision_model(
-                    pixel_values=self.preprocess(images[first : first + PAIRS_AT_ONCE]).to(
-                        self.device, self._model.dtype
-                    )
-                ).last_hidden_state
-                for first in range(0, len(images), PAIRS_AT_ONCE)
-            ]
-            return torch.cat(states)
-
-    def _odds(self, texts: Sequence[str], seen: Any, places: Sequence[int]) -> NDArray[np.float32]:
+    def _odds(self, texts: Sequence[str], looks: Sequence[Any]) -> NDArray[np.float32]:
         import torch
 
         with out_of_memory_named(), torch.inference_mode():
             tokens = self._tokenizer(
                 list(texts), padding=True, truncation=True, max_length=self._most_tokens, return_tensors="pt"
             ).to(self.device)
-            states = seen[torch.tensor(places, device=self.device)]
+            states = torch.stack(list(looks))
             mask = torch.ones(states.shape[:-1], dtype=torch.long, device=self.device)
             words = self._model.text_encoder(
                 input_ids=tokens["input_ids"],
