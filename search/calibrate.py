@@ -4,13 +4,15 @@ A cosine means nothing by itself: one model's matches stand at 0.3 and another's
 picture" is near everything. So a logistic curve (Platt, 1999) is fitted on the cosine and on the *margin*, the
 cosine minus the query's mean over a set of reference pictures. The references ship with the model and are never
 the index itself: a camera that always shows the thing must still match. Where a matching head has read the
-query and the picture together, its log-odds are one more feature.
+query and the picture together, its log-odds are one more feature; and so is, where a picture has a caption, how much
+of the query it leaves unsaid (`search.said`).
 
 Two files lie beside a CLIP's weights:
 
 - `calibration.json`: `version`, `revision` (of the weights that were calibrated) and `curves`, each with
   `features`, `weights`, `bias`, `threshold`, and what it was fitted on (`queries`, `pictures`, `auroc`).
-  Curves are `text` (cosine, margin), `matched` (the same and `matching`), and `image` (a picture as the query).
+  Curves are `text` (cosine, margin), `told` (and `unsaid`), `matched` (and `matching`), `matched_told` (and both),
+  and `image` (a picture as the query). Of a query's curves the one that knows most is taken.
 - `reference_set.safetensors`: float16 unit vectors [references, dimension] under `semantic` (CLIP) and, where
   `image` is calibrated, `visual` (ViT).
 """
@@ -29,7 +31,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 Array = NDArray[np.float32]
-Feature = Literal["cosine", "margin", "matching"]
+Feature = Literal["cosine", "margin", "matching", "unsaid"]
 
 CURVES_FILE = "calibration.json"
 REFERENCES_FILE = "reference_set.safetensors"
@@ -58,10 +60,12 @@ class Curve(Struct, frozen=True, kw_only=True):
     auroc: float = 0.0
     """Of each query's median match against its best picture that is none, where it was fitted."""
 
-    def probability(self, cosine: Array, mean: Array | float, matching: Array | None = None) -> Array:
-        """Probabilities of cosines [n] given the query's mean over the references and, where asked for, the
-        matching head's log-odds [n]. Raises ValueError when the curve needs log-odds and has none."""
-        rows = stack(self.features, cosine, np.asarray(mean, np.float32), matching)
+    def probability(
+        self, cosine: Array, mean: Array | float, matching: Array | None = None, unsaid: Array | None = None
+    ) -> Array:
+        """Probabilities of cosines [n] given the query's mean over the references and, where the curve has them, the
+        matching head's log-odds [n] and the number of words left unsaid [n]. Raises ValueError for a missing one."""
+        rows = stack(self.features, cosine, np.asarray(mean, np.float32), matching, unsaid)
         odds = rows @ np.asarray(self.weights) + self.bias
         return sigmoid(odds).astype(np.float32)
 
@@ -79,17 +83,24 @@ class Calibration(Struct, frozen=True, kw_only=True, eq=False):
 
 
 def fit(
-    queries: Array, pictures: Array, matches: NDArray[np.bool_], references: Array, matching: Array | None = None
+    queries: Array,
+    pictures: Array,
+    matches: NDArray[np.bool_],
+    references: Array,
+    matching: Array | None = None,
+    unsaid: Array | None = None,
 ) -> Curve:
     """Fit a curve on queries [q, d] and pictures [n, d] (unit vectors), `matches` [q, n] being the truth.
 
     `references` [r, d] are other pictures than `pictures`. `matching` [q, n] holds the matching head's log-odds,
-    NaN where they were not computed. Each query's matches weigh as much as its nearest pictures that do not
-    match. Raises ValueError without any match or any other.
+    `unsaid` [q, n] what `search.said` counts, both NaN where not known. Each query's matches weigh as much as its
+    nearest pictures that do not match. Raises ValueError without any match or any other.
     """
-    features: tuple[Feature, ...] = ("cosine", "margin") if matching is None else ("cosine", "margin", "matching")
+    features: tuple[Feature, ...] = ("cosine", "margin")
+    features += ("matching",) if matching is not None else ()
+    features += ("unsaid",) if unsaid is not None else ()
     cosines = queries @ pictures.T
-    rows = stack(features, cosines, (queries @ references.T).mean(axis=1, keepdims=True), matching)
+    rows = stack(features, cosines, (queries @ references.T).mean(axis=1, keepdims=True), matching, unsaid)
     weights = pair_weights(cosines, matches, ~np.isnan(rows.sum(axis=2)))
     kept = weights > 0
     if not (matches & kept).any() or not (~matches & kept).any():
@@ -151,12 +162,19 @@ def sigmoid(odds: NDArray[np.floating]) -> NDArray[np.floating]:
     return half
 
 
-def stack(features: Sequence[Feature], cosine: Array, mean: Array, matching: Array | None) -> NDArray[np.float64]:
+def stack(
+    features: Sequence[Feature], cosine: Array, mean: Array, matching: Array | None, unsaid: Array | None
+) -> NDArray[np.float64]:
     """The named features in the last axis."""
-    columns: Mapping[Feature, Array | None] = {"cosine": cosine, "margin": cosine - mean, "matching": matching}
+    columns: Mapping[Feature, Array | None] = {
+        "cosine": cosine,
+        "margin": cosine - mean,
+        "matching": matching,
+        "unsaid": unsaid,
+    }
     chosen = [columns[name] for name in features]
     if any(column is None for column in chosen):
-        raise ValueError("this curve needs the matching head's log-odds")
+        raise ValueError(f"this curve needs {' and '.join(features)}, the log-odds of a matching head among them")
     return np.stack([np.asarray(column, np.float64) for column in chosen], axis=-1)
 
 

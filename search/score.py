@@ -10,10 +10,13 @@ import numpy as np
 from schemas.points import SEMANTIC, VISUAL
 from search.calibrate import Calibration
 from search.models import Array
+from search.said import unsaid
 from stores.index import Hit
 
-TEXT, MATCHED, IMAGE = "text", "matched", "image"
-"""The curves of a calibration: by cosine, by cosine and the matching head, and for a picture as the query."""
+TEXT, IMAGE = "text", "image"
+MATCHED = ("matched", "matched_told")
+RICHER = ("told", *MATCHED)
+"""Curves that know more than `text`, the one that knows most last."""
 EVEN = 0.5
 """Where something matches, further pictures that are as likely as not are shown too."""
 AVERSION = 0.5
@@ -88,33 +91,42 @@ class Judge:
     @property
     def rereads(self) -> bool:
         """Whether the matching head's log-odds say something."""
-        return MATCHED in self._curves
+        return any(name in self._curves for name in MATCHED)
 
     def judge(self, asked: Asked, hits: Sequence[Hit], odds: Array | None = None) -> Judged:
         """`odds` [phrases, n] are the matching head's, NaN where it did not look."""
+        blank = np.full((len(asked.phrases), len(hits)), np.nan, np.float32)
+        known = zip(blank if odds is None else odds, unsaid(asked.phrases, [hit.payload for hit in hits]), strict=True)
         wanted, line = np.ones(len(hits), np.float32), 1.0
-        rows = list(odds) if odds is not None else [None] * len(asked.phrases)
         if asked.text is not None:
-            wanted = wanted * self._like_text(asked.text, hits, rows.pop(0))
-            line *= self._line(MATCHED if odds is not None else TEXT)
+            likely, line = self._like_text(asked.text, hits, *next(known))
+            wanted = wanted * likely
         if asked.picture is not None:
             wanted = wanted * self._like(asked.picture, asked.picture_vector, IMAGE, hits)
             line *= self._line(IMAGE)
         chances = wanted
-        for negative, row in zip(asked.negatives, rows, strict=True):
-            chances = chances * (1 - self._like_text(negative, hits, row))
+        for negative, (row, missing) in zip(asked.negatives, known, strict=True):
+            chances = chances * (1 - self._like_text(negative, hits, row, missing)[0])
         return Judged(wanted, chances, line)
 
     def _line(self, curve: str) -> float:
         return self._curves[curve].threshold if self._threshold is None else self._threshold
 
-    def _like_text(self, query: Array, hits: Sequence[Hit], odds: Array | None) -> Array:
-        by_cosine = self._like(query, SEMANTIC, TEXT, hits)
-        if odds is None:
-            return by_cosine
-        return np.where(np.isnan(odds), by_cosine, self._like(query, SEMANTIC, MATCHED, hits, np.nan_to_num(odds)))
+    def _like_text(self, query: Array, hits: Sequence[Hit], odds: Array, missing: Array) -> tuple[Array, float]:
+        """Each hit by the curve that knows most of it, and the line of the best such curve."""
+        chances, line = self._like(query, SEMANTIC, TEXT, hits), self._line(TEXT)
+        for name in RICHER:
+            if name not in self._curves:
+                continue
+            needed = self._curves[name].features
+            known = ~((np.isnan(odds) & ("matching" in needed)) | (np.isnan(missing) & ("unsaid" in needed)))
+            if known.any():
+                richer = self._like(query, SEMANTIC, name, hits, np.nan_to_num(odds), np.nan_to_num(missing))
+                chances, line = np.where(known, richer, chances), self._line(name)
+        return chances, line
 
-    def _like(self, query: Array, name: str, curve: str, hits: Sequence[Hit], odds: Array | None = None) -> Array:
+    def _like(self, query: Array, name: str, curve: str, hits: Sequence[Hit], *known: Array) -> Array:
         if self._calibration is None or not hits:
             return np.zeros(len(hits), np.float32)
-        return self._curves[curve].probability(vectors(hits, name) @ query, self._calibration.mean(name, query), odds)
+        mean = self._calibration.mean(name, query)
+        return self._curves[curve].probability(vectors(hits, name) @ query, mean, *known)
