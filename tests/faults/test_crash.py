@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +12,7 @@ import pytest
 
 from schemas import topics
 from streams.checker import records
+from tests.faults.forked import start
 from tests.faults.rig import DEADLINE_SECONDS, Deployment, deployed, fated, identity, until
 from tests.faults.worker_process import Options
 
@@ -28,34 +26,29 @@ async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
         yield deployment
 
 
-async def start(here: Deployment, options: Options) -> Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.worker_process", str(here.folder), msgspec.json.encode(options), stdout=PIPE
-    )
-    assert process.stdout is not None
-    assert await process.stdout.readline() == b"ready\n"
-    return process
-
-
 @asynccontextmanager
 async def kept_running(here: Deployment, options: Options) -> AsyncIterator[list[int]]:
     """Start the worker again whenever a fault ends it; the list holds how each one ended. Stopped in peace at last."""
     ends: list[int] = []
-    process = await start(here, options)
+    process, ready = start(here.folder, options)
 
     async def restart() -> None:
-        nonlocal process
-        while (ended := await process.wait()) == DIED:
-            ends.append(ended)
-            process = await start(here, options)
+        nonlocal process, ready
+        while True:
+            await asyncio.to_thread(process.join, 0.1)
+            if process.exitcode == DIED:
+                ends.append(DIED)
+                process, ready = start(here.folder, options)
 
     restarting = asyncio.create_task(restart())
     try:
         yield ends
     finally:
         restarting.cancel()
-        process.send_signal(signal.SIGTERM)
-        ends.append(await asyncio.wait_for(process.wait(), DEADLINE_SECONDS))
+        await asyncio.to_thread(ready.poll, DEADLINE_SECONDS)
+        process.terminate()
+        await asyncio.to_thread(process.join, DEADLINE_SECONDS)
+        ends.append(-1 if process.exitcode is None else process.exitcode)
 
 
 async def outlived(here: Deployment, options: Options) -> list[int]:

@@ -6,13 +6,10 @@ start takes a moment and kills are many.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -21,7 +18,7 @@ from schemas import cloudevents, topics
 from schemas.identity import partition_key
 from streams.transport import Outgoing
 from tests.contract.edge_folder import edge_folder, end
-from tests.faults import worker_process
+from tests.faults.forked import start
 from tests.faults.rig import Deployment, deployed, until
 from tests.faults.stages import commented
 from tests.faults.worker_process import Options
@@ -58,16 +55,7 @@ class Victims:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([worker_process.__name__, "pytest"])
-        self._running = [self._start() for _ in range(WORKERS)]
-
-    def _start(self) -> tuple[BaseProcess, Connection]:
-        ready, said = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=worker_process.run, args=(self._folder, OPTIONS, said), daemon=True)
-        process.start()
-        said.close()
-        return process, ready
+        self._running = [start(folder, OPTIONS) for _ in range(WORKERS)]
 
     async def kill(self, progress: Callable[[], Awaitable[bool]], seconds: float) -> None:
         """Wait for some progress while all work, and a moment longer; kill the oldest, start another."""
@@ -78,7 +66,7 @@ class Victims:
         assert process.is_alive(), "a worker ended by itself"
         process.kill()
         process.join()
-        self._running.append(self._start())
+        self._running.append(start(self._folder, OPTIONS))
 
     def assert_alive(self) -> None:
         assert all(process.is_alive() for process, _ in self._running)

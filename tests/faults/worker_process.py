@@ -1,15 +1,10 @@
-"""A worker in a process of its own, to be killed: `python -m tests.faults.worker_process FOLDER OPTIONS`.
-
-OPTIONS is JSON: `stages` (names), `atomic` (false: events first, offsets later), `dies` (`points` or `events`: the
-process dies once, right after it wrote them). It says `ready`, stops on SIGTERM, and exits 70 where a fault ends it.
-"""
+"""A worker in a process of its own, to be killed. It stops on SIGTERM, and exits 70 where a fault ends it."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,9 +26,11 @@ from tests.faults.stages import Count, Fate, Vectors
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[str, ...] = ("fate", "embed")
     atomic: bool = True
+    """False: events first, offsets later."""
     dies: str = ""
+    """`points` or `events`: the process dies once, right after it wrote them."""
     index: str = ""
-    """Folder of the index; empty is in FOLDER."""
+    """Folder of the index; empty is in the deployment's."""
     batch_frames: int = 16
 
 
@@ -97,11 +94,5 @@ async def main(folder: Path, options: Options, ready: Callable[[], None]) -> Non
 
 
 def run(folder: Path, options: Options, ready: Connection) -> None:
-    """For a process that was forked with everything imported; `ready` is told when the work begins."""
+    """The process's whole life; `ready` is told when the work begins."""
     asyncio.run(main(folder, options, lambda: ready.send("ready")))
-
-
-if __name__ == "__main__":
-    asyncio.run(
-        main(Path(sys.argv[1]), msgspec.json.decode(sys.argv[2], type=Options), lambda: print("ready", flush=True))
-    )

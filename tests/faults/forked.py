@@ -1,0 +1,23 @@
+"""Worker processes forked from one that has everything imported: a start takes a moment, so deaths can be many."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from tests.faults import worker_process
+from tests.faults.worker_process import Options
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([worker_process.__name__, "pytest"])
+
+
+def start(folder: Path, options: Options) -> tuple[BaseProcess, Connection]:
+    """A worker over the deployment in `folder`; the connection says `ready` when its work begins."""
+    ready, said = _context.Pipe(duplex=False)
+    process = _context.Process(target=worker_process.run, args=(folder, options, said), daemon=True)
+    process.start()
+    said.close()
+    return process, ready
