@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from msgspec import Meta, Struct
 
@@ -83,7 +84,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
     @property
     def transport_url(self) -> str:
-        return self.transport or f"sqlite:///{self.data_path / 'log.sqlite'}"
+        return self.transport or f"sqlite:///{quote(str(self.data_path / 'log.sqlite'))}"
 
     @property
     def index_url(self) -> str:

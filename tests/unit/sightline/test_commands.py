@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from schemas import cloudevents, topics
 from sightline.cli import app
 from sightline.config import Config
-from sightline.wiring import opened
+from sightline.wiring import make_transport, opened
 from sightline.working import build_worker
+from streams.sqlite.transport import SqliteTransport
 from streams.transport import Outgoing
 from tests.faults.rig import running, until
 from tests.pictures import encoded, scene
@@ -119,6 +120,13 @@ def test_a_data_folder_that_cannot_be_made_is_named(typed: Typed, tmp_path: Path
     told = typed("topics", "describe")
     assert told.exit_code == 2
     assert "data" in told.stderr
+
+
+def test_a_data_folder_may_have_any_name(tmp_path: Path) -> None:
+    config = Config(data=str(tmp_path / "50%20 off? #1"))
+    transport = make_transport(config)
+    assert isinstance(transport, SqliteTransport)
+    assert transport.path == config.data_path / "log.sqlite"
 
 
 # Ingest, topics, dead letters
