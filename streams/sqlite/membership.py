@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Collection, Mapping
+from typing import TypeVar
 
 import structlog
 
-from streams.errors import Unavailable
+from streams.errors import LogFull, Unavailable
 from streams.sqlite.fetch import Cursor
 from streams.sqlite.groups import Member, Standing
 from streams.sqlite.rows import offsets
-from streams.sqlite.threads import Writer
+from streams.sqlite.threads import Job, Writer
 from streams.transport import Listener, Partition
 
 HEARTBEATS_PER_LEASE = 3
 """Two may be lost before the lease runs out."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -56,10 +59,10 @@ class Membership:
 
     async def follow(self) -> None:
         """Take up what has changed: let go of lost partitions, hand over those asked for, take new ones."""
-        standing = await self._writer.run(self.member.renew)
+        standing = await self._write(self.member.renew)
         if standing is None:
             await self._lose(self.cursors)
-            standing = await self._writer.run(self.member.join)
+            standing = await self._write(self.member.join)
         await self._lose([at for at, cursor in self.cursors.items() if standing.held.get(at) != cursor.epoch])
         if standing.leaving:
             await self._hand_over(standing)
@@ -81,6 +84,13 @@ class Membership:
             self.cursors.clear()
             await self._writer.run(self.member.leave)
 
+    async def _write(self, job: Job[T]) -> T:
+        """A member's own writes are no publishing: a full disk is to be waited out, not to end the member."""
+        try:
+            return await self._writer.run(job)
+        except LogFull as error:
+            raise Unavailable(str(error)) from error
+
     async def _beat(self) -> None:
         """Renew the lease while the consumer is polled; one that no longer polls loses its partitions to others."""
         loop = asyncio.get_running_loop()
@@ -89,7 +99,7 @@ class Membership:
             if loop.time() - self._polled > self._max_poll_seconds:
                 continue
             try:
-                if await self._writer.run(self.member.renew) is None:
+                if await self._write(self.member.renew) is None:
                     self.version = -1
             except Unavailable as error:
                 log.warning("lease_not_renewed", group=self.member.group, error=str(error))
@@ -107,11 +117,11 @@ class Membership:
         epochs = {at: standing.held[at] for at in standing.leaving}
         for at in epochs:
             self.cursors.pop(at, None)
-        await self._writer.run(lambda connection: self.member.release(connection, epochs))
+        await self._write(lambda connection: self.member.release(connection, epochs))
 
     async def _take(self, standing: Standing) -> None:
         taken = {at: epoch for at, epoch in standing.held.items() if at not in self.cursors}
-        self.cursors |= await self._writer.run(lambda connection: self._cursors(connection, taken))
+        self.cursors |= await self._write(lambda connection: self._cursors(connection, taken))
         await self._listener.assigned({self._partitions[at]: epoch for at, epoch in taken.items()})
         self.version = standing.version
 
