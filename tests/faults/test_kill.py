@@ -32,7 +32,7 @@ PROGRESS = (0, 1, 1, 8, 16)
 """A kill comes after so many records more are committed, drawn by chance, and then …"""
 LIFE_SECONDS = 0.1
 """… within this: anywhere between a poll and a commit."""
-INNOCENT_SHARE = 0.25
+INNOCENT_SHARE = 0.5
 """Kills that come faster than anything is committed look like a frame that kills: the one that runs alone is dead."""
 PICTURES = [encoded(scene(seed)) for seed in range(12)]
 
