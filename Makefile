@@ -5,7 +5,7 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := schemas processors stores streams search sightline tinyworld examples bench tests
+CODE := schemas processors stores streams search sightline tinyworld examples bench tests docs/refresh.py
 BENCHES := log index decode pipeline memory search
 ARGS ?=
 
