@@ -64,7 +64,7 @@ class Curve(Struct, frozen=True, kw_only=True):
         self, cosine: Array, mean: Array | float, matching: Array | None = None, unsaid: Array | None = None
     ) -> Array:
         """Probabilities of cosines [n] given the query's mean over the references and, where the curve has them, the
-        matching head's log-odds [n] and the number of words left unsaid [n]. Raises ValueError for a missing one."""
+        matching head's log-odds [n] and the share of its terms left unsaid [n]. Raises ValueError for a missing one."""
         rows = stack(self.features, cosine, np.asarray(mean, np.float32), matching, unsaid)
         odds = rows @ np.asarray(self.weights) + self.bias
         return sigmoid(odds).astype(np.float32)

@@ -1,7 +1,7 @@
 """How far what is said of a picture (caption, labels, keywords) bears out what is asked for.
 
-Vectors are sure of what a picture is about and vague on what is where; a caption is exact and misses things. The
-number of words and pairs of a query that nobody said of a picture is one more feature of the calibration.
+Vectors are sure of what a picture is about and vague on what is where; a caption is exact and misses things. So the
+share of a query's terms that nobody said of a picture is one more feature of the calibration.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from search.words import content_terms
 
 
 def unsaid(texts: Sequence[str], payloads: Sequence[Mapping[str, Any]]) -> Array:
-    """Of each text's words, and pairs of words that belong together, the number that is not said of each picture:
-    [texts, pictures], NaN where nothing is said of the picture at all. Payloads are those of `schemas.points`."""
+    """The share of each text's terms ("red circle", "cartoon") that nobody said of each picture: [texts, pictures],
+    0 to 1, NaN where nothing is said of the picture at all. Payloads are those of `schemas.points`."""
     said = [(set(found.get("words") or ()), set(found.get("compound") or ())) for found in payloads]
-    return np.array([[_missing(text, *one) for one in said] for text in texts], np.float32).reshape(
-        len(texts), len(payloads)
-    )
+    asked = [content_terms(text.replace(",", " , ").split()) for text in texts]
+    found = [[_share(terms, *one) for one in said] for terms in asked]
+    return np.array(found, np.float32).reshape(len(texts), len(payloads))
 
 
 def said_of(caption: str, labels: Sequence[str]) -> dict[str, Any]:
@@ -35,9 +35,12 @@ def said_of(caption: str, labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _missing(text: str, said: Collection[str], joined: Collection[str]) -> float:
+def _share(terms: Sequence[Sequence[str]], said: Collection[str], joined: Collection[str]) -> float:
     if not said:
         return float("nan")
-    terms = content_terms(text.replace(",", " , ").split())
-    alone = sum(word not in said for term in terms for word in term)
-    return float(alone + sum(f"{left} {right}" not in joined for term in terms for left, right in pairwise(term)))
+    missing = [not _said(term, said, joined) for term in terms]
+    return sum(missing) / max(len(missing), 1)
+
+
+def _said(term: Sequence[str], said: Collection[str], joined: Collection[str]) -> bool:
+    return all(word in said for word in term) and all(f"{left} {right}" in joined for left, right in pairwise(term))
