@@ -24,7 +24,9 @@ from processors.models.blip import Blip
 from processors.models.clip import Clip
 from processors.models.itm import Itm
 from processors.models.vit import Vit
+from processors.models.yolo import Yolo
 from search import calibrate
+from search.said import said_of, unsaid
 from tinyworld.captions import description_of
 from tinyworld.lessons import Sight, near_query
 from tinyworld.queries import Query, holds, true_query
@@ -102,9 +104,12 @@ def fit_calibration(folder: Path) -> None:
     seen = in_batches(clip.embed_images, pictures)
     asked = clip.embed_texts([query.text for query in queries])
     odds = matching_odds(itm, queries, pictures, asked @ seen.T, truth)
+    missing = unsaid([query.text for query in queries], said_of_pictures(folder, pictures))
     curves = {
         "text": calibrate.fit(asked, seen, truth, references["semantic"]),
+        "told": calibrate.fit(asked, seen, truth, references["semantic"], None, missing),
         "matched": calibrate.fit(asked, seen, truth, references["semantic"], odds),
+        "matched_told": calibrate.fit(asked, seen, truth, references["semantic"], odds, missing),
         "image": fit_image(vit, references["visual"]),
     }
     for name, curve in curves.items():
@@ -128,13 +133,26 @@ def sample_queries(sights: Sequence[Sight]) -> list[Query]:
     return list(queries.values())
 
 
+def said_of_pictures(folder: Path, pictures: Sequence[Image]) -> list[dict[str, Any]]:
+    """What the pipeline would say of each picture: its caption and the labels of what was detected."""
+    blip, yolo = Blip.load(folder / "blip"), Yolo.load(folder / "yolov9" / "yolov9t.pt")
+    said: list[dict[str, Any]] = []
+    for first in range(0, len(pictures), 32):
+        some = pictures[first : first + 32]
+        found = yolo.detect(some)
+        texts = blip.caption(some)
+        said += [said_of(text, [one.label for one in objects]) for text, objects in zip(texts, found, strict=True)]
+    return said
+
+
 def matching_odds(
     itm: Itm, queries: Sequence[Query], pictures: Sequence[Image], cosines: Vectors, truth: npt.NDArray[np.bool_]
 ) -> Vectors:
     """The matching head's log-odds [q, n] of each query's nearest pictures, NaN elsewhere."""
     odds = np.full(truth.shape, np.nan, np.float32)
     rows, near = np.repeat(np.arange(len(queries)), NEAR), np.argsort(-cosines, axis=1)[:, :NEAR].ravel()
-    odds[rows, near] = itm.match([queries[row].text for row in rows], [pictures[place] for place in near])
+    texts = [queries[int(row)].text for row in rows]
+    odds[rows, near] = itm.match(texts, [pictures[int(place)] for place in near])
     return odds
 
 
