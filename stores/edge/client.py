@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from stores.checks import columns, payloads, query_vector, uuids
+from stores.checks import Column, columns, payloads, query_vector, uuids
 from stores.edge import wire
 from stores.edge.link import Link
 from stores.edge.settings import EdgeSettings
 from stores.index import CollectionSpec, Filter, Hit, Point, Vector
 
 T = TypeVar("T")
-BATCH_POINTS = 256
-"""Points a request: a search that comes in between waits for one of them (some 25 ms), not for thousands."""
+BATCH_POINTS = 64
+"""Points a request: the index process works on the first while the next is encoded, and a search waits for one only."""
 _log = logging.getLogger("stores.edge")
 _hits = msgspec.msgpack.Decoder(list[Hit])
 _page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
@@ -41,10 +42,12 @@ class EdgeIndex:
         await self._link.call(wire.Ensure(collection, alias))
 
     async def upsert(self, collection: str, points: Sequence[Point]) -> None:
-        batches = [points[at : at + BATCH_POINTS] for at in range(0, len(points), BATCH_POINTS)]
-        requests = [_upsert(collection, batch) for batch in batches]
-        answers = await asyncio.gather(*(self._link.call(request) for request in requests))
-        there = max(map(_number.decode, answers), default=0)
+        calls = []
+        for request in _upserts(collection, points):
+            calls.append(asyncio.ensure_future(self._link.call(request)))
+            # Sent before the next is encoded: the index process works on it meanwhile.
+            await asyncio.sleep(0)
+        there = max(map(_number.decode, await asyncio.gather(*calls)), default=0)
         if there > self._settings.usable_points and collection not in self._warned:
             self._warned.add(collection)
             _log.warning(usable_warning(collection, there, self._settings.usable_points))
@@ -95,13 +98,21 @@ class EdgeIndex:
         await self._link.close()
 
 
-def _upsert(collection: str, points: Sequence[Point]) -> wire.Upsert:
-    """Raises Refused, before anything of a call is sent."""
-    vectors = [
-        wire.Floats(column.name, column.rows, column.matrix.shape[1], column.matrix.tobytes())
-        for column in columns(points)
-    ]
-    return wire.Upsert(collection, uuids([point.id for point in points]), vectors, payloads(points))
+def _upserts(collection: str, points: Sequence[Point]) -> Iterator[wire.Upsert]:
+    """Requests of BATCH_POINTS each. Raises Refused before the first."""
+    vectors, ids = columns(points), uuids([point.id for point in points])
+    bodies = [payloads(points[at : at + BATCH_POINTS]) for at in range(0, len(points), BATCH_POINTS)]
+    for number, body in enumerate(bodies):
+        first, end = number * BATCH_POINTS, (number + 1) * BATCH_POINTS
+        floats = [part for column in vectors if (part := _part(column, first, end)).rows]
+        yield wire.Upsert(collection, ids[first:end], floats, body)
+
+
+def _part(column: Column, first: int, end: int) -> wire.Floats:
+    """The vectors of the points from `first` to before `end`."""
+    begin, after = bisect_left(column.rows, first), bisect_left(column.rows, end)
+    rows = [row - first for row in column.rows[begin:after]]
+    return wire.Floats(column.name, rows, column.matrix.shape[1], column.matrix[begin:after].tobytes())
 
 
 def usable_warning(name: str, points: int, usable: int) -> str:
