@@ -6,7 +6,7 @@ All calls are synchronous and made from one thread at a time. Vectors are float3
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,5 +39,5 @@ class Matcher(Protocol):
     def look(self, images: Sequence[Pixels]) -> Sequence[Look]:
         """One look a picture: most of the work."""
 
-    def read(self, texts: Sequence[str], looks: Sequence[Look]) -> Array:
-        """Log-odds [n] that each text is true of the look beside it."""
+    def read(self, texts: Sequence[str], looks: Sequence[Any]) -> Array:
+        """Log-odds [n] that each text is true of the look (one of its own) beside it."""

@@ -67,7 +67,7 @@ async def run(demo: Demo, listener: socket.socket) -> None:
     async with opened(demo.config) as parts:
         workers = [build_worker(parts, number, registry) for number in range(len(parts.plan.segments))]
         err.print("loading models")
-        searcher = await asyncio.to_thread(load_searcher, demo.config, parts.index)
+        searcher = await asyncio.to_thread(load_searcher, demo.config, parts.index, parts.blobs)
         host, port = listener.getsockname()[:2]
         async with served(parts, searcher, listener, registry):
             err.print(f"the page is at [bold]http://{host}:{port}[/]", markup=True)

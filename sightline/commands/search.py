@@ -16,7 +16,7 @@ from sightline.config import Config
 from sightline.options import UsageError, configured
 from sightline.searching import load_searcher
 from sightline.telling import tell
-from sightline.wiring import opened_index
+from sightline.wiring import opened_blobs, opened_index
 from stores.errors import Missing
 
 Words = Annotated[str, typer.Argument(help='For example "a red circle, but no square"; may be left out with --image.')]
@@ -59,8 +59,8 @@ async def search(
 
 async def run(config: Config, query: Query) -> SearchResult:
     """Raises UsageError where nothing was ever indexed."""
-    async with opened_index(config) as index:
-        searcher = await asyncio.to_thread(load_searcher, config, index)
+    async with opened_index(config) as index, opened_blobs(config) as blobs:
+        searcher = await asyncio.to_thread(load_searcher, config, index, blobs)
         try:
             return await searcher.search(query)
         except Missing:

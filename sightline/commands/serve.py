@@ -22,7 +22,7 @@ async def serve(config: Config) -> None:
     except OSError as error:
         raise UsageError(f"{host}:{port}: {error.strerror}; choose another: --set serve.port={port + 1}") from None
     async with opened(config) as parts:
-        searcher = await asyncio.to_thread(load_searcher, config, parts.index)
+        searcher = await asyncio.to_thread(load_searcher, config, parts.index, parts.blobs)
         ended = asyncio.Event()
         async with served(parts, searcher, listener):
             err.print(f"the page is at [bold]http://{host}:{listener.getsockname()[1]}[/]", markup=True)
