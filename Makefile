@@ -5,13 +5,13 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := schemas processors stores streams search sightline tinyworld examples bench tests docs/refresh.py
+CODE := schemas processors stores streams search sightline tinyworld examples bench deploy tests docs/refresh.py
 BENCHES := log index decode pipeline memory search
 ARGS ?=
 
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check bench tinyworld clean system
+.PHONY: help setup demo test check bench tinyworld kafka clean system
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -49,6 +49,9 @@ bench: $(READY) ## every benchmark, each ends with one line of JSON
 
 tinyworld: $(READY) ## retrain the tiny checkpoints (hours on a CPU, resumes)
 	@$(BIN)/python -m tinyworld.train
+
+kafka: $(READY) ## a local Kafka broker (ARGS=stop stops it)
+	@$(BIN)/python -m deploy.local.kafka $(or $(ARGS),start)
 
 clean: ## remove the environment and everything built
 	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

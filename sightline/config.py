@@ -54,7 +54,7 @@ class Config(Struct, frozen=True, kw_only=True):
     data: str = "sightline-data"
     """Folder of everything embedded: log, index, blobs."""
     transport: str = ""
-    """`sqlite:///PATH`; empty is the log in the data folder."""
+    """`sqlite:///PATH` or `kafka://HOST:PORT`; empty is the log in the data folder."""
     index: str = ""
     """`http://HOST:6334` of a Qdrant server; empty is the embedded index in the data folder."""
     blobs: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -30,3 +31,15 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def leave_hung_stages(grace_seconds: float = 2.0) -> None:
+    """End the process where a stage still hangs in its lane after the drain: the interpreter would wait for ever.
+
+    Whatever it was computing is not committed, so nothing is lost.
+    """
+    lanes = [thread for thread in threading.enumerate() if thread.name.startswith("lane-")]
+    for thread in lanes:
+        thread.join(grace_seconds)
+    if any(thread.is_alive() for thread in lanes):
+        os._exit(1)

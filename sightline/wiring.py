@@ -40,7 +40,14 @@ def make_transport(config: Config) -> Transport:
             raise ConfigError([f"data = {config.data!r}: {error.strerror}"]) from None
         except ValueError as error:
             raise ConfigError([f"transport: {error}"]) from None
-    raise ConfigError([f"transport = {url!r}: use sqlite:///PATH (the embedded log)"])
+    if url.startswith("kafka:"):
+        from streams.kafka.transport import KafkaTransport
+
+        try:
+            return KafkaTransport.from_url(url)
+        except ValueError as error:
+            raise ConfigError([f"transport: {error}"]) from None
+    raise ConfigError([f"transport = {url!r}: use sqlite:///PATH (the embedded log) or kafka://HOST:PORT"])
 
 
 def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:

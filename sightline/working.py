@@ -90,9 +90,10 @@ def _largest_side(config: Config, names: Sequence[str]) -> int:
 
 def worker_settings(config: Config) -> WorkerSettings:
     """`[worker]` with what follows from the rest: device and model set."""
-    if "embed" not in Plan(config.segments).stages:
-        return config.worker
-    device = chosen_device(config.worker.device)
+    weighted = [name for name in Plan(config.segments).stages if name in FILLED]
+    device = chosen_device(config.worker.device) if weighted else "cpu"
+    if "embed" not in weighted:
+        return msgspec.structs.replace(config.worker, device=device)
     embed = with_weights(config, "embed")
     return msgspec.structs.replace(config.worker, device=device, model_set=model_set(config, embed, device))
 

@@ -21,7 +21,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Consumer group; each segment adds the name of its first new stage, so that segments do not share offsets."""
     model_set: str = ""
     """Slug of the models, their revisions, fit and precision (`tiny-1a2b3c4d`); names the collections."""
-    device: str = "cpu"
+    device: str = "auto"
+    """`auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`; the wiring layer resolves `auto`."""
 
     batch_frames: Count = 16
     batch_bytes: Bytes = 64 << 20

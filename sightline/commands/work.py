@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from sightline.config import Config
 from sightline.idle import caught_up
 from sightline.options import UsageError, configured, err
-from sightline.signals import stopping
+from sightline.signals import leave_hung_stages, stopping
 from sightline.wiring import opened
 from sightline.working import build_worker
 from streams.monitor import Monitor
@@ -48,6 +48,7 @@ async def work(
                 if until_idle and not idle.cancelled():
                     idle.result()  # what hindered the looking is not "idle"
     err.print("drained and committed")
+    await asyncio.to_thread(leave_hung_stages)
 
 
 async def _monitor(stack: AsyncExitStack, worker: Worker, registry: CollectorRegistry, config: Config) -> Monitor:
