@@ -78,17 +78,18 @@ class Collection:
     def upsert(self, request: wire.Upsert) -> int:
         """Write; returns the number of points the collection then has."""
         check_sizes(self.spec.name, self.spec.vectors, {floats.name: floats.size for floats in request.vectors})
-        vectors: list[dict[str, list[float]]] = [{} for _ in request.ids]
+        vectors: list[dict[str, Any]] = [{} for _ in request.ids]
         for floats in request.vectors:
-            matrix = np.frombuffer(floats.numbers, "<f4").reshape(-1, floats.size).tolist()
-            for row, numbers in zip(floats.rows, matrix, strict=True):
-                vectors[row][floats.name] = numbers
+            # Edge reads a view faster than a list, which would first have to be made.
+            numbers = memoryview(floats.numbers).cast("f")
+            for at, row in enumerate(floats.rows):
+                vectors[row][floats.name] = numbers[at * floats.size : (at + 1) * floats.size]
         payloads = msgspec.json.decode(request.payloads, type=list[dict[str, Any]])
         self.write(request.ids, vectors, [shadowed(self.spec, payload) for payload in payloads])
         return self.points
 
     def write(self, ids: Sequence[str], vectors: Sequence[Any], payloads: Sequence[dict[str, Any]]) -> None:
-        """Write points as they are stored: a dict of lists of floats for each one's vectors."""
+        """Write points as they are stored: a dict of float sequences for each one's vectors."""
         points: list[Any] = list(map(edge.Point, ids, vectors, payloads))
         self._update(edge.UpdateOperation.upsert_points(points))
         self.written += len(points)
