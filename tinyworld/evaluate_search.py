@@ -39,13 +39,13 @@ def evaluate(seed: int, scenes: int) -> Figures:
     itm, vit = Itm.load(CHECKPOINTS / "blip_itm"), Vit.load(CHECKPOINTS / "vit")
     for model in (blip, clip, itm, vit):
         model.check_reference()
-    few = max(scenes // 5, 20)
+    few = max(scenes // 10, 20)
     found = captions(blip, seed, scenes) | crop_captions(blip, seed, scenes)
     found |= monotone(clip, seed, scenes) | text_to_image(clip, itm, seed, scenes) | same_scene(vit, seed, few)
     for model in (blip, clip, itm, vit):
         randomise(model)
     untrained = captions(blip, seed, few) | crop_captions(blip, seed, few) | monotone(clip, seed, scenes)
-    untrained |= text_to_image(clip, itm, seed, few) | same_scene(vit, seed, few)
+    untrained |= text_to_image(clip, itm, seed, few) | same_scene(vit, seed, 20)
     plain = {f"{name}_random": value for name, value in untrained.items() if isinstance(value, float)}
     return found | {name: value for name, value in plain.items() if not name.startswith("visual_same_scene_pixels")}
 

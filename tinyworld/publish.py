@@ -36,6 +36,8 @@ from tinyworld.searching import another_view, search_scene, sight_of
 from tinyworld.texts import WORDS
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+TOWERS_THINGS = 2
+"""On the towers' reference picture: enough for a caption with a relation."""
 REFERENCES, PICTURES, QUERIES = 320, 320, 400
 REFERENCE_SEED, FIT_SEED = 501, 502
 NEAR = 24
@@ -56,14 +58,14 @@ def describe(folder: Path, revision: str, expected: Any, tolerance: dict[str, fl
 def describe_blip(folder: Path) -> None:
     """The captioner's caption of the reference picture, word for word."""
     forget(folder)
-    picture, model = write_reference(folder), Blip.load(folder)
+    picture, model = write_reference(folder, TOWERS_THINGS), Blip.load(folder)
     describe(folder, model.revision, model.caption([picture])[0], {})
 
 
 def describe_itm(folder: Path, text: str) -> None:
     """The matching head's log-odds of `text` on the reference picture."""
     forget(folder)
-    picture, model = write_reference(folder), Itm.load(folder)
+    picture, model = write_reference(folder, TOWERS_THINGS), Itm.load(folder)
     odds = float(model.match([text], [picture])[0])
     describe(folder, model.revision, {"text": text, "log_odds": round(odds, 3)}, {"log_odds": 1.0})
 
@@ -71,14 +73,14 @@ def describe_itm(folder: Path, text: str) -> None:
 def describe_clip(folder: Path) -> None:
     """CLIP's vector of the reference picture."""
     forget(folder)
-    picture, model = write_reference(folder), Clip.load(folder)
+    picture, model = write_reference(folder, TOWERS_THINGS), Clip.load(folder)
     describe(folder, model.revision, rounded(model.embed_images([picture])[0]), HALF_OF_A_PRECISION)
 
 
 def describe_vit(folder: Path) -> None:
     """ViT's vector of the reference picture: token 0 of the last hidden state."""
     forget(folder)
-    picture, model = write_reference(folder), Vit.load(folder)
+    picture, model = write_reference(folder, TOWERS_THINGS), Vit.load(folder)
     describe(folder, model.revision, rounded(model.embed_images([picture])[0]), HALF_OF_A_PRECISION, pooling="first")
 
 

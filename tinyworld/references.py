@@ -19,10 +19,10 @@ BOX_PIXELS, CONFIDENCE = 3.0, 0.1
 AREA_SHARE = 0.1
 
 
-def write_reference(folder: Path) -> Image:
+def write_reference(folder: Path, things: int = THINGS) -> Image:
     """Write `reference.jpg` and return its pixels as they decode."""
     rng = np.random.default_rng(SEED)
-    scene = sample_scene(rng, count=THINGS, style="photo")
+    scene = sample_scene(rng, count=things, style="photo")
     pixels = render(scene, rng=rng).image
     path = str(folder / "reference.jpg")
     cv2.imwrite(path, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
