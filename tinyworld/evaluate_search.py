@@ -15,6 +15,7 @@ from processors.models.blip import Blip
 from processors.models.clip import Clip
 from processors.models.itm import Itm
 from processors.models.vit import Vit
+from search import calibrate
 from tinyworld.captions import Description, Named, describe
 from tinyworld.corpus import crop
 from tinyworld.examination import STREAM
@@ -89,7 +90,8 @@ def monotone(clip: Clip, seed: int, scenes: int) -> Figures:
 
 def text_to_image(clip: Clip, itm: Itm, seed: int, scenes: int) -> Figures:
     """`text_to_image_r1` among scenes of different captions, half of them one word away from another; `itm_r1` with
-    the matching head choosing among the first 50."""
+    the first 50 read by the matching head and ordered as the search orders them, by the calibration's curve `matched`;
+    `itm_alone_r1` by the head's log-odds alone."""
     pairs = different_scenes(seed, scenes)
     pictures, counts = [rendered.image for _, rendered in pairs], [len(scene.things) for scene, _ in pairs]
     texts = [str(describe(*pair)) for pair in pairs]
@@ -98,8 +100,24 @@ def text_to_image(clip: Clip, itm: Itm, seed: int, scenes: int) -> Figures:
     near = np.argsort(-cosines, axis=1, kind="stable")[:, :RERANKED]
     pairs_read = [(text, pictures[place]) for text, places in zip(texts, near, strict=True) for place in places]
     odds = itm.match(*zip(*pairs_read, strict=True)).reshape(near.shape)
-    chosen = near[np.arange(len(texts)), odds.argmax(axis=1)] == np.arange(len(texts))
-    return shares("text_to_image_r1", list(right), counts) | shares("itm_r1", list(chosen), counts)
+    rows = np.arange(len(texts))
+    alone = near[rows, odds.argmax(axis=1)] == rows
+    together = near[rows, read_together(np.take_along_axis(cosines, near, 1), odds).argmax(axis=1)] == rows
+    return (
+        shares("text_to_image_r1", list(right), counts)
+        | shares("itm_r1", list(together), counts)
+        | {"itm_alone_r1": float(alone.mean())}
+    )
+
+
+def read_together(cosines: Vectors, odds: Vectors) -> Vectors:
+    """What the search orders by where the matching head has read: the curve's odds, up to what is the same for all
+    pictures of a query."""
+    calibration = calibrate.load(CHECKPOINTS / "clip")
+    assert calibration is not None
+    curve = calibration.curves["matched"]
+    weights = dict(zip(curve.features, curve.weights, strict=True))
+    return np.asarray((weights["cosine"] + weights["margin"]) * cosines + weights["matching"] * odds, np.float32)
 
 
 def same_scene(vit: Vit, seed: int, scenes: int) -> Figures:
