@@ -74,7 +74,8 @@ def searches() -> None:
     queries: list[Query] = [near_query(rng, sights[number]) for number in range(QUERIES)]
     seen = in_batches(clip.embed_images, [rendered.image for _, rendered in scenes])
     cosines = clip.embed_texts([query.text for query in queries]) @ seen.T
-    right, wrong = [], []
+    right: list[Image] = []
+    wrong: list[Image] = []
     for query, row in zip(queries, cosines, strict=True):
         if len(query.things) < 2 or not any(holds(query, one.style, one.seen) for one in sights):
             continue

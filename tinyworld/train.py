@@ -13,10 +13,20 @@ import os
 import subprocess
 import sys
 
+CLIP_AGAIN = ("tinyworld.train_towers", "--folder", "build/tinyworld/towers-clip", "--only", "clip")
+"""CLIP's own last stretch, after the towers were trained together."""
 PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "corpus": (("tinyworld.corpus",),),
     "tower": (("tinyworld.train_tower",),),
-    "towers": (("tinyworld.train_towers",), ("tinyworld.train_towers", "--export")),
+    "towers": (
+        ("tinyworld.train_towers",),
+        ("tinyworld.train_towers", "--export"),
+        (
+            *CLIP_AGAIN,
+            *"--start build/tinyworld/towers --steps 900 --square-after 0 --rate 1e-3 --matrix-rate 2e-3".split(),
+        ),
+        (*CLIP_AGAIN, "--export"),
+    ),
     "yolo": (("tinyworld.train_yolo",),),
     "sam": (("tinyworld.train_sam",),),
     "publish": (("tinyworld.publish",),),
