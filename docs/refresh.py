@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SAMPLES = "tinyworld/samples"
 FRAME = "FRAME"
 TOUR = (
-    f"ingest {SAMPLES}/left.mp4 {SAMPLES}/right.mp4 --fps 5",
+    f"ingest {SAMPLES}/left.mp4 {SAMPLES}/right.mp4 '{SAMPLES}/still-*.jpg' --fps 5",
     f"ingest {SAMPLES}/left.mp4 --fps 5",
     "work --until-idle",
     'search "a red circle, but no square" --limit 2',
