@@ -63,13 +63,13 @@ class Demo:
 
 async def run(demo: Demo, listener: socket.socket) -> None:
     """Until Ctrl-C; with `once` until the searches are shown. Raises what ends a worker or a source."""
-    registry = CollectorRegistry()
     async with opened(demo.config) as parts:
-        workers = [build_worker(parts, number, registry) for number in range(len(parts.plan.segments))]
+        registries = [CollectorRegistry() for _ in parts.plan.segments]  # one name may stand in a registry only once
+        workers = [build_worker(parts, number, registry) for number, registry in enumerate(registries)]
         err.print("loading models")
         searcher = await asyncio.to_thread(load_searcher, demo.config, parts.index, parts.blobs)
         host, port = listener.getsockname()[:2]
-        async with served(parts, searcher, listener, registry):
+        async with served(parts, searcher, listener, registries[0]):
             err.print(f"the page is at [bold]http://{host}:{port}[/]", markup=True)
             works = [asyncio.create_task(worker.run()) for worker in workers]
             shows = asyncio.create_task(_show(demo, parts, searcher))
