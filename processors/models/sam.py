@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
+from processors.models.card import reference_picture
 from processors.models.memory import out_of_memory_named
 
 if TYPE_CHECKING:
@@ -151,11 +151,9 @@ class Segmenter:
         expected = json.loads(described.read_text())
         if expected["revision"] != self.revision:
             raise WrongWeights(f"{self.weights}: revision {self.revision}, {described} names {expected['revision']}")
-        picture = cv2.imread(str(self.weights.parent / "reference.jpg"), cv2.IMREAD_COLOR_RGB)
-        if picture is None:
-            raise WrongWeights(f"{self.weights.parent}: reference.jpg is missing or damaged")
+        picture = reference_picture(self.weights.parent)
         boxes = np.array([one["box"] for one in expected["expected"]], np.float32)
-        masks, _ = self.masks_in(np.asarray(picture, np.uint8), boxes)
+        masks, _ = self.masks_in(picture, boxes)
         for mask, one in zip(masks, expected["expected"], strict=True):
             if abs(int(mask.sum()) - one["area_pixels"]) > expected["tolerance"]["area_share"] * one["area_pixels"]:
                 raise WrongWeights(

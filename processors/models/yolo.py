@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
+from processors.models.card import reference_picture
 from processors.models.memory import out_of_memory_named
 
 if TYPE_CHECKING:
@@ -171,10 +172,8 @@ class Yolo:
         expected = json.loads(described.read_text())
         if expected["revision"] != self.revision:
             raise WrongWeights(f"{self.weights}: revision {self.revision}, {described} names {expected['revision']}")
-        picture = cv2.imread(str(self.weights.parent / "reference.jpg"), cv2.IMREAD_COLOR_RGB)
-        if picture is None:
-            raise WrongWeights(f"{self.weights.parent}: reference.jpg is missing or damaged")
-        found = self.detect([np.asarray(picture, np.uint8)])[0]
+        picture = reference_picture(self.weights.parent)
+        found = self.detect([picture])[0]
         if difference := _difference(found, expected["expected"], expected["tolerance"]):
             raise WrongWeights(f"{self.weights}: wrong output on the reference picture: {difference}")
 
