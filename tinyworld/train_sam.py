@@ -82,7 +82,7 @@ class Phase:
 class Recipe:
     """All that decides the result, besides the seed. The counts of prompts are a picture's."""
 
-    phases: tuple[Phase, ...] = (Phase(128, 1400, 12, 2e-3), Phase(256, 1200, 12, 1.2e-3))
+    phases: tuple[Phase, ...] = (Phase(128, 1400, 12, 2e-3), Phase(256, 4000, 12, 1.2e-3))
     points: int = 3
     boxes: int = 2
     empty_points: int = 1

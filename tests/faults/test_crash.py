@@ -31,10 +31,11 @@ async def kept_running(here: Deployment, options: Options) -> AsyncIterator[list
     """Start the worker again whenever a fault ends it; the list holds how each one ended. Stopped in peace at last."""
     ends: list[int] = []
     process, ready = start(here.folder, options)
+    watching = True
 
     async def restart() -> None:
         nonlocal process, ready
-        while True:
+        while watching:
             await asyncio.to_thread(process.join, 0.1)
             if process.exitcode == DIED:
                 ends.append(DIED)
@@ -44,7 +45,8 @@ async def kept_running(here: Deployment, options: Options) -> AsyncIterator[list
     try:
         yield ends
     finally:
-        restarting.cancel()
+        watching = False
+        await restarting  # two threads that wait for one process take its exit status from each other
         await asyncio.to_thread(ready.poll, DEADLINE_SECONDS)
         process.terminate()
         await asyncio.to_thread(process.join, DEADLINE_SECONDS)
