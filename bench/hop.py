@@ -1,0 +1,208 @@
+"""What one hop costs on Kafka: our worker against a loop by hand, a Faust agent and quixstreams.
+
+    python -m bench.hop [--rounds N] [--sizes 1024,20480] [--sides ours,raw,faust,quixstreams]
+
+One broker (`deploy/local/kafka.py`), one topic of 1 KB events and one of 20 KB with four partitions, filled once;
+every side reads it from its beginning in a new group, decodes each record with `schemas.codec`, notes one result and
+one trace entry, encodes, makes the headers, sends to a topic of its own acknowledged by all replicas, and commits
+twice a second. Ours is the worker as it is (`streams.worker`). quixstreams has an environment of its own in `build/`.
+
+A side's rate is taken from the broker's own clock: the times at which it appended the output, from a fifth of the
+records on to the last, so start-up and joining the group do not count. Sides run in turns in processes of their own.
+`over_raw`, `over_faust`, `over_quixstreams` are medians of the rounds' own ratios at 1 KB, `…_20kb` at 20 KB. The
+loop by hand runs at the best of several batch sizes, tried before the first round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from bench.hopping.work import event
+from bench.report import in_turns, median_ratio, report, spread, threads
+from deploy.local.cluster import Cluster
+from schemas import cloudevents, codec
+from schemas.identity import partition_key
+from streams.kafka.transport import KafkaTransport
+from streams.transport import Outgoing
+
+PARTITIONS = 4
+BATCHES = (256, 512, 1024, 2048)
+RECORDS = {1024: 24_000, 20_480: 6_000}
+FAUST_PART = 6
+"""Faust gets so many times fewer records: it is slower by more than that."""
+WARM_PART = 5
+DEADLINE_SECONDS = 240.0
+ROOT = Path(__file__).parents[1]
+QUIX_VERSION = "3.28.1"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One broker, and what was put on it: topics by the number of their records and the events' size."""
+
+    cluster: Cluster
+    quix: Path
+
+    def rate(self, side: str, size: int, count: int, *arguments: str) -> float:
+        """Events a second of one side, in a process and with topics of its own."""
+        return asyncio.run(self._rate(side, size, count, arguments))
+
+    async def _rate(self, side: str, size: int, count: int, arguments: tuple[str, ...]) -> float:
+        name, into = f"{side}-{uuid4().hex[:8]}", f"into-{size}-{count}"
+        await make_topic(self.cluster, name, size)
+        process = self._start(side, into, name, arguments)
+        try:
+            times = await appended(self.cluster, name, count)
+        finally:
+            process.terminate()
+            try:
+                await asyncio.to_thread(process.wait, 30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        await drop_topic(self.cluster, name)
+        warm = times[len(times) // WARM_PART]
+        rate = sum(1 for at in times if at > warm) / ((times[-1] - warm) / 1000)
+        print(f"{side:12} {size:6} bytes {rate:9.0f}/s", flush=True)
+        return rate
+
+    def _start(self, side: str, into: str, name: str, arguments: tuple[str, ...]) -> subprocess.Popen[bytes]:
+        module = {"ours": "ours", "raw": "raw", "faust": "faust_agent", "quixstreams": "quix"}[side]
+        python = str(self.quix) if side == "quixstreams" else sys.executable
+        command = [python, "-W", "ignore", "-m", f"bench.hopping.{module}", self.cluster.bootstrap, into, name, name]
+        # what a framework says as it is stopped is no figure
+        output = None if os.environ.get("SHOW") else subprocess.DEVNULL
+        return subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=output, stderr=output)
+
+
+async def appended(cluster: Cluster, topic: str, count: int) -> list[int]:
+    """When the broker appended each of `count` records of a topic, in milliseconds, in order."""
+    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    reader = AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap, max_partition_fetch_bytes=8 << 20)
+    await reader.start()
+    ends = time.monotonic() + DEADLINE_SECONDS
+    try:
+        while sum((await reader.end_offsets(places)).values()) < count:
+            if time.monotonic() > ends:
+                raise TimeoutError(f"{topic}: {await reader.end_offsets(places)} of {count} records")
+            await asyncio.sleep(0.25)
+        reader.assign(places)
+        await reader.seek_to_beginning(*places)
+        times: list[int] = []
+        while len(times) < count:
+            for records in (await reader.getmany(timeout_ms=1000)).values():
+                times += [record.timestamp for record in records]
+        return sorted(times)
+    finally:
+        await reader.stop()
+
+
+async def make_topic(cluster: Cluster, name: str, size: int) -> None:
+    """Append times are the broker's, so that no side's own clock or batching counts."""
+    configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(8 << 20)}
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=configs)])
+    await admin.close()
+
+
+async def drop_topic(cluster: Cluster, name: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    await admin.delete_topics([name])
+    await admin.close()
+
+
+async def fill(cluster: Cluster, size: int, count: int) -> None:
+    name = f"into-{size}-{count}"
+    await make_topic(cluster, name, size)
+    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
+    await transport.open()
+    await transport.topics()
+    for first in range(0, count, 500):
+        events = [event(number, size) for number in range(first, min(count, first + 500))]
+        await transport.publish(
+            [
+                Outgoing(
+                    name,
+                    partition_key(one.tenant, one.feed),
+                    codec.encode_frame(one),
+                    cloudevents.frame_headers(one, cloudevents.RAW_TYPE),
+                )
+                for one in events
+            ]
+        )
+    await transport.close()
+
+
+def quix_python() -> Path:
+    """The interpreter of quixstreams' environment, made at first use."""
+    folder = ROOT / "build" / "quix"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        uv = [sys.executable, "-m", "uv"]
+        subprocess.run([*uv, "venv", "-q", str(folder)], check=True)
+        wanted = [f"quixstreams=={QUIX_VERSION}", "msgspec", "numpy"]
+        subprocess.run([*uv, "pip", "install", "-q", "--python", str(python), *wanted], check=True)
+    return python
+
+
+def compared(bench: Bench, size: int, rounds: int, sides: list[str]) -> dict[str, object]:
+    count = RECORDS[size]
+    asyncio.run(fill(bench.cluster, size, count))
+    asyncio.run(fill(bench.cluster, size, count // FAUST_PART))
+    tried = {batch: bench.rate("raw", size, count, str(batch)) for batch in BATCHES}
+    best = max(tried, key=lambda batch: tried[batch])
+    calls = {
+        "ours": partial(bench.rate, "ours", size, count),
+        "raw": partial(bench.rate, "raw", size, count, str(best)),
+        "faust": partial(bench.rate, "faust", size, count // FAUST_PART),
+        "quixstreams": partial(bench.rate, "quixstreams", size, count),
+    }
+    rates = in_turns(rounds, **{side: calls[side] for side in sides})
+    ratios = {side: median_ratio(rates["ours"], rates[side]) for side in sides if side != "ours"}
+    return {
+        "ratios": ratios,
+        "batch_by_hand": best,
+        "events_per_second": {side: spread(values) for side, values in rates.items()},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--sizes", default="1024,20480")
+    parser.add_argument("--sides", default="ours,raw,faust,quixstreams")
+    arguments = parser.parse_args()
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="bench-hop-") as folder:
+        cluster = Cluster(Path(folder) / "kafka")
+        cluster.start()
+        try:
+            bench = Bench(cluster, quix_python())
+            sizes = [int(size) for size in arguments.sizes.split(",")]
+            cases = {size: compared(bench, size, arguments.rounds, arguments.sides.split(",")) for size in sizes}
+        finally:
+            cluster.stop()
+    figures = {
+        f"over_{side}{'' if size == 1024 else '_20kb'}": ratio
+        for size, case in cases.items()
+        for side, ratio in case["ratios"].items()  # type: ignore[attr-defined]
+    }
+    report(figures, cases=cases, threads=threads(), seconds=round(time.perf_counter() - begun, 1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Our side of `bench.hop`: the worker as it is, with one stage, on `kafka://`.
+
+python -m bench.hopping.ours BOOTSTRAP INTO OUT_OF GROUP
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
+
+from bench.hopping.work import STAGE
+from processors.frame import Frame, Lane, Verdicts
+from stores.edge.client import EdgeIndex
+from stores.edge.settings import EdgeSettings
+from stores.folder import BlobFolder
+from streams.kafka.transport import KafkaTransport
+from streams.metrics import Metrics
+from streams.plan import Plan
+from streams.settings import WorkerSettings
+from streams.worker import Worker
+
+SETTINGS = WorkerSettings(name="bench", batch_frames=1024, in_flight_frames=8192)
+
+
+@dataclass(frozen=True)
+class Hop:
+    """The stage that every side has."""
+
+    name: ClassVar[str] = STAGE
+    lane: ClassVar[Lane] = "cpu"
+    requires: ClassVar[frozenset[str]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset({"results"})
+
+    def open(self, device: str) -> None: ...
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        for frame in frames:
+            frame.results[STAGE] = {"seen": True}
+        return [None] * len(frames)
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class After(Hop):
+    """The next segment's, which does not run: it names the topic between."""
+
+    name: ClassVar[str] = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Named(Plan):
+    """Topics under the names of this round."""
+
+    into: str = ""
+    out_of: str = ""
+
+    def topic_into(self, segment: int) -> str:
+        return self.into if segment == 0 else self.out_of
+
+
+async def run(bootstrap: str, into: str, out_of: str, group: str, folder: Path) -> None:
+    transport = KafkaTransport.from_url(f"kafka://{bootstrap}")
+    await transport.open()
+    index, blobs = EdgeIndex(folder / "index", EdgeSettings()), BlobFolder(folder / "blobs")
+    worker = Worker(
+        transport=transport,
+        plan=Named(((STAGE,), ("after",)), into, out_of),
+        segment=0,
+        stages=[Hop()],
+        plan_stages={STAGE: Hop(), "after": After()},
+        index=index,
+        blobs=blobs,
+        settings=WorkerSettings(
+            **{name: getattr(SETTINGS, name) for name in SETTINGS.__struct_fields__} | {"group": group}
+        ),
+        metrics=Metrics(CollectorRegistry()),
+    )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    await worker.run()
+    await index.close()
+    await transport.close()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-hop-") as folder:
+        asyncio.run(run(*sys.argv[1:5], Path(folder)))
+
+
+if __name__ == "__main__":
+    main()
