@@ -7,11 +7,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
+from msgspec import Struct, field
+from msgspec.structs import asdict
 from numpy.typing import NDArray
 
 from schemas.events import (
@@ -37,8 +39,7 @@ LOCAL_FIELDS = frozenset({"bytes", "pixels", "thumbnail_jpeg", "extra"})
 """Fields of a `Frame` that are no field of a `FrameEvent`."""
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class Frame:
+class Frame(Struct, kw_only=True, eq=False):
     """One image in flight. Stages assign to the fields they provide; they never append.
 
     `pixels` is uint8 RGB [height, width, 3], upright, possibly at a reduced scale (the decode stage's choice for
@@ -91,19 +92,19 @@ class Frame:
         return next((entry.reason for entry in self.skipped if entry.stage == stage), None)
 
 
-_EVENT_FIELDS = tuple(name for name in (entry.name for entry in fields(Frame)) if name not in LOCAL_FIELDS)
-
-
 def thaw(event: FrameEvent) -> Frame:
     """Make the mutable frame of an event; its inline bytes become the local `bytes`."""
-    values = {name: getattr(event, name) for name in _EVENT_FIELDS}
+    values = asdict(event)
     values["results"] = dict(event.results)
     return Frame(**values, bytes=event.image.inline)
 
 
 def freeze(frame: Frame) -> FrameEvent:
     """Make the event of a frame; local fields are left behind (also inline bytes: the runtime adds those)."""
-    return FrameEvent(**{name: getattr(frame, name) for name in _EVENT_FIELDS})
+    values = asdict(frame)
+    for name in LOCAL_FIELDS:
+        del values[name]
+    return FrameEvent(**values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def states_of(stage: AnyStage, frames: Sequence[Frame]) -> dict[str, Any]:
 
 
 def slots() -> tuple[str, ...]:
-    return tuple(Frame.__dataclass_fields__)
+    return Frame.__struct_fields__
 
 
 def shown(frame: Frame, name: str) -> bool:
