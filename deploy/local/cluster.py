@@ -5,8 +5,6 @@ Needs Java 17 and Maven. Tests start, kill and restart brokers with `Cluster`.
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -15,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
+from deploy.local.maven import MissingJarsError, copied_jars
 from deploy.local.secure import Login, make_keys
 from deploy.local.secure import properties as secure_properties
 
@@ -68,23 +67,10 @@ class LocalKafkaError(Exception):
 
 def jars(version: str) -> Path:
     """The folder of a version's jars, fetched at first use (43 MB). Raises LocalKafkaError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "sightline" / f"kafka-{version}"
-    if (cache / "complete").exists():
-        return cache
-    for tool in ("java", "mvn"):
-        if shutil.which(tool) is None:
-            raise LocalKafkaError(f"{tool} is missing: install a Java 17 runtime and Maven")
-    command = ["mvn", "-q", "-B", "-f", str(POM), f"-Dkafka.version={version}"]
-    fetched = subprocess.run(
-        [*command, "dependency:copy-dependencies", f"-DoutputDirectory={cache}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if fetched.returncode:
-        raise LocalKafkaError(f"Maven could not fetch Kafka {version}:\n{fetched.stdout[-2000:]}")
-    (cache / "complete").touch()
-    return cache
+    try:
+        return copied_jars(POM, "kafka", version)
+    except MissingJarsError as error:
+        raise LocalKafkaError(str(error)) from None
 
 
 def free_port() -> int:
