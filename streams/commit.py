@@ -1,7 +1,8 @@
 """Commits what is finished: on a timer, off the batch path, never before the flush that covers the points.
 
 A frame that finishes after a quiet time is committed at once; under load several batches share a commit. Where the
-transport is atomic, one transaction holds the outputs of all that is committed, in offset order, and the offsets.
+transport is atomic, one transaction per partition holds the outputs of all that is committed, in offset order, and the
+offset.
 """
 
 from __future__ import annotations
@@ -87,10 +88,10 @@ class Committer:
                 return
             began = self._clock.monotonic()
             await self._sinks.flush()
-            try:
-                await self._write(prefixes)
-            except Fenced:
+            if self._atomic:
                 await self._write_each(prefixes)
+            else:
+                await self._write_together(prefixes)
             self._metrics.commit_seconds.observe(self._clock.monotonic() - began)
 
     async def mark(self, positions: Mapping[Partition, Position]) -> None:
@@ -107,15 +108,26 @@ class Committer:
                 with suppress(Fenced):
                     await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
 
+    async def _write_together(self, prefixes: Mapping[Partition, Prefix]) -> None:
+        try:
+            await self._write(prefixes)
+        except Fenced:  # some assignment has ended: find out which, and commit the others
+            await self._write_each(prefixes)
+
     async def _write_each(self, prefixes: Mapping[Partition, Prefix]) -> None:
-        """Some assignment has ended: find out which, and commit the others."""
-        for partition, prefix in prefixes.items():
-            try:
-                await self._write({partition: prefix})
-            except Fenced:
-                self._metrics.late.inc(len(prefix.outcomes))
-                if self._tracker.is_current(partition, prefix.epoch):
-                    self._tracker.revoke([partition])
+        """Every partition for itself, all at once; one that is not ours any more is dropped."""
+        writes = [self._write_one(partition, prefix) for partition, prefix in prefixes.items()]
+        for error in await asyncio.gather(*writes, return_exceptions=True):
+            if error is not None:
+                raise error
+
+    async def _write_one(self, partition: Partition, prefix: Prefix) -> None:
+        try:
+            await self._write({partition: prefix})
+        except Fenced:
+            self._metrics.late.inc(len(prefix.outcomes))
+            if self._tracker.is_current(partition, prefix.epoch):
+                self._tracker.revoke([partition])
 
     async def _write(self, prefixes: Mapping[Partition, Prefix]) -> None:
         positions = {

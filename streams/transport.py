@@ -109,7 +109,11 @@ class Consumer(Protocol):
         positions: Mapping[Partition, Position],
         epochs: Mapping[Partition, int],
     ) -> None:
-        """Write outputs and positions in one transaction, where `Transport.atomic`. Raises Fenced: nothing written."""
+        """Write outputs and positions in one transaction, where `Transport.atomic`. Raises Fenced: nothing written.
+
+        Give it one partition at a time: Kafka shuts out a former owner by partition. Raises Unavailable, which leaves
+        open whether it was written; the same call again finds out and writes nothing twice.
+        """
 
     async def lag(self) -> Mapping[Partition, int]:
         """Records between the committed position and the partition's end, for the held partitions."""

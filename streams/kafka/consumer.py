@@ -14,10 +14,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
-from streams.errors import Gap
+from streams.errors import Fenced, Gap
 from streams.kafka.buffer import FairBuffer
 from streams.kafka.failures import translated
 from streams.kafka.membership import Membership, partition_at, place_of
+from streams.kafka.publisher import Lot
+from streams.kafka.transactions import Transactions
 from streams.transport import Outgoing, Partition, Position, Record
 
 Fetched: TypeAlias = dict[TopicPartition, list[ConsumerRecord]]
@@ -45,10 +47,13 @@ class KafkaConsumer:
         positions: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, Position | None]]],
         lag: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]],
         publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        transactions: Transactions | None,
+        lots: Callable[[Sequence[Outgoing]], Awaitable[Sequence[Lot]]],
         request_seconds: float,
     ) -> None:
         self._consumer, self.membership = consumer, membership
         self._positions, self._lag, self._publish = positions, lag, publish
+        self._transactions, self._lots = transactions, lots
         self._request_seconds = request_seconds
         self._buffer: FairBuffer[Partition, ConsumerRecord] = FairBuffer()
         self._buffered: Mapping[Partition, int] = {}
@@ -90,7 +95,12 @@ class KafkaConsumer:
         positions: Mapping[Partition, Position],
         epochs: Mapping[Partition, int],
     ) -> None:
-        """Not in one transaction: the outputs are acknowledged before the positions are committed."""
+        """In one transaction, for one partition; else the outputs are acknowledged before positions are committed."""
+        if self._transactions is not None:
+            ((partition, position),) = positions.items()
+            lots, epoch = await self._lots(outgoing), epochs.get(partition, -1)
+            await self._transactions.write(partition, epoch, lots, position)
+            return
         self.membership.check({partition: epochs.get(partition, -1) for partition in positions})
         await self._publish(outgoing)
         await self.membership.commit(positions, epochs)
@@ -105,6 +115,8 @@ class KafkaConsumer:
         try:
             await self.membership.let_go()
         finally:
+            if self._transactions is not None:
+                await self._transactions.close()
             await self._consumer.stop()
             if self._fetching is not None:
                 await asyncio.gather(self._fetching, return_exceptions=True)
@@ -117,11 +129,24 @@ class KafkaConsumer:
             self._buffer.hold(())
         if membership.unplaced and not membership.leaving:
             epochs, unplaced = membership.epochs, sorted(membership.unplaced)
+            if not await self._is_claimed(epochs):
+                return
             with translated():
                 parked = await asyncio.wait_for(self._place(unplaced), self._request_seconds)
             if membership.epochs is epochs:
                 membership.unplaced = set()
                 self._buffer.hold(set(unplaced) - parked)
+
+    async def _is_claimed(self, epochs: Mapping[Partition, int]) -> bool:
+        """With transactions: shut out earlier owners before it is read where they left off."""
+        if self._transactions is None:
+            return True
+        self._transactions.keep(epochs)
+        try:
+            await self._transactions.claim(epochs)
+        except Fenced:
+            return False  # another assignment is on its way
+        return True
 
     async def _place(self, partitions: Sequence[Partition]) -> set[Partition]:
         """Start at the group's position, or at the earliest for a new group; those with a gap are parked."""

@@ -14,7 +14,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
-from streams.errors import Fenced
+from streams.errors import Fenced, Unavailable
 from streams.kafka.failures import translated
 from streams.transport import Listener, Partition, Position
 
@@ -35,6 +35,13 @@ def place_of(partition: Partition) -> TopicPartition:
 def position_from(committed: OffsetAndMetadata) -> Position:
     attempts = committed.metadata.removeprefix(ATTEMPTS)
     return Position(committed.offset, int(attempts) if attempts.isdigit() else 0)
+
+
+def offsets_from(positions: Mapping[Partition, Position]) -> dict[TopicPartition, OffsetAndMetadata]:
+    return {
+        place_of(partition): OffsetAndMetadata(position.next_offset, f"{ATTEMPTS}{position.attempts}")
+        for partition, position in positions.items()
+    }
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -109,13 +116,30 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             self.late_positions += len(late)
             raise Fenced(f"{len(late)} of {len(epochs)} assignments have ended")
 
+    async def confirm(self, epochs: Mapping[Partition, int]) -> None:
+        """Ask the group whether these assignments still hold. Raises Fenced, Unavailable.
+
+        A group that is about to rebalance says yes: nobody else has them before this member has let go, or was thrown
+        out, and then it says no.
+        """
+        self.check(epochs)
+        with translated():
+            async with asyncio.timeout(self._request_seconds):
+                heard = await self._consumer._coordinator._do_heartbeat()
+        if self._generation() < 0:
+            self.late_positions += len(epochs)
+            raise Fenced("the group has gone on without this member")
+        self.check(epochs)
+        if not heard:
+            raise Unavailable("the group's coordinator does not answer")
+
+    def rejoin(self) -> None:
+        """Have everything assigned anew."""
+        self._consumer._coordinator.request_rejoin()
+
     async def _send(self, positions: Mapping[Partition, Position]) -> None:
-        offsets = {
-            place_of(partition): OffsetAndMetadata(position.next_offset, f"{ATTEMPTS}{position.attempts}")
-            for partition, position in positions.items()
-        }
-        if offsets:
-            await self._consumer.commit(offsets)
+        if positions:
+            await self._consumer.commit(offsets_from(positions))
 
     async def _void(self) -> None:
         """No commit of these epochs is under way or can begin after this: aiokafka would send it as a later one."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
@@ -29,11 +30,24 @@ Compression: TypeAlias = Literal["zstd"] | None
 BATCH_BYTES = 1 << 20
 """aiokafka's 16 KB would make a batch of every picture."""
 
+REQUEST_BYTES = 64 << 20
+"""More than any topic's largest record; the topic's own limit is checked before."""
+
 FEW_RECORDS = 8
 """Up to so many records of a partition go one by one, so that concurrent small publishes share batches."""
 
 RECORD_OVERHEAD_BYTES = 96
 """More than what the format adds to a record with the lengths of its fields and headers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Records of one partition, in order, and the largest batch that its topic takes."""
+
+    topic: str
+    partition: int
+    records: list[Outgoing]
+    max_bytes: int
 
 
 class Publisher:
@@ -46,17 +60,15 @@ class Publisher:
 
     async def publish(self, specs: Mapping[str, TopicSpec], records: Sequence[Outgoing]) -> None:
         """Return once all are acknowledged. Raises TooLarge before anything is sent; Unavailable: some may be there."""
-        lots: dict[tuple[Compression, str, int], list[Outgoing]] = {}
+        by_compression: dict[Compression, list[Outgoing]] = {}
         for record in records:
-            spec = specs[record.topic]
-            check(spec, record)
-            place = compression(record), record.topic, number_of(record.key, spec.partitions)
-            lots.setdefault(place, []).append(record)
-        if not lots:
+            by_compression.setdefault(compression(record), []).append(record)
+        sorted_lots = {how: lots(specs, ones) for how, ones in by_compression.items()}
+        if not sorted_lots:
             return
         with translated():
             sent = await asyncio.gather(
-                *(self._send(*place, lot, specs[place[1]].max_record_bytes) for place, lot in lots.items())
+                *(self._send(how, lot) for how, found in sorted_lots.items() for lot in found),
             )
             await self._acknowledged([future for futures in sent for future in futures])
 
@@ -69,19 +81,8 @@ class Publisher:
             except TimeoutError:
                 log.warning("unacknowledged_at_close", seconds=self._request_seconds)
 
-    async def _send(
-        self, how: Compression, topic: str, partition: int, lot: Sequence[Outgoing], max_bytes: int
-    ) -> list[asyncio.Future[Any]]:
-        """Hand a partition's records over in order; what their acknowledgements are awaited on."""
-        producer = await self._producer(how)
-        if len(lot) <= FEW_RECORDS:
-            return [
-                await producer.send(topic, record.value, record.key, partition, headers=list(record.headers.items()))
-                for record in lot
-            ]
-        return [
-            await producer.send_batch(batch, topic, partition=partition) for batch in batches(producer, lot, max_bytes)
-        ]
+    async def _send(self, how: Compression, lot: Lot) -> list[asyncio.Future[Any]]:
+        return await send(await self._producer(how), lot)
 
     async def _acknowledged(self, futures: Sequence[asyncio.Future[Any]]) -> None:
         """An idempotent producer tries for ever: what is not acknowledged in time may still be written later."""
@@ -102,7 +103,7 @@ class Publisher:
                     enable_idempotence=True,
                     compression_type=how,
                     max_batch_size=BATCH_BYTES,
-                    max_request_size=64 << 20,
+                    max_request_size=REQUEST_BYTES,
                 )
                 await producer.start()
                 self._producers[how] = producer
@@ -113,6 +114,30 @@ class Publisher:
         if isinstance(error, FATAL_TO_PRODUCER):
             async with self._building:
                 await self.close()
+
+
+def lots(specs: Mapping[str, TopicSpec], records: Iterable[Outgoing]) -> list[Lot]:
+    """Records by partition. Raises TooLarge, or PlanError for a tombstone where nothing is compacted."""
+    found: dict[tuple[str, int], Lot] = {}
+    for record in records:
+        spec = specs[record.topic]
+        check(spec, record)
+        place = record.topic, number_of(record.key, spec.partitions)
+        if place not in found:
+            found[place] = Lot(*place, [], spec.max_record_bytes)
+        found[place].records.append(record)
+    return list(found.values())
+
+
+async def send(producer: AIOKafkaProducer, lot: Lot) -> list[asyncio.Future[Any]]:
+    """Hand a partition's records over in order; what their acknowledgements are awaited on."""
+    if len(lot.records) > FEW_RECORDS:
+        ready = batches(producer, lot.records, lot.max_bytes)
+        return [await producer.send_batch(batch, lot.topic, partition=lot.partition) for batch in ready]
+    return [
+        await producer.send(lot.topic, one.value, one.key, lot.partition, headers=list(one.headers.items()))
+        for one in lot.records
+    ]
 
 
 def size_of(record: Outgoing) -> int:

@@ -28,6 +28,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """A member that neither polls nor keeps alive for this long leaves its group: it hangs."""
     request_seconds: float = 30.0
     """How long a request may take, retries included, before the cluster counts as unavailable."""
+    delivery: Literal["at_least_once", "transactional"] = "at_least_once"
+    """`transactional`: outputs and the group's position in one transaction per partition and commit."""
     replicas: int = 0
     """Copies of each partition of a topic that we create; 0 is three, or as many as there are brokers."""
 

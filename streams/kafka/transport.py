@@ -13,12 +13,20 @@ from streams.kafka import topics
 from streams.kafka.consumer import KafkaConsumer, record_from
 from streams.kafka.failures import translated
 from streams.kafka.membership import Membership, partition_at, place_of, position_from
-from streams.kafka.publisher import Publisher
+from streams.kafka.positions import committed
+from streams.kafka.publisher import Lot, Publisher, lots
 from streams.kafka.settings import KafkaSettings
+from streams.kafka.transactions import Transactions
 from streams.transport import Listener, Outgoing, Partition, Position, Record, TopicSpec
 
 FETCH_BYTES = 4 << 20
 """A fetch of one partition; larger records come alone."""
+
+MARKERS = 1024
+"""Transactions leave markers behind, and what was aborted: of so few offsets it is looked whether any is a record."""
+
+READ_MILLISECONDS = 50
+"""What is there comes at once; a transaction's marker is no record, and whoever waits after it waits in vain."""
 
 RETRY_SECONDS = 0.2
 REBALANCE_MARGIN = 1.5
@@ -26,12 +34,15 @@ REBALANCE_MARGIN = 1.5
 
 
 class KafkaTransport:
-    """See `streams.transport.Transport`. At least once: outputs are acknowledged before positions are committed."""
+    """See `streams.transport.Transport`.
 
-    atomic = False
+    At least once: outputs are acknowledged before positions are committed. Transactional, if the settings say so: both
+    in one transaction for each partition.
+    """
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
+        self.atomic = settings.delivery == "transactional"
         self._specs: Mapping[str, TopicSpec] = {}
         self._consumers: set[KafkaConsumer] = set()
         self._reading = asyncio.Lock()
@@ -78,6 +89,10 @@ class KafkaTransport:
         await self._learn({record.topic for record in records})
         await self._publisher.publish(self._specs, records)
 
+    async def _lots(self, records: Sequence[Outgoing]) -> Sequence[Lot]:
+        await self._learn({record.topic for record in records})
+        return lots(self._specs, records)
+
     async def consumer(self, group: str, names: Sequence[str], listener: Listener) -> KafkaConsumer:
         await self._learn(names)
         settings = self.settings
@@ -104,7 +119,12 @@ class KafkaTransport:
         async def lag(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
             return await self._lag(group, partitions)
 
-        consumer = KafkaConsumer(client, membership, positions, lag, self.publish, settings.request_seconds)
+        transactions = None
+        if self.atomic:
+            transactions = Transactions(settings.client(), group, membership, positions, settings.request_seconds)
+        consumer = KafkaConsumer(
+            client, membership, positions, lag, self.publish, transactions, self._lots, settings.request_seconds
+        )
         self._consumers.add(consumer)
         return consumer
 
@@ -115,12 +135,14 @@ class KafkaTransport:
             reader = self._reader
             reader.assign([place])
             at = max(offset, first)
-            while at < following and len(records) < max_records:
-                reader.seek(place, at)
-                with translated():
-                    fetched = await reader.getmany(place, timeout_ms=1000, max_records=max_records - len(records))
-                records += [record_from(partition, -1, one) for one in fetched.get(place, ())]
-                at = await reader.position(place)
+            with translated():
+                async with asyncio.timeout(self.settings.request_seconds):
+                    while at < following and len(records) < max_records:
+                        reader.seek(place, at)
+                        left = max_records - len(records)
+                        fetched = await reader.getmany(place, timeout_ms=READ_MILLISECONDS, max_records=left)
+                        records += [record_from(partition, -1, one) for one in fetched.get(place, ())]
+                        at = await reader.position(place)
         return records
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
@@ -137,7 +159,8 @@ class KafkaTransport:
         return await self._lag(group, self._partitions(names))
 
     async def _connect(self, client: Mapping[str, object]) -> None:
-        admin, reader = AIOKafkaAdminClient(**client), AIOKafkaConsumer(**client, auto_offset_reset="none")
+        admin = AIOKafkaAdminClient(**client)
+        reader = AIOKafkaConsumer(**client, auto_offset_reset="none", isolation_level="read_committed")
         try:
             await admin.start()
             await reader.start()
@@ -182,11 +205,10 @@ class KafkaTransport:
 
     async def _positions(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, Position | None]:
         with translated():
-            found = await self._admin.list_consumer_group_offsets(
-                group, partitions=[place_of(partition) for partition in partitions]
-            )
-        committed = {partition_at(place): one for place, one in found.items() if one.offset >= 0}
-        return {at: position_from(committed[at]) if at in committed else None for at in partitions}
+            async with asyncio.timeout(self.settings.request_seconds):
+                found = await committed(self._admin, group, [place_of(partition) for partition in partitions])
+        known = {partition_at(place): position_from(one) for place, one in found.items()}
+        return {partition: known.get(partition) for partition in partitions}
 
     async def _lag(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Between the group's position, or the earliest record, and the end."""
@@ -201,6 +223,8 @@ class KafkaTransport:
             )
         behind = {}
         for place, (partition, position) in zip(places, positions.items(), strict=True):
-            done = first[place] if position is None else position.next_offset
-            behind[partition] = following[place] - max(first[place], done)
+            done = max(first[place], 0 if position is None else position.next_offset)
+            behind[partition] = following[place] - done
+            if self.atomic and 0 < behind[partition] <= MARKERS and not await self.read(partition, done, 1):
+                behind[partition] = 0
         return behind

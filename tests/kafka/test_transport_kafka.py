@@ -45,3 +45,11 @@ class TestKafkaTransport(TransportSuite):
         admin = AIOKafkaAdminClient(bootstrap_servers=transport.settings.bootstrap)  # type: ignore[attr-defined]
         await admin.start()
         return admin
+
+
+class TestTransactions(TestKafkaTransport):
+    """The same, with outputs and positions in one transaction."""
+
+    @pytest.fixture
+    def url(self, cluster: Cluster) -> str:
+        return f"kafka://{cluster.bootstrap}?session_seconds=3&delivery=transactional"

@@ -1,0 +1,149 @@
+"""One transaction per input partition and commit: outputs, dead letters and the position, all or nothing.
+
+Each input partition has a transactional id of its own per group, and Kafka lets only the producer that was initialised
+last under an id write. So whoever takes a partition over shuts out whoever had it, and ends what that one had begun,
+before it reads where the group stands. Who may take over is the group's to say. It is asked before, because a member
+that was thrown out must not shut out its successor, and again afterwards, because that may have happened meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer
+
+from streams.errors import Fenced
+from streams.kafka.failures import translated
+from streams.kafka.membership import Membership, offsets_from
+from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES, Lot, send
+from streams.transport import Partition, Position
+
+log = structlog.get_logger()
+
+OPEN_REQUESTS = 2.0
+"""A transaction that nobody ends is ended by the cluster after so many times what a request may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    epoch: int
+    producer: AIOKafkaProducer
+
+
+class Transactions:
+    """`positions` reads where the group stands, with no transaction about to move it."""
+
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        group: str,
+        membership: Membership,
+        positions: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, Position | None]]],
+        request_seconds: float,
+    ) -> None:
+        self._client, self._group, self._membership = client, group, membership
+        self._positions, self._request_seconds = positions, request_seconds
+        self._held: dict[Partition, _Held] = {}
+        self._doubtful: dict[Partition, Position] = {}
+        """Where a transaction would have led whose end is not known."""
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    async def claim(self, epochs: Mapping[Partition, int]) -> None:
+        """From here on nobody else writes for these partitions, or Fenced: they are not ours. Raises Unavailable."""
+        await self._membership.confirm(epochs)
+        started = await asyncio.gather(*(self._start(*one) for one in epochs.items()), return_exceptions=True)
+        for error in started:
+            if error is not None:
+                raise error
+        await self._membership.confirm(epochs)
+
+    async def write(self, partition: Partition, epoch: int, lots: Sequence[Lot], position: Position) -> None:
+        """Write everything, or nothing that a `read_committed` reader sees. Raises Fenced, Unavailable.
+
+        Unavailable leaves open whether it was written: the same call again finds out, and does not write twice.
+        """
+        held = self._held.get(partition)
+        if held is None or held.epoch != epoch:
+            await self.claim({partition: epoch})
+            if await self._went_through(partition, position):
+                return
+            held = self._held[partition]
+        try:
+            with translated():
+                async with asyncio.timeout(self._request_seconds):
+                    await self._transact(held.producer, lots, partition, position)
+        except BaseException:
+            self._doubtful[partition] = position
+            self._retire(partition)
+            raise
+
+    def keep(self, epochs: Mapping[Partition, int]) -> None:
+        """Let go of what was held for other assignments."""
+        for partition, held in list(self._held.items()):
+            if epochs.get(partition) != held.epoch:
+                self._retire(partition)
+        self._doubtful.clear()
+
+    async def close(self) -> None:
+        self.keep({})
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+
+    async def _start(self, partition: Partition, epoch: int) -> None:
+        self._retire(partition)
+        producer = AIOKafkaProducer(
+            **self._client,
+            transactional_id=f"{self._group}/{partition.topic}/{partition.index}",
+            transaction_timeout_ms=round(1000 * OPEN_REQUESTS * self._request_seconds),
+            compression_type="zstd",
+            max_batch_size=BATCH_BYTES,
+            max_request_size=REQUEST_BYTES,
+        )
+        self._held[partition] = _Held(epoch, producer)
+        try:
+            with translated():
+                async with asyncio.timeout(self._request_seconds):
+                    await producer.start()
+        except BaseException:
+            self._retire(partition)
+            raise
+
+    async def _went_through(self, partition: Partition, position: Position) -> bool:
+        """Whether the group stands there already. Raises Fenced where only a part of what is to be written is there."""
+        doubtful = self._doubtful.pop(partition, None)
+        found = (await self._positions([partition]))[partition]
+        if found is None or (found.next_offset < position.next_offset and found != doubtful):
+            return False
+        if found.next_offset >= position.next_offset:
+            return True
+        self._membership.rejoin()
+        raise Fenced(f"{partition.topic}[{partition.index}] is at {found.next_offset}: read it anew from there")
+
+    async def _transact(
+        self, producer: AIOKafkaProducer, lots: Sequence[Lot], partition: Partition, position: Position
+    ) -> None:
+        await producer.begin_transaction()
+        acknowledged = [future for lot in lots for future in await send(producer, lot)]
+        await asyncio.gather(*acknowledged)
+        await producer.send_offsets_to_transaction(offsets_from({partition: position}), self._group)
+        await producer.commit_transaction()
+
+    def _retire(self, partition: Partition) -> None:
+        """Stopping may take as long as a request: nobody waits for it but `close`."""
+        if (held := self._held.pop(partition, None)) is not None:
+            task = asyncio.create_task(self._stop(held.producer))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def _stop(self, producer: AIOKafkaProducer) -> None:
+        try:
+            async with asyncio.timeout(self._request_seconds):
+                await producer.stop()
+        except Exception as error:
+            log.info("transactional_producer_dropped", error=str(error) or type(error).__name__)
+        finally:
+            await producer.client.close()
