@@ -141,8 +141,8 @@ async def send(producer: AIOKafkaProducer, lot: Lot) -> list[asyncio.Future[Any]
 
 
 def size_of(record: Outgoing) -> int:
-    headers = sum(len(name) + len(value) for name, value in record.headers.items())
-    return len(record.key) + len(record.value or b"") + headers
+    headers = record.headers
+    return len(record.key) + len(record.value or b"") + sum(map(len, headers)) + sum(map(len, headers.values()))
 
 
 def check(spec: TopicSpec, record: Outgoing) -> None:
