@@ -1,9 +1,10 @@
 """Finding the frame that kills the process: starts without progress are counted beside the committed position.
 
 The count is made durable before a partition's first frame is computed, and is back at zero with the first commit.
-After `isolate_after` starts without progress frames run singly, each marked while it computes; a mark that is still
-there at the next start names the culprit. Frames go on running singly until `window` of them are through: a start
-that follows one without progress takes no more than that until something is committed, so the culprit is among them.
+After `isolate_after` starts without progress frames run singly. Each carries a mark while it is computed and written,
+and at no other time; a process that dies meanwhile leaves it behind, and a frame under which the process died
+`DEATHS_ALONE` times is the culprit. Frames go on running singly until `window` of them are through: a start that
+follows one without progress takes no more than that until something is committed, so the culprit is among them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 
 from streams.transport import Partition, Position, Record
 
+DEATHS_ALONE = 3
+"""A kill from outside may happen to hit this frame while it is marked; three in a row, with pauses between, do not."""
+
 
 @dataclass(slots=True)
 class _Assignment:
@@ -21,6 +25,7 @@ class _Assignment:
     single_until: int
     """Offsets below this run singly."""
     marked: bool = False
+    """This start is counted in the position: as one without progress, or as the death of the frame that runs alone."""
     proven: bool = True
     """Whether a start has got past this position, or none was tried."""
 
@@ -44,12 +49,13 @@ class Attempts:
             self._assigned.pop(partition, None)
 
     def unmarked(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
-        """The marks of these partitions, taken back: the start ended in peace, it was no crash."""
+        """The marks of these partitions, taken back: the start ended in peace, or the frame alone did no harm."""
         positions = {}
         for partition in partitions:
             known = self._assigned.get(partition)
             if known is not None and known.marked and known.position.attempts > 0:
-                known.position = Position(known.position.next_offset, known.position.attempts - 1)
+                attempts = min(known.position.attempts - 1, self._isolate_after)
+                known.position = Position(known.position.next_offset, attempts)
                 known.marked = False
                 positions[partition] = known.position
         return positions
@@ -70,26 +76,38 @@ class Attempts:
         return known is not None and record.offset < known.single_until
 
     def is_culprit(self, record: Record) -> bool:
-        """The record was marked, ran alone, and the process died."""
+        """The record ran alone, marked, and the process died; `DEATHS_ALONE` times."""
+        return self.deaths(record) >= DEATHS_ALONE
+
+    def deaths(self, record: Record) -> int:
+        """How often in a row the process died while this record ran alone."""
         known = self._assigned.get(record.partition)
         if known is None or known.marked or record.offset != known.position.next_offset:
-            return False
-        return known.position.attempts > self._isolate_after
+            return 0
+        return max(0, known.position.attempts - self._isolate_after)
 
     def mark(self, records: Iterable[Record]) -> dict[Partition, Position]:
         """What has to be durable before `records` are computed; empty when it is already.
 
-        A suspect is its partition's first unfinished record, so the mark stands at its own offset.
+        A suspect must be its partition's first record that is not committed: the mark stands at its own offset.
         """
         marks = {}
         for record in records:
             known = self._assigned.get(record.partition)
-            if known is not None and not known.marked:
-                offset = record.offset if self.suspects(record) else known.position.next_offset
-                known.position = Position(offset, known.position.attempts + 1)
-                known.marked = True
-                marks[record.partition] = known.position
+            if known is not None and not known.marked and (position := self._one_more(known, record)) is not None:
+                known.position, known.marked = position, True
+                marks[record.partition] = position
         return marks
+
+    def _one_more(self, known: _Assignment, record: Record) -> Position | None:
+        """None: not to be counted, because what stands at the position is a suspect that waits for its original."""
+        position = known.position
+        if record.offset < known.single_until:
+            deaths = position.attempts if record.offset == position.next_offset else 0
+            return Position(record.offset, max(deaths, self._isolate_after) + 1)
+        if position.next_offset < known.single_until:
+            return None
+        return Position(position.next_offset, position.attempts + 1)
 
     def position(self, partition: Partition, next_offset: int) -> Position:
         """What to commit when everything before `next_offset` is finished."""

@@ -15,6 +15,7 @@ from streams.commit import Committer
 from streams.errors import Fenced
 from streams.flight import Death, Flight
 from streams.lanes import DEPTH, Turns
+from streams.mark import Mark
 from streams.metrics import Metrics
 from streams.offsets import OffsetTracker
 from streams.originals import STAGE as ORIGINAL_STAGE
@@ -23,6 +24,12 @@ from streams.segment import Segment
 from streams.settings import WorkerSettings
 from streams.sinks import Sinks
 from streams.transport import Partition
+
+MOMENT_SECONDS = 0.1
+"""A frame that kills the process when it is encoded or written does so at once; what takes longer waits for others."""
+CALM_SECONDS = 1.0
+"""Before a frame under which the process died runs again, for each such death: kills from outside that come in a row
+hit the pause, and a frame that kills does not care."""
 
 
 class Carrier:
@@ -89,17 +96,13 @@ class Carrier:
         flights = self._active[number]
         computing = True
         try:
-            if await self._mark(flights):
-                flights = await self._load(flights)
+            flights = await self._load(flights)
+            if await (self._mark_alone(flights) if alone else self._mark(flights)):
                 await self._segment.run(number, flights)
-                if alone:
-                    await self._committer.unmark([flight.record.partition for flight in flights])
                 await self._sink_turns.enter(number)
                 computing = False
                 self._computing.release()
-                await self._write(flights)
-                if alone:
-                    await self._committer.commit()
+                await (self._write_alone(flights) if alone else self._write(flights))
         finally:
             if computing:
                 self._computing.release()
@@ -109,7 +112,7 @@ class Carrier:
             self._ended.set()
 
     async def _mark(self, flights: Sequence[Flight]) -> bool:
-        """Make the attempt durable; False when the partitions are no longer ours."""
+        """Make the start durable as an attempt; False when the partitions are no longer ours."""
         marks = self._attempts.mark(flight.record for flight in flights if flight.death is None)
         if not marks:
             return True
@@ -118,6 +121,15 @@ class Carrier:
         except Fenced:
             self._metrics.late.inc(len(flights))
             return False
+        return True
+
+    async def _mark_alone(self, flights: Sequence[Flight]) -> bool:
+        for flight in flights:
+            if flight.death is None:
+                await self._clock.sleep(CALM_SECONDS * self._attempts.deaths(flight.record))
+                committer = self._committer
+                flight.mark = Mark(flight.record, self._attempts, committer.mark, committer.unmark)
+                return await flight.mark.put()
         return True
 
     async def _load(self, flights: list[Flight]) -> list[Flight]:
@@ -148,3 +160,18 @@ class Carrier:
         self._metrics.late.inc(late)
         waiting = self._tracker.in_flight() - self._tracker.unfinished()
         self._committer.something_finished(crowded=2 * waiting >= self._settings.in_flight_frames)
+
+    async def _write_alone(self, flights: Sequence[Flight]) -> None:
+        """Marked for a moment at most, so that who is killed while the index or the broker is away convicts nobody."""
+        writing = asyncio.ensure_future(self._write(flights))
+        moment = asyncio.ensure_future(self._clock.sleep(MOMENT_SECONDS))
+        try:
+            await asyncio.wait((writing, moment), return_when=asyncio.FIRST_COMPLETED)
+            for flight in flights:
+                if flight.mark is not None:
+                    await flight.mark.lift()
+            await writing
+        finally:
+            moment.cancel()
+            writing.cancel()
+        await self._committer.commit()

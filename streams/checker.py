@@ -1,20 +1,22 @@
 """Checks the promise from outside: reads topics and index, and says what is missing, doubled or left over.
 
 enriched ∪ dead = accepted, and no points for a frame whose last state is dead. Meant for a deployment at rest (lag
-0); what is still in flight counts as missing.
+0); what is still in flight counts as missing. Reading and judging are apart: a `Snapshot` may be kept and judged later.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Literal
+
+from msgspec import Struct
 
 from schemas import codec, topics
 from schemas.errors import SchemaError
-from schemas.events import FrameEvent
+from schemas.events import FrameEvent, Kind
 from schemas.identity import unknown_frame_id
 from stores.index import Index
 from streams.deadletters import ANSWERS_HEADER, PAGE_RECORDS
@@ -22,7 +24,39 @@ from streams.deletions import Deletions
 from streams.transport import Record, Transport
 
 State = Literal["enriched", "dead"]
-T = TypeVar("T")
+
+
+class Accepted(Struct, frozen=True):
+    """A record of `frames.raw`: where it lies, and whose it is."""
+
+    frame: str
+    feed: str
+    kind: Kind
+    partition: int
+    offset: int
+
+
+class Told(Struct, frozen=True):
+    """A terminal state as it stands on a topic; `feed` is `tenant/feed`, `reason` a dead letter's."""
+
+    frame: str
+    state: State
+    feed: str
+    partition: int
+    offset: int
+    when: datetime
+    stages: frozenset[str] = frozenset()
+    reason: str = ""
+
+
+class Snapshot(Struct, frozen=True):
+    """Everything that the promise is about, as it was found: topics in order, and how many points each frame has."""
+
+    accepted: list[Accepted]
+    told: list[Told]
+    deleted: frozenset[str]
+    owners: dict[str, dict[str, int]]
+    """By collection, by frame."""
 
 
 @dataclass(slots=True)
@@ -59,24 +93,35 @@ async def check(
 
     A frame has a point of its own where the stage `embedded_by` stands in its trace.
     """
-    accepted = {_identity(record) async for record in records(transport, topics.RAW)}
-    states, traced, written = await _last_states(transport)
-    found = Findings(accepted=len(accepted), repeated=written - len(states))
-    found.enriched = sum(state == "enriched" for state in states.values())
-    found.dead = len(states) - found.enriched
-    deletions = Deletions(transport)
-    deleted = set(await deletions.catch_up())
-    found.missing = sorted(accepted - states.keys() - deleted)
-    found.unknown = sorted(states.keys() - accepted)
-    embedded = {frame for frame in traced if embedded_by in traced[frame] and states[frame] == "enriched"} - deleted
-    for collection in collections:
-        owners = await _owners(index, collection)
-        found.points_of_dead += sorted(frame for frame in owners if states.get(frame) == "dead")
-        found.orphans += sorted(frame for frame in owners if frame not in states or frame not in embedded)
+    return judge(await snapshot(transport, index, collections), embedded_by=embedded_by)
+
+
+async def snapshot(transport: Transport, index: Index, collections: Sequence[str]) -> Snapshot:
+    return Snapshot(
+        accepted=[_accepted(record) async for record in records(transport, topics.RAW)],
+        told=[_enriched(record) async for record in records(transport, topics.ENRICHED)]
+        + [_dead(record) async for record in records(transport, topics.DEAD) if ANSWERS_HEADER not in record.headers],
+        deleted=frozenset(await Deletions(transport).catch_up()),
+        owners={collection: await _owners(index, collection) for collection in collections},
+    )
+
+
+def judge(found: Snapshot, *, embedded_by: str = "embed") -> Findings:
+    accepted = {one.frame for one in found.accepted}
+    last = _last(found.told)
+    findings = Findings(accepted=len(accepted), repeated=len(found.told) - len(last))
+    findings.enriched = sum(told.state == "enriched" for told in last.values())
+    findings.dead = len(last) - findings.enriched
+    findings.missing = sorted(accepted - last.keys() - found.deleted)
+    findings.unknown = sorted(last.keys() - accepted)
+    embedded = {frame for frame, told in last.items() if embedded_by in told.stages} - found.deleted
+    for collection, owners in found.owners.items():
+        findings.points_of_dead += sorted(one for one in owners if one in last and last[one].state == "dead")
+        findings.orphans += sorted(one for one in owners if one not in last or one not in embedded)
         if collection.startswith("frames-"):
-            found.points_missing += sorted(embedded - owners.keys())
-            found.doubled += sorted(frame for frame, times in owners.items() if times > 1)
-    return found
+            findings.points_missing += sorted(embedded - owners.keys())
+            findings.doubled += sorted(one for one, times in owners.items() if times > 1)
+    return findings
 
 
 async def records(transport: Transport, topic: str) -> AsyncIterator[Record]:
@@ -92,44 +137,42 @@ async def records(transport: Transport, topic: str) -> AsyncIterator[Record]:
             offset = page[-1].offset + 1
 
 
-def _identity(record: Record) -> str:
-    """The frame's id, as the worker makes it."""
+def _accepted(record: Record) -> Accepted:
+    """The frame as the worker makes it."""
+    partition, offset = record.partition.index, record.offset
     try:
-        return codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp).event.id
+        event = codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp).event
     except SchemaError:
-        return unknown_frame_id(record.partition.topic, record.partition.index, record.offset)
+        return Accepted(unknown_frame_id(record.partition.topic, partition, offset), "", "still", partition, offset)
+    return Accepted(event.id, _feed(event), event.kind, partition, offset)
 
 
-async def _last_states(transport: Transport) -> tuple[dict[str, State], dict[str, frozenset[str]], int]:
-    """Each frame's last state by time, the stages that its last enriched event went through, and all states written."""
-    last: dict[str, tuple[datetime, State]] = {}
-    traced: dict[str, tuple[datetime, frozenset[str]]] = {}
-    written = 0
-    async for record in records(transport, topics.ENRICHED):
-        event = codec.decode_frame(record.value, record.headers).event
-        when = event.published or event.ingested
-        written += 1
-        _keep_later(last, event.id, when, "enriched")
-        _keep_later(traced, event.id, when, _stages(event))
-    async for record in records(transport, topics.DEAD):
-        if ANSWERS_HEADER not in record.headers:
-            letter = codec.decode_dead(record.value, record.headers)
-            written += 1
-            _keep_later(last, letter.id, letter.died, "dead")
-    states: Mapping[str, State] = {frame: state for frame, (_, state) in last.items()}
-    return dict(states), {frame: stages for frame, (_, stages) in traced.items()}, written
+def _enriched(record: Record) -> Told:
+    event = codec.decode_frame(record.value, record.headers).event
+    stages, when = frozenset(entry.stage for entry in event.trace), event.published or event.ingested
+    return Told(event.id, "enriched", _feed(event), record.partition.index, record.offset, when, stages)
 
 
-def _stages(event: FrameEvent) -> frozenset[str]:
-    return frozenset(entry.stage for entry in event.trace)
+def _dead(record: Record) -> Told:
+    letter = codec.decode_dead(record.value, record.headers)
+    feed, partition = f"{letter.tenant}/{letter.feed}", record.partition.index
+    return Told(letter.id, "dead", feed, partition, record.offset, letter.died, reason=letter.reason)
 
 
-def _keep_later(kept: dict[str, tuple[datetime, T]], frame: str, when: datetime, value: T) -> None:
-    if frame not in kept or kept[frame][0] <= when:
-        kept[frame] = (when, value)
+def _feed(event: FrameEvent) -> str:
+    return f"{event.tenant}/{event.feed}"
 
 
-async def _owners(index: Index, collection: str) -> Counter[str]:
+def _last(told: Sequence[Told]) -> dict[str, Told]:
+    """Each frame's last state by time; of equal times the one that stands later."""
+    last: dict[str, Told] = {}
+    for one in told:
+        if one.frame not in last or last[one.frame].when <= one.when:
+            last[one.frame] = one
+    return last
+
+
+async def _owners(index: Index, collection: str) -> dict[str, int]:
     """How many points each frame has in a collection."""
     owners: Counter[str] = Counter()
     after: str | None = None
@@ -137,4 +180,4 @@ async def _owners(index: Index, collection: str) -> Counter[str]:
         page, after = await index.scroll(collection, limit=1000, after=after)
         owners.update(str(hit.payload["frame"]) for hit in page)
         if after is None:
-            return owners
+            return dict(owners)

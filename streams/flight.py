@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from processors.frame import Frame
+from streams.mark import Mark
 from streams.route import Route
 from streams.transport import Record
 
@@ -34,6 +35,8 @@ class Flight:
     death: Death | None = None
     absent_since: float | None = None
     """When (monotonic) its original was first missed."""
+    mark: Mark | None = None
+    """Only of a frame that runs alone."""
 
     @property
     def feed(self) -> str:

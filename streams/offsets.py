@@ -90,6 +90,11 @@ class OffsetTracker:
         entry.outcome = outcome
         return True
 
+    def first(self, partition: Partition) -> int | None:
+        """The first offset that was started and is not committed."""
+        assigned = self._assigned.get(partition)
+        return assigned.started[0].offset if assigned is not None and assigned.started else None
+
     def finished(self) -> dict[Partition, Prefix]:
         """The finished runs not committed yet, of every partition that has one. Changes nothing."""
         prefixes = {}

@@ -103,13 +103,17 @@ class Step:
         return chosen
 
     async def _call(self, flights: Sequence[Flight]) -> Verdicts:
-        """One call of the stage; when it raises, the frames are as before."""
-        before = [self._snapshot(flight.frame) for flight in flights]
+        """One call of the stage; when it raises, the frames are as before, and none is marked while it waits."""
+        before, mark = [self._snapshot(flight.frame) for flight in flights], flights[0].mark
         try:
+            if mark is not None:
+                await mark.put()
             done = await self._lanes.run(self.stage.lane, self._process, flights)
-        except BaseException:
+        except BaseException as error:
             for flight, values in zip(flights, before, strict=True):
                 self._restore(flight.frame, self._undone, values)
+            if mark is not None and isinstance(error, Exception):
+                await mark.lift()
             raise
         if self.memory is not None:
             self.memory.keep(done.states, flights)

@@ -49,6 +49,9 @@ log = structlog.get_logger()
 CLOSE_SECONDS = 2.0
 """A stage that hangs in its lane must not hold up the exit: it is closed within this, or not at all."""
 
+UNMARK_SECONDS = 1.0
+"""Beyond the drain's deadline; where the broker itself is away it is in vain."""
+
 
 class Worker:
     """One segment of `plan`, from its topic to the next.
@@ -252,19 +255,23 @@ class Worker:
         """The batcher's, or a single suspect when nothing else runs."""
         while True:
             self._arrived.clear()
-            suspect = self._suspect() if self._attempts.suspicious else None
-            if self._alone or (suspect is not None and self._carrier.is_busy()):
+            suspects = self._suspects() if self._attempts.suspicious else []
+            if self._alone or (suspects and self._carrier.is_busy()):
                 await self._carrier.one_ended()
-            elif suspect is not None:
+            elif suspect := next(filter(self._is_first, suspects), None):
                 self._alone = True
                 return [self._batcher.take_first(suspect.record.partition)]
-            elif batch := self._batcher.take():
+            elif not suspects and (batch := self._batcher.take()):
                 return batch
             else:
-                await self._arrived.wait(self._batcher.wait_seconds())
+                await self._arrived.wait(None if suspects else self._batcher.wait_seconds())
 
-    def _suspect(self) -> Flight | None:
-        return next((one for one in self._batcher if self._attempts.suspects(one.record)), None)
+    def _suspects(self) -> list[Flight]:
+        return [one for one in self._batcher if self._attempts.suspects(one.record)]
+
+    def _is_first(self, suspect: Flight) -> bool:
+        """Its mark stands at its own offset: nothing before it may be unfinished, not even what waits for its blob."""
+        return self._tracker.first(suspect.record.partition) in (None, suspect.record.offset)
 
     async def _carry(self, number: int, *, alone: bool) -> None:
         try:
@@ -332,7 +339,14 @@ class Worker:
                 await self._committer.unmark(leaving)
         except TimeoutError:
             log.warning("drain_unfinished", cause=cause, seconds=self._settings.drain_seconds, waits=self.health.waits)
+            await self._unmark_shortly(leaving)
         self._metrics.drain_seconds.labels(cause).observe(self._clock.monotonic() - began)
+
+    async def _unmark_shortly(self, partitions: Sequence[Partition]) -> None:
+        """A stop that the drain's deadline cut short is no crash either."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(UNMARK_SECONDS):
+                await self._committer.unmark(partitions)
 
     async def _leave(self) -> None:
         """End every task, then leave the group; nothing of ours runs afterwards."""

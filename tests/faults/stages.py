@@ -8,6 +8,7 @@ poison             calls that hold it raise an error nobody knows
 short              calls that hold it give one verdict too few
 nan, zero          its vector holds NaN, or nothing but zeros
 abort              the process dies
+abort_encoding     the process dies when its event is encoded
 abort_once:FILE    the process dies unless FILE exists, which it creates
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,6 +41,17 @@ def comment(content: bytes) -> str:
 def commented(content: bytes, text: str) -> bytes:
     """`content`, a JPEG, with a comment that says its fate."""
     return content[:2] + b"\xff\xfe" + (len(text.encode()) + 2).to_bytes(2, "big") + text.encode() + content[2:]
+
+
+class LethalZone(tzinfo):
+    """Whoever writes a time in this zone dies."""
+
+    def utcoffset(self, when: datetime | None) -> timedelta | None:
+        os._exit(70)
+
+    def dst(self, when: datetime | None) -> timedelta | None: ...
+
+    def tzname(self, when: datetime | None) -> str | None: ...
 
 
 class FateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -82,6 +95,8 @@ class Fate:
             raise OutOfMemory(f"{size} frames do not fit")
         if kind == "poison":
             raise KeyError("nobody expected this")
+        if kind == "abort_encoding":
+            frame.results[self.name] = {"when": datetime(2026, 1, 1, tzinfo=LethalZone())}
         if kind == "abort" or (kind == "abort_once" and not Path(argument).exists()):
             if kind == "abort_once":
                 Path(argument).touch()

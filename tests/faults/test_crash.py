@@ -93,12 +93,13 @@ async def test_a_frame_that_kills_once_is_processed_in_the_end(here: Deployment)
     assert not await here.letters()
 
 
-async def test_a_frame_that_kills_every_time_is_found_and_dead(here: Deployment) -> None:
-    """Two starts in batches, a third in which frames run singly, and the fourth knows the culprit."""
-    bad = fated("abort", feed="door")
+@pytest.mark.parametrize("fate", ["abort", "abort_encoding"], ids=["in a stage", "when its event is encoded"])
+async def test_a_frame_that_kills_every_time_is_found_and_dead(here: Deployment, fate: str) -> None:
+    """Two starts in batches, three in which frames run singly, and the sixth knows the culprit."""
+    bad = fated(fate, feed="door")
     await here.publish([*OTHERS[:20], bad, *OTHERS[20:]])
     deaths = await outlived(here, Options(index=str(here.index_folder)))
-    assert len(deaths) == 3
+    assert len(deaths) == 5
     letters = await here.letters()
     assert {frame: letter.reason for frame, letter in letters.items()} == {identity(bad): "crashed_worker"}
     assert letters[identity(bad)].value == bad.value

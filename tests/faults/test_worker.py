@@ -15,15 +15,16 @@ import pytest
 from processors.frame import Frame, Verdicts
 from schemas import cloudevents, codec, topics
 from schemas.events import FrameEvent, ImageRef
-from schemas.identity import frame_id
+from schemas.identity import frame_id, partition_of
 from stores.blobs import blob_uri
 from stores.edge.client import EdgeIndex
 from stores.errors import StoreUnavailable
 from stores.index import Point
 from streams.clock import ManualClock
 from streams.monitor import Monitor
-from streams.transport import Outgoing
-from tests.faults.rig import FRAMES, PICTURE, QUICK, Deployment, deployed, fated, identity, running, until
+from streams.transport import Outgoing, Position
+from tests.contract.transport_member import Silent
+from tests.faults.rig import FRAMES, PARTITIONS, PICTURE, QUICK, Deployment, deployed, fated, identity, running, until
 from tests.faults.stages import Count, Fate, Vectors, commented
 from tests.pictures import START
 
@@ -192,6 +193,33 @@ async def test_an_original_that_comes_late_is_waited_for_while_others_go_on(here
         await here.blobs.put("default", event.image.uri, content)
         await until(here.drained, task)
     assert event.id in await here.enriched()
+
+
+async def test_a_suspect_does_not_pass_one_that_waits_for_its_original(here: Deployment) -> None:
+    """A suspect is marked at its own offset; one that is not finished would be lost with the next crash."""
+    record, event, content = by_reference(4)
+    behind = next(one for one in map(suspect, range(99)) if same_partition(one, record))
+    await here.publish([record, behind])
+    (partition,) = [where for where, (_, end) in (await here.transport.ends(topics.RAW)).items() if end]
+    consumer = await here.transport.consumer("sightline.fate", [topics.RAW], Silent())
+    await consumer.poll(1, 5.0)
+    await consumer.commit({partition: Position(0, attempts=QUICK.isolate_after)}, consumer.assignment())
+    await consumer.close()
+    stage = Fate()
+    async with running(here.worker([stage, Vectors()])) as task:
+        await until(lambda: missed(here) >= 3, task)
+        assert not stage.calls
+        await here.blobs.put("default", event.image.uri, content)
+        await until(here.drained, task)
+    assert (await here.enriched()).keys() == {event.id, identity(behind)}
+
+
+def suspect(number: int) -> Outgoing:
+    return fated("ok", number=1000 + number)
+
+
+def same_partition(one: Outgoing, other: Outgoing) -> bool:
+    return partition_of(one.key, PARTITIONS) == partition_of(other.key, PARTITIONS)
 
 
 async def test_an_original_that_stays_away_makes_a_dead_letter(here: Deployment) -> None:

@@ -48,12 +48,33 @@ def test_after_two_of_them_frames_run_singly_each_with_a_mark() -> None:
     assert attempts.position(HERE, 18) == Position(18, 0)
 
 
-def test_a_mark_that_is_still_there_names_the_culprit() -> None:
-    attempts = started(Position(12, 3))
+def test_a_third_death_alone_names_the_culprit() -> None:
+    attempts = started(Position(12, 4))
+    assert not attempts.is_culprit(record(12)), "kills may come from outside"
+    assert attempts.deaths(record(12)) == 2
+    assert attempts.mark([record(12)]) == {HERE: Position(12, 5)}
+    attempts = started(Position(12, 5))
     assert attempts.is_culprit(record(12))
     assert not attempts.is_culprit(record(13))
     assert not attempts.is_culprit(record(12, THERE))
     assert attempts.position(HERE, 13) == Position(13, 2)
+
+
+def test_a_frame_that_survives_alone_is_innocent_of_earlier_deaths() -> None:
+    attempts = started(Position(12, 3))
+    attempts.mark([record(12)])
+    assert attempts.unmarked([HERE]) == {HERE: Position(12, 2)}
+    attempts.mark([record(12)])
+    assert attempts.unmarked([HERE]) == {HERE: Position(12, 2)}
+
+
+def test_deaths_of_one_frame_do_not_count_for_the_next() -> None:
+    attempts = started(Position(12, 3))
+    assert attempts.mark([record(14)]) == {HERE: Position(14, 3)}, "the log had a hole"
+
+
+def test_frames_behind_the_window_do_not_mark_a_suspect_that_waits() -> None:
+    assert started(Position(10, 2)).mark([record(18)]) == {}
 
 
 def test_a_start_that_ends_in_peace_is_no_crash() -> None:
