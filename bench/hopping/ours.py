@@ -28,7 +28,7 @@ from streams.plan import Plan
 from streams.settings import WorkerSettings
 from streams.worker import Worker
 
-SETTINGS = WorkerSettings(name="bench", batch_frames=1024, in_flight_frames=8192)
+SETTINGS = WorkerSettings(name="bench", batch_frames=2048, in_flight_frames=8192)
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, folder: Path) 
         plan_stages={STAGE: Hop(), "after": After()},
         index=index,
         blobs=blobs,
-        settings=WorkerSettings(
-            **{name: getattr(SETTINGS, name) for name in SETTINGS.__struct_fields__} | {"group": group}
-        ),
+        settings=replace(SETTINGS, group=group),
         metrics=Metrics(CollectorRegistry()),
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
