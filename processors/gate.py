@@ -33,6 +33,7 @@ class FeedThresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     duplicate_difference: float | None = None
     duplicate_bits: int | None = None
     scene_difference: float | None = None
+    scene_bits: int | None = None
     max_quiet_seconds: float | None = None
     stages: tuple[str, ...] | None = None
 
@@ -48,7 +49,10 @@ class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     duplicate_bits: int = 10
     """… if also their difference hashes differ in at most so many of 64 bits, the author's bound for "alike"."""
     scene_difference: float = 0.12
-    """Above it the camera looks at something else; a cut between scenes makes 0.14 and more."""
+    """Above it the camera looks at something else; so it does from half of it …"""
+    scene_bits: int = 20
+    """… where the difference hashes differ in at least so many of 64 bits: a cut between rooms that are alike makes a
+    difference of 0.08 and 20 bits and more, a large thing that moves 0.04."""
     max_quiet_seconds: float = 10.0
     """At least one frame in so many seconds passes, whatever it shows."""
     stages: tuple[str, ...] = ("detect", "track", "caption", "embed")
@@ -112,7 +116,7 @@ class Gate:
         assert frame.pixels is not None  # noqa: S101 - `requires`
         grey = eighth(frame.pixels, frame.image.width, frame.image.height)
         bits, difference = difference_hash(grey), mean_difference(grey, memory.grey)
-        changed = memory.grey is not None and (difference is None or difference > settings.scene_difference)
+        changed = memory.grey is not None and _another_scene(difference, bits ^ memory.hash, settings)
         frame.results["gate"] = msgspec.to_builtins(
             Measures(
                 luminance=round(float(grey.mean()) / 255, 5),
@@ -135,6 +139,13 @@ def merged(settings: GateSettings, own: FeedThresholds) -> GateSettings:
     """The stage's settings with a feed's own values in their place."""
     given = {key: value for key, value in msgspec.structs.asdict(own).items() if value is not None}
     return msgspec.structs.replace(settings, feeds={}, **given)
+
+
+def _another_scene(difference: float | None, flipped: int, settings: GateSettings) -> bool:
+    """Whether two pictures so different, their hashes differing in the bits set in `flipped`, show two scenes."""
+    if difference is None or difference > settings.scene_difference:
+        return True
+    return difference > settings.scene_difference / 2 and flipped.bit_count() >= settings.scene_bits
 
 
 def _reason(

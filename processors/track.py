@@ -30,7 +30,7 @@ class TrackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     lost_frames: Annotated[int, Meta(ge=0)] = 15
     """A thing not found in so many frames is gone; if it comes back it is another."""
-    confidence: Share = 0.4
+    confidence: Share = 0.6
     """A track begins with a detection at least so sure; less sure ones only carry on."""
     overlap: Share = 0.2
     """The least overlap of buffered boxes, times confidence, that makes two detections one thing."""

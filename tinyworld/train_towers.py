@@ -122,7 +122,9 @@ class Model(nn.Module):
         over easy ones leaves one caption in six passing with a word wrong. And the caption must beat its own false
         ones, which is what re-ranking asks for.
         """
-        texts, rows, groups = [], [], []
+        texts: list[str] = []
+        rows: list[int] = []
+        groups: list[range] = []
         for row, one in enumerate(sights):
             wrong = [str(false) for false in false_ones(rng, one.description)]
             own = [
