@@ -102,10 +102,10 @@ class Committer:
 
     async def unmark(self, partitions: Sequence[Partition]) -> None:
         """Take marks back: a start ended in peace without a commit, or a suspect survived its computing."""
-        positions, epochs = self._attempts.unmarked(partitions), self._tracker.epochs()
-        if positions:
-            async with self._one_at_a_time:
-                with suppress(Fenced):
+        async with self._one_at_a_time:  # asked inside: a commit that ends meanwhile must not be taken back
+            positions, epochs = self._attempts.unmarked(partitions), self._tracker.epochs()
+            with suppress(Fenced):
+                if positions:
                     await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
 
     async def _write_together(self, prefixes: Mapping[Partition, Prefix]) -> None:

@@ -121,4 +121,5 @@ async def test_no_frame_is_lost_whoever_is_killed(here: Deployment, capsys: pyte
     assert exits == [0] * WORKERS
     assert found.kept, found
     assert found.accepted == published
+    assert found.repeated == 0, "outputs and offsets are one transaction"
     assert found.dead == 0, "no frame is to blame for a kill from outside"
