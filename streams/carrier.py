@@ -54,6 +54,8 @@ class Carrier:
         self._park, self._settings, self._clock, self._metrics = park, settings, clock, metrics
         self._numbers = 0
         self._active: dict[int, list[Flight]] = {}
+        self.size_bytes = 0
+        """What the frames being computed or written hold."""
         self._computing = asyncio.Semaphore(DEPTH)
         self._sink_turns = Turns()
         self._ended = asyncio.Event()
@@ -66,11 +68,8 @@ class Carrier:
         """Note the batch before anything is awaited; `carry` must follow with the number."""
         number, self._numbers = self._numbers, self._numbers + 1
         self._active[number] = flights
+        self.size_bytes += sum([flight.size_bytes for flight in flights])
         return number
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(flight.size_bytes for flights in self._active.values() for flight in flights)
 
     def is_busy(self, partitions: Collection[Partition] | None = None) -> bool:
         """Whether frames of these partitions, or any, are being computed or written."""
@@ -108,7 +107,7 @@ class Carrier:
                 self._computing.release()
             self._segment.leave(number)
             self._sink_turns.leave(number)
-            del self._active[number]
+            self.size_bytes -= sum([flight.size_bytes for flight in self._active.pop(number)])
             self._ended.set()
 
     async def _mark(self, flights: Sequence[Flight]) -> bool:

@@ -24,6 +24,9 @@ class Deletions:
     def __contains__(self, frame: str) -> bool:
         return frame in self._frames
 
+    def __bool__(self) -> bool:
+        return bool(self._frames)
+
     async def catch_up(self) -> list[str]:
         """Read what is new; returns the frames deleted since the last call. Raises Unavailable."""
         if topics.DELETIONS not in await self._transport.topics():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -65,8 +66,7 @@ class Poller:
             room = 0 if self.draining else self._room()
             if room > 0:
                 records = await self._patience.until("broker", lambda r=room: self._poll(r), Unavailable)  # type: ignore[misc]
-                for record in records:
-                    await self._take(record)
+                await self._take_all(records)
             else:
                 self._freed.clear()
                 await self._patience.until("broker", self._consumer.keep_alive, Unavailable)
@@ -87,20 +87,29 @@ class Poller:
         most = self._attempts.window if self._attempts.unproven else self._settings.in_flight_frames
         return min(most - self._tracker.in_flight(), POLLED_BATCHES * self._settings.batch_frames)
 
-    async def _take(self, record: Record) -> None:
-        """Begin a record: note its offset, decode it, queue its frame. Raises NewerVersion."""
-        partition = record.partition
-        if not self._attempts.knows(partition):
-            await self._recall(record)
-        if not self._tracker.start(partition, record.epoch, record.offset):
+    async def _take_all(self, records: Sequence[Record]) -> None:
+        """Begin what a poll gave; all of it waits from the same moment on. Raises NewerVersion."""
+        if not records:
             return
-        repeated = record.offset < self._repeats_until[partition]
-        flight = taken_in(record, self._router, ready_at=self._clock.monotonic(), repeated=repeated)
+        for record in records:
+            if not self._attempts.knows(record.partition):
+                await self._recall(record)
+        now = self._clock.monotonic()
+        taken = Counter(record.partition.topic for record in records if self._take(record, now))
+        for topic, count in taken.items():
+            self._metrics.frames_in.labels(topic).inc(count)
+        self._arrived.set()
+
+    def _take(self, record: Record, ready_at: float) -> bool:
+        """Note a record's offset, decode it, queue its frame. False if it is not ours, or known already."""
+        if not self._tracker.start(record.partition, record.epoch, record.offset):
+            return False
+        repeated = record.offset < self._repeats_until[record.partition]
+        flight = taken_in(record, self._router, ready_at=ready_at, repeated=repeated)
         if self._attempts.is_culprit(record):
             flight.death = Death("worker", "crashed_worker", "the process died when this frame ran, at last alone")
-        self._metrics.frames_in.labels(partition.topic).inc()
         self._batcher.put(flight)
-        self._arrived.set()
+        return True
 
     async def _recall(self, record: Record) -> None:
         """With a partition's first record: where the group stands, and how often it started here in vain."""

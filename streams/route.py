@@ -42,8 +42,8 @@ class Router:
         self._routes: dict[tuple[tuple[str, ...], tuple[str, ...]], Route] = {}
 
     def route(self, frame: Frame) -> Route:
-        done = tuple([entry.stage for entry in frame.trace])
-        history = (done, tuple([entry.stage for entry in frame.skipped]))
+        done = tuple([entry.stage for entry in frame.trace]) if frame.trace else ()
+        history = (done, tuple([entry.stage for entry in frame.skipped]) if frame.skipped else ())
         if (known := self._routes.get(history)) is not None:
             return known
         route = self._make(frame, *history)

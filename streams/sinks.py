@@ -70,6 +70,8 @@ class Sinks:
         Of a frame that was deleted nothing is written, and its points are deleted. Raises StageBroken when the index
         refuses frame after frame: wrong weights, not wrong frames.
         """
+        if not self._deletions:
+            return await self._write(flights)
         kept = [flight for flight in flights if flight.frame.id not in self._deletions]
         written = dict(zip(kept, await self._write(kept), strict=True))
         gone = {flight.frame.id for flight in flights if flight.frame.id in self._deletions}
