@@ -5,42 +5,31 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from processors.errors import WrongWeights
 from processors.models import loading
-from processors.models.card import Card, Fit, check_revision, read_card, reference_picture
+from processors.models.card import Card, Fit
 from processors.models.memory import out_of_memory_named
-from processors.models.preprocess import Image, Preprocess
+from processors.models.preprocess import Image
+from processors.models.pretrained import Pretrained
 
 MOST_TOKENS = 48
 """A sentence of thirty words; tinyworld's longest captions, of four things, have some forty tokens."""
 
 
-class Blip:
-    """`revision` names weights, preprocessing and fit."""
+class Blip(Pretrained):
+    """BLIP's captioning model."""
+
+    architecture = "BlipForConditionalGeneration"
+    title = "BLIP"
 
     def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
         from processors.models.decoding import GreedyDecoder
 
-        self.folder, self.device, self.precision = folder, device, precision
-        self.card: Card | None = read_card(folder)
-        self.words = self.card.words if self.card else ()
-        self.preprocess = Preprocess.of(folder, fit)
-        self.revision = loading.revision(folder, fit)
-        self.name = folder.name
-        self._model, self._tokenizer = model, loading.load_tokenizer(folder)
+        super().__init__(folder, model, device=device, precision=precision, fit=fit)
+        self._tokenizer = loading.load_tokenizer(folder)
         self._decoder = GreedyDecoder(model.text_decoder)
-
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str = "cpu", precision: loading.Precision = "auto", fit: Fit | None = None
-    ) -> Self:
-        """`fit` None: as the card beside the weights says, else `pad`. Raises `WrongWeights`."""
-        path, exact = loading.existing(folder, "BLIP"), loading.exact(precision, device)
-        model = loading.load_model(path, "BlipForConditionalGeneration", device=device, precision=exact)
-        card = read_card(path)
-        return cls(path, model, device=device, precision=exact, fit=fit or (card.fit if card else "pad"))
 
     def caption(
         self,
@@ -93,15 +82,9 @@ class Blip:
         words = self._tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
         return [self._model.config.text_config.bos_token_id, *words]
 
-    def check_reference(self) -> None:
-        """Raises `WrongWeights` when revision or caption of the reference picture are not those of the card."""
-        if self.card is None or self.card.fit != self.preprocess.fit:
-            return
-        check_revision(self.folder, self.card, self.revision)
-        if self.card.expected is None:
-            return
-        found = self.caption([reference_picture(self.folder)])[0]
-        if found != self.card.expected:
+    def check_answer(self, card: Card, picture: Image) -> None:
+        found = self.caption([picture])[0]
+        if found != card.expected:
             raise WrongWeights(
-                f"{self.folder}: wrong caption of the reference picture: {found!r}, not {self.card.expected!r}"
+                f"{self.folder}: wrong caption of the reference picture: {found!r}, not {card.expected!r}"
             )

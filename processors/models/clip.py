@@ -11,25 +11,24 @@ from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
 from processors.models import loading
-from processors.models.card import Card, Fit, check_revision, check_vector, read_card, reference_picture
+from processors.models.card import Card, Fit, check_vector
 from processors.models.memory import out_of_memory_named
-from processors.models.preprocess import Image, Preprocess
+from processors.models.preprocess import Image
+from processors.models.pretrained import Pretrained
 from processors.models.vectors import unit
 
 TEXTS_AT_ONCE = 128
 
 
-class Clip:
-    """`dimension` numbers a vector; `revision` names weights, preprocessing and fit; `words` what it was trained on."""
+class Clip(Pretrained):
+    """`dimension` numbers a vector."""
+
+    architecture = "AutoModel"
+    title = "CLIP"
 
     def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
-        self.folder, self.device, self.precision = folder, device, precision
-        self.card: Card | None = read_card(folder)
-        self.words = self.card.words if self.card else ()
-        self.preprocess = Preprocess.of(folder, fit)
-        self.revision = loading.revision(folder, fit)
-        self.name = folder.name
-        self._model, self._tokenizer = model, loading.load_tokenizer(folder)
+        super().__init__(folder, model, device=device, precision=precision, fit=fit)
+        self._tokenizer = loading.load_tokenizer(folder)
         # SigLIP was trained on padded texts; CLIP's text tower is causal, so padding changes nothing and is left out.
         self._padding: str | bool = "max_length" if "siglip" in model.config.model_type else True
         self._most_tokens = int(model.config.text_config.max_position_embeddings)
@@ -41,13 +40,11 @@ class Clip:
     def load(
         cls, folder: str | Path, *, device: str = "cpu", precision: loading.Precision = "auto", fit: Fit | None = None
     ) -> Self:
-        """`fit` None: as the card beside the weights says, else `pad`. Raises `WrongWeights`."""
-        path, exact = loading.existing(folder, "CLIP"), loading.exact(precision, device)
+        """As of every model; refuses one that has not both towers."""
+        path = loading.existing(folder, cls.title)
         if not {"text_config", "vision_config"} <= loading.configuration(path).keys():
             raise WrongWeights(f"{path}: config.json describes no pair of towers; a CLIP-like model is wanted")
-        model = loading.load_model(path, "AutoModel", device=device, precision=exact)
-        card = read_card(path)
-        return cls(path, model, device=device, precision=exact, fit=fit or (card.fit if card else "pad"))
+        return super().load(path, device=device, precision=precision, fit=fit)
 
     def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Unit vectors [n, dimension] of pictures uint8 RGB [height, width, 3]. Raises `OutOfMemory`."""
@@ -74,11 +71,5 @@ class Clip:
                 rows.append(unit(self._model.get_text_features(**tokens).pooler_output))
         return np.concatenate(rows) if rows else np.zeros((0, self.dimension), np.float32)
 
-    def check_reference(self) -> None:
-        """Raises `WrongWeights` when revision or vector of the reference picture are not those of the card."""
-        if self.card is None:
-            return
-        if self.card.fit == self.preprocess.fit:
-            check_revision(self.folder, self.card, self.revision)
-        if self.card.expected is not None and self.card.fit == self.preprocess.fit:
-            check_vector(self.folder, self.card, self.embed_images([reference_picture(self.folder)])[0])
+    def check_answer(self, card: Card, picture: Image) -> None:
+        check_vector(self.folder, card, self.embed_images([picture])[0])

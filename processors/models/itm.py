@@ -4,42 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
 from processors.models import loading
-from processors.models.card import Card, Fit, check_revision, read_card, reference_picture
+from processors.models.card import Card, Fit
 from processors.models.memory import out_of_memory_named
-from processors.models.preprocess import Image, Preprocess
+from processors.models.preprocess import Image
+from processors.models.pretrained import Pretrained
 
 PAIRS_AT_ONCE = 64
 
 
-class Itm:
-    """Reads a text and a picture together; `revision` names weights, preprocessing and fit."""
+class Itm(Pretrained):
+    """Reads a text and a picture together."""
+
+    architecture = "BlipForImageTextRetrieval"
+    title = "BLIP's matching head"
 
     def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
-        self.folder, self.device, self.precision = folder, device, precision
-        self.card: Card | None = read_card(folder)
-        self.words = self.card.words if self.card else ()
-        self.preprocess = Preprocess.of(folder, fit)
-        self.revision = loading.revision(folder, fit)
-        self.name = folder.name
-        self._model, self._tokenizer = model, loading.load_tokenizer(folder)
+        super().__init__(folder, model, device=device, precision=precision, fit=fit)
+        self._tokenizer = loading.load_tokenizer(folder)
         self._most_tokens = int(model.config.text_config.max_position_embeddings)
-
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str = "cpu", precision: loading.Precision = "auto", fit: Fit | None = None
-    ) -> Self:
-        """`fit` None: as the card beside the weights says, else `pad`. Raises `WrongWeights`."""
-        path, exact = loading.existing(folder, "BLIP's matching head"), loading.exact(precision, device)
-        model = loading.load_model(path, "BlipForImageTextRetrieval", device=device, precision=exact)
-        card = read_card(path)
-        return cls(path, model, device=device, precision=exact, fit=fit or (card.fit if card else "pad"))
 
     def match(self, texts: Sequence[str], images: Sequence[Image]) -> NDArray[np.float32]:
         """Log-odds [n] that each text is true of the picture beside it, uint8 RGB [height, width, 3].
@@ -91,17 +80,11 @@ class Itm:
             scores = self._model.itm_head(words[:, 0]).float()
             return np.asarray((scores[:, 1] - scores[:, 0]).cpu().numpy(), np.float32)
 
-    def check_reference(self) -> None:
-        """Raises `WrongWeights` when the revision, or the log-odds of the card's text on its picture, are not the
-        card's: `expected` is `{"text": …, "log_odds": …}`, `tolerance["log_odds"]` how far it may be off."""
-        if self.card is None or self.card.fit != self.preprocess.fit:
-            return
-        check_revision(self.folder, self.card, self.revision)
-        if self.card.expected is None:
-            return
-        expected = self.card.expected
-        found = float(self.match([expected["text"]], [reference_picture(self.folder)])[0])
-        if not abs(found - expected["log_odds"]) <= self.card.tolerance.get("log_odds", 0.5):
+    def check_answer(self, card: Card, picture: Image) -> None:
+        """`expected` is `{"text": …, "log_odds": …}`, `tolerance["log_odds"]` how far the log-odds may be off."""
+        expected = card.expected
+        found = float(self.match([expected["text"]], [picture])[0])
+        if not abs(found - expected["log_odds"]) <= card.tolerance.get("log_odds", 0.5):
             raise WrongWeights(
                 f"{self.folder}: wrong log-odds of {expected['text']!r} on the reference picture: "
                 f"{found:.2f}, not {expected['log_odds']:.2f}"

@@ -4,40 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from processors.models import loading
-from processors.models.card import Card, Fit, check_revision, check_vector, read_card, reference_picture
+from processors.models.card import Card, Fit, check_vector
 from processors.models.memory import out_of_memory_named
-from processors.models.preprocess import Image, Preprocess
+from processors.models.preprocess import Image
+from processors.models.pretrained import Pretrained
 from processors.models.vectors import unit
 
 
-class Vit:
+class Vit(Pretrained):
     """Its vector is the first token of the last layer, after the final norm (or the patches' mean, where the card says
     so); the pooling layer is left out, since checkpoints trained to classify do not have one."""
 
-    def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
-        self.folder, self.device, self.precision = folder, device, precision
-        self.card: Card | None = read_card(folder)
-        self.preprocess = Preprocess.of(folder, fit)
-        self.revision = loading.revision(folder, fit)
-        self.name = folder.name
-        self.dimension = int(model.config.hidden_size)
-        self._model = model
+    architecture = "ViTModel"
+    title = "ViT"
+    options: ClassVar[dict[str, Any]] = {"add_pooling_layer": False}
 
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str = "cpu", precision: loading.Precision = "auto", fit: Fit | None = None
-    ) -> Self:
-        """`fit` None: as the card beside the weights says, else `pad`. Raises `WrongWeights`."""
-        path, exact = loading.existing(folder, "ViT"), loading.exact(precision, device)
-        model = loading.load_model(path, "ViTModel", device=device, precision=exact, add_pooling_layer=False)
-        card = read_card(path)
-        return cls(path, model, device=device, precision=exact, fit=fit or (card.fit if card else "pad"))
+    def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
+        super().__init__(folder, model, device=device, precision=precision, fit=fit)
+        self.dimension = int(model.config.hidden_size)
 
     def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Unit vectors [n, dimension] of pictures uint8 RGB [height, width, 3]. Raises `OutOfMemory`."""
@@ -49,10 +39,5 @@ class Vit:
             mean = self.card is not None and self.card.pooling == "mean"
             return unit(tokens[:, 1:].mean(1) if mean else tokens[:, 0])
 
-    def check_reference(self) -> None:
-        """Raises `WrongWeights` when revision or vector of the reference picture are not those of the card."""
-        if self.card is None or self.card.fit != self.preprocess.fit:
-            return
-        check_revision(self.folder, self.card, self.revision)
-        if self.card.expected is not None:
-            check_vector(self.folder, self.card, self.embed_images([reference_picture(self.folder)])[0])
+    def check_answer(self, card: Card, picture: Image) -> None:
+        check_vector(self.folder, card, self.embed_images([picture])[0])
