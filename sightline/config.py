@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 from schemas.identity import DEFAULT_TENANT, check_name
 from sightline.reading import ConfigError, from_environment, merged, read_file, shaped
 from streams.settings import WorkerSettings
+from streams.sources.fetching import FetchSettings
 
 DEFAULT_FILE = Path("sightline.toml")
 FUSED = (("decode", "gate", "detect", "track", "caption", "embed"),)
@@ -71,6 +72,7 @@ class Config(Struct, frozen=True, kw_only=True):
     stages: dict[str, dict[str, Any]] = {}
     """`[stages.NAME]`: the settings of a stage, and `file` for a stage of your own."""
     worker: WorkerSettings = WorkerSettings()
+    fetch: FetchSettings = FetchSettings()
     search: SearchSettings = SearchSettings()
     serve: ServeSettings = ServeSettings()
     retention: RetentionSettings = RetentionSettings()

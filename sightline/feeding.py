@@ -15,35 +15,50 @@ from schemas.identity import check_name
 from sightline.wiring import Parts
 from streams.clock import Clock, SystemClock
 from streams.sources.acceptor import Progress, Report, Summary
-from streams.sources.choose import choose_source, feed_name
+from streams.sources.choose import Reach, choose_source, feed_name
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.play import Playback
+from streams.sources.source import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Feeding:
-    """One source as it was asked for: what to read, under which feed's name, how to play it."""
+    """One source as it was asked for: what to read, under which feed's name, how to play it.
+
+    `follow_seconds` looks into an object store again after so long.
+    """
 
     spec: str
     feed: str
     playback: Playback
+    follow_seconds: float | None = None
 
 
-def feedings(specs: Sequence[str], feed: str, playback: Playback) -> list[Feeding]:
+def feedings(specs: Sequence[str], feed: str, playback: Playback, follow_seconds: float | None = None) -> list[Feeding]:
     """Raises ValueError for a name that no feed may have."""
-    return [Feeding(spec, check_name("feed", feed or feed_name(spec)), playback) for spec in specs]
+    names = [check_name("feed", feed or feed_name(spec)) for spec in specs]
+    return [Feeding(spec, name, playback, follow_seconds) for spec, name in zip(specs, names, strict=True)]
 
 
 async def feed_one(parts: Parts, feeding: Feeding, report: Report | None = None, clock: Clock | None = None) -> Summary:
     """Raises UnreadableSource."""
     clock = clock or SystemClock()
-    source = await asyncio.to_thread(choose_source, feeding.spec, feeding.playback, clock)
+    reach = Reach(fetch=parts.config.fetch, follow_seconds=feeding.follow_seconds)
+    source = await asyncio.to_thread(choose_source, feeding.spec, feeding.playback, clock, reach)
+    return await feed_source(parts, source, feeding.feed, report, clock)
+
+
+async def feed_source(
+    parts: Parts, source: Source, feed: str, report: Report | None = None, clock: Clock | None = None
+) -> Summary:
+    """Raises UnreadableSource."""
+    clock = clock or SystemClock()
     return await ingest(
         source,
         transport=parts.transport,
         blobs=parts.blobs,
         tenant=parts.config.tenant,
-        feed=feeding.feed,
+        feed=feed,
         clock=clock,
         progress=report,
         settings=IngestSettings(inline_limit_bytes=parts.config.worker.inline_limit_bytes),

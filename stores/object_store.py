@@ -31,7 +31,7 @@ class ObjectBlobs:
         self._where = where
         try:
             retries: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=retry_seconds)}
-            self._store: ObjectStore = from_url(where, retry_config=retries)
+            self._store: ObjectStore = _opened(where, retries)
         except (BaseError, ValueError) as error:
             raise ValueError(f"blobs {where!r}: {_first_line(error)}") from error
 
@@ -62,6 +62,13 @@ class ObjectBlobs:
             raise Missing(f"no such blob in {self._where}") from error
         except (BaseError, OSError) as error:
             raise StoreUnavailable(f"the blob store {self._where}: {_first_line(error)}") from error
+
+
+def _opened(where: str, retries: RetryConfig) -> ObjectStore:
+    """Blobs are deleted one by one, and not every server that speaks S3 knows how to delete in bulk."""
+    if where.startswith("s3:"):
+        return from_url(where, config={"disable_bulk_delete": True}, retry_config=retries)
+    return from_url(where, retry_config=retries)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,34 +5,64 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from schemas.pictures import picture_format
 from streams.clock import Clock
-from streams.sources.images import from_files, from_folder, from_glob, from_list
+from streams.sources.fetching import Fetcher, FetchSettings
+from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.live import LiveSettings, LiveSource
 from streams.sources.live_input import live_protocol
+from streams.sources.objects import SCHEMES as OBJECT_SCHEMES
+from streams.sources.objects import Listing, ObjectsSource
 from streams.sources.play import Playback, VideoSource
 from streams.sources.source import Source, UnreadableSource
 from streams.sources.url_guard import redacted
+from streams.sources.urls import from_listed, from_url_file, from_urls, is_picture_url, is_url_list
 
 STANDARD_INPUT = "-"
+_SCHEMES = "rtsp, rtsps, http, https, s3, gs, az or file"
 
 
-def choose_source(spec: str, playback: Playback, clock: Clock) -> Source:
-    """A folder, a glob, a picture, a video file, `-` for a list of pictures on standard input, or a camera.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """How what lies elsewhere is read; `follow_seconds` looks into an object store again after so long, for ever."""
+
+    fetch: FetchSettings = field(default_factory=FetchSettings)
+    follow_seconds: float | None = None
+
+
+def choose_source(spec: str, playback: Playback, clock: Clock, reach: Reach | None = None) -> Source:
+    """A folder, a glob, a picture, a video file; `-` for a list of pictures and URLs on standard input; a list of URLs
+    in a file; a picture's URL; an object store's prefix (`s3://BUCKET/PREFIX`, `gs://`, `az://`, `file:///FOLDER`);
+    or a camera.
 
     Cameras are `rtsp://…`, `http(s)://…` (`.m3u8` is HLS, else MJPEG), `/dev/videoN`, or N. Raises UnreadableSource,
     naming what was typed and the way out. Blocking: it looks at files.
     """
-    if live_protocol(spec) is not None and not Path(spec).is_file():
+    reach = reach or Reach()
+    elsewhere = not Path(spec).is_file()
+    if elsewhere and _object_scheme(spec):
+        listing = Listing(follow_seconds=reach.follow_seconds, limit=playback.limit, at_once=reach.fetch.at_once)
+        return ObjectsSource(spec, listing, clock)
+    if reach.follow_seconds is not None:
+        raise UnreadableSource(f"{redacted(spec)}: cannot be followed; only {', '.join(OBJECT_SCHEMES)}:// can")
+    fetcher = Fetcher(reach.fetch, clock)
+    if elsewhere and is_picture_url(spec):
+        return from_urls([spec], fetcher, limit=playback.limit)
+    if elsewhere and live_protocol(spec) is not None:
         settings = LiveSettings(fps=playback.fps, limit=playback.limit, quality=playback.quality)
         return LiveSource(spec, settings, clock)
     if "://" in spec:
-        raise UnreadableSource(f"{redacted(spec)}: not a URL we open; use rtsp, rtsps, http or https")
+        raise UnreadableSource(f"{redacted(spec)}: not a URL we open; use {_SCHEMES}")
     if spec == STANDARD_INPUT:
-        return from_list(sys.stdin, limit=playback.limit)
+        return from_listed(sys.stdin, fetcher, limit=playback.limit)
+    return _local(spec, playback, clock, fetcher)
+
+
+def _local(spec: str, playback: Playback, clock: Clock, fetcher: Fetcher) -> Source:
     path = Path(spec).expanduser()
     try:
         if path.is_dir():
@@ -41,6 +71,8 @@ def choose_source(spec: str, playback: Playback, clock: Clock) -> Source:
             return from_glob(str(path), limit=playback.limit)
         with path.open("rb") as file:
             head = file.read(12)
+        if is_url_list(path):
+            return from_url_file(path, fetcher, limit=playback.limit)
     except FileNotFoundError:
         raise UnreadableSource(f"{spec}: no such file or folder; check the path") from None
     except (OSError, ValueError) as refused:
@@ -51,10 +83,17 @@ def choose_source(spec: str, playback: Playback, clock: Clock) -> Source:
     return VideoSource(path, playback, clock)
 
 
+def _object_scheme(spec: str) -> bool:
+    return "://" in spec and spec.partition("://")[0].lower() in OBJECT_SCHEMES
+
+
 def feed_name(spec: str) -> str:
     """A feed's default name: the file's or folder's own, in the letters that feeds may have."""
     if spec == STANDARD_INPUT:
         return "standard-input"
+    if "://" in spec and (_object_scheme(spec) or is_picture_url(spec)):
+        place = urlsplit(redacted(spec))
+        return _slug(f"{place.hostname or ''}{PurePosixPath(place.path).with_suffix('')}")
     if live_protocol(spec) is not None and not Path(spec).is_file():
         return _slug(_camera(spec))
     path = Path(spec).expanduser()

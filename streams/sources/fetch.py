@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from urllib.parse import urljoin
@@ -16,6 +17,8 @@ from streams.sources.url_guard import Checked, ForbiddenUrl, UrlGuard, redacted
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _CHUNK_BYTES = 64 << 10
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "Sightline"}
+"""Nothing packed: a small answer could unpack into any size. Some hosts refuse whoever gives no name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +57,33 @@ class _Pinned(AbstractResolver):
         """Nothing is held."""
 
 
-async def fetch(url: str, guard: UrlGuard, *, max_bytes: int = 64 << 20, timeout_seconds: float = 30.0) -> Fetched:
-    """GET `url`. Raises ForbiddenUrl (also for too many bytes or redirects, and answers of 400 to 499), Unavailable."""
+async def fetch(
+    url: str,
+    guard: UrlGuard,
+    *,
+    max_bytes: int = 64 << 20,
+    timeout_seconds: float = 30.0,
+    headers: Mapping[str, str] | None = None,
+) -> Fetched:
+    """GET `url`. Raises ForbiddenUrl (also for too many bytes or redirects, and answers of 400 to 499), Unavailable.
+
+    `headers` may hold a key: they are sent to the first host alone, never to where a redirect leads.
+    """
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+    sent = {**_HEADERS, **(headers or {})}
     for _ in range(_MOST_REDIRECTS + 1):
         checked = await guard.check(url)
         connector = aiohttp.TCPConnector(resolver=_Pinned(checked), use_dns_cache=False, force_close=True)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=False, headers=sent
+        ) as session:
             try:
                 found = await _get(session, checked, max_bytes)
             except (aiohttp.ClientError, TimeoutError, OSError) as failed:
                 raise Unavailable(f"{redacted(url)}: {type(failed).__name__}") from None
         if isinstance(found, Fetched):
             return found
-        url = found
+        url, sent = found, _HEADERS
     raise ForbiddenUrl(f"{redacted(url)}: more than {_MOST_REDIRECTS} redirects")
 
 

@@ -1,4 +1,4 @@
-"""Still pictures: a folder, a glob, single files, or a list of paths on standard input.
+"""Still pictures: a folder, a glob, or single files; a list on standard input is `streams.sources.urls`.
 
 Files are told by their first bytes. One that is no picture is refused with a reason and the others go on.
 """
@@ -12,7 +12,6 @@ import stat
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import aclosing
 from pathlib import Path
-from typing import TextIO
 
 from schemas.events import Kind
 from schemas.identity import still_position
@@ -109,8 +108,3 @@ def from_glob(pattern: str, *, limit: int | None = None) -> ImagesSource:
 def from_files(paths: Iterable[Path], *, limit: int | None = None) -> ImagesSource:
     listed = list(paths)
     return ImagesSource(lambda: listed, count=len(listed), limit=limit)
-
-
-def from_list(lines: TextIO, *, limit: int | None = None) -> ImagesSource:
-    """One path a line, read as they come (`find … | sightline ingest -`); empty lines are passed over."""
-    return ImagesSource(lambda: (Path(line.rstrip("\r\n")) for line in lines if line.strip()), limit=limit)

@@ -1,16 +1,21 @@
-"""The blob contract through obstore, in memory and in a folder, and what happens when the store is away."""
+"""The blob contract through obstore: on a real S3 server, in memory, in a folder; and when the store is away."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from deploy.local.s3 import S3Server
 from stores.blobs import BlobStore, blob_path
 from stores.errors import Refused, StoreUnavailable
 from stores.object_store import ObjectBlobs
 from tests.contract.blob_suite import BlobSuite, uri
 from tests.contract.qdrant_server import free_port
+from tests.contract.s3_server import s3, s3_server
+
+__all__ = ["s3", "s3_server"]
 
 
 class TestMemory(BlobSuite):
@@ -23,6 +28,13 @@ class TestLocal(BlobSuite):
     @pytest.fixture
     def blobs(self, tmp_path: Path) -> BlobStore:
         return ObjectBlobs(f"file://{tmp_path}")
+
+
+class TestS3(BlobSuite):
+    @pytest.fixture
+    def blobs(self, s3: S3Server) -> BlobStore:
+        s3.bucket("blobs")
+        return ObjectBlobs(f"s3://blobs/{uuid4().hex}")
 
 
 async def test_damage_in_the_store_is_noticed(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from streams.sources.images import from_files, from_folder, from_glob, from_list
+from streams.clock import SystemClock
+from streams.sources.fetching import Fetcher, FetchSettings
+from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.source import Source
+from streams.sources.urls import from_listed
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
 from tests.pictures import Format, encoded, scene
 
@@ -28,6 +31,10 @@ def stills(folder: Path) -> Path:
     (root / ".hidden.jpg").write_bytes(encoded(scene(99)))
     (root / "gone.jpg").symlink_to(root / "nowhere.jpg")
     return root
+
+
+def listed(lines: str, *, limit: int | None = None) -> Source:
+    return from_listed(io.StringIO(lines), Fetcher(FetchSettings(), SystemClock()), limit=limit)
 
 
 class TestFolder(SourceSuite):
@@ -60,7 +67,7 @@ class TestFolder(SourceSuite):
         monkeypatch.chdir(root)
         async with place(tmp_path / "place") as found:
             await found.ingest(from_folder(root))
-            for source in (from_glob("*.jpg"), from_files([Path("below/../0.jpg")]), from_list(io.StringIO("1.jpg\n"))):
+            for source in (from_glob("*.jpg"), from_files([Path("below/../0.jpg")]), listed("1.jpg\n")):
                 summary = await found.ingest(source)
                 assert summary.accepted == 0
                 assert summary.repeated > 0
@@ -89,7 +96,7 @@ class TestList(SourceSuite):
     def source(self, folder: Path, *, limit: int | None = None) -> Source:
         root = stills(folder)
         names = sorted(root.rglob("[0-9].jpg"))
-        return from_list(io.StringIO("\n\n".join(map(str, names)) + "\r\n"), limit=limit)
+        return listed("\n\n".join(map(str, names)) + "\r\n", limit=limit)
 
     def unreadable(self, folder: Path) -> dict[str, Source]:
         return {}
@@ -97,11 +104,11 @@ class TestList(SourceSuite):
     async def test_the_same_path_twice_is_one_picture(self, tmp_path: Path) -> None:
         path = stills(tmp_path) / "0.jpg"
         async with place(tmp_path / "place") as found:
-            summary = await found.ingest(from_list(io.StringIO(f"{path}\n{path}\n")))
+            summary = await found.ingest(listed(f"{path}\n{path}\n"))
             assert (summary.accepted, summary.repeated) == (1, 1)
 
     async def test_lines_that_lead_nowhere_are_counted(self, tmp_path: Path) -> None:
         lines = f"{tmp_path}\n{tmp_path / 'missing.jpg'}\n/dev/zero\nnul\0byte\n"
-        found = await offers_of(from_list(io.StringIO(lines)))
+        found = await offers_of(listed(lines))
         assert pictures(found) == []
         assert list(refusals(found).values()) == ["not_a_file", "missing", "not_a_file", "unreadable"]

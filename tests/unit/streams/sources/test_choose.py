@@ -7,11 +7,13 @@ import pytest
 
 from schemas.identity import check_name
 from streams.clock import SystemClock
-from streams.sources.choose import choose_source, feed_name
+from streams.sources.choose import Reach, choose_source, feed_name
 from streams.sources.images import ImagesSource
 from streams.sources.live import LiveSource
+from streams.sources.objects import ObjectsSource
 from streams.sources.play import Playback, VideoSource
 from streams.sources.source import UnreadableSource
+from streams.sources.urls import UrlsSource
 from tests.contract.source_suite import offers_of, pictures
 from tests.pictures import encoded, scene
 from tests.videos import write_video
@@ -26,7 +28,20 @@ async def test_files_are_told_by_their_content(tmp_path: Path) -> None:
     assert isinstance(choose_source(f"{tmp_path}/*.mp4", Playback(), SystemClock()), ImagesSource)
     assert isinstance(choose_source("rtsp://cam/1", Playback(), SystemClock()), LiveSource)
     assert isinstance(choose_source("0", Playback(), SystemClock()), LiveSource)
-    assert isinstance(choose_source("-", Playback(), SystemClock()), ImagesSource)
+    assert isinstance(choose_source("-", Playback(), SystemClock()), UrlsSource)
+    (tmp_path / "list").write_text("# pictures\n\nhttps://host/1.jpg\n")
+    assert isinstance(choose_source(str(tmp_path / "list"), Playback(), SystemClock()), UrlsSource)
+    assert isinstance(choose_source("https://host/1.JPG?size=large", Playback(), SystemClock()), UrlsSource)
+    assert isinstance(choose_source("https://host/cam.mjpg", Playback(), SystemClock()), LiveSource)
+    assert isinstance(choose_source("s3://bucket/prefix", Playback(), SystemClock()), ObjectsSource)
+    assert isinstance(choose_source(f"file://{tmp_path}", Playback(), SystemClock()), ObjectsSource)
+
+
+def test_only_an_object_store_is_followed(tmp_path: Path) -> None:
+    reach = Reach(follow_seconds=10.0)
+    assert isinstance(choose_source("s3://bucket", Playback(), SystemClock(), reach), ObjectsSource)
+    with pytest.raises(UnreadableSource, match="only s3"):
+        choose_source(str(tmp_path), Playback(), SystemClock(), reach)
 
 
 async def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> None:
@@ -78,6 +93,9 @@ async def test_what_cannot_be_read_is_said_with_path_and_way_out(tmp_path: Path,
         ("/dev/video2", "camera-2"),
         ("rtsp://admin:s3cret@cam-1.local:554/stream/1?key=s3cret", "cam-1.local-stream-1"),
         ("https://host/yard.m3u8", "host-yard"),
+        ("https://user:s3cret@host/yard/1.jpg?key=s3cret", "host-yard-1"),
+        ("s3://bucket/2026/cats", "bucket-2026-cats"),
+        ("file:///drop/in", "drop-in"),
     ],
 )
 def test_a_feed_is_named_after_its_file(spec: str, feed: str | None) -> None:

@@ -1,0 +1,105 @@
+"""Lists of URLs against a real web server, which the settings have to allow: it is not public."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas.events import FrameEvent
+from streams.clock import SystemClock
+from streams.sources.fetching import Fetcher, FetchSettings
+from streams.sources.source import Picture, Refusal, Source
+from streams.sources.urls import from_listed, from_url_file, from_urls
+from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
+from tests.picture_server import ALLOWED, PictureServer, picture_server
+from tests.pictures import encoded, scene
+
+SETTINGS = FetchSettings(allow=ALLOWED, at_once=3, attempts=3, timeout_seconds=20)
+
+
+class Impatient(SystemClock):
+    async def sleep(self, seconds: float) -> None:
+        """Pauses between attempts pass at once."""
+
+
+FETCHER = Fetcher(SETTINGS, Impatient())
+
+
+@pytest.fixture
+def web() -> Iterator[PictureServer]:
+    with picture_server({f"{number}.jpg": encoded(scene(number)) for number in range(7)}) as server:
+        yield server
+
+
+class TestUrls(SourceSuite):
+    expected = 7
+
+    @pytest.fixture(autouse=True)
+    def _web(self, web: PictureServer) -> None:
+        self.web = web
+
+    def source(self, folder: Path, *, limit: int | None = None) -> Source:
+        listed = [self.web.url(f"/pictures/{number}.jpg?signature=s3cret") for number in range(7)]
+        (folder / "list.txt").write_text("\ufeff# seven pictures\n\n" + "\r\n".join(listed) + "\r\n", encoding="utf-8")
+        return from_url_file(folder / "list.txt", FETCHER, limit=limit)
+
+    def unreadable(self, folder: Path) -> dict[str, Source]:
+        return {}
+
+    async def test_no_query_gets_onto_the_log(self, tmp_path: Path) -> None:
+        async with place(tmp_path / "place") as found:
+            await found.ingest(self.source(tmp_path))
+            events: list[FrameEvent] = await found.events()
+        assert "/pictures/3.jpg" in "".join(event.position for event in events)
+        assert "s3cret" not in repr(events)
+
+    async def test_only_so_many_at_once(self, tmp_path: Path) -> None:
+        await offers_of(self.source(tmp_path))
+        assert 1 <= self.web.most_at_once <= SETTINGS.at_once
+
+    async def test_a_host_that_fails_is_asked_again_until_it_answers_or_was_asked_often_enough(self) -> None:
+        flaky = [self.web.url("/flaky/2/1.jpg"), self.web.url("/flaky/3/2.jpg"), self.web.url("/moved/3.jpg")]
+        first, second, third = await offers_of(from_urls(flaky, FETCHER))
+        assert isinstance(first, Picture)
+        assert isinstance(second, Refusal)
+        assert (second.reason, "answers 503, 3 times" in second.message) == ("unreachable", True)
+        assert isinstance(third, Picture)
+        assert self.web.asked["/flaky/3/2.jpg"] == 3
+
+    async def test_what_fails_is_told_and_counted_and_the_others_go_on(self, tmp_path: Path) -> None:
+        self.web.pictures |= {"text.jpg": b"no picture", "large.jpg": encoded(scene(9)) + bytes(1 << 20)}
+        lines = [
+            self.web.url("/pictures/text.jpg"),
+            self.web.url("/pictures/missing.jpg"),
+            self.web.url("/pictures/large.jpg"),
+            self.web.url("/away"),
+            "http://169.254.169.254/latest/meta-data?token=s3cret",
+            "http://user:s3cret@127.0.0.1/",
+            "http://127.0.0.1:1/nobody-listens",
+            "/etc/passwd",
+            self.web.url("/pictures/5.jpg"),
+        ]
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        small = Fetcher(FetchSettings(allow=ALLOWED, attempts=2, max_bytes=1 << 20), Impatient())
+        async with place(tmp_path / "place") as found:
+            summary = await found.ingest(from_url_file(tmp_path / "list.txt", small))
+        assert (summary.accepted, summary.refused) == (1, 8)
+        assert summary.reasons == {"not_a_picture": 1, "refused_url": 5, "unreachable": 1, "not_a_url": 1}
+        assert "s3cret" not in repr(summary)
+        assert self.web.asked["/pictures/missing.jpg"] == 1, "what answers 404 is not asked again"
+
+    async def test_nothing_private_is_fetched_unless_it_is_allowed(self) -> None:
+        offers = await offers_of(from_urls([self.web.url("/pictures/1.jpg")], Fetcher(FetchSettings(), SystemClock())))
+        assert list(refusals(offers).values()) == ["refused_url"]
+        assert not self.web.asked
+
+    async def test_standard_input_takes_urls_and_paths(self, tmp_path: Path) -> None:
+        path = tmp_path / "#8.jpg"
+        path.write_bytes(encoded(scene(8)))
+        lines = io.StringIO(f"{self.web.url('/pictures/1.jpg')}\n{path}\n{tmp_path}/missing.jpg\n")
+        offers = await offers_of(from_listed(lines, FETCHER))
+        assert len(pictures(offers)) == 2
+        assert list(refusals(offers).values()) == ["missing"]
