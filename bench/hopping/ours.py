@@ -22,6 +22,7 @@ from processors.frame import Frame, Lane, Verdicts
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
+from streams.garbage import collect_rarely
 from streams.kafka.transport import KafkaTransport
 from streams.metrics import Metrics
 from streams.plan import Plan
@@ -84,6 +85,7 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, folder: Path) 
         metrics=Metrics(CollectorRegistry()),
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    collect_rarely()
     await worker.run()
     await index.close()
     await transport.close()
@@ -91,7 +93,8 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, folder: Path) 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-hop-") as folder:
-        asyncio.run(run(*sys.argv[1:5], Path(folder)))
+        bootstrap, into, out_of, group = sys.argv[1:5]
+        asyncio.run(run(bootstrap, into, out_of, group, Path(folder)))
 
 
 if __name__ == "__main__":

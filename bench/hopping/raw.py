@@ -45,4 +45,5 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, batch: int) ->
 
 
 if __name__ == "__main__":
-    asyncio.run(run(*sys.argv[1:5], int(sys.argv[5])))
+    bootstrap, into, out_of, group, batch = sys.argv[1:6]
+    asyncio.run(run(bootstrap, into, out_of, group, int(batch)))

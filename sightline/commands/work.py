@@ -15,6 +15,7 @@ from sightline.options import UsageError, configured, err
 from sightline.signals import leave_hung_stages, stopping
 from sightline.wiring import opened
 from sightline.working import build_worker
+from streams.garbage import collect_rarely
 from streams.monitor import Monitor
 from streams.worker import Worker
 
@@ -37,6 +38,7 @@ async def work(
         async with AsyncExitStack() as stack:
             monitor = await _monitor(stack, worker, registry, config)
             err.print(f"warming up; metrics and readiness on {monitor.url}")
+            collect_rarely()
             with stopping(worker.stop):
                 running = asyncio.create_task(worker.run())
                 if until_idle:
