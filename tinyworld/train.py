@@ -13,30 +13,26 @@ import os
 import subprocess
 import sys
 
-CLIP_AGAIN = ("tinyworld.train_towers", "--folder", "build/tinyworld/towers-clip", "--only", "clip")
-"""CLIP's own last stretch, after the towers were trained together."""
+TOWERS = "tinyworld.train_towers"
+
+
+def alone(part: str, *options: str) -> tuple[tuple[str, ...], ...]:
+    """A head's own last stretch on the tower that all were trained on together, and its checkpoint."""
+    program = (TOWERS, "--folder", f"build/tinyworld/towers-{part}", "--only", part)
+    start = ("--start", "build/tinyworld/towers", "--square-after", "0")
+    return (*program, *start, *options), (*program, "--export")
+
+
 PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "corpus": (("tinyworld.corpus",),),
     "tower": (("tinyworld.train_tower",),),
     "towers": (
-        ("tinyworld.train_towers",),
-        ("tinyworld.train_towers", "--export"),
-        (
-            *CLIP_AGAIN,
-            *[
-                "--start",
-                "build/tinyworld/towers",
-                "--steps",
-                "900",
-                "--square-after",
-                "0",
-                "--rate",
-                "1e-3",
-                "--matrix-rate",
-                "2e-3",
-            ],
+        (TOWERS,),
+        (TOWERS, "--export"),
+        *alone("clip", "--steps", "3200", "--rate", "1.2e-3", "--matrix-rate", "2.5e-3"),
+        *alone(
+            "itm", "--steps", "1600", "--rate", "8e-4", "--matrix-rate", "1.6e-3", "--match-from", "-1", "--scenes", "8"
         ),
-        (*CLIP_AGAIN, "--export"),
     ),
     "yolo": (("tinyworld.train_yolo",),),
     "sam": (("tinyworld.train_sam",),),
