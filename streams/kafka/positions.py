@@ -32,6 +32,14 @@ UNSTABLE_OFFSET_COMMIT = 88
 LOOK_AGAIN_SECONDS = 0.02
 """A transaction that was committed takes some milliseconds until its offsets count."""
 
+MOVING = (
+    errors.GroupCoordinatorNotAvailableError,
+    errors.NotCoordinatorForGroupError,
+    errors.GroupLoadInProgressError,
+)
+COORDINATOR_SECONDS = 0.1
+"""In a cluster's first second, and after a broker has gone, a group has no coordinator yet."""
+
 _TEXT = CompactString("utf-8")
 _FOUND = CompactArray(
     ("partition", Int32),
@@ -83,21 +91,31 @@ class _Offset(Request[_AskedOffsets]):  # type: ignore[misc]
 async def committed(
     admin: AIOKafkaAdminClient, group: str, places: Sequence[TopicPartition]
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What the group has committed, transactions that are ending included; waits for those. Raises KafkaError."""
+    """What the group committed. Waits for transactions that are ending and for a coordinator. Raises KafkaError."""
     numbers: dict[str, list[int]] = {}
     for place in places:
         numbers.setdefault(place.topic, []).append(place.partition)
-    coordinator = await admin.find_coordinator(group)
     while True:
-        answer = await admin._send_request(_Offset(group, numbers), coordinator)
-        found = {
-            TopicPartition(topic, partition): (offset, metadata, error)
-            for topic, partitions, _ in answer.topics
-            for partition, offset, _, metadata, error, _ in partitions
-        }
-        wrong = {answer.error, *(error for *_, error in found.values())} - {0}
-        if not wrong:
-            return {place: OffsetAndMetadata(at, metadata) for place, (at, metadata, _) in found.items() if at >= 0}
-        if wrong != {UNSTABLE_OFFSET_COMMIT}:
-            raise errors.for_code((wrong - {UNSTABLE_OFFSET_COMMIT}).pop())(f"positions of {group}")
+        try:
+            found = await _ask(admin, group, numbers)
+        except MOVING:
+            await asyncio.sleep(COORDINATOR_SECONDS)
+            continue
+        if found is not None:
+            return {place: one for place, one in found.items() if one.offset >= 0}
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _ask(
+    admin: AIOKafkaAdminClient, group: str, numbers: Mapping[str, Sequence[int]]
+) -> dict[TopicPartition, OffsetAndMetadata] | None:
+    """None while a transaction is ending."""
+    answer = await admin._send_request(_Offset(group, numbers), await admin.find_coordinator(group))
+    found, wrong = {}, {answer.error}
+    for topic, partitions, _ in answer.topics:
+        for partition, offset, _, metadata, error, _ in partitions:
+            found[TopicPartition(topic, partition)] = OffsetAndMetadata(offset, metadata)
+            wrong.add(error)
+    if serious := wrong - {0, UNSTABLE_OFFSET_COMMIT}:
+        raise errors.for_code(serious.pop())(f"positions of {group}")
+    return None if UNSTABLE_OFFSET_COMMIT in wrong else found

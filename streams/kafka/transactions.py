@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
 
 from streams.errors import Fenced
 from streams.kafka.failures import translated
@@ -23,6 +24,9 @@ from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES, Lot, send
 from streams.transport import Partition, Position
 
 log = structlog.get_logger()
+
+Positions: TypeAlias = Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, Position | None]]]
+"""Reads where the group stands, with no transaction about to move it."""
 
 OPEN_REQUESTS = 2.0
 """A transaction that nobody ends is ended by the cluster after so many times what a request may take."""
@@ -35,14 +39,14 @@ class _Held:
 
 
 class Transactions:
-    """`positions` reads where the group stands, with no transaction about to move it."""
+    """Those of one member of `group`."""
 
     def __init__(
         self,
         client: Mapping[str, Any],
         group: str,
         membership: Membership,
-        positions: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, Position | None]]],
+        positions: Positions,
         request_seconds: float,
     ) -> None:
         self._client, self._group, self._membership = client, group, membership
@@ -75,7 +79,8 @@ class Transactions:
         try:
             with translated():
                 async with asyncio.timeout(self._request_seconds):
-                    await self._transact(held.producer, lots, partition, position)
+                    await self._put(held.producer, lots, offsets_from({partition: position}))
+                    await self._end(held.producer)
         except BaseException:
             self._doubtful[partition] = position
             self._retire(partition)
@@ -123,13 +128,16 @@ class Transactions:
         self._membership.rejoin()
         raise Fenced(f"{partition.topic}[{partition.index}] is at {found.next_offset}: read it anew from there")
 
-    async def _transact(
-        self, producer: AIOKafkaProducer, lots: Sequence[Lot], partition: Partition, position: Position
+    async def _put(
+        self, producer: AIOKafkaProducer, lots: Sequence[Lot], offsets: Mapping[TopicPartition, OffsetAndMetadata]
     ) -> None:
+        """Nobody sees it yet."""
         await producer.begin_transaction()
         acknowledged = [future for lot in lots for future in await send(producer, lot)]
         await asyncio.gather(*acknowledged)
-        await producer.send_offsets_to_transaction(offsets_from({partition: position}), self._group)
+        await producer.send_offsets_to_transaction(offsets, self._group)
+
+    async def _end(self, producer: AIOKafkaProducer) -> None:
         await producer.commit_transaction()
 
     def _retire(self, partition: Partition) -> None:
@@ -147,3 +155,13 @@ class Transactions:
             log.info("transactional_producer_dropped", error=str(error) or type(error).__name__)
         finally:
             await producer.client.close()
+            _hush(producer)
+
+
+def _hush(producer: AIOKafkaProducer) -> None:
+    """aiokafka leaves a fatal error in futures that nobody awaits, and asyncio would print each as it goes."""
+    accumulator = producer._message_accumulator
+    batches = [*accumulator._pending_batches, *(one for lot in accumulator._batches.values() for one in lot)]
+    for future in (producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in batches)):
+        if future is not None and future.done() and not future.cancelled():
+            future.exception()

@@ -16,7 +16,7 @@ from streams.kafka.membership import Membership, partition_at, place_of, positio
 from streams.kafka.positions import committed
 from streams.kafka.publisher import Lot, Publisher, lots
 from streams.kafka.settings import KafkaSettings
-from streams.kafka.transactions import Transactions
+from streams.kafka.transactions import Positions, Transactions
 from streams.transport import Listener, Outgoing, Partition, Position, Record, TopicSpec
 
 FETCH_BYTES = 4 << 20
@@ -119,14 +119,16 @@ class KafkaTransport:
         async def lag(partitions: Sequence[Partition]) -> Mapping[Partition, int]:
             return await self._lag(group, partitions)
 
-        transactions = None
-        if self.atomic:
-            transactions = Transactions(settings.client(), group, membership, positions, settings.request_seconds)
+        transactions = self.transactions(group, membership, positions) if self.atomic else None
         consumer = KafkaConsumer(
             client, membership, positions, lag, self.publish, transactions, self._lots, settings.request_seconds
         )
         self._consumers.add(consumer)
         return consumer
+
+    def transactions(self, group: str, membership: Membership, positions: Positions) -> Transactions:
+        """What a member of `group` writes with."""
+        return Transactions(self.settings.client(), group, membership, positions, self.settings.request_seconds)
 
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         place, records = place_of(partition), list[Record]()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.cluster import OLDER_VERSION, VERSION, Cluster, LocalKafkaError, jars
+from streams.transport import Transport
+
+DELETED_SECONDS = 30.0
 
 
 @pytest.fixture(scope="session", params=[VERSION, OLDER_VERSION])
@@ -19,3 +24,17 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     cluster.start()
     yield cluster
     cluster.stop()
+
+
+async def emptied(transport: Transport) -> None:
+    """Delete every topic, and with it what groups remember of it, so that one broker serves many deployments."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=transport.settings.bootstrap)  # type: ignore[attr-defined]
+    await admin.start()
+    try:
+        if names := list(await transport.topics()):
+            await admin.delete_topics(names)
+        async with asyncio.timeout(DELETED_SECONDS):
+            while await transport.topics():
+                pass
+    finally:
+        await admin.close()

@@ -1,0 +1,139 @@
+"""Transactional delivery: a reader of committed records sees each event once, whoever is killed, whoever comes back.
+
+Workers fall at three places of a transaction: before anything is written, when all is written and not committed, and
+right after the commit, which they then do not know of. One that is suspended comes back when another has long taken
+over its partitions, and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator
+from itertools import product
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from aiokafka import AIOKafkaConsumer
+
+from deploy.local.cluster import Cluster
+from schemas import topics
+from streams.checker import records
+from streams.kafka.membership import place_of
+from tests.contract.edge_folder import edge_folder
+from tests.faults.rig import Deployment, declared, fated, until
+from tests.kafka.conftest import emptied
+from tests.kafka.worker_process import Where, deployed, lay_fault, start
+
+PLACES: tuple[Where, ...] = get_args(Where)
+REPETITIONS = 10 if os.environ.get("LONG") == "1" else 1
+FAULTS = [*product(PLACES, (signal.SIGKILL, signal.SIGSTOP))] * REPETITIONS
+FRAMES_PER_ROUND = 60
+WORKERS = 2
+
+
+def url(cluster: Cluster) -> str:
+    """A member is lost after two seconds."""
+    return f"kafka://{cluster.bootstrap}?session_seconds=2&drain_seconds=5&request_seconds=10&delivery=transactional"
+
+
+class Workers:
+    def __init__(self, cluster: Cluster, here: Deployment) -> None:
+        self._url, self._here = url(cluster), here
+        self._running = [self._start() for _ in range(WORKERS)]
+
+    def _start(self) -> BaseProcess:
+        return start(self._url, self._here.folder, self._here.index_folder)
+
+    async def one_falls(self, where: Where, how: signal.Signals) -> BaseProcess:
+        """Some worker comes there and gets the signal; in the place of a dead one another is started."""
+        lay_fault(self._here.folder, where, how)
+        await until(lambda: [*self._here.folder.glob("taken-by-*")], seconds=60)
+        (taken,) = self._here.folder.glob("taken-by-*")
+        taken.unlink()
+        (fallen,) = (process for process in self._running if taken.name == f"taken-by-{process.pid}")
+        if how is signal.SIGKILL:
+            fallen.join()
+            self._running[self._running.index(fallen)] = self._start()
+        return fallen
+
+    def stop(self) -> list[int | None]:
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.join(30)
+        return [process.exitcode for process in self._running]
+
+
+@pytest.fixture
+async def here(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
+    with edge_folder(tmp_path / "index") as index:
+        async with deployed(url(cluster), tmp_path, index) as deployment:
+            await emptied(deployment.transport)
+            await deployment.transport.create(declared())
+            yield deployment
+
+
+class Feed:
+    """Frames of which every twentieth is refused."""
+
+    def __init__(self, here: Deployment) -> None:
+        self._here, self.published = here, 0
+
+    async def go_on(self) -> None:
+        numbers = range(self.published, self.published + FRAMES_PER_ROUND)
+        await self._here.publish([fated("invalid" if at % 20 == 7 else "ok", number=at) for at in numbers])
+        self.published += FRAMES_PER_ROUND
+
+
+async def seen(here: Deployment, topic: str) -> Counter[bytes]:
+    """How often a reader of committed records sees each event."""
+    return Counter([record.headers["ce_id"] async for record in records(here.transport, topic)])
+
+
+async def written(cluster: Cluster, here: Deployment, topic: str) -> int:
+    """Records on a topic, those of aborted transactions too."""
+    reader = AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap, auto_offset_reset="earliest")
+    await reader.start()
+    reader.assign([place_of(partition) for partition in await here.transport.ends(topic)])
+    count, ends = 0, await reader.end_offsets(reader.assignment())
+    while any([await reader.position(place) < end for place, end in ends.items()]):
+        count += sum(map(len, (await reader.getmany(timeout_ms=100)).values()))
+    await reader.stop()
+    return count
+
+
+@pytest.mark.timeout(120 + 30 * len(FAULTS))
+async def test_each_event_is_seen_once_through_kills_and_zombies(
+    cluster: Cluster, here: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers, feed = Workers(cluster, here), Feed(here)
+    try:
+        for where, how in FAULTS:
+            await feed.go_on()
+            fallen = await workers.one_falls(where, how)
+            if how is signal.SIGSTOP:
+                await until(here.drained, seconds=60)
+                await feed.go_on()
+                assert fallen.pid
+                os.kill(fallen.pid, signal.SIGCONT)
+        await until(here.drained, seconds=120)
+    finally:
+        exits = workers.stop()
+    enriched, dead = await seen(here, topics.ENRICHED), await seen(here, topics.DEAD)
+    events, in_all = enriched + dead, [await written(cluster, here, topic) for topic in (topics.ENRICHED, topics.DEAD)]
+    findings = await here.findings()
+    with capsys.disabled():
+        print(
+            f"\nKafka {cluster.version}, {len(FAULTS) // 2} kills and {len(FAULTS) // 2} zombies:"
+            f" {findings.accepted} accepted, {len(enriched)} enriched, {len(dead)} dead,"
+            f" {events.total() - len(events)} seen again, {sum(in_all) - events.total()} never seen because aborted"
+        )
+    assert exits == [0] * WORKERS
+    assert findings.kept, findings
+    assert findings.accepted == feed.published == len(enriched) + len(dead)
+    assert set(events.values()) == {1}
+    assert sum(in_all) > events.total(), "no transaction was aborted: the faults fell beside what they were meant for"
