@@ -1,0 +1,90 @@
+"""Analytics without Faust: the same reducers over the embedded log, their table in one SQLite file.
+
+Counts are durable before the position is committed, and what comes again is known by its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
+
+from schemas.topics import OBSERVED
+from streams.analytics.reduce import Ledger
+from streams.analytics.settings import AnalyticsSettings
+from streams.analytics.taken import take
+from streams.transport import Consumer, Partition, Position, Transport
+
+POLL_RECORDS = 1000
+POLL_SECONDS = 0.5
+
+
+class FileTable(MutableMapping[bytes, bytes]):
+    """A mapping in memory; `flush` makes what changed durable in one transaction. Open until `close`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self._file.execute("PRAGMA journal_mode = WAL")
+        self._file.execute("PRAGMA synchronous = FULL")
+        self._file.execute("CREATE TABLE IF NOT EXISTS analytics (key BLOB PRIMARY KEY, value BLOB NOT NULL)")
+        self._values: dict[bytes, bytes] = dict(self._file.execute("SELECT key, value FROM analytics"))
+        self._changed: set[bytes] = set()
+
+    def __getitem__(self, key: bytes) -> bytes:
+        return self._values[key]
+
+    def __setitem__(self, key: bytes, value: bytes) -> None:
+        self._values[key] = value
+        self._changed.add(key)
+
+    def __delitem__(self, key: bytes) -> None:
+        del self._values[key]
+        self._changed.add(key)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def flush(self) -> None:
+        changed = [(key, self._values.get(key)) for key in self._changed]
+        self._file.execute("BEGIN IMMEDIATE")
+        self._file.executemany("DELETE FROM analytics WHERE key = ?", [(key,) for key, _ in changed])
+        kept = [(key, value) for key, value in changed if value is not None]
+        self._file.executemany("INSERT INTO analytics VALUES (?, ?)", kept)
+        self._file.execute("COMMIT")
+        self._changed.clear()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Alone:
+    """Hears of assignments; there is nothing to hand over, for everything is committed between two polls."""
+
+    async def assigned(self, partitions: Mapping[Partition, int]) -> None: ...
+
+    async def revoked(self, partitions: Sequence[Partition]) -> None: ...
+
+
+async def count(transport: Transport, table: FileTable, settings: AnalyticsSettings, stopping: asyncio.Event) -> None:
+    """Count until told to stop. Raises Unavailable, NewerMajor."""
+    ledger = Ledger(table, settings)
+    consumer = await transport.consumer(settings.group, [OBSERVED], Alone())
+    try:
+        while not stopping.is_set():
+            await _step(consumer, ledger, table)
+    finally:
+        await consumer.close()
+
+
+async def _step(consumer: Consumer, ledger: Ledger, table: FileTable) -> None:
+    records = await consumer.poll(POLL_RECORDS, POLL_SECONDS)
+    for record in records:
+        take(ledger, record.value, record.headers)
+    if records:
+        await asyncio.to_thread(table.flush)
+        positions = {record.partition: Position(record.offset + 1) for record in records}
+        await consumer.commit(positions, {record.partition: record.epoch for record in records})

@@ -1,0 +1,117 @@
+"""Analytics on Faust: the reducers as an agent over `frames.observed`, their table with a changelog.
+
+Faust takes a failed event for done, so nothing is raised inside the agent: what cannot be read is passed over, and
+anything else ends the process before the event is acknowledged. Events are taken one by one (`take` acknowledges a
+batch that raised), topics are made beforehand, the changelog is awaited before offsets are committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import faust
+import structlog
+
+from schemas.topics import OBSERVED
+from streams.analytics.page import served
+from streams.analytics.reduce import Ledger
+from streams.analytics.settings import AnalyticsSettings
+from streams.analytics.taken import take
+from streams.analytics.view import View
+from streams.kafka.settings import KafkaSettings
+from streams.transport import TopicSpec
+
+log = structlog.get_logger()
+TABLE = "windows"
+COMMIT_SECONDS = 0.5
+BROKEN_STATUS = 70
+"""EX_SOFTWARE: the process ended because a count failed; a supervisor starts it again."""
+
+
+def changelog(settings: AnalyticsSettings, partitions: int) -> TopicSpec:
+    """Named as Faust wants it, with as many partitions as the topic that is counted."""
+    return TopicSpec(f"{settings.group}-{TABLE}-changelog", partitions, compacted=True)
+
+
+def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int, state_folder: str) -> faust.App:
+    """The app, not started; the topics exist."""
+    return faust.App(
+        settings.group,
+        broker=[f"kafka://{host}" for host in kafka.bootstrap],
+        broker_credentials=_credentials(kafka),
+        broker_session_timeout=kafka.session_seconds,
+        broker_heartbeat_interval=kafka.session_seconds / 4,
+        broker_request_timeout=max(kafka.request_seconds, 2 * kafka.session_seconds),
+        broker_commit_interval=COMMIT_SECONDS,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance or None,
+        processing_guarantee="at_least_once",
+        producer_acks=-1,
+        store="memory://",
+        datadir=state_folder,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        topic_partitions=partitions,
+        stream_wait_empty=True,
+        table_standby_replicas=0,
+        web_enabled=False,
+    )
+
+
+def counting(app: faust.App, settings: AnalyticsSettings, partitions: int) -> Ledger:
+    """Give the app its table and the agent that fills it."""
+    table = app.Table(
+        TABLE, partitions=partitions, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+    ledger = Ledger(table, settings)
+    source = app.topic(OBSERVED, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+    @app.agent(source)  # type: ignore[untyped-decorator]
+    async def count(stream: Any) -> None:
+        async for event in stream.events():
+            _take_or_die(ledger, event)
+
+    return ledger
+
+
+def serving(app: faust.App, ledger: Ledger, host: str, port: int, told: Callable[[str], None]) -> None:
+    """Serve the table for as long as the app runs."""
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def serve() -> None:
+        async with served(View(ledger), host, port) as url:
+            told(url)
+            await asyncio.Event().wait()
+
+
+def run(app: faust.App) -> None:
+    """Until SIGTERM or Ctrl-C. Ends the process with Faust's status."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = faust.Worker(app, loop=loop, loglevel="warn", redirect_stdouts=False)
+    worker.execute_from_commandline()
+
+
+def _take_or_die(ledger: Ledger, event: Any) -> None:
+    try:
+        take(ledger, event.value, dict(event.headers or {}))
+    except Exception as error:
+        log.exception("count_failed", error=str(error))
+        sys.stderr.flush()
+        os._exit(BROKEN_STATUS)
+
+
+def _credentials(kafka: KafkaSettings) -> Any:
+    keys = kafka.client()
+    if kafka.security.startswith("sasl"):
+        return faust.SASLCredentials(
+            username=kafka.username,
+            password=kafka.password,
+            ssl_context=keys.get("ssl_context"),
+            mechanism=kafka.mechanism,
+        )
+    return faust.SSLCredentials(context=keys["ssl_context"]) if "ssl_context" in keys else None

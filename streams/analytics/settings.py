@@ -1,0 +1,36 @@
+"""What analytics can be told: `[analytics]` of the configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Seconds = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class AnalyticsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long windows are and stay open, and when a feed is not well. Raises ValueError for what contradicts."""
+
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8010
+    """Where counts and health are served as JSON, on `serve.host`; 0 takes a free one."""
+    group: str = "sightline-analytics"
+    instance: str = ""
+    """Names this process among several, so that it takes its partitions up again at once after a crash (Kafka)."""
+    window_seconds: Annotated[int, Meta(ge=1)] = 60
+    grace_seconds: Seconds = 600.0
+    """How long after its end a window takes in what comes late, and knows what it has counted."""
+    kept_hours: Annotated[float, Meta(gt=0)] = 24.0
+    silent_seconds: Seconds = 60.0
+    """A feed that ends no frame for so long is silent."""
+    dark_below: Share = 0.04
+    """Mean luminance under which a picture is dark."""
+    frozen_below: Share = 0.0005
+    """Mean difference to the last kept frame under which nothing changes; a still camera's noise makes 0.0016."""
+    hold_seconds: Seconds = 30.0
+    """A feed is dark or frozen once it has been so for so long."""
+
+    def __post_init__(self) -> None:
+        if self.kept_hours * 3600 < self.window_seconds + self.grace_seconds:
+            raise ValueError("kept_hours is shorter than a window stays open")

@@ -1,0 +1,51 @@
+"""The embedded log's analytics: killed between any two steps, its counts are the truth."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from schemas.topics import OBSERVED
+from streams.analytics.embedded import FileTable, count
+from streams.analytics.reduce import Ledger
+from streams.analytics.settings import AnalyticsSettings
+from streams.analytics.view import View
+from streams.sqlite.transport import SqliteTransport
+from streams.transport import TopicSpec
+from tests.observed import observed, record
+
+SETTINGS = AnalyticsSettings()
+
+
+async def run_until(folder: Path, frames: int, *, killed: bool) -> None:
+    """Count until that many are counted, then end: `killed`, without a word to the log and wherever it is."""
+    transport = SqliteTransport(folder / "log.sqlite")
+    await transport.open()
+    table = FileTable(folder / "analytics.sqlite")
+    counting = asyncio.create_task(count(transport, table, SETTINGS, stop := asyncio.Event()))
+    async with asyncio.timeout(60):
+        while sum(window["frames"] for window in View(Ledger(table, SETTINGS)).windows()) < frames:
+            await asyncio.wait([counting], timeout=0.02)
+    if killed:
+        counting.cancel()
+    stop.set()
+    await asyncio.gather(counting, return_exceptions=True)
+    table.close()
+    await transport.close()
+
+
+async def test_a_restart_goes_on_and_repeats_count_once(tmp_path: Path) -> None:
+    transport = SqliteTransport(tmp_path / "log.sqlite")
+    await transport.open()
+    await transport.create([TopicSpec(OBSERVED, 2)])
+    events = [record(observed(number, number / 10, feed=("a", "b")[number % 2])) for number in range(400)]
+    await transport.publish(events[:200])
+    await run_until(tmp_path, 200, killed=True)
+    await transport.publish([*events[150:], *events[300:]])
+    await run_until(tmp_path, 400, killed=False)
+    await transport.close()
+    table = FileTable(tmp_path / "analytics.sqlite")
+    windows = View(Ledger(table, SETTINGS)).windows()
+    table.close()
+    assert sum(window["frames"] for window in windows) == 400
+    assert {window["feed"] for window in windows} == {"a", "b"}
