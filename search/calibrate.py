@@ -119,6 +119,19 @@ def fit(
     )
 
 
+def nearest_read(read: Callable[[NDArray[np.intp], NDArray[np.intp]], Array], cosines: Array) -> Array:
+    """The matching head's log-odds [q, n] of each query's nearest pictures, NaN elsewhere, for `fit`.
+
+    `read` is given numbers of queries and, beside them, of pictures. A match that is not among the nearest is left
+    out, as a search would never read it.
+    """
+    near = np.argsort(-cosines, axis=1, kind="stable")[:, :NEAREST]
+    rows = np.repeat(np.arange(len(cosines)), near.shape[1])
+    odds = np.full(cosines.shape, np.nan, np.float32)
+    odds[rows, near.ravel()] = read(rows, near.ravel())
+    return odds
+
+
 def save(calibration: Calibration, folder: Path) -> None:
     """Write both files into `folder`, the curves last: a reader that finds them finds the references too."""
     vectors = {name: array.astype(np.float16) for name, array in calibration.references.items()}

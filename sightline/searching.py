@@ -37,12 +37,12 @@ def load_searcher(config: Config, index: Index, blobs: BlobStore) -> Searcher:
             threshold=config.search.threshold,
             collection=collection("frames", worker_settings(config).model_set),
         ),
-        _load_matcher(config, device) if Judge(calibration).rereads else None,
+        load_matcher(config, device) if Judge(calibration).rereads else None,
         blobs,
     )
 
 
-def _load_matcher(config: Config, device: str) -> Matcher | None:
+def load_matcher(config: Config, device: str) -> Matcher | None:
     """The preset's matching head, where it has one."""
     from processors.models.itm import Itm
 

@@ -40,8 +40,6 @@ TOWERS_THINGS = 2
 """On the towers' reference picture: enough for a caption with a relation."""
 REFERENCES, PICTURES, QUERIES = 320, 320, 400
 REFERENCE_SEED, FIT_SEED = 501, 502
-NEAR = 24
-"""So many pictures nearest to a query are read by the matching head for the fit."""
 HALF_OF_A_PRECISION = {"cosine": 0.99}
 """bfloat16 moves a unit vector's components by 1.3e-3; other weights give another vector altogether."""
 
@@ -105,7 +103,7 @@ def fit_calibration(folder: Path) -> None:
     truth = np.array([[holds(query, one.style, one.seen) for one in sights] for query in queries])
     seen = in_batches(clip.embed_images, pictures)
     asked = clip.embed_texts([query.text for query in queries])
-    odds = matching_odds(itm, queries, pictures, asked @ seen.T, truth)
+    odds = matching_odds(itm, queries, pictures, asked @ seen.T)
     missing = unsaid([query.text for query in queries], said_of_pictures(folder, pictures))
     curves = {
         "text": calibrate.fit(asked, seen, truth, references["semantic"]),
@@ -147,15 +145,13 @@ def said_of_pictures(folder: Path, pictures: Sequence[Image]) -> list[dict[str, 
     return said
 
 
-def matching_odds(
-    itm: Itm, queries: Sequence[Query], pictures: Sequence[Image], cosines: Vectors, truth: npt.NDArray[np.bool_]
-) -> Vectors:
+def matching_odds(itm: Itm, queries: Sequence[Query], pictures: Sequence[Image], cosines: Vectors) -> Vectors:
     """The matching head's log-odds [q, n] of each query's nearest pictures, NaN elsewhere."""
-    odds = np.full(truth.shape, np.nan, np.float32)
-    rows, near = np.repeat(np.arange(len(queries)), NEAR), np.argsort(-cosines, axis=1)[:, :NEAR].ravel()
-    texts = [queries[int(row)].text for row in rows]
-    odds[rows, near] = itm.match(texts, [pictures[int(place)] for place in near])
-    return odds
+
+    def read(rows: npt.NDArray[np.intp], places: npt.NDArray[np.intp]) -> Vectors:
+        return itm.match([queries[row].text for row in rows], [pictures[place] for place in places])
+
+    return calibrate.nearest_read(read, cosines)
 
 
 def fit_image(vit: Vit, references: Vectors) -> calibrate.Curve:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from schemas.points import SEMANTIC
-from search.calibrate import Calibration, fit, save
-from search.score import TEXT
+from search.calibrate import Calibration, Curve, fit, nearest_read, save
+from search.models import Matcher
+from search.score import MATCHED, TEXT
 from sightline.commands.oneshot import read_picture
 from sightline.config import Config
 from sightline.options import UsageError, configured, err, out
+from sightline.searching import load_matcher
 from sightline.weights import chosen_device, with_weights
 
+if TYPE_CHECKING:
+    from processors.models.clip import Clip
+
+Vectors = NDArray[np.float32]
+Places = NDArray[np.intp]
 LEAST_PAIRS = 40
 """Half are pictures to match, half references; fewer fit a curve to chance."""
 AT_ONCE = 16
@@ -35,6 +44,7 @@ def calibrate(config: Config, pairs: Pairs) -> None:
     """Fit the curve that turns cosines into probabilities, and keep it beside the model's weights.
 
     Half of the pictures become the reference set that a query's mean is taken over; the curve is fitted on the rest.
+    Where the preset has a matching head, a second curve is fitted on what it reads, for the search to re-rank by.
     """
     from processors.models.clip import Clip
 
@@ -48,16 +58,35 @@ def calibrate(config: Config, pairs: Pairs) -> None:
         for first in range(0, len(rows), AT_ONCE):
             status.update(f"embedding {first} of {len(rows)} pictures")
             vectors.append(clip.embed_images([read_picture(path) for path, _ in rows[first : first + AT_ONCE]]))
-    pictures, texts = np.concatenate(vectors), [text for _, text in rows[::2]]
-    matches = np.array([[other == text for other in texts] for text in texts])
+    pictures, rows = np.concatenate(vectors), rows[::2]
     try:
-        curve = fit(clip.embed_texts(texts), pictures[::2], matches, pictures[1::2])
+        curves = {TEXT: fitted(clip, rows, pictures, None)}
+        if (matcher := load_matcher(config, device)) is not None:
+            with err.status("the matching head reads each text's nearest pictures"):
+                curves[MATCHED[0]] = fitted(clip, rows, pictures, matcher)
     except ValueError as error:
         raise UsageError(f"{pairs}: {error}") from None
     folder = Path(table["weights"]).expanduser()
-    save(Calibration(revision=clip.revision, curves={TEXT: curve}, references={SEMANTIC: pictures[1::2]}), folder)
-    out.print(f"calibrated on {curve.queries} texts and {curve.pictures} pictures: AUROC {curve.auroc:.3f}")
-    out.print(f"a picture is shown from a probability of {curve.threshold:.0%}; kept in {folder}")
+    save(Calibration(revision=clip.revision, curves=curves, references={SEMANTIC: pictures[1::2]}), folder)
+    for name, curve in curves.items():
+        out.print(f"{name}: calibrated on {curve.queries} texts and {curve.pictures} pictures: AUROC {curve.auroc:.3f}")
+    out.print(f"a picture is shown from a probability of {curves[TEXT].threshold:.0%}; kept in {folder}")
+
+
+def fitted(clip: Clip, rows: Sequence[tuple[Path, str]], pictures: Vectors, matcher: Matcher | None) -> Curve:
+    """The curve of every second picture and its text, `rows`; the others are references. Raises ValueError."""
+    texts, seen = [text for _, text in rows], pictures[::2]
+    matches, asked = np.array([[other == text for other in texts] for text in texts]), clip.embed_texts(texts)
+
+    if matcher is None:
+        return fit(asked, seen, matches, pictures[1::2])
+
+    def read(queries: Places, places: Places) -> Vectors:
+        distinct: Places = np.unique(places)
+        looks = dict(zip(distinct, matcher.look([read_picture(rows[place][0]) for place in distinct]), strict=True))
+        return matcher.read([texts[query] for query in queries], [looks[place] for place in places])
+
+    return fit(asked, seen, matches, pictures[1::2], nearest_read(read, asked @ seen.T))
 
 
 def read_pairs(path: Path) -> list[tuple[Path, str]]:

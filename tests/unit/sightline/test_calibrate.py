@@ -12,7 +12,7 @@ import tinyworld
 from processors.models.loading import revision
 from schemas.points import SEMANTIC
 from search.calibrate import CURVES_FILE, REFERENCES_FILE, load
-from search.score import TEXT
+from search.score import MATCHED, TEXT
 from sightline.commands.calibrate import LEAST_PAIRS, read_pairs
 from sightline.options import UsageError
 from tests.unit.sightline.conftest import Typed
@@ -59,3 +59,4 @@ def test_weights_of_ones_own_are_calibrated_where_a_search_looks(typed: Typed, t
     assert calibration.revision == revision(weights, "pad")
     assert calibration.references[SEMANTIC].shape[0] == len(pairs) // 2
     assert calibration.curves[TEXT].auroc > 0.5
+    assert "matching" in calibration.curves[MATCHED[0]].features, "what the preset's matching head reads counts"
