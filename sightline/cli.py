@@ -9,8 +9,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 import typer
 
 from sightline.commands import config, dead, models, oneshot, topics
+from sightline.commands.analytics import analytics
 from sightline.commands.calibrate import calibrate
 from sightline.commands.demo import demo
+from sightline.commands.explore import explore
 from sightline.commands.ingest import ingest
 from sightline.commands.search import search
 from sightline.commands.serve import serve
@@ -26,7 +28,7 @@ app = typer.Typer(
     "Start with [bold]sightline demo[/]; then [bold]sightline ingest PATH[/], [bold]work[/], [bold]serve[/] and "
     "[bold]search[/] on your own pictures.",
 )
-for command in (demo, ingest, work, serve, search, show, calibrate):
+for command in (demo, ingest, work, serve, search, explore, show, calibrate, analytics):
     app.command(rich_help_panel="The chain")(command)
 for command in (oneshot.caption, oneshot.detect, oneshot.embed, oneshot.classify):
     app.command(rich_help_panel="Models on one picture")(command)

@@ -15,8 +15,10 @@ from msgspec import Meta, Struct
 
 from schemas.identity import DEFAULT_TENANT, check_name
 from sightline.reading import ConfigError, from_environment, merged, read_file, shaped
+from streams.analytics.settings import AnalyticsSettings
 from streams.settings import WorkerSettings
 from streams.sources.fetching import FetchSettings
+from streams.sources.image_search import ImageSearch
 
 DEFAULT_FILE = Path("sightline.toml")
 FUSED = (("decode", "gate", "detect", "track", "caption", "embed"),)
@@ -73,9 +75,12 @@ class Config(Struct, frozen=True, kw_only=True):
     """`[stages.NAME]`: the settings of a stage, and `file` for a stage of your own."""
     worker: WorkerSettings = WorkerSettings()
     fetch: FetchSettings = FetchSettings()
+    apis: dict[str, ImageSearch] = {}
+    """`[apis.NAME]`: image-search APIs beside the shipped ones, for `explore`."""
     search: SearchSettings = SearchSettings()
     serve: ServeSettings = ServeSettings()
     retention: RetentionSettings = RetentionSettings()
+    analytics: AnalyticsSettings = AnalyticsSettings()
 
     def __post_init__(self) -> None:
         check_name("tenant", self.tenant)

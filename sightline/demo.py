@@ -19,7 +19,7 @@ from search.retrieve import Searcher
 from sightline.config import Config
 from sightline.contact import contact_sheet
 from sightline.feeding import Feeding, feed_all, feed_one, feedings, told
-from sightline.idle import caught_up, left
+from sightline.idle import shown_until_caught_up
 from sightline.options import err, out
 from sightline.searching import load_searcher
 from sightline.serving import served
@@ -94,7 +94,7 @@ async def _show(demo: Demo, parts: Parts, searcher: Searcher) -> None:
     for entry, summary in zip(wanted, summaries, strict=True):
         for line in told(entry.feed, summary):
             err.print(line, markup=True)
-    await _worked(parts)
+    await shown_until_caught_up(parts, err)
     async with asyncio.TaskGroup() as group:
         for entry in demo.later():
             group.create_task(feed_one(parts, entry))
@@ -102,16 +102,6 @@ async def _show(demo: Demo, parts: Parts, searcher: Searcher) -> None:
         if not demo.once:
             err.print("the page goes on; Ctrl-C ends it")
             await asyncio.Event().wait()
-
-
-async def _worked(parts: Parts) -> None:
-    """Wait until everything accepted is enriched or dead, and say how much is left."""
-    with err.status("") as status:
-        done = asyncio.create_task(caught_up(parts))
-        while not done.done():
-            status.update(f"decode, gate, detect, track, caption, embed: {await left(parts)} frames left")
-            await asyncio.wait([done], timeout=0.5)
-        await done
 
 
 async def _search(demo: Demo, parts: Parts, searcher: Searcher) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -67,6 +69,13 @@ async def feed_source(
 
 async def feed_all(parts: Parts, wanted: Sequence[Feeding], console: Console) -> list[Summary]:
     """All side by side; the first that cannot be read ends the others after the write that has begun."""
+    return await shown([(entry.feed, partial(feed_one, parts, entry)) for entry in wanted], console)
+
+
+async def shown(
+    jobs: Sequence[tuple[str, Callable[[Report], Coroutine[Any, Any, Summary]]]], console: Console
+) -> list[Summary]:
+    """Run jobs (a feed's name, and what reports how far it is) side by side with a progress bar each."""
     with Bars(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -79,7 +88,7 @@ async def feed_all(parts: Parts, wanted: Sequence[Feeding], console: Console) ->
     ) as bars:
         try:
             async with asyncio.TaskGroup() as group:
-                running = [group.create_task(feed_one(parts, entry, _reporter(bars, entry.feed))) for entry in wanted]
+                running = [group.create_task(job(_reporter(bars, feed))) for feed, job in jobs]
         except* Exception as failed:
             raise failed.exceptions[0] from None
     return [task.result() for task in running]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from rich.console import Console
+
 from sightline.wiring import Parts
 
 LOOK_SECONDS = 0.2
@@ -23,3 +25,13 @@ async def caught_up(parts: Parts) -> None:
     """Return once nothing is left, whoever works on it."""
     while await left(parts):  # noqa: ASYNC110 - other processes finish the work; there is no event to wait for
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def shown_until_caught_up(parts: Parts, console: Console) -> None:
+    """`caught_up`, saying meanwhile how much is left."""
+    with console.status("") as status:
+        done = asyncio.create_task(caught_up(parts))
+        while not done.done():
+            status.update(f"{', '.join(parts.plan.stages)}: {await left(parts)} frames left")
+            await asyncio.wait([done], timeout=0.5)
+        await done

@@ -25,9 +25,11 @@ class PictureServer:
 
     pictures: dict[str, bytes]
     searched: dict[str, Sequence[str]] = field(default_factory=dict)
-    """Query → names of pictures, in the order of the API's answer."""
+    """Query → names of pictures, in the order of the API's answer; `*` is any other query."""
     asked: Counter[str] = field(default_factory=Counter)
     """Requests by path and query."""
+    headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of the last request, by path and query."""
     most_at_once: int = 0
     port: int = 0
     _at_once: int = 0
@@ -58,7 +60,7 @@ class PictureServer:
     def _search(self, asked: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
         if asked.get("key") != KEY:
             return 400, {}, b"[ERROR 400] Invalid or missing API key"
-        names = self.searched.get(asked["q"], ())
+        names = self.searched.get(asked["q"], self.searched.get("*", ()))
         first = (int(asked["page"]) - 1) * int(asked["per_page"])
         if first and first >= len(names):
             return 400, {}, b'[ERROR 400] "page" is out of valid range.'
@@ -95,6 +97,7 @@ def picture_server(
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             shown.enter()
+            shown.headers[self.path] = dict(self.headers)
             status, headers, body = shown.answer(self.path)
             shown.leave()
             self.send_response(status)

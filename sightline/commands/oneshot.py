@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,17 +48,20 @@ def _stage(config: Config, name: str) -> tuple[dict[str, Any], str, Any]:
     return table, device, table.get("precision", "auto")
 
 
+def captions_of(config: Config, images: Sequence[Pixels], prompt: str = "") -> list[str]:
+    """What BLIP says of each picture, as the caption stage would. Blocking: loads the model."""
+    from processors.models.blip import Blip
+
+    table, device, precision = _stage(config, "caption")
+    blip = Blip.load(table["weights"], device=device, precision=precision, fit=table.get("fit") or None)
+    prompts = [prompt or table.get("prompt", "")] * len(images)
+    return list(blip.caption(images, prompts, most_tokens=table.get("most_tokens", 48)))
+
+
 @configured
 def caption(config: Config, pictures: Pictures, prompt: Prompt = "") -> None:
     """Say what is on each picture."""
-    from processors.models.blip import Blip
-
-    images = [read_picture(path) for path in pictures]
-    table, device, precision = _stage(config, "caption")
-    blip = Blip.load(table["weights"], device=device, precision=precision, fit=table.get("fit") or None)
-    texts = blip.caption(
-        images, [prompt or table.get("prompt", "")] * len(images), most_tokens=table.get("most_tokens", 48)
-    )
+    texts = captions_of(config, [read_picture(path) for path in pictures], prompt)
     for path, text in zip(pictures, texts, strict=True):
         out.print(f"[dim]{escape(path.name)}[/]  {text}" if len(pictures) > 1 else text, markup=True)
 

@@ -93,14 +93,14 @@ def feed_name(spec: str) -> str:
         return "standard-input"
     if "://" in spec and (_object_scheme(spec) or is_picture_url(spec)):
         place = urlsplit(redacted(spec))
-        return _slug(f"{place.hostname or ''}{PurePosixPath(place.path).with_suffix('')}")
+        return slug(f"{place.hostname or ''}{PurePosixPath(place.path).with_suffix('')}")
     if live_protocol(spec) is not None and not Path(spec).is_file():
-        return _slug(_camera(spec))
+        return slug(_camera(spec))
     path = Path(spec).expanduser()
     parts = [part for part in path.parts if not any(character in part for character in "*?[")]
     known = Path(*parts) if parts else Path()
     name = known.resolve().name if known.is_dir() else known.stem
-    return _slug(name)
+    return slug(name)
 
 
 def _camera(spec: str) -> str:
@@ -111,7 +111,7 @@ def _camera(spec: str) -> str:
     return f"{parts.hostname or 'camera'}{parts.path.removesuffix('.m3u8')}"
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name in the letters that feeds may have."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"\.{2,}", ".", re.sub(r"[^a-z0-9._-]+", "-", plain)).strip("._-")[:63]
-    return slug or "feed"
+    return re.sub(r"\.{2,}", ".", re.sub(r"[^a-z0-9._-]+", "-", plain)).strip("._-")[:63] or "feed"
