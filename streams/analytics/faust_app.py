@@ -64,9 +64,7 @@ def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int,
 
 def counting(app: faust.App, settings: AnalyticsSettings, partitions: int) -> Ledger:
     """Give the app its table and the agent that fills it."""
-    table = app.Table(
-        TABLE, partitions=partitions, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    table = app.Table(TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
     ledger = Ledger(table, settings)
     source = app.topic(OBSERVED, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 

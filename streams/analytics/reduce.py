@@ -31,7 +31,10 @@ Table = MutableMapping[bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """`table` is written through; nothing is kept beside it, so it may change owners at any time."""
+    """`table` is written through; nothing is kept beside it, so it may change owners at any time.
+
+    Only reading, setting and deleting of a key are used: Faust's tables log nothing else.
+    """
 
     table: Table
     settings: AnalyticsSettings
@@ -84,12 +87,14 @@ class Ledger:
         """What is over becomes one value; only when that is written its slices go, and only then the feed's note."""
         over = [start for start in feed.open if self._is_over(start, feed.newest)]
         for start in over:
-            self.table.setdefault(window_key(key, start), encode(self.counts(key, start)))
+            if window_key(key, start) not in self.table:
+                self.table[window_key(key, start)] = encode(self.counts(key, start))
             for number in reversed(range(sum(1 for _ in self.slices(key, start)))):
                 del self.table[slice_key(key, start, number)]
         forgotten = [start for start in feed.closed if start < feed.newest - 3600 * self.settings.kept_hours]
-        for start in forgotten:
-            self.table.pop(window_key(key, start), None)
+        for name in [window_key(key, start) for start in forgotten]:
+            if name in self.table:
+                del self.table[name]
         if over or forgotten:
             feed.open = [start for start in feed.open if start not in over]
             feed.closed = sorted(set(feed.closed) - set(forgotten) | set(over))
