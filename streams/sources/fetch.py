@@ -10,6 +10,7 @@ from urllib.parse import urljoin
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from streams.errors import Unavailable
 from streams.sources.url_guard import Checked, ForbiddenUrl, UrlGuard, redacted
@@ -90,7 +91,8 @@ async def fetch(
 async def _get(session: aiohttp.ClientSession, checked: Checked, max_bytes: int) -> Fetched | str:
     """What came, or where it is said to be."""
     shown = redacted(checked.url)
-    async with session.get(checked.url, allow_redirects=False) as response:
+    # encoded: sent as it was given, because a signature may have been made over exactly that
+    async with session.get(URL(checked.url, encoded=True), allow_redirects=False) as response:
         if response.status in _REDIRECTS and (location := response.headers.get("Location")):
             return urljoin(checked.url, location)
         if response.status >= 500 or response.status == 429:
