@@ -80,6 +80,12 @@ class Metrics:
         self.rebalances = Counter(
             "sightline_rebalances", "Partitions assigned or revoked", ["change"], registry=registry
         )
+        self.rebalance_seconds = Histogram(
+            "sightline_rebalance_seconds",
+            "Without partitions: from joining, or from being asked for the last of them, to an assignment",
+            buckets=_FAST,
+            registry=registry,
+        )
         self.late = Counter(
             "sightline_late_completions",
             "Frames finished after their partition was taken away, and dropped",

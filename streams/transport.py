@@ -70,7 +70,10 @@ class Listener(Protocol):
     """Hears of assignments. Both calls are awaited before the transport goes on."""
 
     async def assigned(self, partitions: Mapping[Partition, int]) -> None:
-        """These partitions are ours now, with these epochs; called before any record of them is returned."""
+        """These partitions are ours now, with these epochs; called before any record of them is returned.
+
+        None of them where a rebalance left this member without any.
+        """
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
         """Drain and commit them now, under the consumer's drain deadline; afterwards their epochs are void.

@@ -94,6 +94,8 @@ class Worker:
         )
         self._arrived, self._freed, self._stopping = (Signal(self._clock) for _ in range(3))
         self._alone = False
+        self._without_since: float | None = None
+        """Since when (monotonic) a rebalance keeps this worker without partitions."""
         self._failure: BaseException | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -149,6 +151,7 @@ class Worker:
             await self._patience.until("index", lambda a=alias, s=spec: self._index.ensure(s, a), StoreUnavailable)  # type: ignore[misc]
         self._sinks = await self._make_sinks()
         topic, group = self._plan.topic_into(self._place), self._plan.group(self._settings.group, self._place)
+        self._without_since = self._clock.monotonic()
         self._consumer: Consumer = await self._patience.until(
             "broker", lambda: self._transport.consumer(group, [topic], self), Unavailable
         )
@@ -308,17 +311,23 @@ class Worker:
     # Rebalances and the end
 
     async def assigned(self, partitions: Mapping[Partition, int]) -> None:
-        """From the transport: these are ours from now on."""
+        """From the transport: these are ours from now on; none, where others have them all."""
         self._forget(partitions)
         for partition, epoch in partitions.items():
             self._tracker.assign(partition, epoch, 0)
         self._metrics.rebalances.labels("assigned").inc(len(partitions))
+        if self._without_since is not None:
+            self._metrics.rebalance_seconds.observe(self._clock.monotonic() - self._without_since)
+            self._without_since = None
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
         """From the transport: finish and commit these, then let go of them."""
+        began = self._clock.monotonic()
         self._metrics.rebalances.labels("revoked").inc(len(partitions))
         await self._drain("revoke", partitions)
         self._forget(partitions)
+        if not self._tracker.epochs():
+            self._without_since = began
 
     def _forget(self, partitions: Mapping[Partition, int] | Sequence[Partition]) -> None:
         self._batcher.drop(set(partitions))

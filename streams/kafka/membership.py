@@ -73,8 +73,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self.epochs = {partition_at(place): generation for place in assigned}
         self.unplaced, self.leaving = set(self.epochs), False
         try:
-            if self.epochs:
-                await self._listener.assigned(dict(self.epochs))
+            await self._listener.assigned(dict(self.epochs))
         except Exception as error:
             self.failures.append(error)
 
