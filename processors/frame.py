@@ -69,6 +69,7 @@ class Frame(Struct, kw_only=True, eq=False):
     results: dict[str, Any] = field(default_factory=dict)
     skipped: tuple[Skipped, ...] = ()
     trace: tuple[TraceEntry, ...] = ()
+    max_age_seconds: float = 0.0
     version: int = 1
     # local: never on a topic
     thumbnail_jpeg: bytes | None = None

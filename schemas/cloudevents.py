@@ -27,6 +27,7 @@ DEAD_TYPE = "sightline.frame.dead.v1"
 OBSERVED_TYPE = "sightline.frame.observed.v1"
 DELETION_TYPE = "sightline.deletion.v1"
 ACCEPTED_TYPE = "sightline.source.accepted.v1"
+FEED_TYPE = "sightline.feed.v1"
 
 _TYPE = re.compile(rb"sightline\.[a-z.]+\.v(\d{1,9})")
 _MAX_HEADER_BYTES = 2048

@@ -25,6 +25,7 @@ from schemas.events import (
     Deletion,
     Embedding,
     Event,
+    Feed,
     FrameEvent,
     Observed,
 )
@@ -152,6 +153,15 @@ def decode_accepted(value: bytes | None, headers: Mapping[str, bytes]) -> Accept
     if len(accepted.frames) % 16:
         raise Undecodable("wrong_type", f"frames has {len(accepted.frames)} bytes, which is no multiple of 16")
     return accepted
+
+
+def encode_feed(feed: Feed) -> bytes:
+    return _write_msgpack.encode(feed)
+
+
+def decode_feed(value: bytes | None, headers: Mapping[str, bytes]) -> Feed:
+    """Raises Undecodable, NewerMajor."""
+    return _decode(value, headers, Feed)
 
 
 def _decode(value: bytes | None, headers: Mapping[str, bytes], event_type: type[_E]) -> _E:

@@ -178,6 +178,9 @@ class FrameEvent(Event, frozen=True, kw_only=True, omit_defaults=True):
     """What stages without a field of their own add, by stage, each with a registered schema."""
     skipped: tuple[Skipped, ...] = ()
     trace: tuple[TraceEntry, ...] = ()
+    max_age_seconds: float = 0.0
+    """A live feed's: a frame older than this (since captured, else ingested) skips the expensive stages as `shed`, one
+    twice as old all of them; 0 is never."""
     version: int = MAJOR_VERSION
 
 
@@ -230,13 +233,19 @@ class Observed(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Deletion(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A frame that every sink, replay and reprocess must forget (`deletions`, compacted, key: the frame id)."""
+    """A frame that every sink, replay and reprocess must forget (`deletions`, compacted, key: the frame id).
+
+    Written again, with `erased`, when its blobs are gone or another frame is known to need them.
+    """
 
     frame: str
     tenant: str
     feed: str
     requested: Utc
     reason: str = ""
+    uris: tuple[str, ...] = ()
+    """Blobs of the frame, where whoever asks knows them; the others are looked for on the topics."""
+    erased: Utc | None = None
     version: int = MAJOR_VERSION
 
 
@@ -249,4 +258,28 @@ class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str
     feed: str
     frames: bytes
+    version: int = MAJOR_VERSION
+
+
+class Feed(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A source that is read for as long as this stands (`feeds`, compacted, key: `tenant/feed`).
+
+    `source` holds no credentials: `${NAME}` stands for a variable of the environment of whoever reads it.
+    """
+
+    tenant: str
+    feed: str
+    source: str
+    changed: Utc
+    policy: Literal["live", "lossless"] = "live"
+    """`lossless` pauses the source while the plan is behind; `live` lets old frames pass the stages by."""
+    max_age_seconds: float = 10.0
+    """For `live`: see `FrameEvent.max_age_seconds`."""
+    frames_per_second: float | None = None
+    """The most that is accepted: what comes faster waits, or from a camera is shed."""
+    quality: int = 90
+    keyframes_only: bool = False
+    loop: bool = False
+    """A video file is played at its own speed, again and again."""
+    paused: bool = False
     version: int = MAJOR_VERSION

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from schemas import cloudevents
-from schemas.events import MAJOR_VERSION, Accepted, DeadLetter, Deletion, Event, FrameEvent, Observed
+from schemas.events import MAJOR_VERSION, Accepted, DeadLetter, Deletion, Event, Feed, FrameEvent, Observed
 from schemas.topics import ENRICHED, RAW, Topic, between, declared
 
 FOLDER = Path(__file__).parent
@@ -24,6 +24,7 @@ EVENTS: Mapping[str, tuple[type[Event], tuple[str, ...]]] = {
     "observed": (Observed, (cloudevents.OBSERVED_TYPE,)),
     "deletion": (Deletion, (cloudevents.DELETION_TYPE,)),
     "accepted": (Accepted, (cloudevents.ACCEPTED_TYPE,)),
+    "feed": (Feed, (cloudevents.FEED_TYPE,)),
 }
 """Schema name → event and the CloudEvents types that carry it."""
 _PURPOSES = {
@@ -33,6 +34,7 @@ _PURPOSES = {
     "frames.dead": "What could not be processed, with its reason and the original record.",
     "frames.observed": "One small record per terminal state, for analytics.",
     "deletions": "Frames that every sink, replay and reprocess must forget.",
+    "feeds": "Sources that are read for as long as they stand here; a tombstone ends one.",
     "sources.accepted": "Which frames sources have already put on frames.raw.",
 }
 _HEADER_TEXT = {

@@ -15,6 +15,7 @@ DEAD = "frames.dead"
 OBSERVED = "frames.observed"
 DELETIONS = "deletions"
 ACCEPTED = "sources.accepted"
+FEEDS = "feeds"
 _BETWEEN = "frames.to."
 
 MAX_RAW_BYTES = 4 << 20
@@ -22,6 +23,8 @@ MAX_RAW_BYTES = 4 << 20
 MAX_EVENT_BYTES = 1 << 20
 """An internal event with a picture inline of up to 512 KiB, its vectors and masks."""
 _SMALL_BYTES = 64 << 10
+_FEED_PARTITIONS = 16
+"""Feeds are shared out by these: as many source processes at most, and a camera moves with its partition."""
 _DAY_SECONDS = 86_400.0
 
 
@@ -64,6 +67,7 @@ def declared(
         pixels.topic(OBSERVED, cloudevents.OBSERVED_TYPE, json, _SMALL_BYTES),
         _compacted(DELETIONS, cloudevents.DELETION_TYPE),
         _compacted(ACCEPTED, cloudevents.ACCEPTED_TYPE),
+        _compacted(FEEDS, cloudevents.FEED_TYPE, _FEED_PARTITIONS),
     )
 
 
@@ -86,6 +90,7 @@ class _Frames(NamedTuple):
         )
 
 
-def _compacted(name: str, event_type: str) -> Topic:
+def _compacted(name: str, event_type: str, partitions: int = 1) -> Topic:
     """Small and rare records whose last value per key is kept: one partition will do."""
-    return Topic(name=name, event_type=event_type, content_type=cloudevents.MSGPACK, partitions=1, compacted=True)
+    msgpack = cloudevents.MSGPACK
+    return Topic(name=name, event_type=event_type, content_type=msgpack, partitions=partitions, compacted=True)

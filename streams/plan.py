@@ -19,7 +19,7 @@ LAST_TOPIC = "frames.enriched"
 
 GIVEN = frozenset(
     {"id", "tenant", "feed", "kind", "position", "ingested", "captured", "image", "bytes", "results", "skipped"}
-    | {"published", "model_set", "version", "trace", "extra"}
+    | {"published", "model_set", "version", "trace", "extra", "max_age_seconds"}
 )
 """Fields that every frame has before its first stage; `bytes` are fetched by the runtime where they are required."""
 
