@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 
 import typer
 
-from sightline.commands import config, dead, models, oneshot, topics
+from sightline.commands import config, dead, feeds, models, oneshot, topics
 from sightline.commands.analytics import analytics
 from sightline.commands.calibrate import calibrate
 from sightline.commands.demo import demo
@@ -35,6 +35,7 @@ for command in (oneshot.caption, oneshot.detect, oneshot.embed, oneshot.classify
 app.add_typer(models.app, name="models")
 app.add_typer(dead.app, name="dead")
 app.add_typer(topics.app, name="topics")
+app.add_typer(feeds.app, name="feeds")
 app.add_typer(config.app, name="config")
 
 

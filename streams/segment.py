@@ -13,7 +13,8 @@ from streams.metrics import Metrics
 from streams.patience import Patience
 from streams.plan import StageShape
 from streams.policy import StagePolicy
-from streams.route import Router
+from streams.route import Mode, Router
+from streams.shedding import shed
 from streams.step import AnyStage, Step
 from streams.transport import Partition
 
@@ -32,8 +33,10 @@ class Segment:
         metrics: Metrics,
         worker: str,
         is_current: Callable[[Partition, int], bool],
+        shed_first: Sequence[str] = (),
     ) -> None:
         self.router = Router(stages, plan_stages)
+        self._clock, self._shed_first = clock, frozenset(shed_first)
         self._steps = [
             Step(
                 stage,
@@ -57,10 +60,21 @@ class Segment:
 
     async def run(self, number: int, flights: Sequence[Flight]) -> None:
         """Lead a batch through; dead frames stay in it, with their reason. Raises StageBroken."""
+        self._shed(flights)
         for step in self._steps:
             await step.run(number, flights)
         for flight in flights:
             flight.frame.pixels = None
+
+    def _shed(self, flights: Sequence[Flight]) -> None:
+        """Frames that are too old take another way: stages behind which nothing remains to do do not run again."""
+        now = self._clock.now()
+        for flight in flights:
+            if flight.frame.max_age_seconds > 0 and flight.death is None:
+                modes = zip(self._steps, flight.route.modes, strict=True)
+                to_come = [step.stage.name for step, mode in modes if mode is Mode.RUN]
+                if shed(flight.frame, to_come, self._shed_first, now):
+                    flight.route = self.router.route(flight.frame)
 
     def leave(self, number: int) -> None:
         """The batch is through or has failed: later ones need not wait for it."""

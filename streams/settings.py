@@ -52,6 +52,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     isolate_after: Count = 2
     """Starts without progress after which frames run singly; a frame that then ends the process is dead."""
 
+    shed_first: tuple[str, ...] = ("caption", "refine", "embed", "moderate")
+    """Stages that a live feed's frame leaves out when it is older than `max_age_seconds`; at twice that, all."""
     inline_limit_bytes: Annotated[int, Meta(ge=0)] = 512 << 10
     """Originals up to this size travel inside internal events."""
     publish_embeddings: bool = False

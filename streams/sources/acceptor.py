@@ -72,6 +72,7 @@ class Acceptor:
     report: Report
     total: int | None
     inline_limit_bytes: int
+    max_age_seconds: float = 0.0
     accepted: set[bytes] | None
     """None where no position ever comes again: then nothing is noted either."""
     _shed: ShedTally = field(init=False)
@@ -148,6 +149,7 @@ class Acceptor:
                 uri=blob_uri(self.tenant, self.feed, now.date(), sha256),
                 inline=picture.content if len(picture.content) <= self.inline_limit_bytes else None,
             ),
+            max_age_seconds=self.max_age_seconds,
         )
 
     async def _accept(self, fresh: Sequence[tuple[FrameEvent, bytes]]) -> None:

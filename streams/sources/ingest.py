@@ -15,6 +15,7 @@ from streams.clock import Clock
 from streams.sources.accepted import accepted_before
 from streams.sources.acceptor import Acceptor, Progress, Report, Summary
 from streams.sources.buffer import buffered
+from streams.sources.rate import limited
 from streams.sources.source import Source
 from streams.transport import Transport
 
@@ -26,6 +27,10 @@ class IngestSettings:
     batch_frames: int = 64
     batch_bytes: int = 4 << 20
     """One publish holds about this much; as much again waits between source and log."""
+    max_age_seconds: float = 0.0
+    """Goes with each frame: see `FrameEvent.max_age_seconds`."""
+    frames_per_second: float | None = None
+    """The most that is taken of the source; what cannot wait is shed."""
 
 
 Backpressure = Callable[[], Awaitable[None]]
@@ -62,9 +67,12 @@ async def ingest(
         report=progress or _silent,
         total=await source.total(),
         inline_limit_bytes=settings.inline_limit_bytes,
+        max_age_seconds=settings.max_age_seconds,
         accepted=await accepted_before(transport, tenant, feed) if source.repeatable else None,
     )
     offers = source.offers(acceptor.seen)
+    if settings.frames_per_second is not None:
+        offers = limited(offers, settings.frames_per_second, clock, sheds=not source.repeatable)
     async with buffered(offers, settings.batch_frames, settings.batch_bytes) as buffer:
         while batch := await buffer.take():
             if backpressure is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.clock import Clock
@@ -15,13 +15,13 @@ _LOOK_AGAIN_SECONDS = 0.25
 class Lossless:
     """Give it to `ingest` as `backpressure`. It pauses at `most_records` of lag and goes on at half of it.
 
-    The difference keeps it from stopping and starting with every batch. A group that nobody has joined yet lags by
+    `watched` are the plan's groups, each with the topics that it reads; the lag is that of all together. The
+    difference keeps it from stopping and starting with every batch. A group that nobody has joined yet lags by
     everything there is: start a worker, or ingest without this.
     """
 
     transport: Transport
-    group: str
-    topics: Sequence[str]
+    watched: Mapping[str, Sequence[str]]
     most_records: int
     clock: Clock
 
@@ -33,4 +33,5 @@ class Lossless:
             await self.clock.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _lag(self) -> int:
-        return sum((await self.transport.group_lag(self.group, self.topics)).values())
+        lags = [await self.transport.group_lag(group, topics) for group, topics in self.watched.items()]
+        return sum(sum(lag.values()) for lag in lags)

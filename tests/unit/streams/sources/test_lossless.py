@@ -25,7 +25,7 @@ async def test_a_source_pauses_while_its_group_is_behind_and_goes_on_at_half(tmp
     async with place(tmp_path) as found:
         clock = ManualClock()
         consumer = await found.log.consumer("workers", [RAW], Quiet())
-        room = Lossless(found.log, "workers", [RAW], 10, clock)
+        room = Lossless(found.log, {"workers": [RAW]}, 10, clock)
         await room()
         await found.log.publish([Outgoing(RAW, b"one", b"x") for _ in range(12)])
         waiting = asyncio.create_task(room())
