@@ -13,6 +13,7 @@ from sightline.commands.analytics import analytics
 from sightline.commands.calibrate import calibrate
 from sightline.commands.demo import demo
 from sightline.commands.explore import explore
+from sightline.commands.forget import forget
 from sightline.commands.ingest import ingest
 from sightline.commands.search import search
 from sightline.commands.serve import serve
@@ -28,7 +29,7 @@ app = typer.Typer(
     "Start with [bold]sightline demo[/]; then [bold]sightline ingest PATH[/], [bold]work[/], [bold]serve[/] and "
     "[bold]search[/] on your own pictures.",
 )
-for command in (demo, ingest, work, serve, search, explore, show, calibrate, analytics):
+for command in (demo, ingest, work, serve, search, explore, show, forget, calibrate, analytics):
     app.command(rich_help_panel="The chain")(command)
 for command in (oneshot.caption, oneshot.detect, oneshot.embed, oneshot.classify):
     app.command(rich_help_panel="Models on one picture")(command)

@@ -7,6 +7,7 @@ import asyncio
 from rich.console import Console
 
 from sightline.wiring import Parts
+from streams.deletions import Deletions
 
 LOOK_SECONDS = 0.2
 
@@ -22,9 +23,15 @@ async def left(parts: Parts) -> int:
 
 
 async def caught_up(parts: Parts) -> None:
-    """Return once nothing is left, whoever works on it."""
-    while await left(parts):  # noqa: ASYNC110 - other processes finish the work; there is no event to wait for
+    """Return once nothing is left and what was to be forgotten is erased, whoever works on it."""
+    deletions = Deletions(parts.transport)
+    while await left(parts) or await _unerased(deletions):  # noqa: ASYNC110 - other processes finish the work
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _unerased(deletions: Deletions) -> int:
+    await deletions.catch_up()
+    return len(deletions.pending)
 
 
 async def shown_until_caught_up(parts: Parts, console: Console) -> None:

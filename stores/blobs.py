@@ -64,6 +64,6 @@ class BlobStore(Protocol):
         """The whole blob. Raises Missing, and Refused if the content's hash is not the one in the name."""
 
     async def delete(self, tenant: str, uri: str) -> None:
-        """Remove if there."""
+        """Remove durably if there; may be put again."""
 
     async def close(self) -> None: ...

@@ -47,7 +47,7 @@ class BlobFolder:
 
     async def delete(self, tenant: str, uri: str) -> None:
         path = self._root / resolve(uri, tenant)
-        await self._run(lambda: path.unlink(missing_ok=True))
+        await self._run(lambda: _remove(path))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
@@ -95,3 +95,10 @@ class BlobFolder:
         for path in self._partial.iterdir():
             if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                 path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    """What was erased does not come back with a power cut. Also synced where it was gone already, by someone else."""
+    path.unlink(missing_ok=True)
+    if path.parent.exists():
+        sync_folder(path.parent)

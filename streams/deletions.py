@@ -6,8 +6,11 @@ tombstone takes a deletion back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from schemas import codec, topics
 from schemas.errors import SchemaError
+from schemas.events import Deletion
 from streams.transport import Partition, Record, Transport
 
 PAGE_RECORDS = 256
@@ -19,6 +22,7 @@ class Deletions:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._frames: set[str] = set()
+        self._pending: dict[str, Deletion] = {}
         self._next: dict[Partition, int] = {}
 
     def __contains__(self, frame: str) -> bool:
@@ -26,6 +30,11 @@ class Deletions:
 
     def __bool__(self) -> bool:
         return bool(self._frames)
+
+    @property
+    def pending(self) -> Mapping[str, Deletion]:
+        """By frame, those whose blobs nobody has said to be erased."""
+        return self._pending
 
     async def catch_up(self) -> list[str]:
         """Read what is new; returns the frames deleted since the last call. Raises Unavailable."""
@@ -44,9 +53,16 @@ class Deletions:
 
     def _fold(self, record: Record) -> None:
         if record.value is None:
-            self._frames.discard(record.key.decode(errors="replace"))
+            frame = record.key.decode(errors="replace")
+            self._frames.discard(frame)
+            self._pending.pop(frame, None)
             return
         try:
-            self._frames.add(codec.decode_deletion(record.value, record.headers).frame)
+            deletion = codec.decode_deletion(record.value, record.headers)
         except SchemaError:
             return  # names no frame that could be forgotten
+        self._frames.add(deletion.frame)
+        if deletion.erased is None:
+            self._pending[deletion.frame] = deletion
+        else:
+            self._pending.pop(deletion.frame, None)

@@ -12,6 +12,7 @@ from processors.frame import Frame
 from schemas.events import ImageRef
 from stores.blobs import BlobStore, blob_uri
 from stores.errors import Missing, Refused, StoreUnavailable
+from streams.deletions import Deletions
 from streams.flight import Death, Flight
 from streams.metrics import Metrics
 from streams.patience import Patience
@@ -21,18 +22,20 @@ STAGE = "original"
 
 
 class Originals:
-    def __init__(self, blobs: BlobStore, patience: Patience, metrics: Metrics) -> None:
+    def __init__(self, blobs: BlobStore, deletions: Deletions, patience: Patience, metrics: Metrics) -> None:
         self._blobs = blobs
+        self._deletions = deletions
         self._patience = patience
         self._metrics = metrics
 
     async def load(self, flights: Sequence[Flight]) -> list[Flight]:
         """Store pictures that came without a blob, fetch bytes that a stage will require; returns the absent ones.
 
-        A frame whose reference can never be resolved gets its death here.
+        A frame whose reference can never be resolved gets its death here. Of a deleted frame nothing is stored.
         """
         alive = [flight for flight in flights if flight.death is None]
-        work = [(flight, self._store(flight.frame)) for flight in alive if not flight.frame.image.uri]
+        kept = [flight for flight in alive if flight.frame.id not in self._deletions]
+        work = [(flight, self._store(flight.frame)) for flight in kept if not flight.frame.image.uri]
         work += [(flight, self._fetch(flight.frame)) for flight in alive if _needs_fetch(flight)]
         outcomes = await asyncio.gather(*(call for _, call in work), return_exceptions=True)
         absent = []

@@ -25,6 +25,7 @@ from streams.carrier import Carrier
 from streams.clock import Clock, Signal, SystemClock
 from streams.commit import Committer
 from streams.deletions import Deletions
+from streams.erasing import Eraser
 from streams.errors import Fenced, Unavailable
 from streams.flight import Flight
 from streams.health import Health
@@ -172,6 +173,8 @@ class Worker:
         )
         self._deletions = Deletions(self._transport)
         self._to_forget = await self._patience.until("broker", self._deletions.catch_up, Unavailable)
+        watched = self._deletions, self._patience, self._clock, self._settings.watch_seconds
+        self._eraser = Eraser(self._transport, self._index, self._blobs, *watched, self._erases)
         return Sinks(
             outlet,
             self._transport,
@@ -201,7 +204,7 @@ class Worker:
 
     def _make_carrier(self) -> Carrier:
         return Carrier(
-            originals=Originals(self._blobs, self._patience, self._metrics),
+            originals=Originals(self._blobs, self._deletions, self._patience, self._metrics),
             segment=self._segment,
             sinks=self._sinks,
             committer=self._committer,
@@ -237,7 +240,9 @@ class Worker:
 
     async def _work(self) -> None:
         """Run until told to stop or until something fails; then drain, and leave the group."""
-        for task in (self._poller.run(), self._pump(), self._committer.run(), self._watch(), self._obey()):
+        for part in (self._poller, self._committer, self._eraser):
+            self._spawn(part.run())
+        for task in (self._pump(), self._watch(), self._obey()):
             self._spawn(task)
         try:
             await self._stopping.wait()
@@ -304,9 +309,15 @@ class Worker:
     async def _obey(self) -> None:
         """Follow deletions; what a batch wrote at the same moment it deletes itself, for it looks again afterwards."""
         while True:
+            await self._eraser.note(self._to_forget)
             await self._sinks.forget(self._to_forget)
             await self._clock.sleep(self._settings.watch_seconds)
             self._to_forget = await self._patience.until("broker", self._deletions.catch_up, Unavailable)
+
+    def _erases(self) -> bool:
+        """One worker of the last segment does it for all: the one that has the first partition."""
+        first = Partition(self._plan.topic_into(self._place), 0)
+        return self._plan.is_last(self._place) and first in self._consumer.assignment()
 
     # Rebalances and the end
 

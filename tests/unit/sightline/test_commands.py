@@ -212,3 +212,17 @@ def test_the_presets_are_listed_with_what_is_here(typed: Typed) -> None:
     told = typed("models", "list").stdout
     assert "models pull base" in told
     assert any(line.startswith("tiny") and line.rstrip().endswith("yes") for line in told.splitlines())
+
+
+def test_a_frame_that_is_forgotten_leaves_no_file(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+    typed("ingest", "shots")
+    quick = (DECODE_ONLY, "--set", "worker.watch_seconds=0.1")
+    assert typed("work", "--until-idle", *quick).exit_code == 0
+    before = set((tmp_path / "data" / "blobs").rglob("*"))
+    (dead,) = FRAME_ID.findall(typed("dead", "list", *quick).stdout)
+    told = typed("forget", dead, *quick)
+    assert (told.exit_code, "1 to be forgotten" in told.stdout) == (0, True)
+    assert typed("work", "--until-idle", *quick).exit_code == 0
+    assert len(before - set((tmp_path / "data" / "blobs").rglob("*"))) == 1
+    assert "no dead letters" in typed("dead", "list", *quick).stdout
+    assert "no frame" in typed("forget", dead, *quick).stderr
