@@ -70,15 +70,22 @@ def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:
 
 
 @asynccontextmanager
-async def opened_transport(config: Config) -> AsyncIterator[Transport]:
-    """The transport with its topics there; closed at the end."""
+async def connected_transport(config: Config) -> AsyncIterator[Transport]:
+    """The transport with whatever topics there are; closed at the end."""
     transport = make_transport(config)
     await transport.open()
     try:
-        await transport.create(declared_topics(config, Plan(config.segments)))
         yield transport
     finally:
         await transport.close()
+
+
+@asynccontextmanager
+async def opened_transport(config: Config) -> AsyncIterator[Transport]:
+    """The transport with its topics there. Raises PlanError naming how an existing one does not fit."""
+    async with connected_transport(config) as transport:
+        await transport.create(declared_topics(config, Plan(config.segments)))
+        yield transport
 
 
 @asynccontextmanager

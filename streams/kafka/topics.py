@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -22,14 +22,14 @@ FOREVER = -1
 TOPIC_ALREADY_EXISTS = 36
 
 
-def configuration(spec: TopicSpec, in_sync: int) -> dict[str, str]:
+def configuration(spec: TopicSpec, agreeing: int) -> dict[str, str]:
     seconds, size = spec.retention_seconds, spec.retention_bytes
     return {
         "cleanup.policy": "compact" if spec.compacted else "delete",
         "retention.ms": str(FOREVER if seconds is None else round(1000 * seconds)),
         "retention.bytes": str(FOREVER if size is None else size),
         "max.message.bytes": str(spec.max_record_bytes + BATCH_OVERHEAD_BYTES),
-        "min.insync.replicas": str(in_sync),
+        "min.insync.replicas": str(agreeing),
     }
 
 
@@ -45,18 +45,38 @@ def specification(name: str, partitions: int, found: dict[str, str]) -> TopicSpe
     )
 
 
-def differences(wanted: TopicSpec, found: TopicSpec) -> list[str]:
-    return [
-        f"topic {wanted.name}: {field.name} is {getattr(found, field.name)}, wanted {getattr(wanted, field.name)}"
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as the cluster has it: beside what was declared, how many copies there are and how many must agree."""
+
+    spec: TopicSpec
+    copies: int
+    in_sync: int
+
+
+def differences(wanted: TopicSpec, copies: int, found: Found) -> list[str]:
+    """How a topic does not fit; more copies than wanted do no harm."""
+    wrong = [
+        (field.name, getattr(found.spec, field.name), getattr(wanted, field.name))
         for field in fields(TopicSpec)
-        if getattr(found, field.name) != getattr(wanted, field.name)
+        if getattr(found.spec, field.name) != getattr(wanted, field.name)
     ]
+    if found.copies < copies:
+        wrong.append(("replication factor", found.copies, copies))
+    if found.in_sync < in_sync(copies):
+        wrong.append(("min.insync.replicas", found.in_sync, in_sync(copies)))
+    return [f"topic {wanted.name}: {name} is {there}, wanted {asked}" for name, there, asked in wrong]
 
 
-async def describe(admin: AIOKafkaAdminClient) -> dict[str, TopicSpec]:
+def in_sync(copies: int) -> int:
+    """Acknowledged is what two copies have, where there are three."""
+    return 2 if copies >= 3 else 1
+
+
+async def describe(admin: AIOKafkaAdminClient) -> dict[str, Found]:
     """Every topic but the cluster's own."""
     found = {
-        topic["topic"]: len(topic["partitions"])
+        topic["topic"]: topic["partitions"]
         for topic in await admin.describe_topics()
         if not topic["is_internal"] and not topic["error_code"]
     }
@@ -69,7 +89,14 @@ async def describe(admin: AIOKafkaAdminClient) -> dict[str, TopicSpec]:
         for resource in response.resources
         if not resource[0]
     }
-    return {name: specification(name, found[name], entries) for name, entries in configurations.items()}
+    return {
+        name: Found(
+            specification(name, len(found[name]), entries),
+            copies=min(len(partition["replicas"]) for partition in found[name]),
+            in_sync=int(entries["min.insync.replicas"]),
+        )
+        for name, entries in configurations.items()
+    }
 
 
 async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replicas: int, seconds: float) -> None:
@@ -78,15 +105,15 @@ async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replica
     Raises PlanError naming every existing one that differs; nothing is created then.
     """
     found = await describe(admin)
-    reasons = [reason for spec in specs if spec.name in found for reason in differences(spec, found[spec.name])]
-    if reasons:
+    copies = replicas or min(3, len((await admin.describe_cluster())["brokers"]))
+    there = [spec for spec in specs if spec.name in found]
+    if reasons := [reason for spec in there for reason in differences(spec, copies, found[spec.name])]:
         raise PlanError(reasons)
     missing = [spec for spec in specs if spec.name not in found]
     if not missing:
         return
-    copies = replicas or min(3, len((await admin.describe_cluster())["brokers"]))
     new = [
-        NewTopic(spec.name, spec.partitions, copies, topic_configs=configuration(spec, 2 if copies >= 3 else 1))
+        NewTopic(spec.name, spec.partitions, copies, topic_configs=configuration(spec, in_sync(copies)))
         for spec in missing
     ]
     response = await admin.create_topics(new)

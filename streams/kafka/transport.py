@@ -193,7 +193,7 @@ class KafkaTransport:
 
     async def _load(self) -> None:
         with translated():
-            self._specs = await topics.describe(self._admin)
+            self._specs = {name: found.spec for name, found in (await topics.describe(self._admin)).items()}
 
     async def _learn(self, names: Collection[str]) -> None:
         """Another process may have made a topic since."""

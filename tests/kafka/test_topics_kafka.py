@@ -1,0 +1,103 @@
+"""`sightline topics` on a real broker: one declaration makes the topics, and what does not fit it is named."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from typer.testing import Result
+
+from deploy.local.cluster import Cluster
+from schemas import topics
+from sightline.config import Config
+from sightline.wiring import declared_topics
+from streams.kafka.topics import configuration
+from streams.kafka.transport import KafkaTransport
+from streams.plan import Plan
+from tests.kafka.conftest import emptied
+from tests.unit.sightline.conftest import Typed, typed
+
+__all__ = ["typed"]
+
+
+@pytest.fixture
+def on_broker(cluster: Cluster, typed: Typed) -> Callable[..., Result]:
+    """A command against the broker, which has no topics yet."""
+    asyncio.run(no_topics(cluster))
+
+    def run(*arguments: str, keys: str = "") -> Result:
+        return typed(*arguments, "--set", f"transport=kafka://{cluster.bootstrap}?request_seconds=10{keys}")
+
+    return run
+
+
+async def no_topics(cluster: Cluster) -> None:
+    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
+    await transport.open()
+    await emptied(transport)
+    await transport.close()
+
+
+async def alter(cluster: Cluster) -> None:
+    """What an operator may do behind our back: another partition, larger records, a longer memory, no compaction."""
+    declared = {spec.name: spec for spec in declared_topics(Config(), Plan(Config().segments))}
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    await admin.create_partitions({topics.RAW: NewPartitions(9)})
+    for name, change in (
+        (topics.ENRICHED, {"max.message.bytes": "2000000"}),
+        (topics.DEAD, {"retention.ms": "-1"}),
+        (topics.DELETIONS, {"cleanup.policy": "delete"}),
+    ):
+        changed = configuration(declared[name], 1) | change
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, changed)])
+    await admin.close()
+
+
+def test_one_declaration_makes_the_topics_and_names_what_does_not_fit(
+    cluster: Cluster, on_broker: Callable[..., Result]
+) -> None:
+    missing = on_broker("topics", "check")
+    assert missing.exit_code == 1
+    assert "topic frames.raw: it does not exist" in missing.stderr
+    assert "not there" in on_broker("topics", "describe").stdout, "looking creates nothing"
+
+    assert "created: frames.raw" in on_broker("topics", "create").stdout
+    assert "every topic was there" in on_broker("topics", "create").stdout
+    assert "every topic is as declared" in on_broker("topics", "check").stdout
+    rows = {line.split()[0]: line.split()[1:] for line in on_broker("topics", "describe").stdout.splitlines()}
+    assert rows["frames.raw"] == ["8", "0", "0", "4096", "KiB", "168", "h"]
+    assert rows["deletions"] == ["1", "0", "1024", "KiB", "last", "per", "key"]
+
+    asyncio.run(alter(cluster))
+    differences = (
+        "topic frames.raw: partitions is 9, wanted 8",
+        f"topic frames.enriched: max_record_bytes is {2_000_000 - 4096}, wanted {1 << 20}",
+        "topic frames.dead: retention_seconds is None, wanted 604800.0",
+        "topic deletions: compacted is False, wanted True",
+    )
+    for command in (("topics", "check"), ("topics", "create"), ("work", "--until-idle")):
+        refused = on_broker(*command)
+        assert refused.exit_code == 1, command
+        for difference in differences:
+            assert difference in refused.stderr, command
+        assert "Traceback" not in refused.stderr
+
+
+def test_a_topic_with_fewer_copies_than_promised_is_refused(on_broker: Callable[..., Result]) -> None:
+    """Made while there was one broker; three copies are asked for now."""
+    assert on_broker("topics", "create").exit_code == 0
+    refused = on_broker("topics", "check", keys="&replicas=3")
+    assert refused.exit_code == 1
+    assert "topic frames.raw: replication factor is 1, wanted 3" in refused.stderr
+    assert "topic frames.raw: min.insync.replicas is 1, wanted 2" in refused.stderr
+
+
+def test_an_unknown_delivery_is_refused_at_start(on_broker: Callable[..., Result]) -> None:
+    for keys, said in (("&delivery=exactly_once", "delivery"), ("&guarantee=transactional", "guarantee")):
+        refused = on_broker("work", "--until-idle", keys=keys)
+        assert refused.exit_code == 2
+        assert said in refused.stderr
