@@ -11,7 +11,7 @@ ARGS ?=
 
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check bench tinyworld kafka clean system
+.PHONY: help setup demo test check bench faults tinyworld kafka clean system
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -46,6 +46,9 @@ check: $(READY) ## style, types, walls
 
 bench: $(READY) ## every benchmark, each ends with one line of JSON
 	@for name in $(BENCHES); do echo "== bench/$$name.py"; $(BIN)/python -m bench.$$name || exit 1; done
+
+faults: $(READY) system ## every fault against workers, brokers and indexes, 40 minutes (ARGS=NAME chooses, ARGS=--help)
+	@$(BIN)/python -m tests.faults.nemesis $(ARGS)
 
 tinyworld: $(READY) ## retrain the tiny checkpoints (hours on a CPU, resumes)
 	@$(BIN)/python -m tinyworld.train

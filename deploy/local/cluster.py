@@ -22,6 +22,7 @@ VERSION = "4.3.0"
 
 OLDER_VERSION = "3.9.1"
 POM = Path(__file__).with_name("kafka.pom.xml")
+LOOPBACK = "127.0.0.1"
 HEAP = "-Xmx512m"
 """Enough for tests and a demo; a broker with real load wants more."""
 
@@ -79,10 +80,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def is_listening(port: int) -> bool:
+def is_listening(port: int, host: str = LOOPBACK) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 @dataclass
@@ -93,6 +94,7 @@ class Node:
     jars: Path
     port: int
     secure_port: int
+    host: str = LOOPBACK
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -101,8 +103,8 @@ class Node:
 
     @property
     def listeners(self) -> str:
-        plain = f"PLAINTEXT://127.0.0.1:{self.port}"
-        return f"{plain},SASL_SSL://127.0.0.1:{self.secure_port}" if self.secure_port else plain
+        plain = f"PLAINTEXT://{self.host}:{self.port}"
+        return f"{plain},SASL_SSL://{self.host}:{self.secure_port}" if self.secure_port else plain
 
     def prepare(self, text: str, cluster: str, login: Login | None) -> None:
         """Write the properties and format the storage, if that was not done before."""
@@ -133,7 +135,7 @@ class Node:
     def wait(self) -> None:
         """Return when the broker listens. Raises LocalKafkaError with its last words if it does not."""
         ends = time.monotonic() + START_SECONDS
-        while not is_listening(self.port):
+        while not is_listening(self.port, self.host):
             ended = self.process is not None and self.process.poll() is not None
             if ended or time.monotonic() > ends:
                 words = (self.folder / "output.txt").read_text(errors="replace")[-3000:]
@@ -174,15 +176,17 @@ class Cluster:
     first_port: int | None = None
     login: Login | None = None
     """Who may come in by the second listener, with TLS and SCRAM; none where there is no such user."""
+    host: str = LOOPBACK
+    """Where clients reach it; an address of this machine."""
     nodes: list[Node] = field(default_factory=list)
 
     @property
     def bootstrap(self) -> str:
-        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+        return ",".join(f"{self.host}:{node.port}" for node in self.nodes)
 
     @property
     def secure_bootstrap(self) -> str:
-        return ",".join(f"127.0.0.1:{node.secure_port}" for node in self.nodes)
+        return ",".join(f"{self.host}:{node.secure_port}" for node in self.nodes)
 
     @property
     def certificate(self) -> Path:
@@ -209,7 +213,7 @@ class Cluster:
         controllers = [free_port() for _ in range(self.size)]
         voters = ",".join(f"{at + 1}@127.0.0.1:{port}" for at, port in enumerate(controllers))
         for at, (port, controller) in enumerate(zip(ports, controllers, strict=True)):
-            node = Node(self.folder / f"node-{at + 1}", libraries, port, free_port() if self.login else 0)
+            node = Node(self.folder / f"node-{at + 1}", libraries, port, free_port() if self.login else 0, self.host)
             text = PROPERTIES.format(
                 node=at + 1,
                 voters=voters,

@@ -40,8 +40,21 @@ class Ports(NamedTuple):
 @contextmanager
 def qdrant_server(folder: Path, ports: Ports | None = None, *, api_key: str = "") -> Iterator[str]:
     """Run a server that keeps its files in `folder`; yields the URL that `open_index` takes."""
-    program = need_qdrant()
     ports = ports or Ports(free_port(), free_port())
+    server = start_server(need_qdrant(), folder, ports, api_key=api_key)
+    try:
+        yield ports.url
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def start_server(program: str, folder: Path, ports: Ports, *, api_key: str = "") -> subprocess.Popen[bytes]:
+    """The process, ready; it may be killed and started again in the same folder."""
     settings = {
         "QDRANT__SERVICE__HOST": "127.0.0.1",
         "QDRANT__SERVICE__HTTP_PORT": str(ports.http),
@@ -56,14 +69,11 @@ def qdrant_server(folder: Path, ports: Ports | None = None, *, api_key: str = ""
         server = subprocess.Popen([program], cwd=folder, env=environment, stdout=log, stderr=log)
     try:
         _until_ready(server, ports.http, folder / "qdrant.log")
-        yield ports.url
-    finally:
-        server.terminate()
-        try:
-            server.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+    except BaseException:
+        server.kill()
+        server.wait()
+        raise
+    return server
 
 
 def free_port() -> int:

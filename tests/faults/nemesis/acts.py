@@ -1,0 +1,358 @@
+"""What a schedule is made of: each act is a small value that says what is done to a scene."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from tests.faults.nemesis.load import LARGE, Mix
+from tests.faults.nemesis.network import Direction
+from tests.faults.nemesis.scene import PAUSE_SECONDS, FaultError, Own, Running, Scene
+from tests.faults.nemesis.servers import filled
+from tests.faults.nemesis.worker import STOPPED_BY_ERROR
+from tests.faults.rig import PICTURE
+
+KILLED = -signal.SIGKILL
+TERMINATED_TWICE = 128 + signal.SIGTERM
+
+
+class Act(Protocol):
+    async def do(self, scene: Scene) -> None: ...
+
+
+@dataclass(frozen=True)
+class Accept:
+    """Frames are fed in, and acknowledged before the next act."""
+
+    frames: int
+    mix: Mix = field(default_factory=dict)
+    large: bool = False
+
+    async def do(self, scene: Scene) -> None:
+        scene.load.mix, scene.load.content = self.mix, LARGE if self.large else PICTURE
+        await scene.load.accept(self.frames)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Frames are fed in from now on, until the schedule ends."""
+
+    frames_per_second: float
+    mix: Mix = field(default_factory=lambda: {"invalid": 10})
+
+    async def do(self, scene: Scene) -> None:
+        scene.load.mix = self.mix
+        scene.load.stream(self.frames_per_second)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """So many work from now on: others are started, or the oldest told to stop, which must end in peace."""
+
+    count: int
+    orders: Mapping[str, Any] = field(default_factory=dict)
+
+    async def do(self, scene: Scene) -> None:
+        while len(scene.workers) < self.count:
+            await scene.start(**self.orders)
+        while len(scene.workers) > self.count:
+            if code := await scene.stop(scene.workers[0]):
+                raise FaultError(f"a worker that was told to stop exited with {code}")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """So many workers behind the line that can be cut."""
+
+    count: int
+
+    async def do(self, scene: Scene) -> None:
+        assert scene.line is not None
+        for _ in range(self.count):
+            await scene.start(own=Own(prefix=scene.line.prefix))
+
+
+@dataclass(frozen=True)
+class WrongClock:
+    """A worker whose wall clock is off by so much: injected, because libfaketime breaks `time.sleep` of Python 3.11."""
+
+    offset_seconds: float
+
+    async def do(self, scene: Scene) -> None:
+        await scene.start(clock_offset_seconds=self.offset_seconds)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Return when so many records more are committed."""
+
+    records: int
+
+    async def do(self, scene: Scene) -> None:
+        before = -1
+        while before < 0:
+            before = await scene.committed()
+        goal = before + self.records
+
+        async def there() -> bool:
+            return await scene.committed() >= goal
+
+        await scene.until(there, f"{self.records} records more are committed")
+
+
+@dataclass(frozen=True)
+class Outage:
+    """It lasts: so many seconds, fewer in the short selection, but always longer than what it is to outlast."""
+
+    seconds: float
+    at_least_seconds: float = 1.0
+
+    async def do(self, scene: Scene) -> None:
+        await asyncio.sleep(max(self.at_least_seconds, self.seconds * scene.scale.seconds))
+
+
+@dataclass(frozen=True)
+class Times:
+    """The same again and again; as often as the scale says where no number is given."""
+
+    acts: Sequence[Act]
+    count: int | None = None
+
+    async def do(self, scene: Scene) -> None:
+        for _ in range(scene.scale.rounds if self.count is None else min(self.count, scene.scale.rounds)):
+            for act in self.acts:
+                await act.do(scene)
+
+
+@dataclass(frozen=True)
+class DieAt:
+    """A worker works and dies by SIGKILL at this point, not at once but after some passes drawn by chance.
+
+    At least one pass is spared where a frame that runs alone is marked: who kills at exactly this point every time
+    is a frame, for all that can be known.
+    """
+
+    point: str
+
+    async def do(self, scene: Scene) -> None:
+        victim = await scene.start(dies=self.point, spared=self._spared())
+        if self.point == "during the drain":
+            await Progress(1).do(scene)
+            victim.signal(signal.SIGTERM)
+        code = await scene.gone(victim)
+        if code not in (KILLED, 0) or (code == 0 and self.point != "during the drain"):
+            raise FaultError(f"the worker that was to die {self.point} exited with {code}")
+        if code == 0:
+            scene.notes.append("a drain had nothing to do")
+
+    def _spared(self) -> int:
+        if self.point in ("after the poll", "between events and commit"):
+            return random.randint(0, 1)
+        return 0 if self.point == "during the drain" else random.randint(1, 2)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """To the oldest worker."""
+
+    number: signal.Signals
+
+    async def do(self, scene: Scene) -> None:
+        scene.workers[0].signal(self.number)
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The oldest worker ends, with one of these codes."""
+
+    codes: Sequence[int]
+
+    async def do(self, scene: Scene) -> None:
+        code = await scene.gone(scene.workers[0])
+        if code not in self.codes:
+            raise FaultError(f"a worker exited with {code}, not with {' or '.join(map(str, self.codes))}")
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """SIGSTOP to the oldest worker, between its writes: SQLite's locks of a sleeper bind everyone."""
+
+    async def do(self, scene: Scene) -> None:
+        victim = scene.workers[0]
+        while True:
+            victim.signal(signal.SIGSTOP)
+            if scene.log == "kafka" or not _holds_lock(scene.folder / "log.sqlite"):
+                return
+            victim.signal(signal.SIGCONT)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+def _holds_lock(path: Path) -> bool:
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
+@dataclass(frozen=True)
+class BrokerIs:
+    how: Literal["killed", "started"]
+
+    async def do(self, scene: Scene) -> None:
+        assert scene.broker is not None
+        if self.how == "killed":
+            await asyncio.to_thread(scene.broker.kill)
+        else:
+            await scene.broker.start()
+
+
+@dataclass(frozen=True)
+class IndexIs:
+    how: Literal["killed", "started", "hanging", "awake", "failing", "repaired"]
+
+    async def do(self, scene: Scene) -> None:
+        assert scene.qdrant is not None
+        match self.how:
+            case "killed":
+                scene.qdrant.kill()
+            case "hanging":
+                scene.qdrant.signal(signal.SIGSTOP)
+            case "awake":
+                scene.qdrant.signal(signal.SIGCONT)
+            case "failing":
+                scene.qdrant.fail()
+            case "repaired":
+                await scene.qdrant.recover()
+            case "started":
+                await scene.qdrant.start()
+
+
+@dataclass(frozen=True)
+class Cut:
+    direction: Direction
+
+    async def do(self, scene: Scene) -> None:
+        assert scene.line is not None
+        scene.line.cut(self.direction)
+
+
+@dataclass(frozen=True)
+class Mend:
+    async def do(self, scene: Scene) -> None:
+        assert scene.line is not None
+        scene.line.mend()
+
+
+@dataclass(frozen=True)
+class DiskIs:
+    """The log's file system has nothing left, or has room again."""
+
+    how: Literal["full", "free"]
+
+    async def do(self, scene: Scene) -> None:
+        filler = scene.folder / "disk" / "filler"
+        if self.how == "full":
+            await asyncio.to_thread(filled, filler.parent)
+        else:
+            filler.unlink()
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Return when the log has refused frames since the stream began: the fault has been felt."""
+
+    async def do(self, scene: Scene) -> None:
+        before = scene.load.refused
+        await scene.until(lambda: scene.load.refused > before, "the log refuses frames")
+
+
+@dataclass(frozen=True)
+class StageIs:
+    """The stage fails for every frame with an error nobody knows, or works."""
+
+    how: Literal["broken", "repaired"]
+
+    async def do(self, scene: Scene) -> None:
+        flag = scene.folder / "broken"
+        if self.how == "broken":
+            flag.touch()
+        else:
+            flag.unlink()
+        scene.orders["broken_while"] = str(flag)
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The workers stop by themselves, unready, and no frame has died."""
+
+    async def do(self, scene: Scene) -> None:
+        while scene.workers:
+            await Gone([STOPPED_BY_ERROR]).do(scene)
+        if "stopped: StageBroken" not in (scene.folder / "output.txt").read_text():
+            raise FaultError("no worker said that it is unready, and why")
+
+
+@dataclass(frozen=True)
+class KeptRunning:
+    """Workers are started again whenever they die, until everything is done; at most so many deaths."""
+
+    deaths: int
+
+    async def do(self, scene: Scene) -> None:
+        died = 0
+
+        async def done() -> bool:
+            nonlocal died
+            for running in [one for one in scene.workers if one.exit_code is not None]:
+                died += 1
+                await scene.gone(running)
+            if not scene.workers:
+                await scene.start()
+            return await scene.drained()
+
+        await scene.until(done, "everything is done in spite of deaths")
+        scene.notes.append(f"{died} deaths")
+        if died > self.deaths:
+            raise FaultError(f"{died} deaths, {self.deaths} are enough")
+
+
+@dataclass(frozen=True)
+class TearLog:
+    """Every worker is killed, and what a power cut leaves is put in the log's place.
+
+    That is its file, its write-ahead file with a torn write at the end, and no shared memory.
+    """
+
+    async def do(self, scene: Scene) -> None:
+        await _kill_all(scene)
+        await scene.load.stop()
+        log, wal = scene.folder / "log.sqlite", scene.folder / "log.sqlite-wal"
+        content, ahead = log.read_bytes(), wal.read_bytes()
+        if not ahead:
+            raise FaultError("there was no write-ahead file to tear")
+
+        def tear() -> None:
+            for path in scene.folder.glob("log.sqlite*"):
+                path.unlink()
+            log.write_bytes(content)
+            wal.write_bytes(ahead + random.randbytes(random.randint(1, 20_000)))
+
+        await scene.reopened(tear)
+
+
+async def _kill_all(scene: Scene) -> None:
+    victims: list[Running] = list(scene.workers)
+    for victim in victims:
+        victim.signal(signal.SIGKILL)
+    for victim in victims:
+        await scene.gone(victim)
