@@ -57,12 +57,14 @@ def scale(short: bool) -> Scale:  # noqa: FBT001 - the flag as it was given
     return SHORT if short else LONG if os.environ.get("LONG") == "1" else ALL
 
 
-async def play(stage: Stage, places: Sequence[tuple[str, Log]]) -> list[Row]:
+async def play(stage: Stage, places: Sequence[tuple[str, Log]], page: Path | None) -> list[Row]:
     print(report.head(), flush=True)
     rows = []
     for name, log in places:
         rows.append(await stage.play(name, log))
         print(report.told(rows[-1]), flush=True)
+        if page is not None:
+            report.write(page, rows[-1:], stage.scale)
     return rows
 
 
@@ -78,11 +80,9 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="sightline-faults-", ignore_cleanup_errors=True) as temporary:
         stage = Stage(chosen.keep or Path(temporary), scale(chosen.short))
         try:
-            rows = asyncio.run(play(stage, places))
+            rows = asyncio.run(play(stage, places, chosen.write))
         finally:
             stage.end()
-    if chosen.write:
-        report.write(chosen.write, rows, stage.scale)
     print(report.last_line(rows, stage.scale))
     return int(any(row.verdict == "BROKEN" for row in rows))
 
