@@ -1,0 +1,35 @@
+"""A process that reads feeds, to be killed: `python -m tests.contract.feed_reader URL`. Says what it reads."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from schemas.events import Feed
+from streams.clock import SystemClock
+from streams.feeds.sharing import Sharing
+from tests.contract.transport_urls import connect
+
+
+async def read(feed: Feed) -> None:
+    """A source without an end."""
+    print("reads", feed.feed, feed.source, flush=True)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        print("leaves", feed.feed, feed.source, flush=True)
+
+
+async def main(url: str) -> None:
+    transport = connect(url)
+    await transport.open()
+    sharing = Sharing(transport, read, SystemClock())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sharing.stop)
+    print("open", flush=True)
+    await sharing.run()
+    await transport.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,117 @@
+"""Feeds in a topic, on any transport: what is said takes effect, each feed has one reader, the dead are replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas import topics
+from schemas.events import Feed
+from streams.feeds.roster import all_feeds, key_of, removed, written
+from streams.transport import TopicSpec, Transport
+from tests.contract.transport_urls import connect
+
+ROOT = Path(__file__).parents[2]
+DEADLINE_SECONDS = 90.0
+
+
+def feed(name: str, source: str = "0", **keys: Any) -> Feed:
+    return Feed(tenant="default", feed=name, source=source, changed=datetime.now(UTC), **keys)
+
+
+class Member:
+    """A process under test, with what it reads by its own words."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.reads: set[tuple[str, str]] = set()
+        self.history: list[str] = []
+        self._hearing = asyncio.create_task(self._hear())
+
+    async def _hear(self) -> None:
+        assert self.process.stdout is not None
+        while line := (await self.process.stdout.readline()).decode().split():
+            self.history.append(" ".join(line))
+            if line[0] == "reads":
+                self.reads.add((line[1], line[2]))
+            elif line[0] == "leaves":
+                self.reads.discard((line[1], line[2]))
+
+    async def kill(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+        await self._hearing
+        self.reads.clear()
+
+
+@asynccontextmanager
+async def member(url: str) -> AsyncIterator[Member]:
+    command = [sys.executable, "-m", "tests.contract.feed_reader", url]
+    process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=ROOT)
+    found = Member(process)
+    try:
+        yield found
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await asyncio.wait_for(process.wait(), DEADLINE_SECONDS)
+        await found._hearing
+
+
+async def until(condition: Callable[[], bool], *members: Member) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():
+            dead = [one.history for one in members if one.process.returncode is not None]
+            assert not dead, dead
+            await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.02)
+
+
+class FeedsSuite:
+    """Subclasses give `url`."""
+
+    @pytest.fixture
+    async def transport(self, url: str) -> AsyncIterator[Transport]:
+        transport = connect(url)
+        await transport.open()
+        declared = [topic for topic in topics.declared(partitions=2) if topic.name == topics.FEEDS]
+        specs = [TopicSpec(topic.name, topic.partitions, compacted=True) for topic in declared]
+        await transport.create(specs)
+        for key in await all_feeds(transport):
+            await transport.publish([removed(*key.decode().split("/"))])
+        yield transport
+        await transport.close()
+
+    async def test_what_is_said_takes_effect_without_a_restart(self, transport: Transport, url: str) -> None:
+        await transport.publish([written(feed("before", "1"))])
+        async with member(url) as one:
+            await until(lambda: one.reads == {("before", "1")}, one)
+            await transport.publish([written(feed("door", "2"))])
+            await until(lambda: one.reads == {("before", "1"), ("door", "2")}, one)
+            await transport.publish([written(feed("door", "3"))])
+            await until(lambda: one.reads == {("before", "1"), ("door", "3")}, one)
+            await transport.publish([written(feed("before", "1", paused=True)), written(feed("door", "3"))])
+            await until(lambda: one.reads == {("door", "3")}, one)
+            await transport.publish([written(feed("before", "1")), removed("default", "door")])
+            await until(lambda: one.reads == {("before", "1")}, one)
+        assert one.process.returncode == 0
+        assert one.history.count("reads door 3") == 1, "what says the same again changes nothing"
+        assert set(await all_feeds(transport)) == {key_of(feed("before"))}
+
+    async def test_each_feed_has_one_reader_and_the_dead_are_replaced(self, transport: Transport, url: str) -> None:
+        feeds = {(f"camera-{number}", str(number)) for number in range(24)}
+        await transport.publish([written(feed(name, source)) for name, source in sorted(feeds)])
+        async with member(url) as one, member(url) as other:
+            await until(lambda: bool(one.reads and other.reads) and one.reads | other.reads == feeds, one, other)
+            assert not one.reads & other.reads
+            await one.kill()
+            await until(lambda: other.reads == feeds, other)
+            await transport.publish([written(feed("late", "99"))])
+            await until(lambda: other.reads == {*feeds, ("late", "99")}, other)

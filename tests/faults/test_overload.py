@@ -1,0 +1,179 @@
+"""Overload of live feeds: old frames pass stages by and say so; detection keeps its rate while captions fall behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from msgspec.structs import replace
+
+from processors.frame import Frame, Lane, Verdicts
+from schemas import codec, topics
+from schemas.cloudevents import RAW_TYPE, frame_headers
+from schemas.events import Answer, Caption, FrameEvent, ImageRef
+from schemas.identity import DEFAULT_TENANT, frame_id, live_position, partition_key
+from stores.blobs import blob_uri, sha256_hex
+from stores.index import Filter, Match
+from streams.clock import ManualClock, SystemClock
+from streams.plan import Plan
+from streams.step import AnyStage
+from streams.transport import Outgoing
+from tests.faults.rig import QUICK, Deployment, collections, deployed, running, until
+from tests.faults.stages import Vectors, commented
+from tests.pictures import encoded, scene
+
+MAX_AGE_SECONDS = 10.0
+SETTINGS = replace(QUICK, shed_first=("caption", "embed"), batch_frames=4, in_flight_frames=16)
+PLAN = Plan((("detect",), ("caption", "embed")))
+
+
+class Detect:
+    """Cheap: an answer per frame."""
+
+    name: ClassVar[str] = "detect"
+    lane: ClassVar[Lane] = "cpu"
+    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    provides: ClassVar[frozenset[str]] = frozenset({"answers"})
+
+    def open(self, device: str) -> None: ...
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        for frame in frames:
+            frame.answers = (Answer(question="anything?", text="yes"),)
+        return [None] * len(frames)
+
+    def close(self) -> None: ...
+
+
+class SlowCaption:
+    """Takes as long as `released` is not set."""
+
+    name: ClassVar[str] = "caption"
+    lane: ClassVar[Lane] = "gpu"
+    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    provides: ClassVar[frozenset[str]] = frozenset({"captions"})
+
+    def __init__(self) -> None:
+        self.released, self.seen = threading.Event(), 0
+
+    def open(self, device: str) -> None: ...
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        self.released.wait()
+        self.seen += len(frames)
+        for frame in frames:
+            frame.captions = (Caption(text="seen", model="slow"),)
+        return [None] * len(frames)
+
+    def close(self) -> None: ...
+
+
+def live_frame(number: int, captured: datetime, *, max_age_seconds: float = MAX_AGE_SECONDS) -> FrameEvent:
+    content = commented(encoded(scene(number % 5, 32, 24)), f"ok#{number}")
+    position, digest = live_position("01932d5c-7d00-7000-8000-000000000000", number), sha256_hex(content)
+    return FrameEvent(
+        id=frame_id(DEFAULT_TENANT, "camera", position),
+        tenant=DEFAULT_TENANT,
+        feed="camera",
+        kind="frame",
+        position=position,
+        captured=captured,
+        ingested=captured,
+        image=ImageRef(
+            format="jpeg",
+            sha256=digest,
+            size_bytes=len(content),
+            uri=blob_uri(DEFAULT_TENANT, "camera", captured.date(), digest),
+            inline=content,
+        ),
+        max_age_seconds=max_age_seconds,
+    )
+
+
+async def accepted(here: Deployment, events: Sequence[FrameEvent]) -> None:
+    for event in events:
+        assert event.image.inline is not None
+        await here.blobs.put(event.tenant, event.image.uri, event.image.inline)
+    key = partition_key(DEFAULT_TENANT, "camera")
+    await here.publish(
+        [Outgoing(topics.RAW, key, codec.encode_frame(event), frame_headers(event, RAW_TYPE)) for event in events]
+    )
+
+
+async def points(here: Deployment, frame: str) -> int:
+    where = Filter(must=(Match(field="frame", any_of=(frame,)),))
+    return sum([await here.index.count(spec.name, where) for spec in collections().values()])
+
+
+@pytest.mark.parametrize(
+    ("age_seconds", "max_age_seconds", "skipped", "indexed"),
+    [
+        (5, MAX_AGE_SECONDS, {}, True),
+        (15, MAX_AGE_SECONDS, {"caption": "shed", "embed": "shed"}, False),
+        (25, MAX_AGE_SECONDS, {"detect": "shed", "caption": "shed", "embed": "shed"}, False),
+        (3600, 0.0, {}, True),
+    ],
+)
+async def test_the_older_a_live_frame_the_less_is_done_with_it(
+    tmp_path: Path,
+    index_folder: Path,
+    age_seconds: float,
+    max_age_seconds: float,
+    skipped: dict[str, str],
+    indexed: bool,  # noqa: FBT001
+) -> None:
+    caption = SlowCaption()
+    caption.released.set()
+    async with deployed(tmp_path, index_folder=index_folder) as here:
+        captured = datetime.now(UTC) - timedelta(seconds=age_seconds)
+        frame = live_frame(1, captured, max_age_seconds=max_age_seconds)
+        await accepted(here, [frame])
+        stages: list[AnyStage] = [Detect(), caption, Vectors()]
+        plan = Plan((("detect", "caption", "embed"),))
+        async with running(here.worker(stages, plan=plan, settings=SETTINGS, clock=SystemClock())) as task:
+            await until(lambda: here.drained(group="sightline.detect"), task)
+        event = (await here.enriched())[frame.id]
+        assert {entry.stage: entry.reason for entry in event.skipped} == skipped
+        assert bool(event.answers) is ("detect" not in skipped)
+        assert (await points(here, frame.id) > 0) is indexed
+
+
+async def test_detection_keeps_its_rate_while_captions_fall_behind(tmp_path: Path, index_folder: Path) -> None:
+    """Captions hang; all is detected. When they go on, what is too old passes them by, and the lag is gone."""
+    caption, clock = SlowCaption(), ManualClock()
+    shapes = {"detect": Detect(), "caption": caption, "embed": Vectors()}
+    frames = [live_frame(number, datetime.now(UTC), max_age_seconds=3600.0) for number in range(60)]
+    async with deployed(tmp_path, between=["caption"], index_folder=index_folder) as here:
+        first = here.worker([Detect()], plan=PLAN, segment=0, plan_stages=shapes, settings=SETTINGS)
+        second = here.worker(
+            [caption, Vectors()], plan=PLAN, segment=1, plan_stages=shapes, settings=SETTINGS, clock=Ahead(clock)
+        )
+        await accepted(here, frames)
+        async with running(second) as slow:
+            async with running(first) as quick:
+                await until(lambda: here.drained(group="sightline.detect"), quick)
+            assert not await here.drained(topics.between("caption"), "sightline.caption")
+            clock.advance(1.5 * 3600)
+            caption.released.set()
+            await until(lambda: here.drained(topics.between("caption"), "sightline.caption"), slow)
+        events = (await here.enriched()).values()
+        shed = [event for event in events if {entry.reason for entry in event.skipped} == {"shed"}]
+        assert len(events) == 60
+        assert all(event.answers for event in events), "every frame was looked at by detection"
+        assert caption.seen + len(shed) == 60
+        assert caption.seen <= 2 * SETTINGS.batch_frames + SETTINGS.batch_frames
+        assert all(not event.captions and not event.embeddings for event in shed)
+
+
+class Ahead(SystemClock):
+    """The system's, with an offset that a test moves: the worker's timers run, and frames grow old."""
+
+    def __init__(self, ahead: ManualClock) -> None:
+        self._ahead = ahead
+
+    def now(self) -> float:
+        return super().now() + self._ahead.monotonic()

@@ -1,0 +1,74 @@
+"""Feeds come and go two hundred times: threads, open files and memory stay what they were."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+from aiohttp import web
+
+from schemas.topics import RAW
+from streams.clock import SystemClock
+from streams.feeds.readers import Readers
+from streams.feeds.reading import FeedReader
+from streams.sources.choose import Reach
+from tests.contract.feeds_suite import feed
+from tests.contract.source_suite import place
+from tests.unit.streams.sources.test_live import http_server, mjpeg
+from tests.videos import write_video
+
+ROUNDS, SETTLED = 200, 40
+DEADLINE_SECONDS = 60.0
+MOST_GROWTH_BYTES = 24 << 20
+"""160 rounds; a leaked thread's stack or a decoder with its frames alone would be several times that."""
+
+
+def held() -> tuple[int, int]:
+    """Threads and open files."""
+    return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.timeout(300)
+async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", frames=4)
+    failures: list[BaseException] = []
+    async with place(tmp_path) as found, http_server(web.get("/video", mjpeg(1000))) as port:  # type: ignore[arg-type]
+        reader = FeedReader(
+            transport=found.log,
+            blobs=found.blobs,
+            clock=SystemClock(),
+            watched={},
+            environment={},
+            reach=Reach(),
+            inline_limit_bytes=1 << 20,
+        )
+        readers = Readers(reader, SystemClock(), failures.append)
+        sources = [feed("video", str(video), loop=True), feed("camera", f"http://127.0.0.1:{port}/video")]
+
+        async def accepted() -> int:
+            return sum(end for _, end in (await found.log.ends(RAW)).values())
+
+        async def one_round(number: int) -> None:
+            wanted = sources[number % 2]
+            before = await accepted()
+            await readers.follow(wanted.feed.encode(), wanted)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while await accepted() == before:
+                    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.005)
+            await readers.follow(wanted.feed.encode(), None)
+
+        for number in range(SETTLED):
+            await one_round(number)
+        threads, files = held()
+        memory = psutil.Process().memory_info().rss
+        for number in range(SETTLED, ROUNDS):
+            await one_round(number)
+        after, grown = held(), psutil.Process().memory_info().rss - memory
+        assert after[0] <= threads + 1
+        assert after[1] <= files + 2
+        assert grown < MOST_GROWTH_BYTES, f"{grown >> 20} MiB more"
+        assert len(readers) == 0
+    assert failures == []

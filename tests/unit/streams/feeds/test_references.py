@@ -1,0 +1,50 @@
+"""No credential stands in a topic, and none is shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from streams.feeds.references import ClearCredentials, UnsetReference, checked, resolved
+
+SECRET = "hunter2"  # noqa: S105 - of nobody
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        f"rtsp://anna:{SECRET}@camera/live",
+        f"rtsp://anna:{SECRET}x${{PASSWORD}}@camera/live",
+        f"rtsp://${{USER}}:{SECRET}@camera/live",
+        f"rtsp://anna:p/{SECRET}@camera/live",
+        f"http://camera/video?token={SECRET}",
+        f"http://camera/video?size=1&Api_Key={SECRET}",
+        "rtsp://anna@camera/live",
+    ],
+)
+def test_a_credential_in_clear_is_refused_and_not_told(source: str) -> None:
+    with pytest.raises(ClearCredentials) as refused:
+        checked(source)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "rtsp://${CAMERA_USER}:${CAMERA_PASSWORD}@camera/live",
+        "http://camera/video?token=${TOKEN}&size=1",
+        "rtsp://camera:8554/live",
+        "0",
+        "/videos/a.mp4",
+        "s3://bucket/prefix",
+    ],
+)
+def test_references_and_open_sources_may_stand_there(source: str) -> None:
+    assert checked(source) == source
+
+
+def test_references_are_filled_in_where_the_camera_is_read() -> None:
+    source = "rtsp://${CAMERA_USER}:${CAMERA_PASSWORD}@camera/live"
+    known = {"CAMERA_USER": "anna", "CAMERA_PASSWORD": "a@b/c"}
+    assert resolved(source, known) == "rtsp://anna:a%40b%2Fc@camera/live"
+    with pytest.raises(UnsetReference, match="CAMERA_PASSWORD, CAMERA_USER"):
+        resolved(source, {})
