@@ -50,6 +50,25 @@ class BlobSuite:
         with pytest.raises(Missing):
             await blobs.get("default", uri(b"picture"))
         assert await blobs.get("default", uri(b"another")) == b"another"
+        await blobs.put("default", uri(b"picture"), b"picture")
+        assert await blobs.get("default", uri(b"picture")) == b"picture"
+
+    async def test_deleting_an_original_leaves_its_thumbnail_and_other_days_and_feeds(self, blobs: BlobStore) -> None:
+        tomorrow = uri(b"picture").replace("-21/", "-22/")
+        others = [uri(b"picture", suffix=".thumb"), uri(b"picture", feed="gate"), tomorrow]
+        for one in (uri(b"picture"), *others):
+            await blobs.put("default", one, b"picture")
+        await blobs.delete("default", uri(b"picture"))
+        for one in others:
+            assert await blobs.get("default", one) == b"picture"
+
+    async def test_many_are_deleted_at_once(self, blobs: BlobStore) -> None:
+        contents = [bytes([number]) * 1000 for number in range(20)]
+        await asyncio.gather(*(blobs.put("default", uri(content), content) for content in contents))
+        await asyncio.gather(*(blobs.delete("default", uri(content)) for content in contents * 2))
+        for content in contents:
+            with pytest.raises(Missing):
+                await blobs.get("default", uri(content))
 
     async def test_other_content_than_the_name_says_is_refused(self, blobs: BlobStore) -> None:
         with pytest.raises(Refused):
