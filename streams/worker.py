@@ -143,6 +143,7 @@ class Worker:
             metrics=self._metrics,
             worker=self._settings.name or f"{socket.gethostname()}-{os.getpid()}",
             is_current=self._tracker.is_current,
+            shed_first=self._settings.shed_first,
         )
 
     async def _open(self) -> None:
