@@ -10,7 +10,7 @@ import sys
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import pytest
 
 from deploy.local.cluster import Cluster, free_port
 from schemas.topics import declared
-from streams.errors import PlanError
+from streams.analytics.faust_app import changelog
+from streams.analytics.settings import AnalyticsSettings
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Outgoing, TopicSpec
 from tests.observed import observed, record
@@ -52,26 +53,29 @@ def truth() -> Counter[tuple[str, str]]:
 
 
 @contextmanager
-def analytics(cluster: Cluster, folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The command as a person starts it."""
-    keys = {
-        "transport": f"kafka://{cluster.bootstrap}?session_seconds=6",
-        "partitions": str(PARTITIONS),
-        "analytics.port": str(port),
-        "analytics.instance": "one",
-    }
-    settings = [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
-    with (folder / "analytics.txt").open("ab") as output:
-        process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("sightline")), "analytics", "--data", str(folder), *settings],
-            stdout=output,
-            stderr=output,
-        )
+def started(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Killed in the end, wherever it is."""
+    with output.open("ab") as told:
+        process = subprocess.Popen(command, stdout=told, stderr=told, cwd=Path(__file__).parents[2])
     try:
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def analytics(cluster: Cluster, folder: Path, port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    url = f"kafka://{cluster.bootstrap}?session_seconds=6"
+    module = "tests.kafka.analytics_process"
+    return started([sys.executable, "-m", module, url, str(port), str(folder)], folder / "analytics.txt")
+
+
+def typed(cluster: Cluster, folder: Path, port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """The command as a person starts it."""
+    keys = {"transport": f"kafka://{cluster.bootstrap}", "partitions": str(PARTITIONS), "analytics.port": str(port)}
+    settings = [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
+    program = str(Path(sys.executable).with_name("sightline"))
+    return started([program, "analytics", "--data", str(folder), *settings], folder / "analytics.txt")
 
 
 def windows(port: int) -> list[dict[str, Any]]:
@@ -102,10 +106,7 @@ async def opened(cluster: Cluster) -> AsyncIterator[KafkaTransport]:
 
 async def written(transport: KafkaTransport) -> int:
     """Records of the changelog: how far the counting is, as far as a crash cannot take it back."""
-    try:
-        ends = await transport.ends("sightline-analytics-windows-changelog")
-    except PlanError:  # not made yet
-        return 0
+    ends = await transport.ends("sightline-analytics-windows-changelog")
     return sum(end for _, end in ends.values())
 
 
@@ -117,49 +118,64 @@ def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
     cluster.stop()
 
 
+async def make_topics(transport: KafkaTransport) -> None:
+    own = changelog(AnalyticsSettings(), PARTITIONS)
+    specs = [
+        TopicSpec(
+            topic.name,
+            topic.partitions,
+            compacted=topic.compacted,
+            retention_seconds=topic.retention_seconds,
+            max_record_bytes=topic.max_record_bytes,
+        )
+        for topic in declared(partitions=PARTITIONS)
+    ]
+    await transport.create([*specs, own])
+
+
+async def a_moment(process: subprocess.Popen[bytes], folder: Path) -> None:
+    assert process.poll() is None, (folder / "analytics.txt").read_text()[-3000:]
+    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.1)
+
+
 @pytest.mark.timeout(900)
 async def test_ten_thousand_events_through_twenty_kills_and_a_broker_restart(
     own_cluster: Cluster, tmp_path: Path
 ) -> None:
-    port = free_port()
+    """Each kill comes when some hundred more writes of the table are durable, and offsets perhaps not yet."""
+    port, made = free_port(), events()
     async with opened(own_cluster) as transport:
-        await transport.create(
-            [
-                TopicSpec(
-                    topic.name,
-                    topic.partitions,
-                    compacted=topic.compacted,
-                    retention_seconds=topic.retention_seconds,
-                    max_record_bytes=topic.max_record_bytes,
-                )
-                for topic in declared(partitions=PARTITIONS)
-            ]
-        )
-        made = events()
+        await make_topics(transport)
         for first in range(0, len(made), 500):
             await transport.publish(made[first : first + 500])
         for kill in range(KILLS):
             before = await written(transport)
             with analytics(own_cluster, tmp_path, port) as process:
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    while await written(transport) < before + 400 + 37 * kill and counted(windows(port)) != truth():
-                        assert process.poll() is None, (tmp_path / "analytics.txt").read_text()[-3000:]
-                        await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.05)
+                    while await written(transport) < before + 400 + 37 * kill:
+                        await a_moment(process, tmp_path)
         with analytics(own_cluster, tmp_path, port) as process:
-            await _until_true(port, process, tmp_path)
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while (found := counted(windows(port))) != truth():
+                    assert not found - truth(), f"counted too often: {found - truth()}"
+                    await a_moment(process, tmp_path)
             own_cluster.nodes[0].kill()
             await asyncio.to_thread(own_cluster.start)
             await transport.publish([record(observed(EVENTS, 10, feed="after"))])
             async with asyncio.timeout(DEADLINE_SECONDS):
-                while not any(window["feed"] == "after" for window in windows(port)):
-                    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.2)
+                while (found := counted(windows(port)))["after", "frames"] != 1:
+                    await a_moment(process, tmp_path)
+            assert found - truth() == Counter({("after", "frames"): 1})
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 30) == 0
 
 
-async def _until_true(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while (found := counted(windows(port))) != truth():
-            assert not found - truth(), f"counted too often: {found - truth()}"
-            assert process.poll() is None, (folder / "analytics.txt").read_text()[-3000:]
-            await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.2)
+async def test_the_command_counts_and_serves(own_cluster: Cluster, tmp_path: Path) -> None:
+    port = free_port()
+    with typed(own_cluster, tmp_path, port) as process:
+        async with opened(own_cluster) as transport, asyncio.timeout(DEADLINE_SECONDS):
+            while "frames.observed" not in await transport.topics():
+                await a_moment(process, tmp_path)
+            await transport.publish([record(observed(number, 1.0)) for number in range(5)])
+            while counted(windows(port))["lobby", "frames"] != 5:
+                await a_moment(process, tmp_path)

@@ -22,7 +22,7 @@ from tests.contract.edge_folder import edge_folder
 from tests.faults.rig import running
 
 SAMPLES = Path(next(iter(tinyworld.__path__))) / "samples"
-CLIP, STILLS = str(SAMPLES / "left.mp4"), str(SAMPLES / "still-0?.jpg")
+CLIP, OTHER_CLIP, STILLS = (str(SAMPLES / name) for name in ("left.mp4", "right.mp4", "still-0?.jpg"))
 
 
 @asynccontextmanager
@@ -33,9 +33,9 @@ async def deployment(config: Config) -> AsyncIterator[Parts]:
             yield parts
 
 
-async def feed(parts: Parts, source: str, name: str, limit: int) -> int:
-    """How many frames were accepted: every fourth of a clip's."""
-    (wanted,) = feedings([source], name, Playback(fps=2.5, limit=limit))
+async def feed(parts: Parts, source: str, name: str, limit: int, *, fps: float = 2.5) -> int:
+    """How many frames were accepted; a clip has ten a second."""
+    (wanted,) = feedings([source], name, Playback(fps=fps, limit=limit))
     return (await feed_one(parts, wanted)).accepted
 
 
