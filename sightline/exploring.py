@@ -28,6 +28,7 @@ from streams.sources.choose import slug
 from streams.sources.fetching import Fetcher
 from streams.sources.image_search import ImageSearch, Result, Search, shipped
 from streams.sources.source import Offer, Picture, Repeated
+from streams.sources.url_guard import redacted
 from streams.sources.urls import from_urls
 
 CACHE = "apis"
@@ -68,8 +69,12 @@ class Exploration:
             if isinstance(offer, Picture | Repeated):
                 self.of[frame_id(self.parts.config.tenant, self.feed, offer.position)] = by_url[url]
 
+        def page(url: str) -> str:
+            """Where the API has pages of its pictures these stay; the pictures' own URLs may be new every day."""
+            return redacted(by_url[url].link or url)
+
         async def fed(report: Report) -> Summary:
-            source = from_urls(by_url, self.search.fetcher, heard=note)
+            source = from_urls(by_url, self.search.fetcher, stable=page, heard=note)
             return await feed_source(self.parts, source, self.feed, report)
 
         (summary,) = await shown([(self.feed, fed)], console)

@@ -16,7 +16,13 @@ from sightline.options import UsageError, configured, err
 
 PORTS_TRIED = 20
 Sources = Annotated[
-    list[str] | None, typer.Option("--source", "-s", help="Your own video, picture, folder or glob; may be repeated.")
+    list[str] | None,
+    typer.Option(
+        "--source",
+        "-s",
+        help="Your own video, picture, folder, glob, list of URLs, object store or camera, as `ingest` takes them; may "
+        "be repeated.",
+    ),
 ]
 Once = Annotated[bool, typer.Option("--once", help="End after the searches.")]
 Sheet = Annotated[Path, typer.Option(help="Where the contact sheet of the searches goes.")]

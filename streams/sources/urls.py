@@ -28,6 +28,8 @@ _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _SNIFFED_BYTES = 4096
 Lines = Callable[[], Iterable[str]]
 Heard = Callable[[str, Offer], None]
+Stable = Callable[[str], str]
+"""From a URL to its part of a position, which must hold no key."""
 
 
 class UrlsSource:
@@ -35,8 +37,8 @@ class UrlsSource:
 
     A URL that fails is refused with its reason, and the others go on. The position is the picture's SHA-256 and its
     URL without the query, where keys and signatures stand: a link that was signed anew leads to the same frame.
-    A line that is no URL is a file's path where `paths` is set, else refused. `heard` is told of every line and what
-    became of it, before it is offered.
+    `stable` names a URL that is written differently every day. A line that is no URL is a file's path where `paths`
+    is set, else refused. `heard` is told of every line and what became of it, before it is offered.
     """
 
     kind: Kind = "still"
@@ -50,6 +52,7 @@ class UrlsSource:
         count: int | None = None,
         limit: int | None = None,
         paths: bool = False,
+        stable: Stable = redacted,
         heard: Heard | None = None,
     ) -> None:
         self._lines = lines
@@ -57,6 +60,7 @@ class UrlsSource:
         self._count = count
         self._limit = limit
         self._paths = paths
+        self._stable = stable
         self._heard = heard
 
     async def total(self) -> int | None:
@@ -90,14 +94,14 @@ class UrlsSource:
 
     async def _offer(self, line: str, seen: Seen) -> Offer:
         if is_url(line):
-            return await fetch_picture(line, self._fetcher, seen)
+            return await fetch_picture(line, self._fetcher, seen, self._stable)
         if self._paths:
             return await asyncio.to_thread(read_picture, Path(line), seen)
         shown = "".join(character if character.isprintable() else "?" for character in line[:80])
         return Refusal(shown, "not_a_url", f"{shown}: not a URL; write one http:// or https:// a line")
 
 
-async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen) -> Offer:
+async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen, stable: Stable = redacted) -> Offer:
     """The picture behind a URL; never raises for what the URL or its host is."""
     name = redacted(url)
     try:
@@ -109,7 +113,7 @@ async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen) -> Offer:
     form = picture_format(content)
     if form is None:
         return Refusal(name, "not_a_picture", f"{name}: no JPEG, PNG or WebP by its first bytes")
-    position = still_position(name, hashlib.sha256(content).hexdigest())
+    position = still_position(stable(url), hashlib.sha256(content).hexdigest())
     return Repeated(position) if seen(position) else Picture(position, content, form)
 
 
@@ -149,7 +153,12 @@ def from_listed(lines: TextIO, fetcher: Fetcher, *, limit: int | None = None) ->
 
 
 def from_urls(
-    urls: Iterable[str], fetcher: Fetcher, *, limit: int | None = None, heard: Heard | None = None
+    urls: Iterable[str],
+    fetcher: Fetcher,
+    *,
+    limit: int | None = None,
+    stable: Stable = redacted,
+    heard: Heard | None = None,
 ) -> UrlsSource:
     listed = list(urls)
-    return UrlsSource(lambda: listed, fetcher, count=len(listed), limit=limit, heard=heard)
+    return UrlsSource(lambda: listed, fetcher, count=len(listed), limit=limit, stable=stable, heard=heard)

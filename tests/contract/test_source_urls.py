@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -103,3 +104,13 @@ class TestUrls(SourceSuite):
         offers = await offers_of(from_listed(lines, FETCHER))
         assert len(pictures(offers)) == 2
         assert list(refusals(offers).values()) == ["missing"]
+
+    async def test_a_url_that_is_new_every_day_may_have_a_name_that_stays(self, tmp_path: Path) -> None:
+        async with place(tmp_path / "place") as found:
+            for day in ("1", "2"):
+                today = [self.web.url(f"/flaky/0{day}/1.jpg")]
+                self.web.asked.update({urlsplit(url).path: 9 for url in today})  # flaky no more
+                summary = await found.ingest(from_urls(today, FETCHER, stable=lambda _: "https://host/photos/1"))
+            assert (summary.accepted, summary.repeated) == (0, 1)
+            (event,) = await found.events()
+        assert event.position.endswith("https://host/photos/1")
