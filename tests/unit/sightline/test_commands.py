@@ -20,6 +20,7 @@ from sightline.working import build_worker
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import Outgoing
 from tests.faults.rig import running, until
+from tests.picture_server import ALLOWED, picture_server
 from tests.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
@@ -226,3 +227,16 @@ def test_a_frame_that_is_forgotten_leaves_no_file(typed: Typed, pictures: Path, 
     assert len(before - set((tmp_path / "data" / "blobs").rglob("*"))) == 1
     assert "no dead letters" in typed("dead", "list", *quick).stdout
     assert "no frame" in typed("forget", dead, *quick).stderr
+
+
+def test_a_list_of_urls_is_fetched_from_where_the_configuration_allows(typed: Typed, tmp_path: Path) -> None:
+    with picture_server({f"{number}.jpg": encoded(scene(number)) for number in range(3)}) as server:
+        listed = [server.url(f"/pictures/{number}.jpg?key=s3cret") for number in range(4)]
+        (tmp_path / "shots.txt").write_text("\n".join(listed))
+        told = typed("ingest", "shots.txt")
+        assert "shots: 0 accepted, 4 refused" in told.stdout
+        assert "allow its network" in told.stdout
+        told = typed("ingest", "shots.txt", "--set", f"fetch.allow={list(ALLOWED)}")
+    assert "shots: 3 accepted, 1 refused" in told.stdout
+    assert "s3cret" not in told.stdout
+    assert typed("ingest", "shots.txt", "--set", "fetch.allow=['anywhere']").exit_code == 2
