@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,7 @@ class Bench:
 
     async def _rate(self, side: str, size: int, count: int, arguments: tuple[str, ...]) -> float:
         name, into = f"{side}-{uuid4().hex[:8]}", f"into-{size}-{count}"
-        await make_topic(self.cluster, name, size)
+        await make_topic(self.cluster, name)
         process = self._start(side, into, name, arguments)
         try:
             times = await appended(self.cluster, name, count)
@@ -73,8 +74,7 @@ class Bench:
             except subprocess.TimeoutExpired:
                 process.kill()
         await drop_topic(self.cluster, name)
-        warm = times[len(times) // WARM_PART]
-        rate = sum(1 for at in times if at > warm) / ((times[-1] - warm) / 1000)
+        rate = rate_of(times)
         print(f"{side:12} {size:6} bytes {rate:9.0f}/s", flush=True)
         return rate
 
@@ -87,9 +87,15 @@ class Bench:
         return subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=output, stderr=output)
 
 
-async def appended(cluster: Cluster, topic: str, count: int) -> list[int]:
+def rate_of(times: Sequence[int]) -> float:
+    """Events a second after a fifth of them; `times` are milliseconds, in order."""
+    warm = times[len(times) // WARM_PART]
+    return sum(1 for at in times if at > warm) / ((times[-1] - warm) / 1000)
+
+
+async def appended(cluster: Cluster, topic: str, count: int, partitions: int = PARTITIONS) -> list[int]:
     """When the broker appended each of `count` records of a topic, in milliseconds, in order."""
-    places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
+    places = [TopicPartition(topic, number) for number in range(partitions)]
     reader = AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap, max_partition_fetch_bytes=8 << 20)
     await reader.start()
     ends = time.monotonic() + DEADLINE_SECONDS
@@ -109,12 +115,12 @@ async def appended(cluster: Cluster, topic: str, count: int) -> list[int]:
         await reader.stop()
 
 
-async def make_topic(cluster: Cluster, name: str, size: int) -> None:
+async def make_topic(cluster: Cluster, name: str, partitions: int = PARTITIONS) -> None:
     """Append times are the broker's, so that no side's own clock or batching counts."""
     configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(8 << 20)}
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(name, PARTITIONS, 1, topic_configs=configs)])
+    await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
     await admin.close()
 
 
@@ -127,7 +133,7 @@ async def drop_topic(cluster: Cluster, name: str) -> None:
 
 async def fill(cluster: Cluster, size: int, count: int) -> None:
     name = f"into-{size}-{count}"
-    await make_topic(cluster, name, size)
+    await make_topic(cluster, name)
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
     await transport.open()
     await transport.topics()

@@ -1,6 +1,6 @@
 """Our side of `bench.hop`: the worker as it is, with one stage, on `kafka://`.
 
-python -m bench.hopping.ours BOOTSTRAP INTO OUT_OF GROUP
+python -m bench.hopping.ours BOOTSTRAP INTO OUT_OF GROUP [hop|device|memory]
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -30,6 +31,7 @@ from streams.settings import WorkerSettings
 from streams.worker import Worker
 
 SETTINGS = WorkerSettings(name="bench", batch_frames=2048, in_flight_frames=8192)
+LIKE_MODELS = WorkerSettings(name="bench", batch_frames=32, in_flight_frames=256)
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,34 @@ class Hop:
     def close(self) -> None: ...
 
 
+DEVICE_SECONDS = 0.001
+"""A frame's on a device that computes while the processor is free for others, as a GPU does."""
+
+
+@dataclass(frozen=True)
+class Device(Hop):
+    """Takes its time and no core."""
+
+    lane: ClassVar[Lane] = "gpu"
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        time.sleep(DEVICE_SECONDS * len(frames))
+        return super().process(frames)
+
+
+@dataclass(frozen=True)
+class Remember(Hop):
+    """Has a memory for each feed, as gate and track have."""
+
+    def fresh(self) -> list[int]:
+        return [0]
+
+    def process(self, frames: Sequence[Frame], states: Mapping[str, list[int]]) -> Verdicts:  # type: ignore[override]
+        for frame in frames:
+            states[frame.key][0] += 1
+        return super().process(frames)
+
+
 @dataclass(frozen=True)
 class After(Hop):
     """The next segment's, which does not run: it names the topic between."""
@@ -69,7 +99,15 @@ class Named(Plan):
         return self.into if segment == 0 else self.out_of
 
 
-async def run(bootstrap: str, into: str, out_of: str, group: str, folder: Path) -> None:
+STAGES: Mapping[str, tuple[type[Hop], WorkerSettings]] = {
+    "hop": (Hop, SETTINGS),
+    "device": (Device, LIKE_MODELS),
+    "memory": (Remember, SETTINGS),
+}
+
+
+async def run(bootstrap: str, into: str, out_of: str, group: str, kind: str, folder: Path) -> None:
+    stage, settings = STAGES[kind][0](), STAGES[kind][1]
     transport = KafkaTransport.from_url(f"kafka://{bootstrap}")
     await transport.open()
     index, blobs = EdgeIndex(folder / "index", EdgeSettings()), BlobFolder(folder / "blobs")
@@ -77,11 +115,11 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, folder: Path) 
         transport=transport,
         plan=Named(((STAGE,), ("after",)), into, out_of),
         segment=0,
-        stages=[Hop()],
-        plan_stages={STAGE: Hop(), "after": After()},
+        stages=[stage],
+        plan_stages={STAGE: stage, "after": After()},
         index=index,
         blobs=blobs,
-        settings=replace(SETTINGS, group=group),
+        settings=replace(settings, group=group),
         metrics=Metrics(CollectorRegistry()),
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
@@ -93,8 +131,8 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, folder: Path) 
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-hop-") as folder:
-        bootstrap, into, out_of, group = sys.argv[1:5]
-        asyncio.run(run(bootstrap, into, out_of, group, Path(folder)))
+        bootstrap, into, out_of, group, *kind = sys.argv[1:]
+        asyncio.run(run(bootstrap, into, out_of, group, (kind or ["hop"])[0], Path(folder)))
 
 
 if __name__ == "__main__":

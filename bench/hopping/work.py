@@ -23,10 +23,10 @@ FEEDS = 16
 ENTRY = TraceEntry(stage=STAGE, worker="bench")
 
 
-def event(number: int, size_bytes: int) -> FrameEvent:
+def event(number: int, size_bytes: int, feeds: int = FEEDS) -> FrameEvent:
     """A frame whose record's value has about `size_bytes`, most of it the picture inside."""
     content = os.urandom(max(1, size_bytes - 423))
-    feed, moment = f"camera-{number % FEEDS}", datetime(2026, 11, 21, 8, 0, 0, number % 1_000_000, tzinfo=UTC)
+    feed, moment = f"camera-{number % feeds}", datetime(2026, 11, 21, 8, 0, 0, number % 1_000_000, tzinfo=UTC)
     position = live_position("01932d5c-7d00-7000-8000-000000000000", number)
     digest = sha256(content).hexdigest()
     return FrameEvent(

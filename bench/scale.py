@@ -1,0 +1,225 @@
+"""How workers share a topic, what many feeds cost, and whether one that floods hurts the others.
+
+    python -m bench.scale [--rounds N]
+
+One broker, the worker as it is (`bench.hopping.ours`), rates by the broker's own append times as in `bench.hop`.
+
+`ratio_two_workers`: two processes over one on a topic with eight partitions. Their stage keeps a device busy for a
+millisecond a frame and no core, as a GPU would: on two cores that broker, sources and workers share, a stage that
+computes would measure the cores.
+`ratio_200_feeds`: 200 feeds over one, the same frames on one partition, with a stage that has a memory for each feed.
+`ratio_flooded_p95`: eight feeds at 10 frames a second are ingested, as sources do, and worked on by the first worker
+from above; a ninth offers 50 times as much to a source that takes 20 a second of it. The others' 95th percentile of
+latency (ingested to appended behind the worker), with the flood over without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from bench.hop import appended, drop_topic, make_topic, rate_of
+from bench.hopping.work import event
+from bench.latency import percentile
+from bench.report import in_turns, median_ratio, report, spread, threads
+from deploy.local.cluster import Cluster
+from schemas import cloudevents, codec, topics
+from schemas.events import Kind
+from schemas.identity import DEFAULT_TENANT, live_position, partition_key
+from stores.folder import BlobFolder
+from streams.clock import SystemClock
+from streams.kafka.transport import KafkaTransport
+from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.session import uuid7
+from streams.sources.source import Offer, Picture, Seen
+from streams.transport import Outgoing, Partition, TopicSpec
+
+ROOT = Path(__file__).parents[1]
+EVENT_BYTES = 1024
+DEVICE_RECORDS, FEED_RECORDS = 8_000, 16_000
+QUIET_FEEDS, QUIET_FPS = 8, 10.0
+FLOOD_TIMES, FLOOD_LIMIT_FPS = 50, 20.0
+FLOOD_SECONDS = 8.0
+PICTURE = bytes(1000)
+
+
+@dataclass(frozen=True)
+class Bench:
+    cluster: Cluster
+    folder: Path
+
+    @contextmanager
+    def workers(self, count: int, into: str, out_of: str, stage: str) -> Iterator[None]:
+        """So many processes of one group; ended in the end."""
+        module = [sys.executable, "-W", "ignore", "-m", "bench.hopping.ours"]
+        command = [*module, self.cluster.bootstrap, into, out_of, out_of, stage]
+        quiet = subprocess.DEVNULL
+        processes = [subprocess.Popen(command, cwd=ROOT, stdout=quiet, stderr=quiet) for _ in range(count)]
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(60)
+
+    def rate(self, workers: int, into: str, partitions: int, count: int, stage: str) -> float:
+        """Events a second that so many workers bring through."""
+        name = f"out-{uuid4().hex[:8]}"
+        asyncio.run(make_topic(self.cluster, name, partitions))
+        with self.workers(workers, into, name, stage):
+            times = asyncio.run(appended(self.cluster, name, count, partitions))
+        asyncio.run(drop_topic(self.cluster, name))
+        rate = rate_of(times)
+        print(f"{workers} workers on {into}: {rate:.0f}/s", flush=True)
+        return rate
+
+    async def fill(self, name: str, partitions: int, count: int, feeds: int) -> None:
+        await make_topic(self.cluster, name, partitions)
+        transport = KafkaTransport.from_url(f"kafka://{self.cluster.bootstrap}")
+        await transport.open()
+        for first in range(0, count, 500):
+            events = [event(number, EVENT_BYTES, feeds) for number in range(first, min(count, first + 500))]
+            await transport.publish(
+                [
+                    Outgoing(
+                        name,
+                        partition_key(one.tenant, one.feed),
+                        codec.encode_frame(one),
+                        cloudevents.frame_headers(one, cloudevents.RAW_TYPE),
+                    )
+                    for one in events
+                ]
+            )
+        await transport.close()
+
+    def p95(self, *, flooded: bool) -> float:
+        """Of the quiet feeds' seconds from ingested to appended behind the worker."""
+        name = f"out-{uuid4().hex[:8]}"
+        asyncio.run(make_topic(self.cluster, name, 4))
+        with self.workers(1, topics.RAW, name, "device"):
+            seconds = asyncio.run(self._latencies(name, flooded=flooded))
+        asyncio.run(drop_topic(self.cluster, name))
+        print(f"{'flooded' if flooded else 'quiet'}: p95 {percentile(seconds, 95):.3f} s of {len(seconds)}", flush=True)
+        return percentile(seconds, 95)
+
+    async def _latencies(self, out_of: str, *, flooded: bool) -> list[float]:
+        transport = KafkaTransport.from_url(f"kafka://{self.cluster.bootstrap}")
+        await transport.open()
+        blobs = BlobFolder(self.folder / "blobs")
+        quiet = [Camera(f"quiet-{number}", QUIET_FPS) for number in range(QUIET_FEEDS)]
+        cameras = [*quiet, *([Camera("flood", FLOOD_TIMES * QUIET_FPS)] if flooded else [])]
+        limits = {"flood": FLOOD_LIMIT_FPS}
+        for _ in range(2):  # the first time the worker starts and joins its group meanwhile: it does not count
+            began = time.time()
+            await asyncio.gather(
+                *(
+                    ingest(
+                        camera,
+                        transport=transport,
+                        blobs=blobs,
+                        tenant=DEFAULT_TENANT,
+                        feed=camera.feed,
+                        clock=SystemClock(),
+                        settings=IngestSettings(frames_per_second=limits.get(camera.feed)),
+                    )
+                    for camera in cameras
+                )
+            )
+            await self._drained(transport, out_of)
+        seconds = await _seconds(transport, out_of, began)
+        await transport.close()
+        return seconds
+
+    async def _drained(self, transport: KafkaTransport, group: str) -> None:
+        while sum((await transport.group_lag(f"{group}.hop", [topics.RAW])).values()):  # noqa: ASYNC110 - others work
+            await asyncio.sleep(0.1)
+
+
+async def _seconds(transport: KafkaTransport, topic: str, began: float) -> list[float]:
+    found = []
+    for partition, (first, end) in (await transport.ends(topic)).items():
+        for record in await transport.read(Partition(topic, partition.index), first, max(1, end - first)):
+            frame = codec.decode_frame(record.value, record.headers).event
+            if frame.feed.startswith("quiet") and frame.ingested.timestamp() >= began:
+                found.append(record.timestamp - frame.ingested.timestamp())
+    return found
+
+
+class Camera:
+    """Shows a picture so many times a second, for `FLOOD_SECONDS`; a new session each time it is read."""
+
+    kind: Kind = "frame"
+    repeatable = False
+
+    def __init__(self, feed: str, fps: float) -> None:
+        self.feed, self._fps = feed, fps
+
+    async def total(self) -> int | None:
+        return None
+
+    async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
+        session, began = uuid7(time.time()), time.monotonic()
+        for number in range(round(self._fps * FLOOD_SECONDS)):
+            await asyncio.sleep(max(0.0, began + number / self._fps - time.monotonic()))
+            yield Picture(live_position(session, number), PICTURE, "jpeg")
+
+
+async def make_raw(cluster: Cluster) -> None:
+    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
+    await transport.open()
+    await transport.create([TopicSpec(topics.RAW, 4), TopicSpec(topics.OBSERVED, 4)])
+    await transport.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    begun = time.perf_counter()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-scale-")))
+        cluster = Cluster(folder / "kafka")
+        cluster.start()
+        stack.callback(cluster.stop)
+        bench = Bench(cluster, folder)
+        asyncio.run(make_raw(cluster))
+        for name, partitions, count, feeds in (
+            ("shared", 8, DEVICE_RECORDS, 64),
+            ("one-feed", 1, FEED_RECORDS, 1),
+            ("many-feeds", 1, FEED_RECORDS, 200),
+        ):
+            asyncio.run(bench.fill(name, partitions, count, feeds))
+        measured = in_turns(
+            arguments.rounds,
+            one=partial(bench.rate, 1, "shared", 8, DEVICE_RECORDS, "device"),
+            two=partial(bench.rate, 2, "shared", 8, DEVICE_RECORDS, "device"),
+            one_feed=partial(bench.rate, 1, "one-feed", 1, FEED_RECORDS, "memory"),
+            many_feeds=partial(bench.rate, 1, "many-feeds", 1, FEED_RECORDS, "memory"),
+            quiet=partial(bench.p95, flooded=False),
+            flooded=partial(bench.p95, flooded=True),
+        )
+    report(
+        {
+            "ratio_two_workers": median_ratio(measured["two"], measured["one"]),
+            "ratio_200_feeds": median_ratio(measured["many_feeds"], measured["one_feed"]),
+            "ratio_flooded_p95": median_ratio(measured["flooded"], measured["quiet"]),
+        },
+        breakdown={name: spread(values) for name, values in measured.items()},
+        threads=threads(),
+        seconds=round(time.perf_counter() - begun, 1),
+    )
+
+
+if __name__ == "__main__":
+    main()
