@@ -5,13 +5,13 @@ PYTHON := $(shell command -v $(PYTHON) || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := schemas processors stores streams search sightline tinyworld examples bench deploy tests docs/refresh.py
+CODE := schemas processors stores streams search sightline tinyworld examples bench deploy tests docs/refresh.py docs/figures.py
 BENCHES := log index decode pipeline memory search
 ARGS ?=
 
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check bench faults tinyworld kafka clean system
+.PHONY: help setup demo test check bench evaluate faults tinyworld kafka clean system
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -45,7 +45,13 @@ check: $(READY) ## style, types, walls
 	@$(BIN)/python -m pytest -q tests/unit/test_distribution.py
 
 bench: $(READY) ## every benchmark, each ends with one line of JSON
-	@for name in $(BENCHES); do echo "== bench/$$name.py"; $(BIN)/python -m bench.$$name || exit 1; done
+	@mkdir -p bench/results; for name in $(BENCHES); do echo "== bench/$$name.py"; \
+	  set -o pipefail; $(BIN)/python -m bench.$$name | tee bench/results/$$name.log || exit 1; \
+	  tail -n 1 bench/results/$$name.log > bench/results/$$name.json; rm bench/results/$$name.log; done
+
+evaluate: $(READY) ## how well the tiny models see, against the exact truth
+	@mkdir -p bench/results; set -o pipefail; $(BIN)/python -m tinyworld.evaluate | tee bench/results/tinyworld.log && \
+	  tail -n 1 bench/results/tinyworld.log > bench/results/tinyworld.json; rm bench/results/tinyworld.log
 
 faults: $(READY) system ## every fault against workers, brokers and indexes, 40 minutes (ARGS=NAME chooses, ARGS=--help)
 	@$(BIN)/python -m tests.faults.nemesis $(ARGS)
