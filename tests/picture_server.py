@@ -21,7 +21,9 @@ ALLOWED = ("127.0.0.1/32",)
 
 @dataclass
 class PictureServer:
-    """`pictures` by name; `/flaky/N/NAME` answers 503 N times before; `/moved/NAME` redirects to another name."""
+    """`pictures` by name at `/pictures/NAME`; `/flaky/N/NAME` answers 503 N times before; `/moved/NAME` redirects;
+    `/together/NAME` answers when `together` requests for such pictures are waiting.
+    """
 
     pictures: dict[str, bytes]
     searched: dict[str, Sequence[str]] = field(default_factory=dict)
@@ -30,6 +32,7 @@ class PictureServer:
     """Requests by path and query."""
     headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Of the last request, by path and query."""
+    together: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
     most_at_once: int = 0
     port: int = 0
     _at_once: int = 0
@@ -48,6 +51,9 @@ class PictureServer:
             case ["flaky", failures, name] if times <= int(failures):
                 return 503, {}, b""
             case ["flaky", _, name] | ["pictures", name] if name in self.pictures:
+                return 200, {}, self.pictures[name]
+            case ["together", name]:
+                self.together.wait(timeout=60)
                 return 200, {}, self.pictures[name]
             case ["moved", name]:
                 return 302, {"Location": f"/pictures/{name}"}, b""

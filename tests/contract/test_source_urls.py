@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,9 +58,11 @@ class TestUrls(SourceSuite):
         assert "/pictures/3.jpg" in "".join(event.position for event in events)
         assert "s3cret" not in repr(events)
 
-    async def test_only_so_many_at_once(self, tmp_path: Path) -> None:
-        await offers_of(self.source(tmp_path))
-        assert 1 <= self.web.most_at_once <= SETTINGS.at_once
+    async def test_as_many_at_once_as_the_settings_say_and_no_more(self) -> None:
+        self.web.together = threading.Barrier(SETTINGS.at_once)
+        offers = await offers_of(from_urls([self.web.url(f"/together/{n}.jpg") for n in range(6)], FETCHER))
+        assert [Path(picture.position).name for picture in pictures(offers)] == [f"{n}.jpg" for n in range(6)]
+        assert self.web.most_at_once == SETTINGS.at_once
 
     async def test_a_host_that_fails_is_asked_again_until_it_answers_or_was_asked_often_enough(self) -> None:
         flaky = [self.web.url("/flaky/2/1.jpg"), self.web.url("/flaky/3/2.jpg"), self.web.url("/moved/3.jpg")]
