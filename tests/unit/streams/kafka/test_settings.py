@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -39,3 +41,9 @@ def test_what_is_no_cluster_is_refused(url: str) -> None:
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(msgspec.ValidationError, match="session_second"):
         KafkaSettings.from_url("kafka://broker:9092?session_second=6")
+
+
+def test_every_key_is_documented() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "kafka.md").read_text()
+    told = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `") and "sightline_" not in line}
+    assert told == {*KafkaSettings.__struct_fields__} - {"bootstrap", "username", "password"}
