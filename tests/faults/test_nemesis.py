@@ -193,6 +193,11 @@ def test_results_are_put_in_the_place_of_older_ones(tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8").endswith("The rest.\n")
 
 
+def test_the_page_tells_every_fault() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
+    assert [name for name, fault in FAULTS.items() if f"| {', '.join(fault.on)} | {fault.proves} |" not in page] == []
+
+
 def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options(["no-such-fault"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import tinyworld
 from tests.faults.nemesis.load import LARGE, Mix
 from tests.faults.nemesis.network import Direction
 from tests.faults.nemesis.scene import PAUSE_SECONDS, FaultError, Own, Running, Scene
@@ -20,6 +22,8 @@ from tests.faults.nemesis.worker import STOPPED_BY_ERROR
 from tests.faults.rig import PICTURE
 
 KILLED = -signal.SIGKILL
+SPOILT_BYTES = 1 << 16
+DETECTOR = Path(next(iter(tinyworld.__path__))) / "checkpoints" / "yolov9"
 TERMINATED_TWICE = 128 + signal.SIGTERM
 
 
@@ -293,13 +297,36 @@ class StageIs:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The workers stop by themselves, unready, and no frame has died."""
+    """The workers stop by themselves, unready, with this error as the cause."""
+
+    cause: str
 
     async def do(self, scene: Scene) -> None:
         while scene.workers:
             await Gone([STOPPED_BY_ERROR]).do(scene)
-        if "stopped: StageBroken" not in (scene.folder / "output.txt").read_text():
-            raise FaultError("no worker said that it is unready, and why")
+        output = scene.folder / "output.txt"
+        if f"stopped: {self.cause}" not in output.read_text():
+            raise FaultError(f"no worker said that it is unready because of {self.cause}")
+        output.unlink()
+
+
+@dataclass(frozen=True)
+class WeightsAre:
+    """Of the detector that workers run from now on: none in their place, some bytes of them spoilt, or the shipped."""
+
+    how: Literal["missing", "spoilt", "shipped"]
+
+    async def do(self, scene: Scene) -> None:
+        (shipped,) = DETECTOR.glob("*.pt")
+        folder = scene.folder / self.how
+        if self.how != "missing":
+            shutil.copytree(DETECTOR, folder)
+        if self.how == "spoilt":
+            content = bytearray(shipped.read_bytes())
+            middle = len(content) // 2
+            content[middle : middle + SPOILT_BYTES] = bytes(SPOILT_BYTES)
+            (folder / shipped.name).write_bytes(content)
+        scene.orders["detector"] = str(folder)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from tests.faults.nemesis.acts import (
     Stream,
     TearLog,
     Times,
+    WeightsAre,
     Workers,
     WrongClock,
 )
@@ -172,7 +173,24 @@ FAULTS: Mapping[str, Fault] = {
     ),
     "unknown-errors": Fault(
         "a stage fails for every frame: the workers stop, unready, no frame dies, and a repair brings all of them back",
-        (StageIs("broken"), Accept(500), Workers(2), Stopped(), StageIs("repaired")),
+        (StageIs("broken"), Accept(500), Workers(2), Stopped("StageBroken"), StageIs("repaired")),
+    ),
+    "weights-wrong": Fault(
+        "weights are missing, then spoilt: workers refuse to start, unready, and take no frame until they are right",
+        (
+            Accept(60),
+            WeightsAre("missing"),
+            Workers(1),
+            Stopped("WrongWeights"),
+            WeightsAre("spoilt"),
+            Workers(1),
+            Stopped("WrongWeights"),
+            WeightsAre("shipped"),
+        ),
+        on=("sqlite",),
+        peak_mebibytes=2000,
+        deadline_seconds=300,
+        finishes_with=1,
     ),
     "lethal-frame": Fault(
         "a frame kills its process: it is found and dead, and no other frame is blamed",

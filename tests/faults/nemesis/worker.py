@@ -22,6 +22,8 @@ from typing import ClassVar
 import msgspec
 from prometheus_client import CollectorRegistry
 
+from processors.decode import Decode, DecodeSettings
+from processors.detect import Detect, DetectSettings
 from processors.frame import Frame, Verdicts
 from sightline.signals import leave_hung_stages, stopping
 from stores.edge.client import EdgeIndex
@@ -68,6 +70,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     """Limit of the process, beyond what it has when it begins."""
     clock_offset_seconds: float = 0.0
     """The wall clock is off by so much; time since boot is right, as it is on a machine whose clock was set wrongly."""
+    detector: str = ""
+    """Where a real detector's weights are; it runs as one stage more."""
     broken_while: str = ""
     """While this file exists, the stage fails for every frame with an error nobody knows."""
     batch_frames: int = 16
@@ -136,6 +140,7 @@ def settings(orders: Orders) -> WorkerSettings:
         QUICK,
         name=orders.name,
         group=orders.group,
+        device="cpu",
         batch_frames=orders.batch_frames,
         in_flight_frames=orders.in_flight_frames,
         in_flight_bytes=orders.in_flight_bytes,
@@ -155,6 +160,8 @@ async def main(orders: Orders, ready: Callable[[], None]) -> None:
         stack.push_async_callback(index.close)
         stack.push_async_callback(blobs.close)
         stages: list[AnyStage] = [trial(orders, death), Count(), Vectors()]
+        if orders.detector:
+            stages += [Decode(DecodeSettings(threads=1)), Detect(DetectSettings(weights=orders.detector))]
         worker = Worker(
             transport=recorded_transport(transport, history, death),
             plan=Plan((tuple(stage.name for stage in stages),)),
