@@ -84,7 +84,6 @@ class _Consumer(_Wrapped):
 
 class _Transport(_Wrapped):
     async def publish(self, records: Sequence[Outgoing]) -> None:
-        self._death.at("between points and events")
         await self._inner.publish(records)
         self._history.published(records)
 
