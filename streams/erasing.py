@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from schemas import cloudevents, codec, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
-from stores.blobs import BlobStore, blob_uri
+from stores.blobs import SCHEME, BlobStore, blob_uri
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Index, Match
 from streams.clock import Clock
@@ -107,8 +107,8 @@ class Eraser:
         log.info("erased", frames=len(due), blobs=gone, shared=len(shared))
 
     async def _own(self, due: Mapping[str, Deletion]) -> dict[str, set[str]]:
-        """The blobs of each frame."""
-        own = {frame: set(deletion.uris) for frame, deletion in due.items()}
+        """The blobs of each frame; what a deletion names outside of the frame's own feed is not looked at."""
+        own = {frame: {uri for uri in deletion.uris if _within(uri, deletion)} for frame, deletion in due.items()}
         async for frame, uris in self._cited(due.values()):
             if frame in own:
                 own[frame] |= uris
@@ -166,6 +166,10 @@ class Eraser:
             await self.patience.until("blobs", partial(self.blobs.delete, tenant, uri), StoreUnavailable)
         except Refused as wrong:
             log.warning("not erased", why=str(wrong))  # somebody else's, or no blob: nothing of this frame
+
+
+def _within(uri: str, deletion: Deletion) -> bool:
+    return uri.startswith(f"{SCHEME}{deletion.tenant}/{deletion.feed}/")
 
 
 def _citation(record: Record, feeds: set[tuple[str, str]]) -> tuple[str, set[str]] | None:

@@ -39,8 +39,8 @@ def same_picture(record: Outgoing, name: str) -> Outgoing:
     return Outgoing(record.topic, record.key, record.value, {**record.headers, "ce_id": name.encode()})
 
 
-def deletion(frame: str) -> Outgoing:
-    return deletion_record(Deletion(frame=frame, tenant="default", feed="lobby", requested=START))
+def deletion(frame: str, *uris: str) -> Outgoing:
+    return deletion_record(Deletion(frame=frame, tenant="default", feed="lobby", requested=START, uris=uris))
 
 
 async def work(here: Deployment, *, until_erased: Sequence[str] = ()) -> None:
@@ -137,3 +137,16 @@ async def test_points_tell_of_blobs_when_the_topics_have_forgotten(here: Deploym
     await work(here, until_erased=asked)
     assert await there(here, uris[kept])
     assert not await there(here, uris[gone])
+
+
+async def test_a_deletion_reaches_its_own_feed_alone(here: Deployment) -> None:
+    """Whoever may ask for a deletion may not have any blob removed by naming it."""
+    theirs = fated("ok", feed="gate", number=1)
+    await here.publish([theirs])
+    await work(here)
+    image = (await here.enriched())[identity(theirs)].image
+    mine = identity(fated("ok", number=2))
+    await here.publish([deletion(mine, image.uri, image.thumbnail, "blob:default/lobby/../../etc", "no blob")])
+    await work(here, until_erased=[mine])
+    assert await there(here, image.uri)
+    assert await there(here, image.thumbnail)
