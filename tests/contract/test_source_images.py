@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.topics import RAW
 from streams.clock import SystemClock
 from streams.sources.fetching import Fetcher, FetchSettings
 from streams.sources.images import from_files, from_folder, from_glob
@@ -59,6 +60,18 @@ class TestFolder(SourceSuite):
             assert (summary.accepted, summary.refused) == (7, 4)
             assert summary.reasons == {"not_a_picture": 2, "empty": 1, "missing": 1}
             assert {Path(refusal.name).name for refusal in summary.refusals} == set(reasons)
+
+    async def test_a_folder_uses_every_partition(self, tmp_path: Path) -> None:
+        """A still's key is its frame, so that one folder is no single partition's work."""
+        folder = tmp_path / "many"
+        folder.mkdir()
+        for number in range(48):
+            (folder / f"{number}.png").write_bytes(encoded(scene(number, 16, 12), "png"))
+        async with place(tmp_path / "place") as found:
+            assert (await found.ingest(from_folder(folder))).accepted == 48
+            ends = await found.log.ends(RAW)
+            assert len(ends) > 1
+            assert all(end > first for first, end in ends.values())
 
     async def test_a_picture_is_the_same_however_it_is_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
