@@ -17,7 +17,7 @@ from streams.flight import Death, Flight
 from streams.lanes import DEPTH, Turns
 from streams.mark import Mark
 from streams.metrics import Metrics
-from streams.offsets import OffsetTracker
+from streams.offsets import OffsetTracker, Outcome
 from streams.originals import STAGE as ORIGINAL_STAGE
 from streams.originals import Originals
 from streams.segment import Segment
@@ -150,8 +150,32 @@ class Carrier:
 
     async def _write(self, flights: Sequence[Flight]) -> None:
         """Write what is still ours and count it as finished."""
-        ours = [one for one in flights if self._tracker.is_current(one.record.partition, one.record.epoch)]
-        outcomes = await self._sinks.write(ours) if ours else []
+        ours = self._ours(flights)
+        self._finish(flights, ours, await self._sinks.write(ours) if ours else [])
+
+    async def _write_alone(self, flights: Sequence[Flight]) -> None:
+        """Marked for a moment at most, so that who is killed while the index or the broker is away convicts nobody.
+
+        The mark is gone before the frame counts as finished: a flush and a commit may begin that moment.
+        """
+        ours = self._ours(flights)
+        writing = asyncio.ensure_future(self._sinks.write(ours))
+        moment = asyncio.ensure_future(self._clock.sleep(MOMENT_SECONDS))
+        try:
+            await asyncio.wait((writing, moment), return_when=asyncio.FIRST_COMPLETED)
+            for flight in flights:
+                if flight.mark is not None:
+                    await flight.mark.lift()
+            self._finish(flights, ours, await writing)
+        finally:
+            moment.cancel()
+            writing.cancel()
+        await self._committer.commit()
+
+    def _ours(self, flights: Sequence[Flight]) -> list[Flight]:
+        return [one for one in flights if self._tracker.is_current(one.record.partition, one.record.epoch)]
+
+    def _finish(self, flights: Sequence[Flight], ours: Sequence[Flight], outcomes: Sequence[Outcome]) -> None:
         late = len(flights) - len(ours)
         for flight, outcome in zip(ours, outcomes, strict=True):
             record = flight.record
@@ -159,18 +183,3 @@ class Carrier:
         self._metrics.late.inc(late)
         waiting = self._tracker.in_flight() - self._tracker.unfinished()
         self._committer.something_finished(crowded=2 * waiting >= self._settings.in_flight_frames)
-
-    async def _write_alone(self, flights: Sequence[Flight]) -> None:
-        """Marked for a moment at most, so that who is killed while the index or the broker is away convicts nobody."""
-        writing = asyncio.ensure_future(self._write(flights))
-        moment = asyncio.ensure_future(self._clock.sleep(MOMENT_SECONDS))
-        try:
-            await asyncio.wait((writing, moment), return_when=asyncio.FIRST_COMPLETED)
-            for flight in flights:
-                if flight.mark is not None:
-                    await flight.mark.lift()
-            await writing
-        finally:
-            moment.cancel()
-            writing.cancel()
-        await self._committer.commit()

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{name:<{report.FIRST_WIDTH}}{' '.join(fault.on):<14}{fault.proves}")
         return 0
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it tells every attempt to reach a broker that is killed
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was mounted and started is undone
     names = chosen.names or list(FAULTS)
     places = [(name, log) for name in names for log in FAULTS[name].on if chosen.log in (None, log)]
     with tempfile.TemporaryDirectory(prefix="sightline-faults-", ignore_cleanup_errors=True) as temporary:

@@ -67,6 +67,7 @@ class Load:
             self.fates.update(fate(number, self.mix) for number in numbers)
 
     def stream(self, frames_per_second: float) -> None:
+        self._ending = asyncio.Event()
         self._streaming = asyncio.create_task(self._stream(frames_per_second))
 
     async def stop(self) -> None:
@@ -77,7 +78,6 @@ class Load:
             await streaming
 
     async def _stream(self, frames_per_second: float) -> None:
-        self._ending = asyncio.Event()
         while not self._ending.is_set():
             await self.accept(BATCH)
             await asyncio.wait([asyncio.ensure_future(self._ending.wait())], timeout=BATCH / frames_per_second)
