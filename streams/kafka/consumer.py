@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from aiokafka.structs import ConsumerRecord
 
 from streams.errors import Fenced, Gap
@@ -182,6 +182,10 @@ class KafkaConsumer:
         self._fetching = None
         try:
             fetched = fetching.result()
+        except NoOffsetForPartitionError:
+            # it looked before we had said where a new group starts; raising it took it off the partition
+            self._consumer._subscription._fetch_count -= 1
+            return
         except OffsetOutOfRangeError as error:
             self._consumer._subscription._fetch_count -= 1  # aiokafka forgets to, and its watchdog stands still
             for place, offset in error.args[0].items():
