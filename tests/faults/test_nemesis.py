@@ -18,7 +18,7 @@ from tests.faults.nemesis.history import Accept, Commit, Delete, Entry, Publish,
 from tests.faults.nemesis.load import fate
 from tests.faults.nemesis.play import Row, Stage
 from tests.faults.nemesis.rules import Final, broken
-from tests.faults.nemesis.scene import SHORT, Log
+from tests.faults.nemesis.scene import SHORT, Log, Scale
 from tests.faults.nemesis.table import FAULTS, SHORT_SELECTION
 
 POINTS = "frames-set"
@@ -39,6 +39,14 @@ async def test_the_promise_is_kept(stage: Stage, name: str, log: Log) -> None:
         pytest.skip(row.why[0])
     assert row.verdict == "kept", row
     assert row.accepted > 0
+
+
+@pytest.mark.timeout(240)
+async def test_who_dies_before_every_commit_convicts_no_frame(tmp_path: Path) -> None:
+    """Seven starts, none with progress: enough to convict a frame, if a mark stood for longer than the frame runs."""
+    stage = Stage(tmp_path, Scale(rounds=7, seconds=SHORT.seconds, name="seven"))
+    row = await stage.play("kill-between-events-and-commit", "sqlite")
+    assert row.verdict == "kept", row
 
 
 def when(second: int) -> datetime:
