@@ -24,6 +24,8 @@ from streams.transport import Consumer, Partition, Position
 COMMIT_SHARE = 3.0
 """After a commit at least so many times its duration passes: an index on a slow disk flushes for a quarter of the
 time at most, and writes points in the rest."""
+LONGEST_PAUSE_SECONDS = 3.0
+"""A commit that had to wait for the broker or the index, or a process that was suspended, says nothing of the disk."""
 
 
 class Committer:
@@ -72,7 +74,8 @@ class Committer:
             began = self._clock.monotonic()
             await self.commit()
             took = self._clock.monotonic() - began
-            pause = asyncio.ensure_future(self._clock.sleep(max(self._every_seconds, COMMIT_SHARE * took)))
+            seconds = max(self._every_seconds, min(COMMIT_SHARE * took, LONGEST_PAUSE_SECONDS))
+            pause = asyncio.ensure_future(self._clock.sleep(seconds))
             crowd = asyncio.ensure_future(self._crowded.wait())
             try:
                 await asyncio.wait((pause, crowd), return_when=asyncio.FIRST_COMPLETED)
