@@ -97,7 +97,7 @@ def _cut(cut: Cut) -> Fault:
 FAULTS: Mapping[str, Fault] = {
     **{f"kill-{point.replace(' ', '-')}": _kills(point) for point in POINTS},
     "sigterm": Fault(
-        "SIGTERM under load: what is in flight is finished, and nothing is done twice",
+        "SIGTERM under load: what is in flight is finished and committed, and the worker exits with 0",
         (Stream(40), Workers(2), Times((Progress(20), Signal(signal.SIGTERM), Gone([0]), Workers(2)), count=5)),
     ),
     "sigterm-twice": Fault(
