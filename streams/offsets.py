@@ -33,6 +33,7 @@ class _Started:
 class _Assignment:
     epoch: int
     next_offset: int
+    leaving: bool = False
     started: deque[_Started] = field(default_factory=deque)
     waiting: dict[int, _Started] = field(default_factory=dict)
 
@@ -60,6 +61,12 @@ class OffsetTracker:
         for partition in partitions:
             self._assigned.pop(partition, None)
 
+    def leave(self, partitions: Iterable[Partition]) -> None:
+        """Start nothing more of these: what only waited was dropped, and a later record must not pass it."""
+        for partition in partitions:
+            if partition in self._assigned:
+                self._assigned[partition].leaving = True
+
     def epochs(self) -> dict[Partition, int]:
         return {partition: assigned.epoch for partition, assigned in self._assigned.items()}
 
@@ -68,9 +75,9 @@ class OffsetTracker:
         return assigned is not None and assigned.epoch == epoch
 
     def start(self, partition: Partition, epoch: int, offset: int) -> bool:
-        """Take note that `offset` is in flight. False: of another epoch, or seen already; drop the record."""
+        """Take note that `offset` is in flight. False: of another epoch, leaving, or seen already; drop the record."""
         assigned = self._assigned.get(partition)
-        if assigned is None or assigned.epoch != epoch or offset < assigned.next_offset:
+        if assigned is None or assigned.leaving or assigned.epoch != epoch or offset < assigned.next_offset:
             return False
         if assigned.started and offset <= assigned.started[-1].offset:
             return False

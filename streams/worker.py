@@ -352,6 +352,7 @@ class Worker:
         began = self._clock.monotonic()
         leaving = list(self._tracker.epochs()) if partitions is None else list(partitions)
         self._poller.draining = self._poller.draining or partitions is None
+        self._tracker.leave(leaving)
         self._batcher.drop(set(leaving))
         try:
             async with asyncio.timeout(self._settings.drain_seconds):

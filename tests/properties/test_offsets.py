@@ -110,3 +110,16 @@ def test_partitions_do_not_know_of_each_other(order: list[int]) -> None:
     tracker.revoke([HERE])
     assert not tracker.is_current(HERE, 1)
     assert tracker.unfinished([HERE]) == 0
+
+
+def test_nothing_more_is_started_of_a_partition_that_is_leaving() -> None:
+    """What waited was dropped when its drain began: a record that comes after that would pass it."""
+    tracker = OffsetTracker()
+    tracker.assign(HERE, 1, 0)
+    assert tracker.start(HERE, 1, 0)
+    tracker.leave([HERE])
+    assert not tracker.start(HERE, 1, 1)
+    assert tracker.finish(HERE, 1, 0, Outcome()), "what was begun is finished and committed"
+    assert tracker.finished()[HERE].next_offset == 1
+    tracker.assign(HERE, 2, 1)
+    assert tracker.start(HERE, 2, 1)
