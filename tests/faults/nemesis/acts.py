@@ -22,6 +22,8 @@ from tests.faults.nemesis.worker import STOPPED_BY_ERROR
 from tests.faults.rig import PICTURE
 
 KILLED = -signal.SIGKILL
+GROUP_SECONDS = 30.0
+"""Loading takes a moment; a broker that failed at it answers never."""
 SPOILT_BYTES = 1 << 16
 DETECTOR = Path(next(iter(tinyworld.__path__))) / "checkpoints" / "yolov9"
 TERMINATED_TWICE = 128 + signal.SIGTERM
@@ -215,8 +217,24 @@ class BrokerIs:
         assert scene.broker is not None
         if self.how == "killed":
             await asyncio.to_thread(scene.broker.kill)
-        else:
+            return
+        await scene.broker.start()
+        while not await self._knows_its_groups(scene):
+            scene.notes.append("the broker came back without its groups, and was started once more")
+            await asyncio.to_thread(scene.broker.kill)
             await scene.broker.start()
+
+    async def _knows_its_groups(self, scene: Scene) -> bool:
+        """A broker that is short of time may fail to load its group coordinator, and never tries again."""
+
+        async def asked() -> bool:
+            return await scene.lag() is not None
+
+        try:
+            await scene.until(asked, "the group's coordinator answers", GROUP_SECONDS)
+        except FaultError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)
