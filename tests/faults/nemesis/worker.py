@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
+import numpy as np
 from prometheus_client import CollectorRegistry
 
 from processors.decode import Decode, DecodeSettings
@@ -66,7 +67,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     slow_seconds: float = 0.0
     """Every frame takes so long, as a model ten times too slow would."""
     hungry_bytes: int = 0
-    """Every frame of a batch takes so much memory while it is computed."""
+    """Every frame of a batch takes so much address space while it is computed."""
     address_space_bytes: int = 0
     """Limit of the process, beyond what it has when it begins."""
     clock_offset_seconds: float = 0.0
@@ -92,7 +93,7 @@ class Trial(Fate):
         if self.orders.broken_while and Path(self.orders.broken_while).exists():
             raise KeyError("nobody expected this")
         if self.orders.hungry_bytes:
-            bytearray(self.orders.hungry_bytes * len(frames))
+            np.empty(self.orders.hungry_bytes * len(frames), np.uint8)
         if self.orders.slow_seconds:
             time.sleep(self.orders.slow_seconds * len(frames))
         return super().process(frames)
