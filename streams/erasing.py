@@ -55,7 +55,8 @@ class Eraser:
     clock: Clock
     watch_seconds: float
     elected: Callable[[], bool]
-    _heard: dict[str, float] = field(default_factory=dict)
+    _noted: dict[str, float] = field(default_factory=dict)
+    """When (monotonic) the blobs of a frame's points were written down here: what they hid is known from then on."""
 
     async def run(self) -> None:
         """For ever; beside the rest, because whole topics are read."""
@@ -69,14 +70,20 @@ class Eraser:
 
         On `deletions` itself: another worker may be the one that erases, or this one may not live that long.
         """
-        asked = {frame: self.deletions.pending[frame] for frame in frames if frame in self.deletions.pending}
+        pending = [frame for frame in frames if frame in self.deletions.pending]
+        for at in range(0, len(pending), AT_ONCE):
+            asked = (frame for frame in pending[at : at + AT_ONCE] if frame in self.deletions.pending)
+            await self._note({frame: self.deletions.pending[frame] for frame in asked})
+
+    async def _note(self, asked: Mapping[str, Deletion]) -> None:
         cited: dict[str, set[str]] = {}
-        for collection in await self._frame_collections() if asked else ():
+        for collection in await self._frame_collections():
             for hit in await self._ask_index(partial(self.index.get, collection, tuple(asked))):
                 cited.setdefault(hit.id, set()).update(str(hit.payload.get(name) or "") for name in PAYLOAD)
         known = {frame: {*asked[frame].uris, *uris} - {""} for frame, uris in cited.items()}
         told = [replace(asked[frame], uris=tuple(sorted(uris))) for frame, uris in known.items()]
         await self._tell([deletion for deletion in told if set(deletion.uris) > set(asked[deletion.frame].uris)])
+        self._noted |= dict.fromkeys(asked, self.clock.monotonic())
 
     async def _tell(self, deletions: Sequence[Deletion]) -> None:
         if deletions:
@@ -85,13 +92,15 @@ class Eraser:
 
     async def erase(self) -> int:
         """Erase what is due, and say so on `deletions`; how many frames that were."""
-        now = self.clock.monotonic()
-        self._heard = {frame: self._heard.get(frame, now) for frame in self.deletions.pending}
-        due = [frame for frame, heard in self._heard.items() if now - heard >= SETTLE_WATCHES * self.watch_seconds][
-            :AT_ONCE
-        ]
+        pending = self.deletions.pending
+        await self.note([frame for frame in pending if frame not in self._noted])
+        self._noted = {frame: noted for frame, noted in self._noted.items() if frame in pending}
+        settled = self.clock.monotonic() - SETTLE_WATCHES * self.watch_seconds
+        due = [frame for frame, noted in self._noted.items() if noted <= settled][:AT_ONCE]
         if due:
-            await self._erase({frame: self.deletions.pending[frame] for frame in due})
+            now = Deletions(self.transport)  # with what others have noted since
+            await self.patience.until("broker", now.catch_up, Unavailable)
+            await self._erase({frame: now.pending[frame] for frame in due if frame in now.pending})
         return len(due)
 
     async def _erase(self, due: Mapping[str, Deletion]) -> None:

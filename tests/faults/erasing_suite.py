@@ -1,0 +1,122 @@
+"""Deleted frames leave no picture behind: two whole workers on every transport; a subclass has the fixture `here`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+import pytest
+
+from processors.decode import Decode, DecodeSettings
+from schemas import topics
+from schemas.events import Deletion
+from schemas.identity import frame_id
+from stores.blobs import blob_uri, sha256_hex
+from stores.errors import Missing
+from stores.index import Point
+from streams.checker import records
+from streams.deletions import Deletions
+from streams.erasing import deletion_record
+from streams.step import AnyStage
+from streams.transport import Outgoing
+from streams.worker import Worker
+from tests.faults.rig import QUICK, Deployment, fated, identity, running, until
+from tests.faults.stages import DIMENSION, Fate, Vectors
+from tests.pictures import START
+
+SETTINGS = msgspec.structs.replace(QUICK, watch_seconds=0.05)
+
+
+def same_picture(record: Outgoing, name: str) -> Outgoing:
+    return Outgoing(record.topic, record.key, record.value, {**record.headers, "ce_id": name.encode()})
+
+
+def deletion(frame: str, *uris: str) -> Outgoing:
+    return deletion_record(Deletion(frame=frame, tenant="default", feed="lobby", requested=START, uris=uris))
+
+
+def worker(here: Deployment) -> Worker:
+    stages: list[AnyStage] = [Decode(DecodeSettings()), Fate(), Vectors()]
+    return here.worker(stages, settings=SETTINGS)
+
+
+async def work(here: Deployment, *, until_erased: Sequence[str] = ()) -> None:
+    """Two workers until nothing is left and the blobs of these frames are said to be erased."""
+    async with running(worker(here)), running(worker(here)) as task:
+        await until(lambda: here.drained(group="sightline.decode"), task)
+        await until(lambda: erased(here, until_erased), task)
+
+
+async def erased(here: Deployment, frames: Sequence[str]) -> bool:
+    deletions = Deletions(here.transport)
+    await deletions.catch_up()
+    return all(frame in deletions and frame not in deletions.pending for frame in frames)
+
+
+async def there(here: Deployment, uri: str) -> bool:
+    assert uri
+    try:
+        return bool(await here.blobs.get("default", uri))
+    except Missing:
+        return False
+
+
+async def said(here: Deployment) -> int:
+    """States on the topics."""
+    return sum([1 for topic in (topics.ENRICHED, topics.DEAD) async for _ in records(here.transport, topic)])
+
+
+class ErasingSuite:
+    @pytest.fixture
+    def here(self) -> Deployment:
+        raise NotImplementedError
+
+    async def test_originals_and_thumbnails_go_unless_another_frame_has_the_same_picture(
+        self, here: Deployment
+    ) -> None:
+        alone, first, bad = fated("ok", number=1), fated("ok", number=2), fated("invalid", number=3)
+        second = same_picture(first, "second")
+        await here.publish([alone, first, second, bad])
+        await work(here)
+        events, letters = await here.enriched(), await here.letters()
+        own, common = events[identity(alone)].image, events[identity(first)].image
+        assert events[identity(second)].image == common
+        for uri in (own.uri, own.thumbnail, common.uri, letters[identity(bad)].uri):
+            assert await there(here, uri)
+
+        asked = [identity(record) for record in (alone, first, bad)]
+        await here.publish([deletion(frame) for frame in asked])
+        await work(here, until_erased=asked)
+        for uri in (own.uri, own.thumbnail, letters[identity(bad)].uri):
+            assert not await there(here, uri)
+        assert await there(here, common.uri), "the second frame needs it"
+        assert await there(here, common.thumbnail)
+
+        await here.publish([deletion(identity(second))])
+        await work(here, until_erased=[identity(second)])
+        assert not await there(here, common.uri)
+        assert not await there(here, common.thumbnail)
+        assert (await here.findings()).kept
+
+    async def test_points_tell_of_blobs_when_the_topics_have_forgotten(self, here: Deployment) -> None:
+        kept, gone = b"kept", b"gone"
+        uris = {content: blob_uri("default", "lobby", START.date(), sha256_hex(content)) for content in (kept, gone)}
+        frames = {name: frame_id("default", "lobby", name) for name in ("kept", "gone", "other")}
+        for content, uri in uris.items():
+            await here.blobs.put("default", uri, content)
+        await work(here)
+        payloads = {"kept": uris[kept], "other": uris[kept], "gone": uris[gone]}
+        vector = np.ones(DIMENSION, np.float32)
+        await here.index.upsert(
+            "frames-scripted",
+            [
+                Point(id=frames[name], vectors={"semantic": vector}, payload={"frame": frames[name], "uri": uri})
+                for name, uri in payloads.items()
+            ],
+        )
+        asked = [frames["kept"], frames["gone"]]
+        await here.publish([deletion(frame) for frame in asked])
+        await work(here, until_erased=asked)
+        assert await there(here, uris[kept])
+        assert not await there(here, uris[gone])

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.cluster import Cluster
+from stores.edge.client import EdgeIndex
+from stores.edge.settings import EdgeSettings
+from stores.folder import BlobFolder
+from streams.kafka.transport import KafkaTransport
+from tests.contract.edge_folder import edge_folder
+from tests.faults.erasing_suite import ErasingSuite
+from tests.faults.rig import Deployment, declared
+from tests.kafka.conftest import emptied
+
+
+class TestKafka(ErasingSuite):
+    @pytest.fixture
+    async def here(self, cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
+        transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?session_seconds=6")
+        await transport.open()
+        await emptied(transport)
+        await transport.create(declared())
+        with edge_folder(tmp_path / "index") as folder:
+            index, blobs = EdgeIndex(folder, EdgeSettings(idle_seconds=5.0)), BlobFolder(tmp_path / "blobs")
+            yield Deployment(tmp_path, folder, transport, index, blobs)  # type: ignore[arg-type]
+            await blobs.close()
+            await index.close()
+            await transport.close()
