@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from schemas import cloudevents, topics
 from schemas.identity import partition_key
 from streams.errors import LogFull, Unavailable
@@ -14,12 +16,12 @@ from streams.transport import Outgoing, Transport
 from tests.faults.nemesis.history import History
 from tests.faults.rig import PICTURE
 from tests.faults.stages import commented
-from tests.pictures import encoded, scene
+from tests.pictures import encoded
 
 BATCH = 20
 RETRY_SECONDS = 0.2
-LARGE = encoded(scene(2, 480, 360), quality=95)
-"""About 60 KB, for what is to fill memory."""
+LARGE = encoded(np.random.default_rng(2).integers(0, 256, (480, 640, 3), np.uint8), quality=85)
+"""Noise, some 300 KB of it, for what is to fill memory."""
 FEEDS = ("stills", "lobby", "door")
 Mix = Mapping[str, int]
 """Fate to how many of a thousand frames it befalls; the others are all right."""

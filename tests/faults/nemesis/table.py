@@ -143,9 +143,9 @@ FAULTS: Mapping[str, Fault] = {
     "index-failing": _index_away((IndexIs("failing"),), (IndexIs("repaired"),), "refuses every call"),
     "slow-reader": Fault(
         "a worker ten times too slow: the log holds what it cannot take, its memory does not",
-        (Workers(1, {"slow_seconds": 0.05}), Accept(2000, large=True), Outage(20), Workers(3)),
+        (Workers(1, {"slow_seconds": 0.05}), Accept(1000, large=True), Outage(20), Workers(3)),
         orders={"in_flight_bytes": 16 * MEBIBYTE},
-        peak_mebibytes=300,
+        peak_mebibytes=200,
         deadline_seconds=300,
     ),
     "disk-full": Fault(
