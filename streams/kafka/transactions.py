@@ -133,7 +133,11 @@ class Transactions:
     ) -> None:
         """Nobody sees it yet."""
         await producer.begin_transaction()
-        acknowledged = [future for lot in lots for future in await send(producer, lot)]
+        acknowledged: list[asyncio.Future[Any]] = []
+        for lot in lots:
+            for future in await send(producer, lot):
+                future.add_done_callback(_hear)  # sending the next lot may fail before anyone awaits it
+                acknowledged.append(future)
         await asyncio.gather(*acknowledged)
         await producer.send_offsets_to_transaction(offsets, self._group)
 
@@ -163,5 +167,10 @@ def _hush(producer: AIOKafkaProducer) -> None:
     accumulator = producer._message_accumulator
     batches = [*accumulator._pending_batches, *(one for lot in accumulator._batches.values() for one in lot)]
     for future in (producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in batches)):
-        if future is not None and future.done() and not future.cancelled():
-            future.exception()
+        if future is not None and future.done():
+            _hear(future)
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

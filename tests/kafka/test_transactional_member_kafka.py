@@ -21,7 +21,8 @@ from streams.transport import Consumer, Partition, Position, TopicSpec
 from tests.contract.transport_suite import Ear, number, values
 from tests.kafka.test_membership_kafka import take
 
-DEADLINE_SECONDS = 90.0
+DEADLINE_SECONDS = 240.0
+"""A broker may take a minute to start on a busy machine."""
 
 
 class Forgetful(Transactions):
@@ -128,6 +129,7 @@ async def test_a_member_that_was_shut_out_by_mistake_goes_on(cluster: Cluster) -
         assert await here.consumer.committed(here.place) == Position(6)
 
 
+@pytest.mark.timeout(600)
 async def test_a_broker_that_is_killed_among_transactions_costs_nothing_and_repeats_nothing(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     cluster.start()

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import VERSION, Cluster
 from processors.frame import Frame, Verdicts
 from schemas import topics
 from stores.edge.client import EdgeIndex
@@ -163,6 +163,7 @@ async def killed(folder: Path) -> AsyncIterator[tuple[Index, Away, Away]]:
             await away()
 
 
+@pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
 @pytest.mark.parametrize("fault", [hanging, killed])
 async def test_an_index_away_for_longer_than_the_poll_interval_costs_no_rebalance(
     cluster: Cluster, tmp_path: Path, fault: Fault
