@@ -66,7 +66,7 @@ class Bench:
         await make_topic(self.cluster, name)
         process = self._start(side, into, name, arguments)
         try:
-            times = await appended(self.cluster, name, count)
+            times = await appended(self.cluster, name, count, writers=[process])
         finally:
             process.terminate()
             try:
@@ -93,16 +93,27 @@ def rate_of(times: Sequence[int]) -> float:
     return sum(1 for at in times if at > warm) / ((times[-1] - warm) / 1000)
 
 
-async def appended(cluster: Cluster, topic: str, count: int, partitions: int = PARTITIONS) -> list[int]:
-    """When the broker appended each of `count` records of a topic, in milliseconds, in order."""
+async def appended(
+    cluster: Cluster,
+    topic: str,
+    count: int,
+    partitions: int = PARTITIONS,
+    writers: Sequence[subprocess.Popen[bytes]] = (),
+) -> list[int]:
+    """When the broker appended each of `count` records of a topic, in milliseconds, in order.
+
+    Raises TimeoutError when they do not come, also when the writers have ended.
+    """
     places = [TopicPartition(topic, number) for number in range(partitions)]
     reader = AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap, max_partition_fetch_bytes=8 << 20)
     await reader.start()
     ends = time.monotonic() + DEADLINE_SECONDS
     try:
         while sum((await reader.end_offsets(places)).values()) < count:
-            if time.monotonic() > ends:
-                raise TimeoutError(f"{topic}: {await reader.end_offsets(places)} of {count} records")
+            ended = [writer.args for writer in writers if writer.poll() is not None]
+            if ended or time.monotonic() > ends:
+                there = sum((await reader.end_offsets(places)).values())
+                raise TimeoutError(f"{topic}: {there} of {count} records; ended: {ended}")
             await asyncio.sleep(0.25)
         reader.assign(places)
         await reader.seek_to_beginning(*places)
@@ -188,7 +199,7 @@ def compared(bench: Bench, size: int, rounds: int, sides: list[str]) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", default="1024,20480")
     parser.add_argument("--sides", default="ours,raw,faust,quixstreams")
     arguments = parser.parse_args()

@@ -59,14 +59,14 @@ class Bench:
     folder: Path
 
     @contextmanager
-    def workers(self, count: int, into: str, out_of: str, stage: str) -> Iterator[None]:
+    def workers(self, count: int, into: str, out_of: str, stage: str) -> Iterator[list[subprocess.Popen[bytes]]]:
         """So many processes of one group; ended in the end."""
         module = [sys.executable, "-W", "ignore", "-m", "bench.hopping.ours"]
         command = [*module, self.cluster.bootstrap, into, out_of, out_of, stage]
         quiet = subprocess.DEVNULL
         processes = [subprocess.Popen(command, cwd=ROOT, stdout=quiet, stderr=quiet) for _ in range(count)]
         try:
-            yield
+            yield processes
         finally:
             for process in processes:
                 process.terminate()
@@ -77,8 +77,8 @@ class Bench:
         """Events a second that so many workers bring through."""
         name = f"out-{uuid4().hex[:8]}"
         asyncio.run(make_topic(self.cluster, name, partitions))
-        with self.workers(workers, into, name, stage):
-            times = asyncio.run(appended(self.cluster, name, count, partitions))
+        with self.workers(workers, into, name, stage) as writers:
+            times = asyncio.run(appended(self.cluster, name, count, partitions, writers))
         asyncio.run(drop_topic(self.cluster, name))
         rate = rate_of(times)
         print(f"{workers} workers on {into}: {rate:.0f}/s", flush=True)
