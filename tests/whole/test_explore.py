@@ -16,7 +16,7 @@ from tests.contract.edge_folder import edge_folder
 from tests.picture_server import ALLOWED, KEY, PictureServer, picture_server
 from tests.whole.rig import SAMPLES
 
-pytestmark = [pytest.mark.whole, pytest.mark.timeout(320)]
+pytestmark = [pytest.mark.whole, pytest.mark.timeout(900)]
 ASKED = SAMPLES / "still-03.jpg"
 """a cartoon of a yellow star, a red circle and a red square"""
 
@@ -32,6 +32,7 @@ def api() -> Iterator[PictureServer]:
 def explore(folder: Path, api: PictureServer, *arguments: str, key: str = KEY) -> subprocess.CompletedProcess[str]:
     (folder / "sightline.toml").write_text(
         f"""
+        segments = [["decode", "embed"]]
         fetch.allow = {list(ALLOWED)}
         [apis.local]
         url = "{api.url("/api/")}?key={{key}}&q={{query}}&page={{page}}&per_page={{per_page}}"
@@ -50,7 +51,7 @@ def explore(folder: Path, api: PictureServer, *arguments: str, key: str = KEY) -
     command = [str(Path(sys.executable).with_name("sightline")), "explore", str(ASKED), "--api", "local", *arguments]
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "LOCAL_KEY": key}
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=800, check=False
     )
 
 
