@@ -95,7 +95,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Deployment]:
             yield deployment
 
 
-@pytest.mark.timeout(3600 if KILLS > 50 else 300)
+@pytest.mark.timeout(3600 if KILLS > 50 else 600)
 async def test_no_frame_is_lost_whoever_is_killed(here: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
