@@ -9,7 +9,8 @@ that was thrown out must not shut out its successor, and again afterwards, becau
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -58,12 +59,14 @@ class Transactions:
 
     async def claim(self, epochs: Mapping[Partition, int]) -> None:
         """From here on nobody else writes for these partitions, or Fenced: they are not ours. Raises Unavailable."""
-        await self._membership.confirm(epochs)
-        started = await asyncio.gather(*(self._start(*one) for one in epochs.items()), return_exceptions=True)
-        for error in started:
-            if error is not None:
-                raise error
-        await self._membership.confirm(epochs)
+        try:
+            await self._membership.confirm(epochs)
+            await self._start_all(epochs)
+            await self._membership.confirm(epochs)
+        except BaseException:
+            for partition in epochs:
+                self._retire(partition)  # what is not confirmed must not write
+            raise
 
     async def write(self, partition: Partition, epoch: int, lots: Sequence[Lot], position: Position) -> None:
         """Write everything, or nothing that a `read_committed` reader sees. Raises Fenced, Unavailable.
@@ -73,18 +76,13 @@ class Transactions:
         held = self._held.get(partition)
         if held is None or held.epoch != epoch:
             await self.claim({partition: epoch})
-            if await self._went_through(partition, position):
-                return
             held = self._held[partition]
-        try:
-            with translated():
-                async with asyncio.timeout(self._request_seconds):
-                    await self._put(held.producer, lots, offsets_from({partition: position}))
-                    await self._end(held.producer)
-        except BaseException:
-            self._doubtful[partition] = position
-            self._retire(partition)
-            raise
+            if await self._went_through(held, partition, position):
+                return
+        with self._given_up(held, partition, position), translated():
+            async with asyncio.timeout(self._request_seconds):
+                await self._put(held.producer, lots, offsets_from({partition: position}))
+                await self._end(held.producer)
 
     def keep(self, epochs: Mapping[Partition, int]) -> None:
         """Let go of what was held for other assignments."""
@@ -97,6 +95,12 @@ class Transactions:
         self.keep({})
         if self._retiring:
             await asyncio.wait(self._retiring)
+
+    async def _start_all(self, epochs: Mapping[Partition, int]) -> None:
+        started = await asyncio.gather(*(self._start(*one) for one in epochs.items()), return_exceptions=True)
+        for error in started:
+            if error is not None:
+                raise error
 
     async def _start(self, partition: Partition, epoch: int) -> None:
         self._retire(partition)
@@ -117,16 +121,30 @@ class Transactions:
             self._retire(partition)
             raise
 
-    async def _went_through(self, partition: Partition, position: Position) -> bool:
+    async def _went_through(self, held: _Held, partition: Partition, position: Position) -> bool:
         """Whether the group stands there already. Raises Fenced where only a part of what is to be written is there."""
-        doubtful = self._doubtful.pop(partition, None)
-        found = (await self._positions([partition]))[partition]
+        doubtful = self._doubtful.get(partition)
+        with self._given_up(held, partition, doubtful):
+            found = (await self._positions([partition]))[partition]
+        self._doubtful.pop(partition, None)
         if found is None or (found.next_offset < position.next_offset and found != doubtful):
             return False
         if found.next_offset >= position.next_offset:
             return True
         self._membership.rejoin()
         raise Fenced(f"{partition.topic}[{partition.index}] is at {found.next_offset}: read it anew from there")
+
+    @contextmanager
+    def _given_up(self, held: _Held, partition: Partition, doubtful: Position | None) -> Iterator[None]:
+        """A producer that failed is used no more: the next one looks where the group stands before it writes."""
+        try:
+            yield
+        except BaseException:
+            if self._held.get(partition) is held:
+                self._retire(partition)
+                if doubtful is not None:
+                    self._doubtful[partition] = doubtful
+            raise
 
     async def _put(
         self, producer: AIOKafkaProducer, lots: Sequence[Lot], offsets: Mapping[TopicPartition, OffsetAndMetadata]
