@@ -28,6 +28,8 @@ KILLS = 20
 EVENTS = 10_000
 PARTITIONS = 4
 FEEDS = ("a", "b", "c", "d", "e", "f")
+SLICE = 11 * EVENTS // 10 // KILLS
+"""Records published before each kill: more than are waited for, so that the kill comes in their midst."""
 LABELS = ("circle", "square", "star")
 DEADLINE_SECONDS = 120.0
 
@@ -142,17 +144,16 @@ async def a_moment(process: subprocess.Popen[bytes], folder: Path) -> None:
 async def test_ten_thousand_events_through_twenty_kills_and_a_broker_restart(
     own_cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Each kill comes when some hundred more writes of the table are durable, and offsets perhaps not yet."""
+    """Each kill comes when some more writes of the table are durable, and offsets perhaps not yet."""
     port, made = free_port(), events()
     async with opened(own_cluster) as transport:
         await make_topics(transport)
-        for first in range(0, len(made), 500):
-            await transport.publish(made[first : first + 500])
         for kill in range(KILLS):
             before = await written(transport)
+            await transport.publish(made[kill * SLICE : (kill + 1) * SLICE])
             with analytics(own_cluster, tmp_path, port) as process:
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    while await written(transport) < before + 400 + 37 * kill:
+                    while await written(transport) < before + 40 + 20 * kill:
                         await a_moment(process, tmp_path)
         with analytics(own_cluster, tmp_path, port) as process:
             async with asyncio.timeout(DEADLINE_SECONDS):
