@@ -25,7 +25,7 @@ SLOPE, LINE = 25.0, 0.3
 """Odds of a match are the slope times what a cosine has above the line."""
 MARGIN = 0.04
 """By how much of a cosine a true thing must raise and a false one lower the similarity of a text."""
-GROWN, GROWN_WEIGHT = 2, 20.0
+GROWN, GROWN_WEIGHT = 3, 40.0
 """Growing texts of a picture, and what their loss weighs: the measure asks both steps of every text."""
 
 

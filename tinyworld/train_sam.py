@@ -6,7 +6,8 @@ A step encodes a few pictures once and asks each for several masks: by points on
 have given, and by points on the background, where there is nothing to find and the predicted IoU must say so (the
 automatic generator asks everywhere). Of the three masks of an ambiguous prompt the best is taught, as in the paper.
 The first steps are taken on pictures of half the size cut into patches of half the side; then the kernel of the
-patches is stretched, which changes nothing at first, and the model learns what the finer pixels tell.
+patches is stretched, which changes nothing at first, and the model learns what the finer pixels tell. Last, patches
+of half the side again: four times as many, so that masks follow edges within a pixel.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ BUILD = Path("build/tinyworld")
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "sam"
 GEOMETRY = Geometry(
     image_size=256,
-    patch_size=16,
+    patch_size=8,
     encoder_width=96,
     encoder_depth=4,
     encoder_heads=4,
@@ -52,37 +53,43 @@ GEOMETRY = Geometry(
     mask_channels=16,
 )
 
-PATCHES = GEOMETRY.image_size // GEOMETRY.patch_size
-GRID_CELLS = PATCHES * 4
-"""The decoder's masks are four times as fine as the patches: exact truth on that grid, made smooth again, has an IoU
-of 0.97 with itself."""
 QUALITY_WEIGHT = 3.0
 """Of the predicted IoU's squared error: the generator's threshold of 0.88 leaves little room for it."""
 SHARPNESS = 12.0
 """Makes 94 % of the masks of things of 1/64 of the picture and more stable by the generator's measure; none were."""
-KERNEL = "image_encoder.patch_embed.proj.weight"
+KERNEL, PLACES = "image_encoder.patch_embed.proj.weight", "image_encoder.pos_embed"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training: `steps` of `pictures` whose longer side is `image_size` pixels, in patches of a
-    sixteenth of it."""
+    """A stretch of the training: `steps` of `pictures` whose longer side is `image_size` pixels, in patches of
+    `patch_size` pixels."""
 
     image_size: int
+    patch_size: int
     steps: int
     pictures: int
     learning_rate: float
 
     @property
     def geometry(self) -> Geometry:
-        return msgspec.structs.replace(GEOMETRY, image_size=self.image_size, patch_size=self.image_size // PATCHES)
+        return msgspec.structs.replace(GEOMETRY, image_size=self.image_size, patch_size=self.patch_size)
+
+    @property
+    def cells(self) -> int:
+        """Side of the decoder's masks: four times as fine as the patches."""
+        return 4 * self.image_size // self.patch_size
 
 
 @dataclass(frozen=True)
 class Recipe:
     """All that decides the result, besides the seed. The counts of prompts are a picture's."""
 
-    phases: tuple[Phase, ...] = (Phase(128, 1400, 12, 2e-3), Phase(256, 4000, 12, 1.2e-3))
+    phases: tuple[Phase, ...] = (
+        Phase(128, 8, 1400, 12, 2e-3),
+        Phase(256, 16, 6400, 12, 1.2e-3),
+        Phase(256, 8, 1600, 8, 1e-3),
+    )
     points: int = 3
     boxes: int = 2
     empty_points: int = 1
@@ -130,8 +137,8 @@ def question(scenes: RenderedSet, rng: np.random.Generator, recipe: Recipe, phas
         _resized(image, phase.image_size),
         torch.tensor(np.array([*on_points, *off_points], np.float32).reshape(-1, 2) * scale),
         torch.tensor(np.array(boxes, np.float32).reshape(-1, 4) * scale),
-        torch.from_numpy(np.stack([_covered(mask, GRID_CELLS) for mask in masks])),
-        torch.from_numpy(np.stack([_covered(mask, 2 * GRID_CELLS) > 0.5 for mask in masks])),
+        torch.from_numpy(np.stack([_covered(mask, phase.cells) for mask in masks])),
+        torch.from_numpy(np.stack([_covered(mask, 2 * phase.cells) > 0.5 for mask in masks])),
         torch.tensor(empty),
     )
 
@@ -202,7 +209,7 @@ def loss_of(
     targets, fine = (torch.cat([getattr(one, name) for one in questions]) for name in ("targets", "fine"))
     found = ~torch.cat([one.empty for one in questions]).to(logits.device)
     reached = _iou(logits.detach(), fine.to(logits.device)) * found[:, None]
-    rows = GRID_CELLS * 3 // 4  # what lies below is no picture
+    rows = logits.shape[2] * 3 // 4  # what lies below is no picture
     logits, targets = logits[:, :, :rows], targets[:, None, :rows].expand(-1, 4, -1, -1).to(logits.device)
     chance = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean((2, 3))
@@ -238,7 +245,7 @@ class SamTraining(Resumable):
             model.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix *= recipe.frequency
             torch.nn.init.trunc_normal_(model.image_encoder.pos_embed, std=0.02)
         else:
-            model.load_state_dict(_stretched(start, phase.geometry.patch_size))
+            model.load_state_dict(refined(start, phase.geometry))
         model.to(device)
         super().__init__(model, weight_decay=recipe.weight_decay, average_decay=recipe.average_decay)
         self.recipe, self.phase, self.scenes, self.device = recipe, phase, scenes, device
@@ -246,7 +253,7 @@ class SamTraining(Resumable):
     def advance(self, step: int) -> dict[str, float]:
         """One step on `phase.pictures` scenes, which depend on the seed, the phase and `step` alone."""
         recipe, phase = self.recipe, self.phase
-        rng = np.random.default_rng([recipe.seed, phase.image_size, step])
+        rng = np.random.default_rng([recipe.seed, phase.image_size, phase.patch_size, step])
         questions = [question(self.scenes, rng, recipe, phase) for _ in range(phase.pictures)]
         self.model.train()
         logits, quality = answers(self.model, questions, self.device)
@@ -256,12 +263,16 @@ class SamTraining(Resumable):
         return parts
 
 
-def _stretched(source: Any, patch_size: int) -> dict[str, torch.Tensor]:
-    """The weights of `source` for patches of `patch_size`: on a picture enlarged by as much they answer the same."""
+def refined(source: Any, geometry: Geometry) -> dict[str, torch.Tensor]:
+    """The weights of `source` for `geometry`, of finer pixels or finer patches. The kernel is resized so that a patch
+    of the same look gives the same; with more patches, what they know of their place lies between what it was."""
     weights: dict[str, torch.Tensor] = dict(source.state_dict())
-    kernel = weights[KERNEL]
-    times = patch_size // kernel.shape[-1]
-    weights[KERNEL] = kernel.repeat_interleave(times, 2).repeat_interleave(times, 3) / times**2
+    kernel, places = weights[KERNEL], weights[PLACES]
+    side, patches = geometry.patch_size, geometry.image_size // geometry.patch_size
+    times = (kernel.shape[-1] / side) ** 2
+    weights[KERNEL] = F.interpolate(kernel, size=(side, side), mode="area") * times
+    between = F.interpolate(places.permute(0, 3, 1, 2), size=(patches, patches), mode="bilinear")
+    weights[PLACES] = between.permute(0, 2, 3, 1).contiguous()
     return weights
 
 
@@ -300,7 +311,7 @@ def main() -> None:
     trained: torch.nn.Module | None = None
     for phase in recipe.phases:
         training = SamTraining(recipe, phase, scenes, device=options.device, start=trained)
-        state = options.build / f"sam-{phase.image_size}.state.pt"
+        state = options.build / f"sam-{phase.image_size}-{phase.patch_size}.state.pt"
         training.resume(state)
         run(training, training.advance, steps=phase.steps, state=state, seconds=options.stop_after_seconds)
         trained = training.average
