@@ -74,10 +74,17 @@ class OffsetTracker:
         assigned = self._assigned.get(partition)
         return assigned is not None and assigned.epoch == epoch
 
+    def takes(self, partition: Partition, epoch: int) -> bool:
+        """Whether work of this epoch may still begin: ours, and not leaving."""
+        assigned = self._assigned.get(partition)
+        return assigned is not None and assigned.epoch == epoch and not assigned.leaving
+
     def start(self, partition: Partition, epoch: int, offset: int) -> bool:
         """Take note that `offset` is in flight. False: of another epoch, leaving, or seen already; drop the record."""
-        assigned = self._assigned.get(partition)
-        if assigned is None or assigned.leaving or assigned.epoch != epoch or offset < assigned.next_offset:
+        if not self.takes(partition, epoch):
+            return False
+        assigned = self._assigned[partition]
+        if offset < assigned.next_offset:
             return False
         if assigned.started and offset <= assigned.started[-1].offset:
             return False

@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import structlog
 
@@ -27,7 +26,6 @@ from streams.commit import Committer
 from streams.deletions import Deletions
 from streams.erasing import Eraser
 from streams.errors import Fenced, Unavailable
-from streams.flight import Flight
 from streams.health import Health
 from streams.lanes import Lanes
 from streams.metrics import Metrics
@@ -37,10 +35,12 @@ from streams.outbound import Outlet
 from streams.patience import Patience
 from streams.plan import Plan, StageShape
 from streams.poller import POLLED_BATCHES, Poller
+from streams.pump import Pump
 from streams.segment import Segment
 from streams.settings import WorkerSettings
 from streams.sinks import Sinks
 from streams.step import AnyStage
+from streams.tasks import Tasks
 from streams.transport import Consumer, Partition, Transport
 from streams.watch import watch
 
@@ -94,11 +94,9 @@ class Worker:
             linger_seconds=settings.linger_seconds,
         )
         self._arrived, self._freed, self._stopping = (Signal(self._clock) for _ in range(3))
-        self._alone = False
         self._without_since: float | None = None
         """Since when (monotonic) a rebalance keeps this worker without partitions."""
-        self._failure: BaseException | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(self._failed)
 
     def stop(self) -> None:
         """Finish what is in flight under the drain deadline, commit, leave. Safe to call at any time, repeatedly."""
@@ -159,6 +157,7 @@ class Worker:
         )
         self._committer = self._make_committer()
         self._carrier = self._make_carrier()
+        self._pump = self._make_pump()
         self._poller = self._make_poller()
         self.health.warmed()
 
@@ -211,10 +210,21 @@ class Worker:
             committer=self._committer,
             tracker=self._tracker,
             attempts=self._attempts,
-            park=lambda flight, seconds: self._spawn(self._put_back(flight, seconds)),
+            park=lambda flight, seconds: self._tasks.spawn(self._pump.put_back(flight, seconds)),
             settings=self._settings,
             clock=self._clock,
             metrics=self._metrics,
+        )
+
+    def _make_pump(self) -> Pump:
+        return Pump(
+            self._batcher,
+            self._carrier,
+            attempts=self._attempts,
+            tracker=self._tracker,
+            arrived=self._arrived,
+            tasks=self._tasks,
+            clock=self._clock,
         )
 
     def _make_poller(self) -> Poller:
@@ -241,59 +251,17 @@ class Worker:
 
     async def _work(self) -> None:
         """Run until told to stop or until something fails; then drain, and leave the group."""
-        for part in (self._poller, self._committer, self._eraser):
-            self._spawn(part.run())
-        for task in (self._pump(), self._watch(), self._obey()):
-            self._spawn(task)
+        for part in (self._poller, self._pump, self._committer, self._eraser):
+            self._tasks.spawn(part.run())
+        for task in (self._watch(), self._obey()):
+            self._tasks.spawn(task)
         try:
             await self._stopping.wait()
             await self._drain("stop")
         finally:
             await self._leave()
-        if self._failure is not None:
-            raise self._failure
-
-    async def _pump(self) -> None:
-        """Hand a batch over whenever there is room for one more."""
-        while True:
-            await self._carrier.room()
-            flights = await self._next_batch()
-            self._spawn(self._carry(self._carrier.begin(flights), alone=self._alone))
-
-    async def _next_batch(self) -> list[Flight]:
-        """The batcher's, or a single suspect when nothing else runs."""
-        while True:
-            self._arrived.clear()
-            suspects = self._suspects() if self._attempts.suspicious else []
-            if self._alone or (suspects and self._carrier.is_busy()):
-                await self._carrier.one_ended()
-            elif suspect := next(filter(self._is_first, suspects), None):
-                self._alone = True
-                return [self._batcher.take_first(suspect.record.partition)]
-            elif not suspects and (batch := self._batcher.take()):
-                return batch
-            else:
-                await self._arrived.wait(None if suspects else self._batcher.wait_seconds())
-
-    def _suspects(self) -> list[Flight]:
-        return [one for one in self._batcher if self._attempts.suspects(one.record)]
-
-    def _is_first(self, suspect: Flight) -> bool:
-        """Its mark stands at its own offset: nothing before it may be unfinished, not even what waits for its blob."""
-        return self._tracker.first(suspect.record.partition) in (None, suspect.record.offset)
-
-    async def _carry(self, number: int, *, alone: bool) -> None:
-        try:
-            await self._carrier.carry(number, alone=alone)
-        finally:
-            self._alone = False if alone else self._alone
-
-    async def _put_back(self, flight: Flight, seconds: float) -> None:
-        await self._clock.sleep(seconds)
-        record = flight.record
-        if not self._poller.draining and self._tracker.is_current(record.partition, record.epoch):
-            self._batcher.put(flight)
-            self._arrived.set()
+        if self._tasks.failure is not None:
+            raise self._tasks.failure
 
     async def _watch(self) -> None:
         await watch(
@@ -370,31 +338,16 @@ class Worker:
             async with asyncio.timeout(UNMARK_SECONDS):
                 await self._committer.unmark(partitions)
 
+    def _failed(self, error: BaseException) -> None:
+        self.health.stopped(f"{type(error).__name__}: {error}")
+        log.error("worker_stops", error=str(error), kind=type(error).__name__)
+        self._stopping.set()
+
     async def _leave(self) -> None:
         """End every task, then leave the group; nothing of ours runs afterwards."""
-        while self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            # again and again: in Python 3.11 `wait_for` loses a cancellation that comes as its future ends
-            await asyncio.wait(self._tasks, timeout=0.1)
+        await self._tasks.cancel()
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
                 await self._consumer.close()
         except (TimeoutError, Unavailable, Fenced) as error:
             log.warning("left_without_notice", error=str(error))
-
-    # Tasks: an error in any of them is the worker's
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and self._failure is None:
-            self._failure = error
-            self.health.stopped(f"{type(error).__name__}: {error}")
-            log.error("worker_stops", error=str(error), kind=type(error).__name__)
-            self._stopping.set()
