@@ -31,7 +31,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench.hopping.work import event
+from bench.hopping.work import FEEDS, event
 from bench.report import in_turns, median_ratio, report, spread, threads
 from deploy.local.cluster import Cluster
 from schemas import cloudevents, codec
@@ -142,14 +142,15 @@ async def drop_topic(cluster: Cluster, name: str) -> None:
     await admin.close()
 
 
-async def fill(cluster: Cluster, size: int, count: int) -> None:
-    name = f"into-{size}-{count}"
-    await make_topic(cluster, name)
+async def fill(
+    cluster: Cluster, name: str, size: int, count: int, *, feeds: int = FEEDS, partitions: int = PARTITIONS
+) -> None:
+    """Make a topic with `count` events of `size` bytes."""
+    await make_topic(cluster, name, partitions)
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
     await transport.open()
-    await transport.topics()
     for first in range(0, count, 500):
-        events = [event(number, size) for number in range(first, min(count, first + 500))]
+        events = [event(number, size, feeds) for number in range(first, min(count, first + 500))]
         await transport.publish(
             [
                 Outgoing(
@@ -178,8 +179,8 @@ def quix_python() -> Path:
 
 def compared(bench: Bench, size: int, rounds: int, sides: list[str]) -> dict[str, object]:
     count = RECORDS[size]
-    asyncio.run(fill(bench.cluster, size, count))
-    asyncio.run(fill(bench.cluster, size, count // FAUST_PART))
+    for records in (count, count // FAUST_PART):
+        asyncio.run(fill(bench.cluster, f"into-{size}-{records}", size, records))
     tried = {batch: bench.rate("raw", size, count, str(batch)) for batch in BATCHES}
     best = max(tried, key=lambda batch: tried[batch])
     calls = {

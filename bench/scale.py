@@ -28,21 +28,20 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from bench.hop import appended, drop_topic, make_topic, rate_of
-from bench.hopping.work import event
+from bench.hop import appended, drop_topic, fill, make_topic, rate_of
 from bench.latency import percentile
 from bench.report import in_turns, median_ratio, report, spread, threads
 from deploy.local.cluster import Cluster
-from schemas import cloudevents, codec, topics
+from schemas import codec, topics
 from schemas.events import Kind
-from schemas.identity import DEFAULT_TENANT, live_position, partition_key
+from schemas.identity import DEFAULT_TENANT, live_position
 from stores.folder import BlobFolder
 from streams.clock import SystemClock
 from streams.kafka.transport import KafkaTransport
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.session import uuid7
 from streams.sources.source import Offer, Picture, Seen
-from streams.transport import Outgoing, Partition, TopicSpec
+from streams.transport import Partition, TopicSpec
 
 ROOT = Path(__file__).parents[1]
 EVENT_BYTES = 1024
@@ -83,25 +82,6 @@ class Bench:
         rate = rate_of(times)
         print(f"{workers} workers on {into}: {rate:.0f}/s", flush=True)
         return rate
-
-    async def fill(self, name: str, partitions: int, count: int, feeds: int) -> None:
-        await make_topic(self.cluster, name, partitions)
-        transport = KafkaTransport.from_url(f"kafka://{self.cluster.bootstrap}")
-        await transport.open()
-        for first in range(0, count, 500):
-            events = [event(number, EVENT_BYTES, feeds) for number in range(first, min(count, first + 500))]
-            await transport.publish(
-                [
-                    Outgoing(
-                        name,
-                        partition_key(one.tenant, one.feed),
-                        codec.encode_frame(one),
-                        cloudevents.frame_headers(one, cloudevents.RAW_TYPE),
-                    )
-                    for one in events
-                ]
-            )
-        await transport.close()
 
     def p95(self, *, flooded: bool) -> float:
         """Of the quiet feeds' seconds from ingested to appended behind the worker."""
@@ -199,7 +179,7 @@ def main() -> None:
             ("one-feed", 1, FEED_RECORDS, 1),
             ("many-feeds", 1, FEED_RECORDS, 200),
         ):
-            asyncio.run(bench.fill(name, partitions, count, feeds))
+            asyncio.run(fill(bench.cluster, name, EVENT_BYTES, count, feeds=feeds, partitions=partitions))
         measured = in_turns(
             arguments.rounds,
             one=partial(bench.rate, 1, "shared", 8, DEVICE_RECORDS, "device"),

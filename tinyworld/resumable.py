@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import math
 import time
@@ -10,6 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+BUILD = Path("build/tinyworld")
+
+
+def options(description: str | None) -> argparse.Namespace:
+    """The command line of a training: `device`, `stop_after_seconds` and the folder `build`, which is there then.
+    Sets torch's threads."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--stop-after-seconds", type=float, default=math.inf)
+    parser.add_argument("--build", type=Path, default=BUILD)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    given.build.mkdir(parents=True, exist_ok=True)
+    return given
 
 
 def cosine(step: int, steps: int, *, peak: float, warmup_steps: int) -> float:

@@ -10,9 +10,7 @@ step depend on the seed and its number alone, so that a stopped training resumes
 
 from __future__ import annotations
 
-import argparse
 import copy
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +26,9 @@ from numpy.typing import NDArray
 from processors.models.yolo import Letterbox, import_ultralytics
 from tinyworld.references import describe_detector
 from tinyworld.rendered import RenderedSet, render_set
-from tinyworld.resumable import Resumable, cosine, run
+from tinyworld.resumable import Resumable, cosine, options, run
 from tinyworld.scenes import SHAPES
 
-BUILD = Path("build/tinyworld")
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "yolov9" / "yolov9t.pt"
 SEED = 4
 
@@ -167,20 +164,13 @@ def export(model: Any, path: Path, size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--stop-after-seconds", type=float, default=math.inf)
-    parser.add_argument("--build", type=Path, default=BUILD)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__)
     recipe = Recipe()
-    options.build.mkdir(parents=True, exist_ok=True)
-    scenes = render_set(options.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments)
-    training = YoloTraining(recipe, scenes, options.device)
-    state = options.build / "yolov9t.state.pt"
+    scenes = render_set(given.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments)
+    training = YoloTraining(recipe, scenes, given.device)
+    state = given.build / "yolov9t.state.pt"
     training.resume(state)
-    run(training, training.advance, steps=recipe.steps, state=state, seconds=options.stop_after_seconds)
+    run(training, training.advance, steps=recipe.steps, state=state, seconds=given.stop_after_seconds)
     export(training.average, CHECKPOINT, recipe.phases[-1].size)
     describe_detector(CHECKPOINT.parent)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from deploy.local.maven import MissingJarsError, copied_jars
+from deploy.local.process import end
 from deploy.local.secure import Login, make_keys
 from deploy.local.secure import properties as secure_properties
 
@@ -151,15 +152,9 @@ class Node:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that takes too long."""
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+        if self.process is not None:
+            end(self.process, seconds=STOP_SECONDS)
+            self.process = None
 
     def _java(self, heap: str) -> list[str]:
         quiet = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]

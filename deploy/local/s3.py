@@ -15,6 +15,7 @@ from pathlib import Path
 
 from deploy.local.cluster import free_port, is_listening
 from deploy.local.maven import MissingJarsError, copied_jars
+from deploy.local.process import end
 
 VERSION = "2.6.0"
 POM = Path(__file__).with_name("s3.pom.xml")
@@ -86,15 +87,9 @@ class S3Server:
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL if that takes too long."""
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+        if self.process is not None:
+            end(self.process, seconds=STOP_SECONDS)
+            self.process = None
 
 
 def main() -> None:

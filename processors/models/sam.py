@@ -7,7 +7,6 @@ Their registry knows three published sizes and calls bare `torch.load`; here a f
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
-from processors.models.card import reference_picture
+from processors.models.card import check_revision, read_card, reference_picture
 from processors.models.memory import out_of_memory_named
 
 if TYPE_CHECKING:
@@ -145,17 +144,16 @@ class Segmenter:
 
         Raises `WrongWeights` naming what differs.
         """
-        described = self.weights.parent / "sightline.json"
-        if not described.exists():
+        folder = self.weights.parent
+        card = read_card(folder)
+        if card is None:
             return
-        expected = json.loads(described.read_text())
-        if expected["revision"] != self.revision:
-            raise WrongWeights(f"{self.weights}: revision {self.revision}, {described} names {expected['revision']}")
-        picture = reference_picture(self.weights.parent)
-        boxes = np.array([one["box"] for one in expected["expected"]], np.float32)
+        check_revision(folder, card, self.revision)
+        picture = reference_picture(folder)
+        boxes = np.array([one["box"] for one in card.expected], np.float32)
         masks, _ = self.masks_in(picture, boxes)
-        for mask, one in zip(masks, expected["expected"], strict=True):
-            if abs(int(mask.sum()) - one["area_pixels"]) > expected["tolerance"]["area_share"] * one["area_pixels"]:
+        for mask, one in zip(masks, card.expected, strict=True):
+            if abs(int(mask.sum()) - one["area_pixels"]) > card.tolerance["area_share"] * one["area_pixels"]:
                 raise WrongWeights(
                     f"{self.weights}: wrong mask on the reference picture: "
                     f"{int(mask.sum())} pixels instead of {one['area_pixels']} in box {one['box']}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -23,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
-from processors.models.card import reference_picture
+from processors.models.card import check_revision, read_card, reference_picture
 from processors.models.memory import out_of_memory_named
 
 if TYPE_CHECKING:
@@ -166,15 +165,14 @@ class Yolo:
 
         Raises `WrongWeights` naming what differs.
         """
-        described = self.weights.parent / "sightline.json"
-        if not described.exists():
+        folder = self.weights.parent
+        card = read_card(folder)
+        if card is None:
             return
-        expected = json.loads(described.read_text())
-        if expected["revision"] != self.revision:
-            raise WrongWeights(f"{self.weights}: revision {self.revision}, {described} names {expected['revision']}")
-        picture = reference_picture(self.weights.parent)
+        check_revision(folder, card, self.revision)
+        picture = reference_picture(folder)
         found = self.detect([picture])[0]
-        if difference := _difference(found, expected["expected"], expected["tolerance"]):
+        if difference := _difference(found, card.expected, card.tolerance):
             raise WrongWeights(f"{self.weights}: wrong output on the reference picture: {difference}")
 
     def _forward(self, placed: Image, least_confidence: float, most_overlap: float) -> list[NDArray[np.float32]]:
