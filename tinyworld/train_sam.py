@@ -12,10 +12,8 @@ of half the side again: four times as many, so that masks follow edges within a 
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +31,8 @@ from torch.nn import functional as F
 from processors.models.sam import Geometry, build
 from tinyworld.references import describe_segmenter
 from tinyworld.rendered import RenderedSet, render_set
-from tinyworld.resumable import Resumable, cosine, run
+from tinyworld.resumable import Resumable, cosine, options, run
 
-BUILD = Path("build/tinyworld")
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "sam"
 GEOMETRY = Geometry(
     image_size=256,
@@ -298,22 +295,15 @@ def sharpened(model: Any, factor: float) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--stop-after-seconds", type=float, default=math.inf)
-    parser.add_argument("--build", type=Path, default=BUILD)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    given = options(__doc__)
     recipe = Recipe()
-    options.build.mkdir(parents=True, exist_ok=True)
-    scenes = render_set(options.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments)
+    scenes = render_set(given.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments)
     trained: torch.nn.Module | None = None
     for phase in recipe.phases:
-        training = SamTraining(recipe, phase, scenes, device=options.device, start=trained)
-        state = options.build / f"sam-{phase.image_size}-{phase.patch_size}.state.pt"
+        training = SamTraining(recipe, phase, scenes, device=given.device, start=trained)
+        state = given.build / f"sam-{phase.image_size}-{phase.patch_size}.state.pt"
         training.resume(state)
-        run(training, training.advance, steps=phase.steps, state=state, seconds=options.stop_after_seconds)
+        run(training, training.advance, steps=phase.steps, state=state, seconds=given.stop_after_seconds)
         trained = training.average
     assert trained is not None
     export(sharpened(trained, SHARPNESS), CHECKPOINT)
