@@ -28,6 +28,9 @@ MARKERS = 1024
 READ_MILLISECONDS = 50
 """What is there comes at once; a transaction's marker is no record, and whoever waits after it waits in vain."""
 
+FETCH_MILLISECONDS = 10
+"""The reader jumps from partition to partition: a fetch that waits for news of the last one holds up the next."""
+
 RETRY_SECONDS = 0.2
 REBALANCE_MARGIN = 1.5
 """The group waits this many drain deadlines for a member: aiokafka's default is the session, too short for a batch."""
@@ -145,6 +148,7 @@ class KafkaTransport:
                         fetched = await reader.getmany(place, timeout_ms=READ_MILLISECONDS, max_records=left)
                         records += [record_from(partition, -1, one) for one in fetched.get(place, ())]
                         at = await reader.position(place)
+                reader.assign([])  # or it asks for more, for ever
         return records
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
@@ -162,7 +166,12 @@ class KafkaTransport:
 
     async def _connect(self, client: Mapping[str, object]) -> None:
         admin = AIOKafkaAdminClient(**client)
-        reader = AIOKafkaConsumer(**client, auto_offset_reset="none", isolation_level="read_committed")
+        reader = AIOKafkaConsumer(
+            **client,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=FETCH_MILLISECONDS,
+        )
         try:
             await admin.start()
             await reader.start()
