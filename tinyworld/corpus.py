@@ -174,7 +174,7 @@ def _write(view: View, index: int, scene: Scene, rendered: Rendered) -> None:
 def main() -> None:
     """Renders the corpora of training and of watching the training."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=12000)
+    parser.add_argument("--scenes", type=int, default=24000)
     arguments = parser.parse_args()
     build(BUILD / "corpus-watch", scenes=400, seed=900_001, shares=(0.0, 0.25, 0.25, 0.25, 0.25))
     build(BUILD / "corpus-early", scenes=1500, seed=2)

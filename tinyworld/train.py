@@ -29,9 +29,9 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "towers": (
         (TOWERS,),
         (TOWERS, "--export"),
-        *alone("clip", "--steps", "3200", "--rate", "1.2e-3", "--matrix-rate", "2.5e-3"),
+        *alone("clip", "--steps", "4500", "--rate", "1.2e-3", "--matrix-rate", "2.5e-3"),
         *alone(
-            "itm", "--steps", "1600", "--rate", "8e-4", "--matrix-rate", "1.6e-3", "--match-from", "-1", "--scenes", "8"
+            "itm", "--steps", "3000", "--rate", "8e-4", "--matrix-rate", "1.6e-3", "--match-from", "-1", "--scenes", "8"
         ),
     ),
     "yolo": (("tinyworld.train_yolo",),),
