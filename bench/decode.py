@@ -3,19 +3,17 @@
     python -m bench.decode [--rounds N]
 
 `ratio_jpeg`: pictures a second of the decode stage (bytes and header checked, EXIF upright, event completed) over
-those of the faster of OpenCV and simplejpeg (if it is installed) called from a plain thread pool, both giving upright
-RGB; the worse of 1080p and 640 × 480, a third of the pictures turned by EXIF. The thumbnail is work of its own, which
-no library does alone: `ratio_jpeg_with_thumbnail` has it on one side only. Runs of both sides alternate, and each
-side counts with its fastest round: other programs on the machine only ever slow one down. `ratio_video` and the rates
-beside it are explained in `bench/video.py`.
+those of the faster of OpenCV and simplejpeg called from a plain thread pool, both giving upright RGB (simplejpeg
+knows no EXIF: it is told how to turn the picture, which we have to find out); the worse of 1080p and 640 × 480, a
+third of the pictures turned by EXIF. The thumbnail is work of its own, which no library does alone:
+`ratio_jpeg_with_thumbnail` has it on one side only. `ratio_video` and the rates beside it are explained in
+`bench/video.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +21,10 @@ from datetime import UTC, datetime
 
 import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image
 
+from bench.report import in_turns, median_ratio, report, spread, threads
 from bench.video import video_figures
 from processors.cores import cores
 from processors.decode import Decode, DecodeSettings
@@ -50,13 +50,18 @@ def pictures(width: int, height: int, count: int) -> list[bytes]:
             cv2.circle(canvas, corner, int(rng.integers(10, height // 5)), rng.integers(0, 256, 3).tolist(), -1)
         canvas += rng.normal(0, 4, canvas.shape).astype(np.float32)
         exif = Image.Exif()
-        exif[0x112] = TURNED if number % 3 == 0 else 1
+        exif[0x112] = orientation_of(number)
         with io.BytesIO() as file:
             Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)).save(
                 file, "JPEG", quality=85, exif=exif.tobytes()
             )
             made.append(file.getvalue())
     return made
+
+
+def orientation_of(number: int) -> int:
+    """EXIF's, of the picture `number`: a third are turned."""
+    return TURNED if number % 3 == 0 else 1
 
 
 def stage_run(jpegs: Sequence[bytes], thumbnail_side: int) -> Callable[[], float]:
@@ -89,11 +94,14 @@ def batched(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
         yield frames[first : first + BATCH]
 
 
-def library_run(decode: Callable[[bytes], object], jpegs: Sequence[bytes]) -> Callable[[], float]:
+def library_run(decode: Callable[[bytes, int], object], jpegs: Sequence[bytes]) -> Callable[[], float]:
+    """Seconds of a plain pool of threads for all `jpegs`."""
+    orientations = [orientation_of(number) for number in range(len(jpegs))]
+
     def run() -> float:
         begun = time.perf_counter()
         with ThreadPoolExecutor(cores()) as pool:
-            kept = list(pool.map(decode, jpegs))
+            kept = list(pool.map(decode, jpegs, orientations))
         seconds = time.perf_counter() - begun
         assert all(picture is not None for picture in kept)
         return seconds
@@ -101,44 +109,37 @@ def library_run(decode: Callable[[bytes], object], jpegs: Sequence[bytes]) -> Ca
     return run
 
 
-def libraries() -> dict[str, Callable[[bytes], object]]:
-    """JPEG to upright RGB, by library. simplejpeg knows no EXIF; it is let off turning the picture."""
-    found: dict[str, Callable[[bytes], object]] = {
-        "opencv": lambda jpeg: cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
-    }
-    try:
-        import simplejpeg  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        return found
-    return found | {"simplejpeg": simplejpeg.decode_jpeg}
+def by_opencv(jpeg: bytes, orientation: int) -> object:
+    """It finds out by itself how a picture is to be turned."""
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
-def jpeg_figures(rounds: int) -> dict[str, float | dict[str, object]]:
-    sizes: dict[str, object] = {}
-    ratios, with_thumbnails = [], []
+def by_simplejpeg(jpeg: bytes, orientation: int) -> object:
+    """It knows no EXIF: `orientation` is told, and OpenCV turns."""
+    pixels = simplejpeg.decode_jpeg(jpeg, "RGB")
+    return cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE) if orientation == TURNED else pixels
+
+
+def jpeg_figures(rounds: int) -> tuple[dict[str, float], dict[str, object]]:
+    """The figures, the worse of both sizes, and pictures a second by size."""
+    ratios: list[tuple[float, float]] = []
+    rates: dict[str, object] = {}
     for width, height in SIZES:
         jpegs = pictures(width, height, 48 if width > 1000 else 192)
-        runs = {name: library_run(decode, jpegs) for name, decode in libraries().items()}
-        runs |= {"stage": stage_run(jpegs, 0), "stage_with_thumbnail": stage_run(jpegs, 320)}
-        rates = alternate(runs, rounds, len(jpegs))
-        library = max(rates[name] for name in libraries())
-        ratios.append(rates["stage"] / library)
-        with_thumbnails.append(rates["stage_with_thumbnail"] / library)
-        sizes[f"{width}x{height}"] = {name: round(rate, 1) for name, rate in rates.items()}
-    return {
-        "ratio_jpeg": round(min(ratios), 3),
-        "ratio_jpeg_with_thumbnail": round(min(with_thumbnails), 3),
-        "jpeg_pictures_per_second": sizes,
-    }
-
-
-def alternate(runs: dict[str, Callable[[], float]], rounds: int, count: int) -> dict[str, float]:
-    """Best rates by name: every round runs each once, so that a slow spell of the machine meets all of them."""
-    seconds: dict[str, list[float]] = {name: [run()] for name, run in runs.items()}  # first calls also warm up
-    for _ in range(rounds):
-        for name, run in runs.items():
-            seconds[name].append(run())
-    return {name: count / min(taken) for name, taken in seconds.items()}
+        seconds = in_turns(
+            rounds,
+            opencv=library_run(by_opencv, jpegs),
+            simplejpeg=library_run(by_simplejpeg, jpegs),
+            stage=stage_run(jpegs, 0),
+            stage_with_thumbnail=stage_run(jpegs, 320),
+        )
+        library = [min(pair) for pair in zip(seconds["opencv"], seconds["simplejpeg"], strict=True)]
+        ratios.append((median_ratio(library, seconds["stage"]), median_ratio(library, seconds["stage_with_thumbnail"])))
+        rates[f"{width}x{height}"] = {
+            name: spread([len(jpegs) / taken for taken in values]) for name, values in seconds.items()
+        }
+    plain, with_thumbnail = (min(column) for column in zip(*ratios, strict=True))
+    return {"ratio_jpeg": plain, "ratio_jpeg_with_thumbnail": with_thumbnail}, rates
 
 
 def main() -> None:
@@ -146,10 +147,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     cv2.setNumThreads(1)
-    figures: dict[str, object] = {**jpeg_figures(rounds), **video_figures(rounds)}
-    machine = {"cores": cores(), "opencv_threads": cv2.getNumThreads(), "cpu": platform.processor()}
-    figures["machine"] = machine | {"opencv": cv2.__version__, "python": platform.python_version()}
-    print(json.dumps(figures))
+    jpeg, jpeg_rates = jpeg_figures(rounds)
+    video, video_rates = video_figures(rounds)
+    report(jpeg | video, pictures_per_second=jpeg_rates, video_frames_per_second=video_rates, threads=threads(cv2=1))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.report import in_turns, median_ratio, spread
 from streams.clock import SystemClock
 from streams.sources.play import Playback, VideoSource
 from streams.sources.source import Picture
@@ -26,27 +27,19 @@ from streams.sources.video import decode_frames
 WIDTH, HEIGHT, FRAMES, FPS = 1920, 1080, 96, 24
 
 
-def video_figures(rounds: int) -> dict[str, float]:
+def video_figures(rounds: int) -> tuple[dict[str, float], dict[str, object]]:
+    """`ratio_video`, and frames a second of both sides and of the whole source."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.mp4"
         make_video(path)
-        for read in (decode_frames, alone):
-            count_and_seconds(read(path))
-        ours: list[float] = []
-        theirs: list[float] = []
-        encoded: list[float] = []
-        for _ in range(rounds):
-            for read, seconds in ((decode_frames, ours), (alone, theirs)):
-                count, taken = count_and_seconds(read(path))
-                assert count == FRAMES
-                seconds.append(taken)
-            encoded.append(asyncio.run(encoding_seconds(path)))
-    return {
-        "ratio_video": round(min(theirs) / min(ours), 3),
-        "video_frames_per_second": round(FRAMES / min(ours), 1),
-        "pyav_frames_per_second": round(FRAMES / min(theirs), 1),
-        "video_encoded_frames_per_second": round(FRAMES / min(encoded), 1),
-    }
+        seconds = in_turns(
+            rounds,
+            source=lambda: decoding_seconds(decode_frames(path)),
+            pyav=lambda: decoding_seconds(alone(path)),
+            encoded=lambda: asyncio.run(encoding_seconds(path)),
+        )
+    rates = {name: spread([FRAMES / taken for taken in values]) for name, values in seconds.items()}
+    return {"ratio_video": median_ratio(seconds["pyav"], seconds["source"])}, dict(rates)
 
 
 def alone(path: Path) -> Iterator[NDArray[np.uint8]]:
@@ -56,10 +49,10 @@ def alone(path: Path) -> Iterator[NDArray[np.uint8]]:
             yield frame.to_ndarray(format="rgb24")
 
 
-def count_and_seconds(frames: Iterator[object]) -> tuple[int, float]:
+def decoding_seconds(frames: Iterator[object]) -> float:
     begun = time.perf_counter()
-    count = sum(1 for _ in frames)
-    return count, time.perf_counter() - begun
+    assert sum(1 for _ in frames) == FRAMES
+    return time.perf_counter() - begun
 
 
 async def encoding_seconds(path: Path) -> float:

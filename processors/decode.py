@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from processors.cores import cores
 from processors.frame import Frame, Invalid, Lane, Verdicts
 from processors.headers import Header, Unreadable, read_header
+from processors.jpeg import decode_jpeg
 from processors.shrink import shrink, within
 
 _REDUCED = {
@@ -65,7 +66,7 @@ class Decode:
         self._pool: ThreadPoolExecutor | None = None
 
     def open(self, device: str) -> None:
-        """Start the pool; OpenCV's decoders let go of the interpreter lock, so its threads use all cores."""
+        """Start the pool; the decoders let go of the interpreter lock, so its threads use all cores."""
         if self._threads > 1:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
@@ -108,6 +109,10 @@ class Decode:
     def _pixels(self, picture: bytes, header: Header) -> tuple[NDArray[np.uint8], int]:
         """The upright RGB pixels and the reduction they were decoded at."""
         scale = reduction(header, self._settings.max_side)
+        if header.format == "jpeg":
+            at_least = stored_size(header, scale) if scale > 1 else None
+            if (seen := decode_jpeg(picture, header.orientation, at_least)) is not None:
+                return seen, scale
         # PNG and WebP are reduced by dropping samples inside OpenCV; the area average below keeps fine detail.
         flag = _REDUCED[scale] if header.format == "jpeg" else 0
         try:
@@ -141,10 +146,15 @@ def reduction(header: Header, max_side: int) -> int:
     return max(scale for scale in _REDUCED if scale == 1 or longer >= scale * max_side)
 
 
+def stored_size(header: Header, scale: int) -> tuple[int, int]:
+    """Width and height in pixels, as stored, of what is decoded at `scale`: rounded up."""
+    return -(-header.width // scale), -(-header.height // scale)
+
+
 def upright_size(header: Header, pixels: NDArray[np.uint8], scale: int) -> tuple[int, int]:
     """Width and height of the upright original. Raises `Unreadable` when the decoder saw another picture."""
     seen = (pixels.shape[1], pixels.shape[0])
-    stored = (-(-header.width // scale), -(-header.height // scale))
+    stored = stored_size(header, scale)
     if seen == stored:
         return header.width, header.height
     if seen == stored[::-1]:  # EXIF turned it by 90°

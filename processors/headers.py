@@ -16,6 +16,10 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
 """Markers that stand alone; 0xFF is a fill byte before one."""
 
 
+_APP1, _ORIENTATION = 0xE1, 0x112
+"""The JPEG segment that holds EXIF, and EXIF's tag for how the camera was held."""
+
+
 class Unreadable(ValueError):  # noqa: N818 - named for the state
     """The bytes are not a picture that we take; `reason` is a slug (`unsupported_format`, `unreadable_image`)."""
 
@@ -26,11 +30,13 @@ class Unreadable(ValueError):  # noqa: N818 - named for the state
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture says of itself; width and height in pixels as stored, EXIF's rotation not applied."""
+    """What a picture says of itself; width and height in pixels as stored, EXIF's rotation not applied. `orientation`
+    is EXIF's, 1 to 8, of a JPEG; of others it is left to the decoder."""
 
     format: Format
     width: int
     height: int
+    orientation: int = 1
 
     @property
     def pixels(self) -> int:
@@ -40,39 +46,59 @@ class Header:
 def read_header(picture: bytes) -> Header:
     """The header of a JPEG, PNG or WebP picture. Raises `Unreadable` for anything else or anything cut short."""
     try:
-        kind, (width, height) = _size(picture)
+        kind, (width, height), orientation = _read(picture)
     except (struct.error, IndexError) as error:
         raise Unreadable("unreadable_image", "the picture ends within its header") from error
     if width < 1 or height < 1:
         raise Unreadable("unreadable_image", f"the {kind} header says {width} × {height} pixels")
-    return Header(kind, width, height)
+    return Header(kind, width, height, orientation)
 
 
-def _size(picture: bytes) -> tuple[Format, tuple[int, int]]:
+def _read(picture: bytes) -> tuple[Format, tuple[int, int], int]:
     if picture[:3] == b"\xff\xd8\xff":
-        return "jpeg", _jpeg(picture)
+        return "jpeg", *_jpeg(picture)
     if picture[:8] == b"\x89PNG\r\n\x1a\n":
         if picture[12:16] != b"IHDR":
             raise Unreadable("unreadable_image", "the PNG does not begin with its header")
-        return "png", struct.unpack_from(">II", picture, 16)
+        return "png", struct.unpack_from(">II", picture, 16), 1
     if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
-        return "webp", _webp(picture)
+        return "webp", _webp(picture), 1
     raise Unreadable("unsupported_format", f"neither JPEG, PNG nor WebP (begins with {picture[:8].hex(' ')})")
 
 
-def _jpeg(picture: bytes) -> tuple[int, int]:
-    at = 2
+def _jpeg(picture: bytes) -> tuple[tuple[int, int], int]:
+    at, orientation = 2, 1
     while picture[at] == 0xFF:
         marker = picture[at + 1]
         if marker in _START_OF_FRAME:
-            return picture[at + 7] << 8 | picture[at + 8], picture[at + 5] << 8 | picture[at + 6]
+            size = picture[at + 7] << 8 | picture[at + 8], picture[at + 5] << 8 | picture[at + 6]
+            return size, orientation
         if marker in _WITHOUT_LENGTH:
             at += 1 if marker == 0xFF else 2
         elif marker in (0xD9, 0xDA):
             raise Unreadable("unreadable_image", "the JPEG has no frame header before its pixels")
         else:
-            at += 2 + max(picture[at + 2] << 8 | picture[at + 3], 2)
+            length = max(picture[at + 2] << 8 | picture[at + 3], 2)
+            if marker == _APP1 and picture[at + 4 : at + 10] == b"Exif\0\0":
+                orientation = _orientation(picture[at + 10 : at + 2 + length])
+            at += 2 + length
     raise Unreadable("unreadable_image", f"no JPEG marker at byte {at}")
+
+
+def _orientation(exif: bytes) -> int:
+    """Tag 0x112 of the first directory (CIPA DC-008 4.6.4); 1 where there is none or it cannot be read."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        first = struct.unpack_from(f"{order}I", exif, 4)[0]
+        for entry in range(struct.unpack_from(f"{order}H", exif, first)[0]):
+            tag, value = struct.unpack_from(f"{order}H6xH", exif, first + 2 + 12 * entry)
+            if tag == _ORIENTATION:
+                return int(value) if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
 
 
 def _webp(picture: bytes) -> tuple[int, int]:

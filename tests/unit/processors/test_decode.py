@@ -80,6 +80,20 @@ def test_every_exif_orientation_stands_upright(kind: str, orientation: int) -> N
     assert one.pixels[48, 72].tolist() == pytest.approx([20, 20, 250], abs=12)
 
 
+def test_an_odd_jpeg_is_still_a_picture() -> None:
+    """What our JPEG library refuses, OpenCV may know: inks instead of light, and noise in front of the end."""
+    with io.BytesIO() as file:
+        Image.new("CMYK", (64, 40), (0, 255, 255, 0)).save(file, "JPEG")
+        inks = file.getvalue()
+    whole = encoded(scene(1))
+    noisy = whole[:-2] + bytes(3) + whole[-2:]
+    for picture in (inks, noisy):
+        assert decode(picture).pixels is not None
+    red = decode(inks).pixels
+    assert red is not None
+    assert red[20, 32].tolist() == pytest.approx([255, 0, 0], abs=12)
+
+
 def test_a_bomb_is_refused_by_its_header_alone() -> None:
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
