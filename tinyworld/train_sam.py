@@ -85,7 +85,7 @@ class Recipe:
     phases: tuple[Phase, ...] = (
         Phase(128, 8, 1400, 12, 2e-3),
         Phase(256, 16, 6400, 12, 1.2e-3),
-        Phase(256, 8, 1600, 8, 1e-3),
+        Phase(256, 8, 2500, 8, 1e-3),
     )
     points: int = 3
     boxes: int = 2
