@@ -12,14 +12,18 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.errors import Fenced, Unavailable
-from streams.kafka.failures import translated
+from streams.kafka.failures import ENDED, translated
 from streams.transport import Listener, Partition, Position
 
 ATTEMPTS = "attempts="
 """How a position's attempts stand in the commit's metadata."""
+
+RETRY_SECONDS = 0.1
+"""Before a commit is sent again that the group's coordinator could not take just then."""
 
 log = structlog.get_logger()
 
@@ -137,8 +141,22 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._consumer._coordinator.request_rejoin()
 
     async def _send(self, positions: Mapping[Partition, Position]) -> None:
-        if positions:
-            await self._consumer.commit(offsets_from(positions))
+        """aiokafka's own commit takes the generation of the moment, at every attempt: none, after the member was thrown
+        out. A broker takes a commit without one from anybody as soon as the group is empty, and positions go back.
+        """
+        coordinator, offsets = self._consumer._coordinator, offsets_from(positions)
+        while positions:
+            await coordinator.ensure_coordinator_known()
+            async with coordinator._commit_lock:
+                if {self._generation()} != {self.epochs[partition] for partition in positions}:
+                    raise Fenced("the group has gone on without this member")
+                try:
+                    await asyncio.shield(coordinator._do_commit_offsets(None, offsets))
+                    return
+                except KafkaError as error:
+                    if isinstance(error, ENDED) or not error.retriable:
+                        raise
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _void(self) -> None:
         """No commit of these epochs is under way or can begin after this: aiokafka would send it as a later one."""

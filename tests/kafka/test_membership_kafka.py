@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -89,6 +90,30 @@ async def test_a_member_that_hangs_loses_its_partitions_and_is_told_that_they_ar
         await other.close()
         ear.drain = None
         assert [record.offset for record in await take(hung, 2)] == [3, 4]
+
+
+async def test_a_member_that_was_thrown_out_while_it_drains_commits_nothing(cluster: Cluster) -> None:
+    """The group is empty by then, and a broker would take from anybody what names no generation."""
+    async with opened(cluster, session_seconds=1) as transport:
+        topic = await new_topic(transport)
+        here = Partition(topic, 0)
+        refused: list[bool] = []
+
+        async def drain(partitions: Sequence[Partition]) -> None:
+            late.membership._consumer._coordinator.reset_generation()
+            await stall(2.5)
+            with pytest.raises(Fenced):
+                await late.commit({here: Position(1)}, epochs)
+            refused.append(True)
+
+        await transport.publish(values(topic, "a", range(5)))
+        late: Any = await transport.consumer(topic, [topic], Ear(drain))
+        await take(late, 5)
+        epochs = dict(late.assignment())
+        await late.commit({here: Position(5)}, epochs)
+        await late.close()
+        assert refused
+        assert (await transport.group_lag(topic, [topic]))[here] == 0
 
 
 async def test_a_cancelled_poll_loses_nothing(cluster: Cluster) -> None:
