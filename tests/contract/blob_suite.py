@@ -35,6 +35,13 @@ class BlobSuite:
         found = await asyncio.gather(*(blobs.get("default", uri(content)) for content in contents))
         assert found == contents
 
+    async def test_many_feeds_begin_at_once(self, blobs: BlobStore) -> None:
+        contents = [bytes([number]) for number in range(200)]
+        pictures = [(uri(content, feed=f"feed{content[0]}"), content) for content in contents]
+        await asyncio.gather(*(blobs.put("default", place, content) for place, content in pictures))
+        for place, content in pictures:
+            assert await blobs.get("default", place) == content
+
     async def test_a_missing_blob_is_missing(self, blobs: BlobStore) -> None:
         with pytest.raises(Missing):
             await blobs.get("default", uri(b"never"))

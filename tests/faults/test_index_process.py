@@ -62,10 +62,11 @@ async def turns(index: EdgeIndex) -> dict[int, int]:
     """The turn in which each point was last written, by the point's number."""
     found: dict[int, int] = {}
     after: str | None = None
-    while not found or after is not None:
+    while True:
         hits, after = await index.scroll("frames", limit=500, after=after)
         found |= {UUID(hit.id).int: hit.payload["turn"] for hit in hits}
-    return found
+        if after is None:
+            return found
 
 
 def runs(folder: Path) -> bool:
