@@ -7,6 +7,7 @@ Their registry knows three published sizes and calls bare `torch.load`; here a f
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -98,6 +99,10 @@ class Segmenter:
         self.image_size: int = model.image_encoder.img_size
         self.revision = _short_hash(weights)
         self.model = model.eval().to(self.device)
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        if half is not None:
+            for module in (self.model.image_encoder, self.model.mask_decoder):
+                module.forward = partial(_in_half, module.forward, self.device.type, half)
         self._predictor = SamPredictor(self.model)
 
     @classmethod
@@ -124,19 +129,19 @@ class Segmenter:
 
         if not len(boxes):
             return np.zeros((0, *image.shape[:2]), np.bool_), np.zeros(0, np.float32)
-        with out_of_memory_named(), self._autocast():
+        with out_of_memory_named():
             self._predictor.set_image(image)
             corners = torch.as_tensor(boxes, dtype=torch.float32, device=self.device)
             corners = self._predictor.transform.apply_boxes_torch(corners, image.shape[:2])
             masks, expected, _ = self._predictor.predict_torch(None, None, corners, multimask_output=False)
-        return masks[:, 0].cpu().numpy(), expected[:, 0].float().cpu().numpy()
+        return masks[:, 0].cpu().numpy(), expected[:, 0].cpu().numpy()
 
     def everything(self, image: Image) -> list[dict[str, Any]]:
         """What segment-anything's automatic generator finds at its default thresholds, in its own records. It asks
         1,024 points and costs a hundred times what boxes do. Raises `OutOfMemory`."""
         from segment_anything import SamAutomaticMaskGenerator
 
-        with out_of_memory_named(), self._autocast():
+        with out_of_memory_named():
             return list(SamAutomaticMaskGenerator(self.model).generate(image))
 
     def check_reference(self) -> None:
@@ -159,11 +164,15 @@ class Segmenter:
                     f"{int(mask.sum())} pixels instead of {one['area_pixels']} in box {one['box']}"
                 )
 
-    def _autocast(self) -> torch.autocast:
-        import torch
 
-        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
-        return torch.autocast(self.device.type, half, enabled=half is not None)
+def _in_half(forward: Callable[..., Any], device: str, half: torch.dtype, *args: Any, **named: Any) -> Any:
+    """What `forward` gives, computed in `half` and handed on in fp32: the generator gives it to NumPy, which knows no
+    bf16. Prompts stay out of it, because bf16 tells places in a picture of 1024 pixels apart by two of them."""
+    import torch
+
+    with torch.autocast(device, half):
+        given = forward(*args, **named)
+    return given.float() if isinstance(given, torch.Tensor) else tuple(one.float() for one in given)
 
 
 def _described(path: Path) -> Any:

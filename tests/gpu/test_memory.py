@@ -1,0 +1,112 @@
+"""Memory on the device: a batch that does not fit leaves nothing behind, and a stage that is closed holds nothing."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+import tinyworld
+from processors.caption import Caption, CaptionSettings
+from processors.detect import Detect, DetectSettings
+from processors.embed import Embed, EmbedSettings
+from processors.frame import Frame, Lane, Verdicts
+from processors.models.memory import out_of_memory_named
+from schemas.events import Label
+from tests.contract.edge_folder import edge_folder
+from tests.faults.rig import QUICK, deployed, fated, running, until
+from tests.gpu.conftest import held_bytes
+from tests.pictures import decoded
+
+CHECKPOINTS = Path(next(iter(tinyworld.__path__))) / "checkpoints"
+MORE_THAN_ANY_MACHINE_BYTES = 1 << 46
+FRAMES, FITS = 8, 2
+FRAME_BYTES = 1 << 20
+
+
+class Hungry:
+    """Takes memory for every frame, and for more than `FITS` of them more than there is."""
+
+    name: ClassVar[str] = "fate"
+    lane: ClassVar[Lane] = "gpu"
+    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    provides: ClassVar[frozenset[str]] = frozenset({"labels"})
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self.sizes: list[int] = []
+        self.left_behind: list[int] = []
+        """How many tensors of earlier calls were still there when a call began."""
+        self._taken: list[weakref.ref[torch.Tensor]] = []
+
+    def open(self, device: str) -> None:
+        assert device == self._device
+
+    def close(self) -> None: ...
+
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        self.left_behind.append(sum(one() is not None for one in self._taken))
+        self.sizes.append(len(frames))
+        with out_of_memory_named():
+            held = torch.zeros(len(frames) * FRAME_BYTES, dtype=torch.uint8, device=self._device)
+            self._taken.append(weakref.ref(held))
+            if len(frames) > FITS:
+                torch.empty(MORE_THAN_ANY_MACHINE_BYTES, dtype=torch.uint8, device=self._device)
+        for frame in frames:
+            frame.labels = (Label(name=str(len(held)), probability=1.0),)
+        return [None] * len(frames)
+
+
+@pytest.fixture(scope="module")
+def index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with edge_folder(tmp_path_factory.mktemp("index")) as folder:
+        yield folder
+
+
+async def test_a_batch_that_does_not_fit_is_halved_and_let_go_before(
+    device: str, tmp_path: Path, index_folder: Path
+) -> None:
+    """Were its tensors still held, by the error that told of it, half of it would not fit either."""
+    stage = Hungry(device)
+    settings = QUICK.__class__(model_set=QUICK.model_set, batch_frames=FRAMES, device=device, backoff_seconds=0.01)
+    async with deployed(tmp_path, index_folder=index_folder) as here:
+        await here.publish([fated("ok", number=number) for number in range(FRAMES)])
+        before = held_bytes(device)
+        async with running(here.worker([stage], settings=settings)) as task:
+            await until(here.drained, task)
+        assert len(await here.enriched()) == FRAMES
+        assert not await here.letters()
+    assert max(stage.sizes) > FITS, "something did not fit"
+    assert stage.sizes[-1] <= FITS
+    assert set(stage.left_behind) == {0}
+    assert held_bytes(device) == before
+
+
+def opened(kind: str, device: str) -> Any:
+    made: dict[str, Any] = {
+        "detect": lambda: Detect(DetectSettings(weights=str(CHECKPOINTS / "yolov9"), precision="bf16")),
+        "caption": lambda: Caption(CaptionSettings(weights=str(CHECKPOINTS / "blip"), precision="bf16")),
+        "embed": lambda: Embed(
+            EmbedSettings(weights=str(CHECKPOINTS / "clip"), visual_weights=str(CHECKPOINTS / "vit"), precision="bf16")
+        ),
+    }
+    stage = made[kind]()
+    stage.open(device)
+    return stage
+
+
+@pytest.mark.parametrize("kind", ["detect", "caption", "embed"])
+def test_a_closed_stage_lets_its_memory_go(kind: str, device: str) -> None:
+    opened(kind, device).close()  # the libraries' own, which stays: workspaces, tables
+    before = held_bytes(device)
+    stage = opened(kind, device)
+    frames = [decoded(seed) for seed in range(3)]
+    assert stage.process(frames) == [None] * 3
+    del frames
+    assert held_bytes(device) > before
+    stage.close()
+    assert held_bytes(device) <= before

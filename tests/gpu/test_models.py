@@ -1,0 +1,112 @@
+"""The tiny models in the precision of a GPU: what their cards say, and what the same weights say in fp32 on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import tinyworld
+from processors.models.blip import Blip
+from processors.models.clip import Clip
+from processors.models.itm import Itm
+from processors.models.loading import exact
+from processors.models.sam import Segmenter
+from processors.models.vit import Vit
+from processors.models.yolo import Yolo
+from tinyworld.captions import describe
+from tinyworld.examination import evaluation_scene
+from tinyworld.matching import mask_iou
+from tinyworld.searching import search_scene
+
+CHECKPOINTS = Path(next(iter(tinyworld.__path__))) / "checkpoints"
+HALF = exact("auto", "cuda")
+SEED = 17
+PRETRAINED = {"blip": Blip, "blip_itm": Itm, "clip": Clip, "vit": Vit}
+
+Picture = NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Picture]:
+    return [search_scene(SEED, number)[1].image for number in range(12)]
+
+
+@pytest.fixture(scope="module")
+def captions() -> list[str]:
+    return [str(describe(*search_scene(SEED, number))) for number in range(12)]
+
+
+@pytest.mark.parametrize("folder", PRETRAINED)
+def test_the_answer_to_the_reference_picture_is_the_card_s(folder: str, device: str) -> None:
+    PRETRAINED[folder].load(CHECKPOINTS / folder, device=device, precision=HALF).check_reference()
+
+
+def test_the_detector_s_and_the_segmenter_s_too(device: str) -> None:
+    Yolo.load(CHECKPOINTS / "yolov9", device=device, precision=HALF).check_reference()
+    Segmenter.load(CHECKPOINTS / "sam", device=device, precision=HALF).check_reference()
+
+
+def test_captions_are_the_same_sentences(device: str, pictures: list[Picture]) -> None:
+    here = Blip.load(CHECKPOINTS / "blip", device=device, precision=HALF).caption(pictures)
+    there = Blip.load(CHECKPOINTS / "blip").caption(pictures)
+    same = [one == other for one, other in zip(here, there, strict=True)]
+    assert np.mean(same) >= 0.9, "a word may fall the other way where two are equally likely, now and then"
+
+
+@pytest.mark.parametrize("kind", [Clip, Vit])
+def test_vectors_point_the_same_way(kind: type[Clip] | type[Vit], device: str, pictures: list[Picture]) -> None:
+    folder = CHECKPOINTS / kind.__name__.lower()
+    here = kind.load(folder, device=device, precision=HALF).embed_images(pictures)
+    there = kind.load(folder).embed_images(pictures)
+    assert here.dtype == np.float32
+    assert np.abs(np.linalg.norm(here, axis=1) - 1).max() < 1e-5
+    own = (here * there).sum(axis=1)
+    assert own.min() > 0.99
+    assert ((here @ there.T).argmax(axis=1) == np.arange(len(pictures))).all()
+
+
+def test_texts_find_the_same_pictures(device: str, pictures: list[Picture], captions: list[str]) -> None:
+    clip = Clip.load(CHECKPOINTS / "clip", device=device, precision=HALF)
+    there = Clip.load(CHECKPOINTS / "clip")
+    assert (clip.embed_texts(captions) * there.embed_texts(captions)).sum(axis=1).min() > 0.99
+    found = (clip.embed_texts(captions) @ clip.embed_images(pictures).T).argmax(axis=1)
+    assert list(found) == list(range(len(pictures)))
+
+
+def test_the_matching_head_says_yes_and_no_alike(device: str, pictures: list[Picture], captions: list[str]) -> None:
+    texts, asked = [*captions, *captions[1:], captions[0]], [*pictures, *pictures]
+    here = Itm.load(CHECKPOINTS / "blip_itm", device=device, precision=HALF).match(texts, asked)
+    there = Itm.load(CHECKPOINTS / "blip_itm").match(texts, asked)
+    assert np.abs(here - there).max() < 1.0
+    sure = np.abs(there) > 1.0
+    assert (np.sign(here) == np.sign(there))[sure].all()
+    assert sure.mean() > 0.9
+
+
+def test_detections_are_the_same_things_in_the_same_places(device: str) -> None:
+    pictures = [evaluation_scene(SEED, number)[1].image for number in range(8)]
+    here = Yolo.load(CHECKPOINTS / "yolov9", device=device, precision=HALF).detect(pictures)
+    there = Yolo.load(CHECKPOINTS / "yolov9").detect(pictures)
+    for ours, theirs in zip(here, there, strict=True):
+        pairs = zip(*(sorted(found, key=lambda one: (one.label, one.box)) for found in (ours, theirs)), strict=True)
+        for one, other in pairs:
+            assert one.label == other.label
+            assert np.abs(np.subtract(one.box, other.box)).max() < 3.0
+            assert abs(one.confidence - other.confidence) < 0.1
+
+
+def test_masks_are_the_same_by_boxes_and_by_the_generator(device: str) -> None:
+    _, rendered = evaluation_scene(SEED, 3)
+    here = Segmenter.load(CHECKPOINTS / "sam", device=device, precision=HALF)
+    there = Segmenter.load(CHECKPOINTS / "sam")
+    ours, expected = here.masks_in(rendered.image, rendered.boxes)
+    theirs, wanted = there.masks_in(rendered.image, rendered.boxes)
+    assert min(mask_iou(one, other) for one, other in zip(ours, theirs, strict=True)) > 0.9
+    assert np.abs(expected - wanted).max() < 0.05
+    # The generator hands what the model gives to NumPy, which has no bf16.
+    found = [one["segmentation"] for one in here.everything(rendered.image)]
+    best = [max((mask_iou(mask, truth) for mask in found), default=0.0) for truth in rendered.masks]
+    assert max(best) > 0.85
