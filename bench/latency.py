@@ -93,7 +93,7 @@ async def found(index: Index, collection: str, camera: Camera, frames: int) -> l
 
 async def rounds(config: Config, count: int, fps: float) -> list[list[float]]:
     """Each round's seconds, the first one thrown away."""
-    shown = pictures(CASES[0])
+    shown = pictures(CASES["cpu"][0])
     frames = [shown[number % len(shown)] for number in range(round(SECONDS * fps))]
     collection = points.collection("frames", worker_settings(config).model_set)
     measured = []

@@ -1,13 +1,14 @@
 """What the pipeline costs over its models: the fused plan against a bare loop over the same adapters.
 
-    python -m bench.pipeline [--rounds N] [--only tiny|base]
+    python -m bench.pipeline [--rounds N] [--only tiny|base] [--device auto|cpu|cuda]
 
 Both take the same JPEG frames in the same batches with the same threads: the bare loop decodes a batch with OpenCV and
 calls detector, captioner and both embedders one after the other; the pipeline takes the frames from the embedded log
 through decode, gate (told to let all through), detect, track, caption and embed, writes thumbnails, points, events and
 offsets, and is timed until everything is committed. `ratio_…` is the pipeline's rate over the bare loop's.
 
-`base` are the base architectures at seeded random weights (`bench.weights`); every caption has the same length.
+`base` are the base architectures at seeded random weights (`bench.weights`); every caption has the same length. On a
+GPU both compute in bf16, and `base` takes more frames in larger batches.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.report import median_ratio, report, spread, threads
 from bench.weights import BASE, build
+from processors.models.loading import exact
 from processors.models.threads import count as thread_count
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.codec import encode_frame
@@ -37,7 +39,7 @@ from schemas.identity import frame_id, partition_key, video_position
 from schemas.topics import RAW
 from sightline.config import Config, load
 from sightline.idle import left
-from sightline.weights import with_weights
+from sightline.weights import chosen_device, with_weights
 from sightline.wiring import Parts, opened
 from sightline.working import build_worker
 from stores.blobs import blob_uri, sha256_hex
@@ -60,7 +62,11 @@ class Case:
     size: tuple[int, int]
 
 
-CASES = (Case("tiny", 320, 16, (320, 240)), Case("base", 16, 8, (640, 480)))
+CASES = {
+    "cpu": (Case("tiny", 320, 16, (320, 240)), Case("base", 16, 8, (640, 480))),
+    "cuda": (Case("tiny", 320, 16, (320, 240)), Case("base", 256, 32, (640, 480))),
+}
+"""By device; a round should take a second or so."""
 
 
 def pictures(case: Case) -> list[bytes]:
@@ -76,7 +82,7 @@ def pictures(case: Case) -> list[bytes]:
     return [found[place * len(found) // case.frames] for place in range(case.frames)]
 
 
-def configuration(case: Case, folder: Path) -> Config:
+def configuration(case: Case, device: str, folder: Path) -> Config:
     stages: dict[str, Any] = {
         "gate": {"stages": []},
         "caption": {"most_tokens": CAPTION_TOKENS[case.name], "least_tokens": CAPTION_TOKENS[case.name]},
@@ -86,7 +92,7 @@ def configuration(case: Case, folder: Path) -> Config:
         stages["detect"] = {"weights": str(made["detect"])}
         stages["caption"]["weights"] = str(made["caption"])
         stages["embed"] = {"weights": str(made["semantic"]), "visual_weights": str(made["visual"])}
-    worker = {"batch_frames": case.batch, "in_flight_frames": 8 * case.batch}
+    worker = {"batch_frames": case.batch, "in_flight_frames": 8 * case.batch, "device": device}
     return load(None, {"data": str(folder / "data"), "stages": stages, "worker": worker}, {})
 
 
@@ -100,9 +106,11 @@ class Bare:
         from processors.models.yolo import Yolo
 
         detect, caption, embed = (with_weights(config, name) for name in ("detect", "caption", "embed"))
-        self._yolo = Yolo.load(Path(detect["weights"]))
-        self._blip = Blip.load(caption["weights"])
-        self._clip, self._vit = Clip.load(embed["weights"]), Vit.load(embed["visual_weights"])
+        device = config.worker.device
+        self._yolo = Yolo.load(Path(detect["weights"]), device=device, precision=exact("auto", device))
+        self._blip = Blip.load(caption["weights"], device=device)
+        self._clip = Clip.load(embed["weights"], device=device)
+        self._vit = Vit.load(embed["visual_weights"], device=device)
         self._tokens = int(caption["most_tokens"])
         self.seconds: dict[str, float] = dict.fromkeys(("decode", "detect", "caption", "embed"), 0.0)
 
@@ -173,9 +181,9 @@ class Pipeline:
         return Outgoing(RAW, partition_key("default", feed), encode_frame(event), headers)
 
 
-async def measure(case: Case, rounds: int, folder: Path) -> tuple[float, dict[str, object]]:
+async def measure(case: Case, device: str, rounds: int, folder: Path) -> tuple[float, dict[str, object]]:
     """The median ratio of a case, and where the time went."""
-    config, frames, registry = configuration(case, folder), pictures(case), CollectorRegistry()
+    config, frames, registry = configuration(case, device, folder), pictures(case), CollectorRegistry()
     bare = Bare(config)
     async with opened(config) as parts:
         pipeline = Pipeline(parts, build_worker(parts, 0, registry), frames)
@@ -208,16 +216,26 @@ def _by_stage(registry: CollectorRegistry) -> dict[str, float]:
     return found
 
 
+def device_name(device: str) -> str:
+    """The GPU's own name, or `cpu`."""
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", choices=[case.name for case in CASES])
+    parser.add_argument("--only", choices=list(CAPTION_TOKENS))
+    parser.add_argument("--device", choices=["auto", *CASES], default="auto")
     arguments = parser.parse_args()
-    figures, rest = {}, {}
-    for case in CASES:
+    device = chosen_device(arguments.device)
+    figures: dict[str, float] = {}
+    rest: dict[str, object] = {"device": device_name(device)}
+    for case in CASES[device]:
         if arguments.only in (None, case.name):
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                ratio, told = asyncio.run(measure(case, arguments.rounds, Path(folder)))
+                ratio, told = asyncio.run(measure(case, device, arguments.rounds, Path(folder)))
             figures[f"ratio_{case.name}"], rest[case.name] = ratio, told
     report(figures, **rest)
 
