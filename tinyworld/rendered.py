@@ -7,13 +7,14 @@ things pass in front of one another and come in and go out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyworld.ahead import in_parts
 from tinyworld.clips import sample_clip
 from tinyworld.render import Rendered, render, sample_camera
 from tinyworld.scenes import EVALUATION, SHAPES, Scene, sample_scene
@@ -51,44 +52,53 @@ class RenderedSet:
 
 
 def render_set(
-    folder: Path, scenes: int, *, seed: int, count: tuple[int, int] = (1, 6), moments: float = 0.0
+    folder: Path, scenes: int, *, seed: int, count: tuple[int, int] = (1, 6), moments: float = 0.0, workers: int = 0
 ) -> RenderedSet:
-    """The set of that size and seed from `folder`, drawn now if it is not there (10 ms a scene); `moments` is the share
-    of moments of clips."""
+    """The set of that size and seed from `folder`, drawn now if it is not there (10 ms a scene) by so many processes;
+    `moments` is the share of moments of clips."""
     place = folder / f"{scenes}-{seed}-{count[0]}-{count[1]}-{moments:g}"
     if not (place / "truth.npy").exists():
-        _draw(place, sample_rendered(seed, scenes, count, moments), scenes, count[1])
+        _draw(place, scenes, seed=seed, count=count, moments=moments, workers=workers)
     return RenderedSet(*(np.load(place / f"{name}.npy", mmap_mode="r") for name in ("images", "instances", "truth")))
 
 
-def sample_rendered(seed: int, scenes: int, count: tuple[int, int], moments: float) -> Iterator[tuple[Scene, Rendered]]:
-    """Training scenes and what a camera sees of them."""
-    for number in range(scenes):
-        rng = np.random.default_rng([seed, number])
-        if rng.random() < moments:
-            moment = sample_clip(rng, shots=1, count=count).frame(int(rng.integers(CLIP_FRAMES)))
-            yield moment.scene, moment.rendered
-        else:
-            scene = sample_scene(rng, count=count, signs=int(rng.random() < 0.2))
-            camera = sample_camera(rng, strength=rng.uniform(0.5, 3.0)) if rng.random() < 0.5 else None
-            yield scene, render(scene, camera=camera, rng=rng)
+def sample_rendered(seed: int, number: int, count: tuple[int, int], moments: float) -> tuple[Scene, Rendered]:
+    """A training scene and what a camera sees of it."""
+    rng = np.random.default_rng([seed, number])
+    if rng.random() < moments:
+        moment = sample_clip(rng, shots=1, count=count).frame(int(rng.integers(CLIP_FRAMES)))
+        return moment.scene, moment.rendered
+    scene = sample_scene(rng, count=count, signs=int(rng.random() < 0.2))
+    camera = sample_camera(rng, strength=rng.uniform(0.5, 3.0)) if rng.random() < 0.5 else None
+    return scene, render(scene, camera=camera, rng=rng)
 
 
-def _draw(place: Path, drawn: Iterator[tuple[Scene, Rendered]], scenes: int, most: int) -> None:
+def _draw(place: Path, scenes: int, *, seed: int, count: tuple[int, int], moments: float, workers: int) -> None:
     place.mkdir(parents=True, exist_ok=True)
     frame = (scenes, EVALUATION.height, EVALUATION.width)
-    images = np.lib.format.open_memmap(place / "images.npy", mode="w+", dtype=np.uint8, shape=(*frame, 3))
-    instances = np.lib.format.open_memmap(place / "instances.npy", mode="w+", dtype=np.uint8, shape=frame)
-    truth = np.full((scenes, most, 5), -1.0, np.float32)
-    for number, (scene, rendered) in enumerate(drawn):
+    for name, shape in (("images", (*frame, 3)), ("instances", frame)):
+        np.lib.format.open_memmap(place / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+    part = partial(_draw_part, place, seed=seed, count=count, moments=moments)
+    truth = np.concatenate(list(in_parts(part, scenes, workers=workers)))
+    np.save(place / "truth.npy", truth)  # last: its presence says that the set is whole
+
+
+def _draw_part(
+    place: Path, numbers: range, *, seed: int, count: tuple[int, int], moments: float
+) -> npt.NDArray[np.float32]:
+    """Writes pictures and instances of some scenes in their places; returns their truth."""
+    images, instances = (np.load(place / f"{name}.npy", mmap_mode="r+") for name in ("images", "instances"))
+    truth = np.full((len(numbers), count[1], 5), -1.0, np.float32)
+    for row, number in enumerate(numbers):
+        scene, rendered = sample_rendered(seed, number, count, moments)
         images[number] = rendered.image
         for index, thing in enumerate(scene.things):
             instances[number][rendered.masks[index]] = index + 1
             if _is_truth(rendered, index):
-                truth[number, index] = [*rendered.boxes[index], SHAPES.index(thing.shape)]
+                truth[row, index] = [*rendered.boxes[index], SHAPES.index(thing.shape)]
     images.flush()
     instances.flush()
-    np.save(place / "truth.npy", truth)  # last: its presence says that the set is whole
+    return truth
 
 
 def _is_truth(rendered: Rendered, index: int) -> bool:

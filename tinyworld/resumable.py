@@ -16,14 +16,16 @@ BUILD = Path("build/tinyworld")
 
 
 def options(description: str | None) -> argparse.Namespace:
-    """The command line of a training: `device`, `stop_after_seconds` and the folder `build`, which is there then.
-    Sets torch's threads."""
+    """The command line of a training: `device`, `workers`, the time (monotonic) `until` which it may run, and the
+    folder `build`, which is there then. Sets torch's threads."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare what the next steps need")
     parser.add_argument("--stop-after-seconds", type=float, default=math.inf)
     parser.add_argument("--build", type=Path, default=BUILD)
     given = parser.parse_args()
+    given.until = time.monotonic() + given.stop_after_seconds
     torch.set_num_threads(given.threads)
     given.build.mkdir(parents=True, exist_ok=True)
     return given
@@ -94,13 +96,13 @@ def run(
     *,
     steps: int,
     state: Path,
-    seconds: float = math.inf,
-) -> None:
-    """Call `advance` with each step's number until `steps` are done or `seconds` have passed, printing running means
-    of what it returns; `state` is written every 200 steps and at the end."""
+    until: float = math.inf,
+) -> bool:
+    """Call `advance` with each step's number until `steps` are done or (monotonic) `until` has come, printing running
+    means of what it returns; `state` is written every 200 steps and at the end. Returns whether all steps are done."""
     means: dict[str, float] = {}
     started = time.monotonic()
-    while training.step < steps and time.monotonic() < started + seconds:
+    while training.step < steps and time.monotonic() < until:
         for name, value in advance(training.step).items():
             means[name] = means.get(name, value) * 0.98 + value * 0.02
         if training.step % 50 == 0:
@@ -109,3 +111,4 @@ def run(
         if training.step % 200 == 0:
             training.save(state)
     training.save(state)
+    return training.step >= steps

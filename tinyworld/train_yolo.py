@@ -1,6 +1,6 @@
 """Trains YOLOv9-t (Wang et al. 2024, ultralytics' `yolov9t.yaml`) on tinyworld from scratch.
 
-    python -m tinyworld.train_yolo [--device cpu] [--stop-after-seconds N]
+    python -m tinyworld.train_yolo [--device cpu] [--workers N] [--stop-after-seconds N]
 
 Labels are the shapes; a colour is an attribute, so nothing here changes colours. Most pictures are seen at half
 size, where a step costs a quarter and shape is learned as well, the last ones at the size of use. The loss is
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from processors.models.yolo import Letterbox, import_ultralytics
+from tinyworld.ahead import made_ahead
 from tinyworld.references import describe_detector
 from tinyworld.rendered import RenderedSet, render_set
 from tinyworld.resumable import Resumable, cosine, options, run
@@ -121,7 +123,7 @@ def shrunk(
 class YoloTraining(Resumable):
     """The model and its step."""
 
-    def __init__(self, recipe: Recipe, scenes: RenderedSet, device: str) -> None:
+    def __init__(self, recipe: Recipe, scenes: RenderedSet, *, device: str, workers: int = 0) -> None:
         import_ultralytics()
         from ultralytics.cfg import get_cfg
         from ultralytics.nn.tasks import DetectionModel
@@ -132,13 +134,19 @@ class YoloTraining(Resumable):
         model.names = dict(enumerate(SHAPES))
         model.to(device, memory_format=torch.channels_last)
         super().__init__(model, weight_decay=recipe.weight_decay, average_decay=recipe.average_decay)
-        self.recipe, self.scenes, self.device = recipe, scenes, device
+        self.recipe, self.scenes, self.device, self._workers = recipe, scenes, device, workers
+        self._batches: Iterator[dict[str, torch.Tensor]] | None = None
+
+    def batch(self, step: int) -> dict[str, torch.Tensor]:
+        """That of a step, which the seed and `step` alone decide."""
+        return batch_of(self.scenes, step, self.recipe.phase(step), self.recipe.seed)
 
     def advance(self, step: int) -> dict[str, float]:
-        """One step on the batch that the seed and `step` alone decide; returns the parts of the loss."""
+        """One step, the first one any, the others those that follow; returns the parts of the loss."""
         recipe = self.recipe
-        batch = batch_of(self.scenes, step, recipe.phase(step), recipe.seed)
-        batch = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        if self._batches is None:
+            self._batches = made_ahead(self.batch, range(step, recipe.steps), workers=self._workers)
+        batch = {name: tensor.to(self.device) for name, tensor in next(self._batches).items()}
         self.model.train()
         with torch.autocast(self.device, torch.bfloat16):
             predicted = self.model.predict(batch["img"])
@@ -166,11 +174,14 @@ def export(model: Any, path: Path, size: int) -> None:
 def main() -> None:
     given = options(__doc__)
     recipe = Recipe()
-    scenes = render_set(given.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments)
-    training = YoloTraining(recipe, scenes, given.device)
+    scenes = render_set(
+        given.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments, workers=given.workers
+    )
+    training = YoloTraining(recipe, scenes, device=given.device, workers=given.workers)
     state = given.build / "yolov9t.state.pt"
     training.resume(state)
-    run(training, training.advance, steps=recipe.steps, state=state, seconds=given.stop_after_seconds)
+    if not run(training, training.advance, steps=recipe.steps, state=state, until=given.until):
+        return  # called again it goes on
     export(training.average, CHECKPOINT, recipe.phases[-1].size)
     describe_detector(CHECKPOINT.parent)
 

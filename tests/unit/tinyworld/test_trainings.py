@@ -1,0 +1,59 @@
+"""A training's result depends on its recipe alone: not on who prepares its steps, nor on when it was stopped."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tinyworld.ahead import in_parts, made_ahead
+from tinyworld.rendered import RenderedSet, render_set
+from tinyworld.resumable import run
+from tinyworld.train_sam import Phase, Recipe, SamTraining
+
+STEPS = 3
+RECIPE = Recipe(phases=(Phase(64, 8, STEPS, 2, 1e-3),), warmup_steps=1, scenes=8)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> RenderedSet:
+    return render_set(tmp_path_factory.mktemp("scenes"), RECIPE.scenes, seed=1, moments=0.5)
+
+
+def twice(base: int, step: int) -> torch.Tensor:
+    return torch.tensor([base, 2 * step])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_steps_come_in_order_whoever_makes_them(workers: int) -> None:
+    random = torch.random.get_rng_state()
+    made = list(made_ahead(partial(twice, 7), range(5, 30), workers=workers))
+    assert [one.tolist() for one in made] == [[7, 2 * step] for step in range(5, 30)]
+    assert torch.equal(torch.random.get_rng_state(), random)
+    parts = in_parts(list, 10, workers=workers, part=4)
+    assert list(parts) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+
+
+def test_scenes_are_the_same_whoever_draws_them(tmp_path: Path, scenes: RenderedSet) -> None:
+    by_two = render_set(tmp_path, RECIPE.scenes, seed=1, moments=0.5, workers=2)
+    for name in ("images", "instances", "truth"):
+        assert np.array_equal(getattr(by_two, name), getattr(scenes, name))
+
+
+def test_a_stopped_training_ends_as_if_it_had_never_stopped(tmp_path: Path, scenes: RenderedSet) -> None:
+    (phase,) = RECIPE.phases
+    whole = SamTraining(RECIPE, phase, scenes, device="cpu")
+    assert run(whole, whole.advance, steps=STEPS, state=tmp_path / "whole.pt")
+    begun = SamTraining(RECIPE, phase, scenes, device="cpu")
+    assert not run(begun, begun.advance, steps=STEPS, state=tmp_path / "state.pt", until=0.0)
+    assert run(begun, begun.advance, steps=1, state=tmp_path / "state.pt")
+    resumed = SamTraining(RECIPE, phase, scenes, device="cpu", workers=1)
+    resumed.resume(tmp_path / "state.pt")
+    assert resumed.step == 1
+    assert run(resumed, resumed.advance, steps=STEPS, state=tmp_path / "state.pt")
+    for kind in ("model", "average"):
+        for name, tensor in getattr(whole, kind).state_dict().items():
+            assert torch.equal(tensor, getattr(resumed, kind).state_dict()[name]), name
