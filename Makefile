@@ -56,8 +56,8 @@ evaluate: $(READY) ## how well the tiny models see, against the exact truth
 faults: $(READY) system ## every fault against workers, brokers and indexes, 40 minutes (ARGS=NAME chooses, ARGS=--help)
 	@$(BIN)/python -m tests.faults.nemesis $(ARGS)
 
-tinyworld: $(READY) ## retrain the tiny checkpoints (hours on a CPU, resumes)
-	@$(BIN)/python -m tinyworld.train
+tinyworld: $(READY) ## retrain the tiny checkpoints (hours on a CPU, resumes; ARGS=--help)
+	@$(BIN)/python -m tinyworld.train $(ARGS)
 
 kafka: $(READY) ## a local Kafka broker (ARGS=stop stops it)
 	@$(BIN)/python -m deploy.local.kafka $(or $(ARGS),start)

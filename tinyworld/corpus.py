@@ -10,11 +10,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyworld.ahead import in_parts
 from tinyworld.pixels import Image, scaled
 from tinyworld.render import Rendered, render, sample_camera
 from tinyworld.scenes import COLOURS, SHAPES, STYLES, Scene, Thing, sample_light, sample_scene, with_light
@@ -60,15 +62,29 @@ class Corpus:
         return len(self.crop_things)
 
 
-def build(folder: Path, *, scenes: int, seed: int, shares: Sequence[float] = SHARES) -> None:
-    """Renders `scenes` scenes into `folder` (does nothing when they are there)."""
+def build(folder: Path, *, scenes: int, seed: int, shares: Sequence[float] = SHARES, workers: int = 0) -> None:
+    """Renders `scenes` scenes into `folder` (does nothing when they are there), by so many processes."""
     if (folder / "done").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
+    parts = list(in_parts(partial(_part, seed=seed, shares=shares), scenes, workers=workers))
+    for name in VIEWS:
+        for field in View.__slots__:
+            np.save(
+                folder / f"{name}-{field}.npy", np.concatenate([getattr(getattr(one, name), field) for one in parts])
+            )
+    for field in ("crops", "crop_things"):
+        np.save(folder / f"{field}.npy", np.concatenate([getattr(one, field) for one in parts]))
+    (folder / "done").touch()
+
+
+def _part(numbers: range, *, seed: int, shares: Sequence[float]) -> Corpus:
+    """The scenes of these numbers."""
+    scenes = len(numbers)
     views = {name: _empty(scenes) for name in VIEWS}
     crops, crop_things = np.zeros((scenes, SIZE, SIZE, 3), np.uint8), np.full(scenes, -1, np.int8)
-    for index in range(scenes):
-        rng = np.random.default_rng([seed, index])
+    for index, number in enumerate(numbers):
+        rng = np.random.default_rng([seed, number])
         scene = sample_scene(rng, count=int(rng.choice(len(shares), p=shares)))
         first = render(scene, rng=rng)
         _write(views["a"], index, scene, first)
@@ -80,12 +96,7 @@ def build(folder: Path, *, scenes: int, seed: int, shares: Sequence[float] = SHA
             thing = int(rng.integers(len(scene.things)))
             crop_things[index] = thing
             crops[index] = squared(crop(first, thing, margin=float(rng.uniform(0.05, 0.2))))
-    for name, view in views.items():
-        for part in View.__slots__:
-            np.save(folder / f"{name}-{part}.npy", getattr(view, part))
-    np.save(folder / "crops.npy", crops)
-    np.save(folder / "crop_things.npy", crop_things)
-    (folder / "done").touch()
+    return Corpus(**views, crops=crops, crop_things=crop_things)
 
 
 def load(folder: Path) -> Corpus:
@@ -175,10 +186,12 @@ def main() -> None:
     """Renders the corpora of training and of watching the training."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=24000)
+    parser.add_argument("--workers", type=int, default=0, help="processes that render")
     arguments = parser.parse_args()
-    build(BUILD / "corpus-watch", scenes=400, seed=900_001, shares=(0.0, 0.25, 0.25, 0.25, 0.25))
-    build(BUILD / "corpus-early", scenes=1500, seed=2)
-    build(BUILD / "corpus", scenes=arguments.scenes, seed=1)
+    workers = arguments.workers
+    build(BUILD / "corpus-watch", scenes=400, seed=900_001, shares=(0.0, 0.25, 0.25, 0.25, 0.25), workers=workers)
+    build(BUILD / "corpus-early", scenes=1500, seed=2, workers=workers)
+    build(BUILD / "corpus", scenes=arguments.scenes, seed=1, workers=workers)
 
 
 if __name__ == "__main__":

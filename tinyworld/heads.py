@@ -51,6 +51,11 @@ class Model(nn.Module):
     def tower(self) -> Tower:
         return self.dense.tower
 
+    @property
+    def device(self) -> torch.device:
+        """Where it is; texts and truth are brought there."""
+        return self.scale.device
+
     def caption_loss(self, tokens: Tensor, sights: Sequence[Sight]) -> Tensor:
         """Cross-entropy of the captions' words."""
         ids, mask = self.captions([str(one.description) for one in sights])
@@ -65,7 +70,7 @@ class Model(nn.Module):
 
     def captions(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids of texts as the decoder writes them, and which are not padding."""
-        encoded = self.blip_words(list(texts), padding=True, return_tensors="pt")
+        encoded = self.blip_words(list(texts), padding=True, return_tensors="pt").to(self.device)
         ids = encoded.input_ids.clone()
         ids[:, 0] = self.blip_words.convert_tokens_to_ids(SPECIAL["dec"])
         return ids, encoded.attention_mask
@@ -76,7 +81,7 @@ class Model(nn.Module):
 
     def matches(self, tokens: Tensor, texts: Sequence[str]) -> Tensor:
         """Logits [n, 2] of each text for each row of tokens: does not match, matches."""
-        encoded = self.blip_words(list(texts), padding=True, return_tensors="pt")
+        encoded = self.blip_words(list(texts), padding=True, return_tensors="pt").to(self.device)
         hidden = self.encoder(**encoded_inputs(encoded), encoder_hidden_states=tokens).last_hidden_state
         logits: Tensor = self.match(hidden[:, 0])
         return logits.float()
@@ -104,7 +109,7 @@ class Model(nn.Module):
             rows += [row] * len(own)
         logits = self.matches(tokens[torch.tensor(rows)], texts)
         odds = logits[:, 1] - logits[:, 0]
-        loss = torch.zeros(())
+        loss = torch.zeros((), device=self.device)
         for group in groups:
             captions, query, wrong_text = odds[group.start : group.stop], odds[group.stop], odds[group.stop + 1]
             true = functional.softplus(-torch.stack([captions[0], query])).mean()
@@ -115,7 +120,7 @@ class Model(nn.Module):
     def scene_loss(self, tokens: Tensor) -> Tensor:
         """`tokens` of views a, b, c: of all b and c, b belongs to a."""
         a, b, c = functional.normalize(tokens[:, 0].float(), dim=-1).chunk(3)
-        target = torch.arange(len(a))
+        target = torch.arange(len(a), device=a.device)
         there = functional.cross_entropy(a @ torch.cat([b, c]).T / 0.07, target)
         return (there + functional.cross_entropy(b @ torch.cat([a, c]).T / 0.07, target)) / 2
 
@@ -133,14 +138,12 @@ class Model(nn.Module):
         """CLIP's unit vectors of texts, short ones and long ones apart so that little is padding."""
         lengths = np.array([len(text) for text in texts])
         order = np.argsort(lengths, kind="stable")
-        found = torch.zeros(len(texts), self.text_projection.out_features)
         parts = []
         for part in np.array_split(order, 4):
-            encoded = self.clip_words([texts[i] for i in part], padding=True, return_tensors="pt")
+            encoded = self.clip_words([texts[i] for i in part], padding=True, return_tensors="pt").to(self.device)
             parts.append(self.text_projection(self.clip_text(**encoded_inputs(encoded)).pooler_output).float())
         back = torch.from_numpy(np.argsort(order, kind="stable"))
-        found = torch.cat(parts)[back]
-        return functional.normalize(found, dim=-1)
+        return functional.normalize(torch.cat(parts)[back], dim=-1)
 
     def patch_loss(self, tokens: Tensor, truth: dict[str, Tensor]) -> Tensor:
         """The dense heads' losses, the padding's patches left out."""
@@ -166,8 +169,9 @@ class Model(nn.Module):
         cosines = seen @ vectors.T
         logits = cosines * self.scale.exp().clamp(max=60.0)
         captions = len(full) + len(false)
-        is_own = torch.tensor([[text == own for text in texts[:captions]] for own in full])
-        truth = torch.tensor([[holds(query, one.style, one.seen) for one in sights] for query in queries])
+        is_own = torch.tensor([[text == own for text in texts[:captions]] for own in full], device=self.device)
+        holding = [[holds(query, one.style, one.seen) for one in sights] for query in queries]
+        truth = torch.tensor(holding, device=self.device)
         loss = among(logits[:, :captions], is_own) + among(logits[:, : len(full)].T, is_own[:, : len(full)].T)
         some = truth.any(1)
         loss = loss + among(logits[:, captions : captions + len(queries)].T[some], truth[some])

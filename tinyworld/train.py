@@ -1,9 +1,10 @@
 """Retrains every tiny checkpoint, or those named; what is stopped goes on from its last state when called again.
 
-    python -m tinyworld.train [corpus tower towers yolo sam publish samples]
+    python -m tinyworld.train [corpus tower towers yolo sam publish samples] [--device cuda --workers 14]
 
 Each part is a process of its own with one thread. Trainings leave their state in `build/tinyworld/`; take it away to
-begin anew.
+begin anew. `--workers` processes draw the scenes and prepare the steps, which a GPU would otherwise wait for; that
+changes nothing in the result, while another device rounds otherwise and so ends at other weights.
 """
 
 from __future__ import annotations
@@ -40,20 +41,36 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "samples": (("tinyworld.samples",),),
 }
 """Name of the part to the programs that make it, in the order in which they need each other."""
+WITHOUT_DEVICE = {"corpus"}
+"""Parts that only draw."""
+WITHOUT_WORKERS = {"publish", "samples"}
+"""Parts that take a minute; they have no device either."""
+
+
+def where(part: str, device: str, workers: int) -> tuple[str, ...]:
+    """What is added to the programs of a part."""
+    if part in WITHOUT_WORKERS:
+        return ()
+    named = () if part in WITHOUT_DEVICE else ("--device", device)
+    return (*named, "--workers", str(workers))
 
 
 def main() -> None:
     """Runs the programs of the parts one after the other; the first that fails ends it with its status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all when none is named")
-    wanted = parser.parse_args().parts or list(PARTS)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--workers", type=int, default=0)
+    given = parser.parse_args()
+    wanted = given.parts or list(PARTS)
     if unknown := sorted(set(wanted) - set(PARTS)):
         parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(PARTS)}")
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
     for part in (part for part in PARTS if part in wanted):
         for program in PARTS[part]:
             print(f"== {' '.join(program)}", flush=True)
-            status = subprocess.run([sys.executable, "-m", *program], env=environment, check=False).returncode
+            command = [sys.executable, "-m", *program, *where(part, given.device, given.workers)]
+            status = subprocess.run(command, env=environment, check=False).returncode
             if status:
                 sys.exit(status)
 

@@ -1,6 +1,6 @@
 """Teaches the shared tower what every patch shows: windows around things first, whole scenes afterwards.
 
-    python -m tinyworld.train_tower
+    python -m tinyworld.train_tower [--device cpu] [--workers N]
 
 Shape is the cost of this world (colour is learned in a hundred steps, shape needs thousands), so it is paid here,
 once, with labels for every patch: a thousand times more supervision a picture than a caption gives.
@@ -13,6 +13,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: ten times slower on shared cores otherwise
@@ -22,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tinyworld.ahead import made_ahead
 from tinyworld.captions import HALF, RELATIONS
 from tinyworld.corpus import BUILD, COLUMNS, MOST, PATCH, ROWS, Corpus, View, load
 from tinyworld.scenes import APART, COLOURS, LEVEL, SHAPES
@@ -88,7 +90,7 @@ class Dense(nn.Module):
 
 def nearly(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy a patch, background patches weighing a tenth; the background is the last class."""
-    weight = torch.ones(logits.shape[-1])
+    weight = torch.ones(logits.shape[-1], device=logits.device)
     weight[-1] = 0.1
     return functional.cross_entropy(logits.flatten(0, 1).float(), target.flatten().long(), weight)
 
@@ -231,6 +233,11 @@ def schedule(step: int, steps: int, warmup: int = 100) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(late, 1.0)))
 
 
+def on(device: torch.device | str, truth: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The truth on a device."""
+    return {name: tensor.to(device) for name, tensor in truth.items()}
+
+
 @torch.no_grad()
 def watch(dense: Dense, corpus: Corpus) -> dict[str, float]:
     """Shares of object patches with the right shape and colour, and of scenes with the right style, on view a."""
@@ -238,15 +245,16 @@ def watch(dense: Dense, corpus: Corpus) -> dict[str, float]:
     rows = np.arange(128)
     truth = patch_truth(corpus.a, rows, np.zeros(128, bool))
     plain = np.random.default_rng(0)
-    images = torch.from_numpy(pictures(corpus.a, rows, np.zeros(128, bool), plain))
-    with torch.autocast("cpu", torch.bfloat16):
+    device = dense.style.weight.device
+    images = torch.from_numpy(pictures(corpus.a, rows, np.zeros(128, bool), plain)).to(device)
+    with torch.autocast(device.type, torch.bfloat16):
         tokens = dense.tower.norm(dense.tower(images, row=TOP))
-        shape = dense.shape(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
-        colour = dense.colour(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
-        rank = dense.rank(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
-        following = dense.next(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).numpy()
-        style = (dense.style(tokens[:, 0])[:, 0] > 0).numpy() == np.asarray(corpus.a.styles[rows])
-        kinds = ((dense.kinds(tokens[:, 0]) > 0).numpy() == kinds_present(corpus.a, rows)).all(1)
+        shape = dense.shape(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).cpu().numpy()
+        colour = dense.colour(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).cpu().numpy()
+        rank = dense.rank(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).cpu().numpy()
+        following = dense.next(tokens[:, 1:]).argmax(-1).reshape(truth["shape"].shape).cpu().numpy()
+        style = (dense.style(tokens[:, 0])[:, 0] > 0).cpu().numpy() == np.asarray(corpus.a.styles[rows])
+        kinds = ((dense.kinds(tokens[:, 0]) > 0).cpu().numpy() == kinds_present(corpus.a, rows)).all(1)
     there = truth["shape"] < len(SHAPES)
     dense.train()
     return {
@@ -259,8 +267,25 @@ def watch(dense: Dense, corpus: Corpus) -> dict[str, float]:
     }
 
 
-def train(recipe: Recipe, folder: Path, *, pictures_in: Path = BUILD / "corpus", limit: int | None = None) -> None:
-    """Trains into `folder` (tower.pt), resuming from what lies there; `limit` ends it early."""
+def drawn(corpus: Corpus, recipe: Recipe, step: int) -> tuple[Tensor, dict[str, Tensor], tuple[int, int]]:
+    """Pictures of a step, what is true of their patches, and the patch at which they begin."""
+    rng = np.random.default_rng([recipe.seed, step])
+    if step < recipe.window_steps:
+        return window_batch(corpus, rng, recipe.windows)
+    return *scene_batch(corpus, rng, recipe.scenes), (0, 0)
+
+
+def train(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    pictures_in: Path = BUILD / "corpus",
+    limit: int | None = None,
+    device: str = "cpu",
+    workers: int = 0,
+) -> None:
+    """Trains into `folder` (tower.pt), resuming from what lies there; `limit` ends it early, `workers` processes
+    prepare the steps."""
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
     corpus, held = load(pictures_in), load(BUILD / "corpus-watch")
@@ -268,26 +293,22 @@ def train(recipe: Recipe, folder: Path, *, pictures_in: Path = BUILD / "corpus",
     first = pictures(corpus.a, np.arange(256), np.zeros(256, bool), np.random.default_rng(0))
     pieces = torch.from_numpy(first).unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH)
     dense.tower.whiten(pieces.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3 * PATCH**2))
+    dense.to(device)
     chosen = optimisers(dense, recipe.rate, recipe.matrix_rate)
     state, step = folder / "tower.pt", 0
     if state.exists():
-        kept = torch.load(state, weights_only=True)
+        kept = torch.load(state, map_location=device, weights_only=True)
         dense.load_state_dict(kept["model"])
         for optimiser, saved in zip(chosen, kept["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         step = kept["step"]
     rates = [recipe.matrix_rate, recipe.rate] if len(chosen) == 2 else [recipe.rate]
     began, seconds = time.time(), time.thread_time()
-    while step < min(recipe.steps, limit or recipe.steps):
-        rng = np.random.default_rng([recipe.seed, step])
-        place = (0, 0)
-        if step < recipe.window_steps:
-            images, truth, place = window_batch(corpus, rng, recipe.windows)
-        else:
-            images, truth = scene_batch(corpus, rng, recipe.scenes)
-        with torch.autocast("cpu", torch.bfloat16):
-            tokens = dense.tower.norm(dense.tower(images, row=TOP + place[0], column=place[1]))
-            loss = dense.losses(tokens, truth)
+    steps = range(step, min(recipe.steps, limit or recipe.steps))
+    for images, truth, (row, column) in made_ahead(partial(drawn, corpus, recipe), steps, workers=workers):
+        with torch.autocast(device, torch.bfloat16):
+            tokens = dense.tower.norm(dense.tower(images.to(device), row=TOP + row, column=column))
+            loss = dense.losses(tokens, on(device, truth))
         for optimiser, rate in zip(chosen, rates, strict=True):
             optimiser.zero_grad()
             optimiser.param_groups[0]["lr"] = rate * schedule(step, recipe.steps)
@@ -311,12 +332,21 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=BUILD / "tower")
     parser.add_argument("--pictures", type=Path, default=BUILD / "corpus")
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare the steps")
     parser.add_argument("--rate", type=float, default=Recipe.rate)
     parser.add_argument("--matrix-rate", type=float, default=Recipe.matrix_rate)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(rate=arguments.rate, matrix_rate=arguments.matrix_rate)
-    train(recipe, arguments.folder, pictures_in=arguments.pictures, limit=arguments.limit)
+    train(
+        recipe,
+        arguments.folder,
+        pictures_in=arguments.pictures,
+        limit=arguments.limit,
+        device=arguments.device,
+        workers=arguments.workers,
+    )
 
 
 if __name__ == "__main__":
