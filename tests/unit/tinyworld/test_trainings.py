@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,15 @@ RECIPE = Recipe(phases=(Phase(64, 8, STEPS, 2, 1e-3),), warmup_steps=1, scenes=8
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> RenderedSet:
     return render_set(tmp_path_factory.mktemp("scenes"), RECIPE.scenes, seed=1, moments=0.5)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As trainings compute: several add up in whatever order they finish."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def twice(base: int, step: int) -> torch.Tensor:
@@ -43,6 +53,7 @@ def test_scenes_are_the_same_whoever_draws_them(tmp_path: Path, scenes: Rendered
         assert np.array_equal(getattr(by_two, name), getattr(scenes, name))
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_stopped_training_ends_as_if_it_had_never_stopped(tmp_path: Path, scenes: RenderedSet) -> None:
     (phase,) = RECIPE.phases
     whole = SamTraining(RECIPE, phase, scenes, device="cpu")
