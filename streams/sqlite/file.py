@@ -15,6 +15,9 @@ CHECK_SECONDS = 2.0
 """SQLite checks about a gigabyte a second: small logs are checked whole at open, of a large one what fits. Damage in
 the rest is still reported as such when it is read."""
 
+OPENING_SECONDS = 10.0
+"""The first statement reads the file, which another process may be recovering or closing as the last one."""
+
 CACHE_KIB = 16_384
 WAL_KEPT_BYTES = 64 << 20
 """After a checkpoint the write-ahead log's file is cut back to this, so that one burst does not hold the disk."""
@@ -23,14 +26,18 @@ WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
 
 def connect(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
-    """A connection to an existing log for a thread of its own: autocommit, WAL, every commit synchronised."""
+    """A connection to an existing log for a thread of its own: autocommit, WAL, every commit synchronised.
+
+    `busy_seconds` is how long its statements wait for other processes' locks; opening may wait `OPENING_SECONDS`.
+    """
     uri = f"{path.absolute().as_uri()}?mode=rw"
     connection = sqlite3.connect(
-        uri, uri=True, timeout=busy_seconds, isolation_level=None, cached_statements=1024, check_same_thread=False
+        uri, uri=True, timeout=OPENING_SECONDS, isolation_level=None, cached_statements=1024, check_same_thread=False
     )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB:d}")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES:d}")
+    connection.execute(f"PRAGMA busy_timeout = {int(1000 * busy_seconds):d}")
     return connection
 
 

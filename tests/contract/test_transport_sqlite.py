@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from streams.errors import Fenced, LogFull, PlanError
+from streams.sqlite.rows import offsets
+from streams.sqlite.thread import LogThread
 from streams.sqlite.transport import LogSettings, SqliteTransport
 from streams.transport import Outgoing, Partition, Position, TopicSpec, Transport
 from tests.contract.transport_suite import Ear, TransportSuite, key_for, number, values
@@ -254,6 +256,20 @@ class TestThreads:
                 other.execute("COMMIT")
                 await publishing
         assert await transport.ends("t") == {Partition("t", 0): (0, 1)}
+
+    async def test_who_opens_the_log_while_another_process_closes_it_waits(self, path: Path) -> None:
+        transport = SqliteTransport(path)
+        await transport.open()
+        await transport.create([TopicSpec("t", 1)])
+        await transport.close()
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN EXCLUSIVE")
+            opening = asyncio.create_task(asyncio.to_thread(LogThread, path))
+            assert (await asyncio.wait({opening}, timeout=0.3))[0] == set()
+        thread = await opening
+        assert await thread.read(lambda connection: offsets(connection, [1])) == {1: (0, 0)}
+        await asyncio.to_thread(thread.close)
 
     async def test_one_bad_publish_does_not_fail_its_neighbours(self, logs: Logs) -> None:
         transport = await logs.open()
