@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 _PHRASE = re.compile(r"[.,;:!?()\[\]\n]+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_APOSTROPHE = re.compile("['’]")
 _ARTICLES = frozenset({"a", "an", "the"})
 """Nobody filters by them, and "a red circle" is the pair "red circle" whatever stands before."""
 _SIBILANTS = ("sses", "shes", "ches", "xes", "zes")
 _NOT_PLURAL = ("ss", "us", "is")
+REMEMBERED_TEXTS = 1024
+"""Labels and keywords come again with every frame, and each text is asked for its words and for its pairs."""
 
 
 def singular(word: str) -> str:
@@ -28,11 +31,15 @@ def singular(word: str) -> str:
     return f"{word[:-3]}y" if word.endswith("ies") and len(word) > 4 else word[:-1]
 
 
-def _phrases(text: str) -> Iterable[list[str]]:
+@lru_cache(REMEMBERED_TEXTS)
+def _phrases(text: str) -> tuple[tuple[str, ...], ...]:
     folded = unicodedata.normalize("NFKC", text).casefold()
-    for phrase in _PHRASE.split(folded):
-        found = (re.split("['’]", word)[0] for word in _WORD.findall(phrase))
-        yield [singular(word) for word in found if word not in _ARTICLES]
+    return tuple([_words_of(phrase) for phrase in _PHRASE.split(folded)])
+
+
+def _words_of(phrase: str) -> tuple[str, ...]:
+    found = [_APOSTROPHE.split(word, 1)[0] for word in _WORD.findall(phrase)]
+    return tuple([singular(word) for word in found if word not in _ARTICLES])
 
 
 def words(text: str) -> tuple[str, ...]:

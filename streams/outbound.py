@@ -66,9 +66,7 @@ class Outlet:
 
     def _alive(self, flight: Flight, now: datetime) -> Outbound:
         frame = flight.frame
-        thumbnail = _thumbnail(frame)
-        if thumbnail is not None:
-            frame.image = msgspec.structs.replace(frame.image, thumbnail=thumbnail[0])
+        thumbnail = _named_thumbnail(frame)
         frame.model_set = self.model_set
         if not self.is_last:
             return Outbound(flight, [self._onward(frame)], thumbnail)
@@ -132,12 +130,20 @@ class Outlet:
         return record
 
 
-def _thumbnail(frame: Frame) -> tuple[str, bytes] | None:
-    """Its `blob:` URI, named by its own content, and the JPEG; None where there is one already or none was made."""
+def _named_thumbnail(frame: Frame) -> tuple[str, bytes] | None:
+    """Give the thumbnail its `blob:` URI, after its own content; returns what is to be written, None for nothing.
+
+    A picture so small that decode left it as its own thumbnail is stored already: it is cited twice, not kept twice.
+    """
     content = frame.thumbnail_jpeg
     if content is None or frame.image.thumbnail:
         return None
-    return blob_uri(frame.tenant, frame.feed, frame.ingested.date(), sha256_hex(content), ".thumb"), content
+    if content is frame.bytes:
+        uri = frame.image.uri
+    else:
+        uri = blob_uri(frame.tenant, frame.feed, frame.ingested.date(), sha256_hex(content), ".thumb")
+    frame.image = msgspec.structs.replace(frame.image, thumbnail=uri)
+    return None if content is frame.bytes else (uri, content)
 
 
 def _points(event: FrameEvent) -> dict[str, list[Point]]:
