@@ -172,7 +172,7 @@ class Pipeline:
         """Seconds from the frames' acceptance to the last commit."""
         began, wanted = time.perf_counter(), self._published() + len(records)
         await self._parts.transport.publish(records)
-        while self._published() < wanted and not self._running.done():  # counted with the commit that holds them
+        while self._published() < wanted and not self._running.done():  # noqa: ASYNC110 - counted with their commit
             await asyncio.sleep(LOOK_SECONDS)
         seconds = time.perf_counter() - began
         assert not await left(self._parts), "published, and not committed"

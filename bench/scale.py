@@ -4,9 +4,10 @@
 
 One broker, the worker as it is (`bench.hopping.ours`), rates by the broker's own append times as in `bench.hop`.
 
-`ratio_two_workers`: two processes over one on a topic with eight partitions. Their stage keeps a device busy for a
-millisecond a frame and no core, as a GPU would: on two cores that broker, sources and workers share, a stage that
-computes would measure the cores.
+`ratio_two_workers`: two processes over one on a topic with eight partitions of as many records each, from when all have
+joined their group to the last record: how long Python starts, and whether feeds fall on partitions evenly, are other
+questions. Their stage keeps a device busy for a millisecond a frame and no core, as a GPU would: on two cores that
+broker, sources and workers share, a stage that computes would measure the cores.
 `ratio_200_feeds`: 200 feeds over one, the same frames on one partition, with a stage that has a memory for each feed.
 `ratio_flooded_p95`: eight feeds at 10 frames a second are ingested, as sources do, and worked on by the first worker
 from above; a ninth offers 50 times as much to a source that takes 20 a second of it. The others' 95th percentile of
@@ -22,30 +23,35 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
 from bench.hop import appended, drop_topic, fill, make_topic, rate_of
+from bench.hopping.work import event
 from bench.latency import percentile
 from bench.report import in_turns, median_ratio, report, spread, threads
 from deploy.local.cluster import Cluster
-from schemas import codec, topics
+from schemas import cloudevents, codec, topics
 from schemas.events import Kind
-from schemas.identity import DEFAULT_TENANT, live_position
+from schemas.identity import DEFAULT_TENANT, live_position, partition_key, partition_of
 from stores.folder import BlobFolder
 from streams.clock import SystemClock
 from streams.kafka.transport import KafkaTransport
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.session import uuid7
 from streams.sources.source import Offer, Picture, Seen
-from streams.transport import Partition, TopicSpec
+from streams.transport import Outgoing, Partition, TopicSpec
 
 ROOT = Path(__file__).parents[1]
 EVENT_BYTES = 1024
-DEVICE_RECORDS, FEED_RECORDS = 8_000, 16_000
+SHARED_PARTITIONS, FEEDS_OF_PARTITION = 8, 8
+DEVICE_RECORDS, FEED_RECORDS = 12_800, 16_000
 QUIET_FEEDS, QUIET_FPS = 8, 10.0
 FLOOD_TIMES, FLOOD_LIMIT_FPS = 50, 20.0
 FLOOD_SECONDS = 8.0
@@ -72,16 +78,47 @@ class Bench:
             for process in processes:
                 process.wait(60)
 
-    def rate(self, workers: int, into: str, partitions: int, count: int, stage: str) -> float:
-        """Events a second that so many workers bring through."""
-        name = f"out-{uuid4().hex[:8]}"
-        asyncio.run(make_topic(self.cluster, name, partitions))
-        with self.workers(workers, into, name, stage) as writers:
-            times = asyncio.run(appended(self.cluster, name, count, partitions, writers))
-        asyncio.run(drop_topic(self.cluster, name))
-        rate = rate_of(times)
-        print(f"{workers} workers on {into}: {rate:.0f}/s", flush=True)
+    def rate(self, into: str, partitions: int, count: int, stage: str) -> float:
+        """Events a second that one worker brings through."""
+        rate = rate_of(asyncio.run(self._brought(1, into, partitions, count, stage))[0])
+        print(f"{into}: {rate:.0f}/s", flush=True)
         return rate
+
+    def shared_rate(self, workers: int) -> float:
+        """Events a second that so many workers bring through a topic, once all have joined their group."""
+        brought = self._brought(workers, "shared", SHARED_PARTITIONS, DEVICE_RECORDS, "device")
+        times, joined = asyncio.run(brought)
+        begun = max(joined, times[0])
+        rate = sum(1 for at in times if at > begun) / ((times[-1] - begun) / 1000)
+        print(f"{workers} workers: {rate:.0f}/s from {(begun - times[0]) / 1000:.1f} s on", flush=True)
+        return rate
+
+    async def _brought(
+        self, workers: int, into: str, partitions: int, count: int, stage: str
+    ) -> tuple[list[int], float]:
+        """When each record was appended behind the workers, and when the last of them had joined; milliseconds."""
+        name = f"out-{uuid4().hex[:8]}"
+        await make_topic(self.cluster, name, partitions)
+        with self.workers(workers, into, name, stage) as writers:
+            times, joined = await asyncio.gather(
+                appended(self.cluster, name, count, partitions, writers), self._joined(f"{name}.hop", workers)
+            )
+        await drop_topic(self.cluster, name)
+        return times, joined
+
+    async def _joined(self, group: str, workers: int) -> float:
+        """When (Unix milliseconds) so many members share the group's partitions."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.cluster.bootstrap)
+        await admin.start()
+        try:
+            while True:
+                with suppress(GroupCoordinatorNotAvailableError):  # the broker's first group
+                    ((_, _, state, _, _, members),) = (await admin.describe_consumer_groups([group]))[0].groups
+                    if state == "Stable" and len(members) == workers:
+                        return 1000 * time.time()
+                await asyncio.sleep(0.05)
+        finally:
+            await admin.close()
 
     def p95(self, *, flooded: bool) -> float:
         """Of the quiet feeds' seconds from ingested to appended behind the worker."""
@@ -136,6 +173,37 @@ async def _seconds(transport: KafkaTransport, topic: str, began: float) -> list[
     return found
 
 
+def even_feeds(partitions: int, each: int) -> list[int]:
+    """Numbers of `bench.hopping.work`'s feeds so that `each` of them fall on every partition."""
+    found: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
+    for number in range(100 * partitions * each):
+        key = partition_key(DEFAULT_TENANT, f"camera-{number}")
+        found[partition_of(key, partitions)].append(number)
+    return [number for numbers in found.values() for number in numbers[:each]]
+
+
+async def fill_evenly(cluster: Cluster, name: str, records: int, partitions: int) -> None:
+    """Make a topic with as many records on every partition."""
+    await make_topic(cluster, name, partitions)
+    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
+    await transport.open()
+    feeds = even_feeds(partitions, FEEDS_OF_PARTITION)
+    for turn in range(records // len(feeds)):
+        events = [event(turn * (max(feeds) + 1) + feed, EVENT_BYTES, max(feeds) + 1) for feed in feeds]
+        await transport.publish(
+            [
+                Outgoing(
+                    name,
+                    partition_key(one.tenant, one.feed),
+                    codec.encode_frame(one),
+                    cloudevents.frame_headers(one, cloudevents.RAW_TYPE),
+                )
+                for one in events
+            ]
+        )
+    await transport.close()
+
+
 class Camera:
     """Shows a picture so many times a second, for `FLOOD_SECONDS`; a new session each time it is read."""
 
@@ -174,18 +242,15 @@ def main() -> None:
         stack.callback(cluster.stop)
         bench = Bench(cluster, folder)
         asyncio.run(make_raw(cluster))
-        for name, partitions, count, feeds in (
-            ("shared", 8, DEVICE_RECORDS, 64),
-            ("one-feed", 1, FEED_RECORDS, 1),
-            ("many-feeds", 1, FEED_RECORDS, 200),
-        ):
-            asyncio.run(fill(bench.cluster, name, EVENT_BYTES, count, feeds=feeds, partitions=partitions))
+        asyncio.run(fill_evenly(cluster, "shared", DEVICE_RECORDS, SHARED_PARTITIONS))
+        for name, feeds in (("one-feed", 1), ("many-feeds", 200)):
+            asyncio.run(fill(cluster, name, EVENT_BYTES, FEED_RECORDS, feeds=feeds, partitions=1))
         measured = in_turns(
             arguments.rounds,
-            one=partial(bench.rate, 1, "shared", 8, DEVICE_RECORDS, "device"),
-            two=partial(bench.rate, 2, "shared", 8, DEVICE_RECORDS, "device"),
-            one_feed=partial(bench.rate, 1, "one-feed", 1, FEED_RECORDS, "memory"),
-            many_feeds=partial(bench.rate, 1, "many-feeds", 1, FEED_RECORDS, "memory"),
+            one=partial(bench.shared_rate, 1),
+            two=partial(bench.shared_rate, 2),
+            one_feed=partial(bench.rate, "one-feed", 1, FEED_RECORDS, "memory"),
+            many_feeds=partial(bench.rate, "many-feeds", 1, FEED_RECORDS, "memory"),
             quiet=partial(bench.p95, flooded=False),
             flooded=partial(bench.p95, flooded=True),
         )
