@@ -55,7 +55,7 @@ from streams.worker import Worker
 ROUNDS = 5
 OTHERS_CORES = 0.1
 """Of two cores that both sides want to themselves, this is within what a round varies by anyway."""
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.02
 """How often a counter of this process is looked at, which costs no more than is measured; asking the log for its lag
 a hundred times a second took a twelfth of a core."""
 FEEDS = ("left", "right")
