@@ -218,7 +218,7 @@ async def measure(case: Case, device: str, rounds: int, folder: Path) -> tuple[f
         threads(torch=thread_count())
         taken = await _rounds(bare, pipeline, case, rounds, Others(folder))
         await pipeline.stop()
-    rest = {
+    rest: dict[str, object] = {
         "frames_per_second": {
             "bare": spread([len(frames) / one.bare_seconds for one in taken]),
             "pipeline": spread([len(frames) / one.pipeline_seconds for one in taken]),

@@ -12,7 +12,8 @@ from schemas.identity import frame_id, live_position
 from stores.blobs import blob_uri, sha256_hex
 from streams.flight import Flight
 from streams.outbound import Outbound, Outlet
-from streams.route import GIVEN, Mode, Route
+from streams.plan import GIVEN
+from streams.route import Mode, Route
 from streams.transport import Partition, Record
 
 NOW = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
