@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -67,7 +68,7 @@ def decode_frame(value: bytes | None, headers: Mapping[str, bytes], *, appended_
     """
     content = _checked_size(value)
     cloudevents.check_version(headers)
-    content_type = cloudevents.text(headers, "content-type")
+    content_type = cloudevents.content_type(headers)
     if content_type is not None and content_type.startswith("image/"):
         return Decoded(event=picture_event(content, headers, appended_seconds), extra={}, picture=content)
     if (event := _decode_own(content, content_type)) is not None:
@@ -88,7 +89,8 @@ def encode_frame(
     event = _without(event, inline=as_json, embeddings=not with_embeddings)
     try:
         _check_contents(event)
-        check_values(msgspec.to_builtins(event.results, builtin_types=(bytes, datetime)))
+        if event.results:
+            check_values(msgspec.to_builtins(event.results, builtin_types=(bytes, datetime)))
         encoded = _write_msgpack.encode(event)
         if not extra and not _NOT_FINITE.search(encoded):
             return _write_json.encode(event) if as_json else encoded
@@ -167,7 +169,7 @@ def decode_feed(value: bytes | None, headers: Mapping[str, bytes]) -> Feed:
 def _decode(value: bytes | None, headers: Mapping[str, bytes], event_type: type[_E]) -> _E:
     content = _checked_size(value)
     cloudevents.check_version(headers)
-    return _decode_any(content, cloudevents.text(headers, "content-type"), event_type)[0]
+    return _decode_any(content, cloudevents.content_type(headers), event_type)[0]
 
 
 def _decode_own(content: bytes, content_type: str | None) -> FrameEvent | None:
@@ -178,7 +180,8 @@ def _decode_own(content: bytes, content_type: str | None) -> FrameEvent | None:
     as_json = _is_json(content, content_type)
     try:
         event = (_read_json_frame if as_json else _read_msgpack_frame).decode(content)
-        check_values(event.results)
+        if event.results:
+            check_values(event.results)
     except (msgspec.DecodeError, RecursionError, ValueError, OverflowError, MemoryError):
         return None
     if event.version != MAJOR_VERSION:
@@ -215,10 +218,15 @@ def _checked_size(value: bytes | None) -> bytes:
 
 def _is_json(content: bytes, content_type: str | None) -> bool:
     """Without a content type the first byte tells: no msgpack map begins with `{`. Raises Undecodable."""
-    kind = content_type.partition(";")[0].strip() if content_type else None
+    kind = _kind(content_type) if content_type else None
     if kind not in (None, cloudevents.MSGPACK, cloudevents.JSON):
         raise Undecodable("unknown_content_type", "content-type is none of msgpack, JSON and image/*")
     return kind == cloudevents.JSON or (kind is None and content[:1] == b"{")
+
+
+@lru_cache(maxsize=64)
+def _kind(content_type: str) -> str:
+    return content_type.partition(";")[0].strip()
 
 
 def _read_plain(content: bytes, content_type: str | None) -> Any:
