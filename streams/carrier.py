@@ -146,7 +146,7 @@ class Carrier:
                 parked.add(flight)
                 self._metrics.retries.labels("absent_original").inc()
                 self._park(flight, min(max(missed_seconds, self._settings.backoff_seconds), 10.0))
-        return [flight for flight in flights if flight not in parked]
+        return [flight for flight in flights if flight not in parked] if parked else flights
 
     async def _write(self, flights: Sequence[Flight]) -> None:
         """Write what is still ours and count it as finished."""
@@ -173,7 +173,8 @@ class Carrier:
         await self._committer.commit()
 
     def _ours(self, flights: Sequence[Flight]) -> list[Flight]:
-        return [one for one in flights if self._tracker.is_current(one.record.partition, one.record.epoch)]
+        epochs = self._tracker.epochs()
+        return [one for one in flights if epochs.get(one.record.partition) == one.record.epoch]
 
     def _finish(self, flights: Sequence[Flight], ours: Sequence[Flight], outcomes: Sequence[Outcome]) -> None:
         late = len(flights) - len(ours)

@@ -211,6 +211,8 @@ class Sinks:
 
 def _keep_last_points(outbound: Sequence[Outbound]) -> None:
     """Of a frame that stands in the batch more than once the last state counts: deletions come before points."""
+    if not any(one.points for one in outbound):
+        return
     seen = set()
     for one in reversed(outbound):
         if one.flight.frame.id in seen:
