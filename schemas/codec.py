@@ -44,6 +44,9 @@ MAX_OBSERVED_BYTES = 1023
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 """How msgpack writes a double that is NaN or infinite. Found elsewhere (in a picture) it costs a look, no more."""
 
+SMALL_PICTURE_BYTES = 2048
+"""Looking for `_NOT_FINITE` in a larger picture takes longer than writing the event once more without it."""
+
 _E = TypeVar("_E", bound=Event)
 _read_msgpack = msgspec.msgpack.Decoder()
 _read_json = msgspec.json.Decoder()
@@ -92,7 +95,7 @@ def encode_frame(
         if event.results:
             check_values(msgspec.to_builtins(event.results, builtin_types=(bytes, datetime)))
         encoded = _write_msgpack.encode(event)
-        if not extra and not _NOT_FINITE.search(encoded):
+        if not extra and _is_finite(event, encoded):
             return _write_json.encode(event) if as_json else encoded
         plain = msgspec.to_builtins(event, builtin_types=(bytes, datetime))
         put_back(plain, extra or {}, FrameEvent)
@@ -188,7 +191,15 @@ def _decode_own(content: bytes, content_type: str | None) -> FrameEvent | None:
         return None
     if as_json:
         return event if _write_json.encode(event) == content else None
-    return event if _write_msgpack.encode(event) == content and not _NOT_FINITE.search(content) else None
+    return event if _write_msgpack.encode(event) == content and _is_finite(event, content) else None
+
+
+def _is_finite(event: FrameEvent, encoded: bytes) -> bool:
+    """Whether no number is NaN or infinite; False says nothing but that one has to look at every value."""
+    inline = event.image.inline
+    if inline is not None and len(inline) > SMALL_PICTURE_BYTES:
+        encoded = _write_msgpack.encode(replace(event, image=replace(event.image, inline=None)))
+    return _NOT_FINITE.search(encoded) is None
 
 
 def _decode_any(content: bytes, content_type: str | None, event_type: type[_E]) -> tuple[_E, dict[str, Any]]:
