@@ -128,7 +128,11 @@ def time(found: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
 
 def check_version(found: Mapping[str, bytes]) -> None:
     """Raise NewerMajor for a newer `ce_type` of ours, Undecodable for other CloudEvents versions or types."""
-    spec, event_type = found.get("ce_specversion"), found.get("ce_type")
+    _check_version(found.get("ce_specversion"), found.get("ce_type"))
+
+
+@lru_cache(maxsize=64)
+def _check_version(spec: bytes | None, event_type: bytes | None) -> None:
     if spec and not _known_text("ce_specversion", spec).startswith("1."):
         raise Undecodable("wrong_header", "header ce_specversion is not 1.0")
     if event_type and (major := _major(event_type)) > MAJOR_VERSION:
@@ -147,7 +151,6 @@ def _known_text(name: str, value: bytes) -> str:
     return required({name: value}, name)
 
 
-@lru_cache(maxsize=64)
 def _major(event_type: bytes) -> int:
     match = _TYPE.fullmatch(event_type)
     if match is None:

@@ -89,7 +89,8 @@ def encode_frame(
 
     In JSON, bytes (vectors, masks) are base64. Raises Unencodable.
     """
-    event = _without(event, inline=as_json, embeddings=not with_embeddings)
+    if as_json or not with_embeddings:
+        event = _without(event, inline=as_json, embeddings=not with_embeddings)
     try:
         _check_contents(event)
         if event.results:
@@ -229,15 +230,15 @@ def _checked_size(value: bytes | None) -> bytes:
 
 def _is_json(content: bytes, content_type: str | None) -> bool:
     """Without a content type the first byte tells: no msgpack map begins with `{`. Raises Undecodable."""
-    kind = _kind(content_type) if content_type else None
-    if kind not in (None, cloudevents.MSGPACK, cloudevents.JSON):
-        raise Undecodable("unknown_content_type", "content-type is none of msgpack, JSON and image/*")
-    return kind == cloudevents.JSON or (kind is None and content[:1] == b"{")
+    return _says_json(content_type) if content_type else content[:1] == b"{"
 
 
 @lru_cache(maxsize=64)
-def _kind(content_type: str) -> str:
-    return content_type.partition(";")[0].strip()
+def _says_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip()
+    if kind not in (cloudevents.MSGPACK, cloudevents.JSON):
+        raise Undecodable("unknown_content_type", "content-type is none of msgpack, JSON and image/*")
+    return kind == cloudevents.JSON
 
 
 def _read_plain(content: bytes, content_type: str | None) -> Any:

@@ -88,11 +88,14 @@ class Sinks:
         now = utc(self._clock.now())
         # a microsecond apart, so that whoever compares times sees which of a frame's states is the last
         outbound = [self._outlet.prepare(flight, now + number * MICROSECOND) for number, flight in enumerate(flights)]
-        _keep_last_points(outbound)
+        have_points = any(one.points for one in outbound)
+        if have_points:
+            _keep_last_points(outbound)
         await self._write_thumbnails(outbound)
         await self._delete_points(outbound)
-        await self._write_points(outbound)
-        outbound = [self._outlet.prepare(one.flight, now) if _died_here(one) else one for one in outbound]
+        if have_points:
+            await self._write_points(outbound)
+            outbound = [self._outlet.prepare(one.flight, now) if _died_here(one) else one for one in outbound]
         outcomes = [_outcome(one) for one in outbound]
         if not self._transport.atomic and outcomes:
             await self.publish([record for outcome in outcomes for record in outcome.outgoing])
@@ -211,8 +214,6 @@ class Sinks:
 
 def _keep_last_points(outbound: Sequence[Outbound]) -> None:
     """Of a frame that stands in the batch more than once the last state counts: deletions come before points."""
-    if not any(one.points for one in outbound):
-        return
     seen = set()
     for one in reversed(outbound):
         if one.flight.frame.id in seen:
