@@ -268,8 +268,9 @@ def _check_contents(event: FrameEvent) -> None:
     for region in event.regions:
         for embedding in region.embeddings:
             _check_vector(embedding)
-    for stage, result in event.results.items():
-        results.check(stage, result)
+    if event.results:
+        for stage, result in event.results.items():
+            results.check(stage, result)
 
 
 def _check_vector(embedding: Embedding) -> None:

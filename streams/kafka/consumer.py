@@ -209,7 +209,8 @@ class KafkaConsumer:
         epochs = self.membership.epochs
         if self.membership.leaving or self._buffered is not epochs:
             return []
-        return [record_from(partition, epochs[partition], record) for partition, record in self._buffer.take(count)]
+        runs = [(partition, epochs[partition], run) for partition, run in self._buffer.take(count)]
+        return [record_from(partition, epoch, record) for partition, epoch, run in runs for record in run]
 
     def _park(self, partition: Partition, why: str) -> None:
         self._buffer.drop(partition)
