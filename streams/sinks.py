@@ -10,6 +10,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from itertools import chain
+from operator import attrgetter
 
 from stores.blobs import BlobStore
 from stores.errors import Refused, StoreUnavailable
@@ -28,6 +30,7 @@ from streams.transport import Outgoing, Transport
 
 STAGE = "index"
 """Stands as `stage` in the dead letters of frames whose vectors the index refuses."""
+TOPIC = attrgetter("topic")
 MICROSECOND = timedelta(microseconds=1)
 FORGOTTEN_AT_ONCE = 256
 """A worker that starts forgets every deleted frame again; one call of the index must stay short."""
@@ -203,7 +206,8 @@ class Sinks:
 
     def _count_published(self, outcomes: Sequence[Outcome]) -> None:
         now = self._clock.now()
-        for topic, records in Counter(record.topic for one in outcomes for record in one.outgoing).items():
+        outgoing = chain.from_iterable(one.outgoing for one in outcomes)
+        for topic, records in Counter(map(TOPIC, outgoing)).items():
             self._metrics.events_out.labels(topic).inc(records)
         for outcome in outcomes:
             if outcome.ingested is not None:
