@@ -6,6 +6,7 @@ Ids are UUIDv5 (RFC 9562) over lines that no part can forge, because parts are l
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
 
@@ -62,6 +63,7 @@ def region_id(frame: str, source: str, label: str, box: Box, width: int, height:
     return _uuid("region", frame, source, label, cells)
 
 
+@lru_cache(maxsize=4096)
 def partition_key(tenant: str, feed: str) -> bytes:
     """The key of video frames and of every derived event: one feed stays in order."""
     return f"{tenant}/{feed}".encode()

@@ -16,7 +16,7 @@ from msgspec import Struct
 from streams.transport import Outgoing, Partition
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """A finished frame's records, held back for the commit, and when (Unix time) it was ingested and captured."""
 
     outgoing: Sequence[Outgoing] = ()
@@ -24,7 +24,7 @@ class Outcome(Struct, frozen=True):
     captured: float | None = None
 
 
-class _Started(Struct, eq=False):
+class _Started(Struct, eq=False, gc=False):
     offset: int
     outcome: Outcome | None = None
 

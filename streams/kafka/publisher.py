@@ -119,12 +119,13 @@ class Publisher:
 def lots(specs: Mapping[str, TopicSpec], records: Iterable[Outgoing]) -> list[Lot]:
     """Records by partition. Raises TooLarge, or PlanError for a tombstone where nothing is compacted."""
     found: dict[tuple[str, int], Lot] = {}
+    by_key: dict[tuple[str, bytes], Lot] = {}
     for record in records:
         spec = specs[record.topic]
         size = checked_size(spec, record)
-        place = record.topic, number_of(record.key, spec.partitions)
-        if (lot := found.get(place)) is None:
-            lot = found[place] = Lot(*place, spec.max_record_bytes)
+        if (lot := by_key.get((record.topic, record.key))) is None:
+            place = record.topic, number_of(record.key, spec.partitions)
+            lot = by_key[record.topic, record.key] = found.setdefault(place, Lot(*place, spec.max_record_bytes))
         lot.records.append(record)
         lot.sizes.append(size)
     return list(found.values())
