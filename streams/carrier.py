@@ -1,7 +1,8 @@
 """Carries batches from the waiting room to the offset tracker: originals, stages, sinks, finished.
 
-Two batches compute at a time, so that one is decoded while the other is on the GPU; a third writes. Sinks take
-batches in the order they began, which keeps each feed's events in order.
+Two batches compute at a time, so that one is decoded while the other is on the GPU; a third writes. On a CPU, which
+both would share, only one: two would take turns stage by stage, and both be late. Sinks take batches in the order they
+began, which keeps each feed's events in order.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from streams.clock import Clock
 from streams.commit import Committer
 from streams.errors import Fenced
 from streams.flight import Death, Flight
-from streams.lanes import DEPTH, Turns
+from streams.lanes import Turns
 from streams.mark import Mark
 from streams.metrics import Metrics
 from streams.offsets import OffsetTracker, Outcome
@@ -33,7 +34,10 @@ hit the pause, and a frame that kills does not care."""
 
 
 class Carrier:
-    """`park` is called for a frame whose original is not there yet: it comes again after the given seconds."""
+    """`depth` batches compute at a time.
+
+    `park` is called for a frame whose original is not there yet: it comes again after the given seconds.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Carrier:
         tracker: OffsetTracker,
         attempts: Attempts,
         park: Callable[[Flight, float], None],
+        depth: int,
         settings: WorkerSettings,
         clock: Clock,
         metrics: Metrics,
@@ -56,7 +61,7 @@ class Carrier:
         self._active: dict[int, list[Flight]] = {}
         self.size_bytes = 0
         """What the frames being computed or written hold."""
-        self._computing = asyncio.Semaphore(DEPTH)
+        self._computing = asyncio.Semaphore(depth)
         self._sink_turns = Turns()
         self._ended = asyncio.Event()
 
