@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from msgspec import Struct, field
-from msgspec.structs import asdict
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from schemas.events import (
@@ -39,8 +39,10 @@ LOCAL_FIELDS = frozenset({"bytes", "pixels", "thumbnail_jpeg", "extra"})
 """Fields of a `Frame` that are no field of a `FrameEvent`."""
 
 
-class Frame(Struct, kw_only=True, eq=False):
+class Frame(Struct, eq=False):
     """One image in flight. Stages assign to the fields they provide; they never append.
+
+    The fields of `FrameEvent` in its order, then the local ones. Name the arguments.
 
     `pixels` is uint8 RGB [height, width, 3], upright, possibly at a reduced scale (the decode stage's choice for
     the whole plan); boxes are in pixels of the original, `image.width` × `image.height`.
@@ -93,19 +95,19 @@ class Frame(Struct, kw_only=True, eq=False):
         return next((entry.reason for entry in self.skipped if entry.stage == stage), None)
 
 
+_SHARED = len(FrameEvent.__struct_fields__)
+
+
 def thaw(event: FrameEvent) -> Frame:
     """Make the mutable frame of an event; its inline bytes become the local `bytes`."""
-    values = asdict(event)
-    values["results"] = dict(event.results)
-    return Frame(**values, bytes=event.image.inline)
+    frame = Frame(*astuple(event))
+    frame.results, frame.bytes = dict(event.results), event.image.inline
+    return frame
 
 
 def freeze(frame: Frame) -> FrameEvent:
     """Make the event of a frame; local fields are left behind (also inline bytes: the runtime adds those)."""
-    values = asdict(frame)
-    for name in LOCAL_FIELDS:
-        del values[name]
-    return FrameEvent(**values)
+    return FrameEvent(*astuple(frame)[:_SHARED])
 
 
 @dataclass(frozen=True, slots=True)

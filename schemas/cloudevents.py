@@ -29,6 +29,7 @@ DELETION_TYPE = "sightline.deletion.v1"
 ACCEPTED_TYPE = "sightline.source.accepted.v1"
 FEED_TYPE = "sightline.feed.v1"
 
+_write_json = msgspec.json.Encoder()
 _TYPE = re.compile(rb"sightline\.[a-z.]+\.v(\d{1,9})")
 _MAX_HEADER_BYTES = 2048
 """A position is made of `ce_source` and `ce_id`, and stands in every event after it."""
@@ -45,15 +46,22 @@ def headers(
     content_type: str = MSGPACK,
 ) -> dict[str, bytes]:
     """Headers of a record of ours about `frame` (an id). `ce_id` is the same whenever this event is written again."""
+    kind, source, content = _encoded(event_type, tenant, feed, content_type)
     return {
         "ce_specversion": b"1.0",
-        "ce_type": event_type.encode(),
-        "ce_source": f"/{tenant}/{feed}".encode(),
+        "ce_type": kind,
+        "ce_source": source,
         "ce_id": event_id(frame, event_type, model_set).encode(),
-        "ce_time": _rfc3339(time).encode(),
+        "ce_time": rfc3339(time),
         "ce_subject": frame.encode(),
-        "content-type": content_type.encode(),
+        "content-type": content,
     }
+
+
+@lru_cache(maxsize=4096)
+def _encoded(event_type: str, tenant: str, feed: str, content_type: str) -> tuple[bytes, bytes, bytes]:
+    """What the headers of a feed's records of one kind have in common."""
+    return event_type.encode(), f"/{tenant}/{feed}".encode(), content_type.encode()
 
 
 def frame_headers(event: FrameEvent, event_type: str, *, content_type: str = MSGPACK) -> dict[str, bytes]:
@@ -81,7 +89,7 @@ def picture_headers(
         "ce_kind": kind.encode(),
         "content-type": content_type.encode(),
     }
-    return found if captured is None else {**found, "ce_time": _rfc3339(captured).encode()}
+    return found if captured is None else {**found, "ce_time": rfc3339(captured)}
 
 
 def text(found: Mapping[str, bytes], name: str) -> str | None:
@@ -120,14 +128,29 @@ def time(found: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
 
 def check_version(found: Mapping[str, bytes]) -> None:
     """Raise NewerMajor for a newer `ce_type` of ours, Undecodable for other CloudEvents versions or types."""
-    spec, event_type = text(found, "ce_specversion"), found.get("ce_type")
-    if spec is not None and not spec.startswith("1."):
+    _check_version(found.get("ce_specversion"), found.get("ce_type"))
+
+
+@lru_cache(maxsize=64)
+def _check_version(spec: bytes | None, event_type: bytes | None) -> None:
+    if spec and not _known_text("ce_specversion", spec).startswith("1."):
         raise Undecodable("wrong_header", "header ce_specversion is not 1.0")
     if event_type and (major := _major(event_type)) > MAJOR_VERSION:
         raise NewerMajor(major)
 
 
+def content_type(found: Mapping[str, bytes]) -> str | None:
+    """As `text` has it."""
+    value = found.get("content-type")
+    return _known_text("content-type", value) if value else None
+
+
 @lru_cache(maxsize=64)
+def _known_text(name: str, value: bytes) -> str:
+    """`text`, of headers that have one of a few values. Raises Undecodable."""
+    return required({name: value}, name)
+
+
 def _major(event_type: bytes) -> int:
     match = _TYPE.fullmatch(event_type)
     if match is None:
@@ -135,5 +158,7 @@ def _major(event_type: bytes) -> int:
     return int(match.group(1))
 
 
-def _rfc3339(moment: datetime) -> str:
-    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).isoformat().replace("+00:00", "Z")
+def rfc3339(moment: datetime) -> bytes:
+    """In UTC, with a Z and microseconds only if there are any."""
+    quoted = _write_json.encode(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+    return quoted[1:-1]

@@ -6,6 +6,7 @@ Ids are UUIDv5 (RFC 9562) over lines that no part can forge, because parts are l
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
 
@@ -30,10 +31,13 @@ _NAMESPACE_HASH = sha1(NAMESPACE.bytes, usedforsecurity=False)
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
-def _uuid(*parts: str) -> str:
+def _uuid(kind: str, one: str, two: str, three: str, *more: str) -> str:
     """`uuid.uuid5` of the joined parts, without its objects: this runs twice for every record."""
+    name = f"{len(kind)}:{kind}{len(one)}:{one}{len(two)}:{two}{len(three)}:{three}"
+    if more:
+        name += "".join([f"{len(part)}:{part}" for part in more])
     digest = _NAMESPACE_HASH.copy()
-    digest.update("".join([f"{len(part)}:{part}" for part in parts]).encode())
+    digest.update(name.encode())
     text = digest.hexdigest()
     return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:32]}"
 
@@ -59,6 +63,7 @@ def region_id(frame: str, source: str, label: str, box: Box, width: int, height:
     return _uuid("region", frame, source, label, cells)
 
 
+@lru_cache(maxsize=4096)
 def partition_key(tenant: str, feed: str) -> bytes:
     """The key of video frames and of every derived event: one feed stays in order."""
     return f"{tenant}/{feed}".encode()

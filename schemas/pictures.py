@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal
 
 from schemas import cloudevents
@@ -54,6 +55,7 @@ def picture_event(content: bytes, headers: Mapping[str, bytes], appended_seconds
     )
 
 
+@lru_cache(maxsize=4096)
 def check_names(tenant: str, feed: str) -> None:
     """Names stand in paths, keys and metric labels. Raises Undecodable."""
     try:

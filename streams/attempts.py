@@ -75,6 +75,11 @@ class Attempts:
         known = self._assigned.get(record.partition)
         return known is not None and record.offset < known.single_until
 
+    def is_deadly(self, partition: Partition) -> bool:
+        """Whether a culprit can be among this partition's records at all."""
+        known = self._assigned.get(partition)
+        return known is not None and known.position.attempts >= DEATHS_ALONE
+
     def is_culprit(self, record: Record) -> bool:
         """The record ran alone, marked, and the process died; `DEATHS_ALONE` times."""
         return self.deaths(record) >= DEATHS_ALONE
@@ -91,7 +96,9 @@ class Attempts:
 
         A suspect must be its partition's first record that is not committed: the mark stands at its own offset.
         """
-        marks = {}
+        marks: dict[Partition, Position] = {}
+        if all(known.marked for known in self._assigned.values()):
+            return marks
         for record in records:
             known = self._assigned.get(record.partition)
             if known is not None and not known.marked and (position := self._one_more(known, record)) is not None:

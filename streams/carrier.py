@@ -1,7 +1,8 @@
 """Carries batches from the waiting room to the offset tracker: originals, stages, sinks, finished.
 
-Two batches compute at a time, so that one is decoded while the other is on the GPU; a third writes. Sinks take
-batches in the order they began, which keeps each feed's events in order.
+Two batches compute at a time, so that one is decoded while the other is on the GPU; a third writes. On a CPU, which
+both would share, only one: two would take turns stage by stage, and both be late. Sinks take batches in the order they
+began, which keeps each feed's events in order.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from streams.clock import Clock
 from streams.commit import Committer
 from streams.errors import Fenced
 from streams.flight import Death, Flight
-from streams.lanes import DEPTH, Turns
+from streams.lanes import Turns
 from streams.mark import Mark
 from streams.metrics import Metrics
 from streams.offsets import OffsetTracker, Outcome
@@ -33,7 +34,10 @@ hit the pause, and a frame that kills does not care."""
 
 
 class Carrier:
-    """`park` is called for a frame whose original is not there yet: it comes again after the given seconds."""
+    """`depth` batches compute at a time.
+
+    `park` is called for a frame whose original is not there yet: it comes again after the given seconds.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Carrier:
         tracker: OffsetTracker,
         attempts: Attempts,
         park: Callable[[Flight, float], None],
+        depth: int,
         settings: WorkerSettings,
         clock: Clock,
         metrics: Metrics,
@@ -56,7 +61,7 @@ class Carrier:
         self._active: dict[int, list[Flight]] = {}
         self.size_bytes = 0
         """What the frames being computed or written hold."""
-        self._computing = asyncio.Semaphore(DEPTH)
+        self._computing = asyncio.Semaphore(depth)
         self._sink_turns = Turns()
         self._ended = asyncio.Event()
 
@@ -146,7 +151,7 @@ class Carrier:
                 parked.add(flight)
                 self._metrics.retries.labels("absent_original").inc()
                 self._park(flight, min(max(missed_seconds, self._settings.backoff_seconds), 10.0))
-        return [flight for flight in flights if flight not in parked]
+        return [flight for flight in flights if flight not in parked] if parked else flights
 
     async def _write(self, flights: Sequence[Flight]) -> None:
         """Write what is still ours and count it as finished."""
@@ -173,7 +178,8 @@ class Carrier:
         await self._committer.commit()
 
     def _ours(self, flights: Sequence[Flight]) -> list[Flight]:
-        return [one for one in flights if self._tracker.is_current(one.record.partition, one.record.epoch)]
+        epochs = self._tracker.epochs()
+        return [one for one in flights if epochs.get(one.record.partition) == one.record.epoch]
 
     def _finish(self, flights: Sequence[Flight], ours: Sequence[Flight], outcomes: Sequence[Outcome]) -> None:
         late = len(flights) - len(ours)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from processors.frame import Frame
 from streams.mark import Mark
 from streams.route import Route
@@ -19,8 +21,7 @@ class Death:
     message: str
 
 
-@dataclass(slots=True, eq=False)
-class Flight:
+class Flight(Struct, eq=False):
     """`ready_at` is when (monotonic) the frame began to wait for its next stage."""
 
     record: Record

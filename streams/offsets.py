@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from streams.transport import Outgoing, Partition
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True, gc=False):
     """A finished frame's records, held back for the commit, and when (Unix time) it was ingested and captured."""
 
     outgoing: Sequence[Outgoing] = ()
@@ -23,8 +24,7 @@ class Outcome:
     captured: float | None = None
 
 
-@dataclass(slots=True)
-class _Started:
+class _Started(Struct, eq=False, gc=False):
     offset: int
     outcome: Outcome | None = None
 
@@ -81,16 +81,14 @@ class OffsetTracker:
 
     def start(self, partition: Partition, epoch: int, offset: int) -> bool:
         """Take note that `offset` is in flight. False: of another epoch, leaving, or seen already; drop the record."""
-        if not self.takes(partition, epoch):
+        assigned = self._assigned.get(partition)
+        if assigned is None or assigned.epoch != epoch or assigned.leaving or offset < assigned.next_offset:
             return False
-        assigned = self._assigned[partition]
-        if offset < assigned.next_offset:
+        started = assigned.started
+        if started and offset <= started[-1].offset:
             return False
-        if assigned.started and offset <= assigned.started[-1].offset:
-            return False
-        entry = _Started(offset)
-        assigned.started.append(entry)
-        assigned.waiting[offset] = entry
+        entry = assigned.waiting[offset] = _Started(offset)
+        started.append(entry)
         return True
 
     def finish(self, partition: Partition, epoch: int, offset: int, outcome: Outcome) -> bool:

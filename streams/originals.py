@@ -34,7 +34,7 @@ class Originals:
         A frame whose reference can never be resolved gets its death here. Of a deleted frame nothing is stored.
         """
         alive = [flight for flight in flights if flight.death is None]
-        kept = [flight for flight in alive if flight.frame.id not in self._deletions]
+        kept = [one for one in alive if one.frame.id not in self._deletions] if self._deletions else alive
         work = [(flight, self._store(flight.frame)) for flight in kept if not flight.frame.image.uri]
         work += [(flight, self._fetch(flight.frame)) for flight in alive if _needs_fetch(flight)]
         outcomes = await asyncio.gather(*(call for _, call in work), return_exceptions=True)
@@ -72,5 +72,4 @@ class Originals:
 
 
 def _needs_fetch(flight: Flight) -> bool:
-    image = flight.frame.image
-    return bool(image.uri) and flight.frame.bytes is None and flight.route.needs_bytes
+    return flight.route.needs_bytes and flight.frame.bytes is None and bool(flight.frame.image.uri)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,14 +30,13 @@ RECORD_OVERHEAD_BYTES = 1024
 MESSAGE_CHARACTERS = 2000
 
 
-@dataclass(slots=True)
-class Outbound:
+class Outbound(msgspec.Struct):
     """What one frame sends out: its thumbnail (uri, JPEG), its points, its records."""
 
     flight: Flight
     outgoing: list[Outgoing]
     thumbnail: tuple[str, bytes] | None = None
-    points: dict[str, list[Point]] = field(default_factory=dict)
+    points: dict[str, list[Point]] = {}
     """By collection."""
     skipped: tuple[tuple[str, str], ...] = ()
 
@@ -82,7 +81,8 @@ class Outlet:
         content = frame.bytes
         inline = content if content is not None and len(content) <= self.inline_limit_bytes else None
         event = freeze(frame)
-        event = msgspec.structs.replace(event, image=msgspec.structs.replace(event.image, inline=inline))
+        if event.image.inline is not inline:
+            event = msgspec.structs.replace(event, image=msgspec.structs.replace(event.image, inline=inline))
         key = still_key(frame.id) if frame.kind == "still" else partition_key(frame.tenant, frame.feed)
         headers = cloudevents.frame_headers(event, cloudevents.SEGMENT_TYPE)
         return self._checked(Outgoing(self.topic, key, codec.encode_frame(event, extra=frame.extra), headers))

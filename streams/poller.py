@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import structlog
 
@@ -91,29 +92,32 @@ class Poller:
         """Begin what a poll gave; all of it waits from the same moment on. Raises NewerVersion."""
         if not records:
             return
-        for record in records:
-            if not self._attempts.knows(record.partition):
-                await self._recall(record)
+        runs = [(partition, list(run)) for partition, run in groupby(records, attrgetter("partition"))]
+        for partition, run in runs:
+            if not self._attempts.knows(partition):
+                await self._recall(partition, run[0].offset)
         now = self._clock.monotonic()
-        taken = Counter(record.partition.topic for record in records if self._take(record, now))
-        for topic, count in taken.items():
-            self._metrics.frames_in.labels(topic).inc(count)
+        for partition, run in runs:
+            self._metrics.frames_in.labels(partition.topic).inc(self._take(partition, run, now))
         self._arrived.set()
 
-    def _take(self, record: Record, ready_at: float) -> bool:
-        """Note a record's offset, decode it, queue its frame. False if it is not ours, or known already."""
-        if not self._tracker.start(record.partition, record.epoch, record.offset):
-            return False
-        repeated = record.offset < self._repeats_until[record.partition]
-        flight = taken_in(record, self._router, ready_at=ready_at, repeated=repeated)
-        if self._attempts.is_culprit(record):
-            flight.death = Death("worker", "crashed_worker", "the process died when this frame ran, at last alone")
-        self._batcher.put(flight)
-        return True
+    def _take(self, partition: Partition, records: Sequence[Record], ready_at: float) -> int:
+        """Note offsets, decode, queue frames. How many: not those that are not ours, or known already."""
+        repeats_until, is_deadly = self._repeats_until[partition], self._attempts.is_deadly(partition)
+        taken = 0
+        for record in records:
+            offset = record.offset
+            if self._tracker.start(partition, record.epoch, offset):
+                flight = taken_in(record, self._router, ready_at=ready_at, repeated=offset < repeats_until)
+                if is_deadly and self._attempts.is_culprit(record):
+                    message = "the process died when this frame ran, at last alone"
+                    flight.death = Death("worker", "crashed_worker", message)
+                self._batcher.put(flight)
+                taken += 1
+        return taken
 
-    async def _recall(self, record: Record) -> None:
+    async def _recall(self, partition: Partition, first_offset: int) -> None:
         """With a partition's first record: where the group stands, and how often it started here in vain."""
-        partition = record.partition
         found = await self._patience.until("broker", lambda: self._consumer.committed(partition), Unavailable)
-        self._attempts.assign(partition, found or Position(record.offset))
+        self._attempts.assign(partition, found or Position(first_offset))
         self._repeats_until[partition] = found.next_offset + self._settings.in_flight_frames if found else 0

@@ -10,6 +10,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from itertools import chain
+from operator import attrgetter
 
 from stores.blobs import BlobStore
 from stores.errors import Refused, StoreUnavailable
@@ -28,6 +30,7 @@ from streams.transport import Outgoing, Transport
 
 STAGE = "index"
 """Stands as `stage` in the dead letters of frames whose vectors the index refuses."""
+TOPIC = attrgetter("topic")
 MICROSECOND = timedelta(microseconds=1)
 FORGOTTEN_AT_ONCE = 256
 """A worker that starts forgets every deleted frame again; one call of the index must stay short."""
@@ -88,11 +91,14 @@ class Sinks:
         now = utc(self._clock.now())
         # a microsecond apart, so that whoever compares times sees which of a frame's states is the last
         outbound = [self._outlet.prepare(flight, now + number * MICROSECOND) for number, flight in enumerate(flights)]
-        _keep_last_points(outbound)
+        have_points = any(one.points for one in outbound)
+        if have_points:
+            _keep_last_points(outbound)
         await self._write_thumbnails(outbound)
         await self._delete_points(outbound)
-        await self._write_points(outbound)
-        outbound = [self._outlet.prepare(one.flight, now) if _died_here(one) else one for one in outbound]
+        if have_points:
+            await self._write_points(outbound)
+            outbound = [self._outlet.prepare(one.flight, now) if _died_here(one) else one for one in outbound]
         outcomes = [_outcome(one) for one in outbound]
         if not self._transport.atomic and outcomes:
             await self.publish([record for outcome in outcomes for record in outcome.outgoing])
@@ -200,7 +206,8 @@ class Sinks:
 
     def _count_published(self, outcomes: Sequence[Outcome]) -> None:
         now = self._clock.now()
-        for topic, records in Counter(record.topic for one in outcomes for record in one.outgoing).items():
+        outgoing = chain.from_iterable(one.outgoing for one in outcomes)
+        for topic, records in Counter(map(TOPIC, outgoing)).items():
             self._metrics.events_out.labels(topic).inc(records)
         for outcome in outcomes:
             if outcome.ingested is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, cast
 
 from processors.frame import LOCAL_FIELDS, Frame, Stage, StageWithMemory, Verdicts
@@ -56,6 +57,7 @@ class Step:
         self._turns = Turns() if memory is not None else None
         self._undone = tuple(sorted((stage.provides - {"results"}) | {"skipped", "image"}))
         """What a failed call may have changed."""
+        self._values = attrgetter(*self._undone)
         self._kept = tuple(name for name in self._undone if name not in LOCAL_FIELDS)
         """What a stage that is done must not change when it runs again."""
 
@@ -134,7 +136,7 @@ class Step:
         return _Done(verdicts, states, began, self._clock.monotonic())
 
     def _snapshot(self, frame: Frame) -> tuple[Any, ...]:
-        return (*[getattr(frame, name) for name in self._undone], frame.results.get(self.stage.name, _ABSENT))
+        return (*self._values(frame), frame.results.get(self.stage.name, _ABSENT))
 
     def _restore(self, frame: Frame, names: Sequence[str], before: tuple[Any, ...]) -> None:
         for name, value in zip(self._undone, before, strict=False):

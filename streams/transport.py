@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 
-class Partition(msgspec.Struct, frozen=True, order=True, gc=False):
+class Partition(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     topic: str
     index: int
 

@@ -24,6 +24,7 @@ def main() -> None:
         commit_interval=0.5,
         state_dir=tempfile.mkdtemp(prefix="bench-hop-"),
         producer_extra_config={"acks": "all", "enable.idempotence": True},
+        consumer_extra_config={"check.crcs": True},  # as aiokafka does, on which the other sides are
         loglevel="WARNING",
     )
     source = app.topic(into, key_deserializer="bytes", value_deserializer="bytes")

@@ -35,16 +35,20 @@ class FairBuffer(Generic[P, R]):
     def __bool__(self) -> bool:
         return any(self._lots.values())
 
-    def take(self, count: int) -> list[tuple[P, R]]:
-        """At most `count` records: equal shares, the rest to whoever has more; the next call starts one further on."""
-        taken: list[tuple[P, R]] = []
+    def take(self, count: int) -> list[tuple[P, list[R]]]:
+        """At most `count` records, in runs of a partition's: equal shares, the rest to whoever has more.
+
+        The next call starts one further on.
+        """
+        runs: list[tuple[P, list[R]]] = []
         ready = [partition for partition, lot in self._lots.items() if lot]
         if ready:
             self._lots[ready[0]] = self._lots.pop(ready[0])
-        while ready and len(taken) < count:
-            part = max(1, (count - len(taken)) // len(ready))
-            for partition in ready[: count - len(taken)]:
-                lot = self._lots[partition]
-                taken += [(partition, lot.popleft()) for _ in range(min(part, len(lot)))]
+        while ready and count > 0:
+            part = max(1, count // len(ready))
+            for partition in ready[:count]:
+                take = (lot := self._lots[partition]).popleft
+                runs.append((partition, [take() for _ in range(min(part, len(lot)))]))
+                count -= len(runs[-1][1])
             ready = [partition for partition in ready if self._lots[partition]]
-        return taken
+        return runs

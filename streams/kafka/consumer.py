@@ -27,6 +27,9 @@ Fetched: TypeAlias = dict[TopicPartition, list[ConsumerRecord]]
 NOWHERE = TopicPartition("none", 0)
 """Fetching from a partition that does not exist feeds the watchdog and takes nothing."""
 
+LOST_COUNT = (NoOffsetForPartitionError, OffsetOutOfRangeError)
+"""Raising these, aiokafka forgets to count the fetch as ended, and its watchdog stands still."""
+
 FETCH_SECONDS = 0.5
 """A fetch waits so long at most: it has to end before the consumer can be stopped."""
 
@@ -153,7 +156,9 @@ class KafkaConsumer:
         places = [place_of(partition) for partition in partitions]
         starts = await self._consumer.beginning_offsets(places)
         parked: set[Partition] = set()
-        for partition, position in (await self._positions(partitions)).items():
+        positions = await self._positions(partitions)
+        self._forget_fetched()
+        for partition, position in positions.items():
             place = place_of(partition)
             if place not in self._consumer.assignment():
                 continue
@@ -163,6 +168,13 @@ class KafkaConsumer:
             else:
                 self._consumer.seek(place, starts[place] if position is None else position.next_offset)
         return parked
+
+    def _forget_fetched(self) -> None:
+        """What was fetched before it is decided where reading starts: taken up now, it would pass what lies before."""
+        if self._fetching is not None and self._fetching.done():
+            fetching, self._fetching = self._fetching, None
+            if isinstance(fetching.exception(), LOST_COUNT):
+                self._consumer._subscription._fetch_count -= 1
 
     async def _refill(self, seconds: float) -> None:
         """Fetch for partitions of which nothing is left; the others keep what they have and wait their turn."""
@@ -180,14 +192,13 @@ class KafkaConsumer:
         if not fetching.done():
             return
         self._fetching = None
+        if isinstance(fetching.exception(), LOST_COUNT):
+            self._consumer._subscription._fetch_count -= 1
         try:
             fetched = fetching.result()
         except NoOffsetForPartitionError:
-            # it looked before we had said where a new group starts; raising it took it off the partition
-            self._consumer._subscription._fetch_count -= 1
-            return
+            return  # it looked before we had said where a new group starts; raising it took it off the partition
         except OffsetOutOfRangeError as error:
-            self._consumer._subscription._fetch_count -= 1  # aiokafka forgets to, and its watchdog stands still
             for place, offset in error.args[0].items():
                 self._park(partition_at(place), f"the group is at {offset}, which is not in the log")
             return
@@ -198,7 +209,8 @@ class KafkaConsumer:
         epochs = self.membership.epochs
         if self.membership.leaving or self._buffered is not epochs:
             return []
-        return [record_from(partition, epochs[partition], record) for partition, record in self._buffer.take(count)]
+        runs = [(partition, epochs[partition], run) for partition, run in self._buffer.take(count)]
+        return [record_from(partition, epoch, record) for partition, epoch, run in runs for record in run]
 
     def _park(self, partition: Partition, why: str) -> None:
         self._buffer.drop(partition)

@@ -17,6 +17,7 @@ from streams.kafka.positions import committed
 from streams.kafka.publisher import Lot, Publisher, lots
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
+from streams.kafka.unpacking import unpack
 from streams.transport import Listener, Outgoing, Partition, Position, Record, TopicSpec
 
 FETCH_BYTES = 4 << 20
@@ -113,6 +114,7 @@ class KafkaTransport:
         )
         with translated():
             await client.start()
+        unpack(client)
         membership = Membership(client, listener, settings.drain_seconds, settings.request_seconds)
         client.subscribe(list(names), listener=membership)
 

@@ -131,6 +131,27 @@ async def test_a_stop_finishes_what_was_begun_and_leaves_the_rest(here: Deployme
     assert (found.enriched, found.repeated) == (len(OTHERS), 0)
 
 
+async def test_on_a_cpu_a_batch_runs_through_before_the_next_begins(here: Deployment) -> None:
+    await here.publish(OTHERS)
+    calls: list[str] = []
+
+    class First(Fate):
+        def process(self, frames: Sequence[Frame]) -> Verdicts:
+            calls.append("first")
+            return super().process(frames)
+
+    class Then(Vectors):
+        def process(self, frames: Sequence[Frame]) -> Verdicts:
+            calls.append("then")
+            return super().process(frames)
+
+    settings = msgspec.structs.replace(QUICK, device="cpu", batch_frames=4)
+    async with running(here.worker([First(), Then()], settings=settings)) as task:
+        await until(here.drained, task)
+    assert calls == ["first", "then"] * (len(calls) // 2)
+    assert len(calls) >= 2 * len(OTHERS) // 4
+
+
 async def test_the_drain_has_one_deadline(here: Deployment) -> None:
     """A stage that hangs does not keep a worker from leaving; its frames come again."""
     await here.publish(OTHERS)

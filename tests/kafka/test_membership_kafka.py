@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,6 +13,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from streams.errors import Fenced, Unavailable
+from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Consumer, Outgoing, Partition, Position, Record, TopicSpec
 from tests.contract.transport_suite import Ear, values
@@ -60,6 +61,26 @@ async def test_a_member_that_keeps_alive_stays_beyond_the_poll_interval(cluster:
             await stall(0.25)
         assert ear.heard == [("assigned", frozenset({Partition(topic, 0)}))]
         assert [record.offset for record in await take(consumer, 15)] == list(range(5, 20))
+
+
+async def test_what_was_fetched_before_a_rebalance_does_not_pass_what_is_read_again(cluster: Cluster) -> None:
+    """Nothing is committed: after the rebalance everything comes again, from the first record and in order."""
+    async with opened(cluster, session_seconds=2) as transport:
+        topic, ear = await new_topic(transport), Ear()
+        await transport.publish(values(topic, "a", range(20)))
+        consumer = await transport.consumer(topic, [topic], ear)
+        await take(consumer, 20)
+        with suppress(TimeoutError):  # leaves a fetch under way that nobody waits for
+            async with asyncio.timeout(0.05):
+                await consumer.poll(20, 5.0)
+        await transport.publish(values(topic, "a", range(20, 40)))
+        await stall(1.0)
+        assert isinstance(consumer, KafkaConsumer)
+        consumer.membership.rejoin()
+        async with asyncio.timeout(30):
+            while len(ear.heard) < 3:
+                await stall(0.1)
+        assert [record.offset for record in await take(consumer, 40)] == list(range(40))
 
 
 async def test_a_member_that_hangs_loses_its_partitions_and_is_told_that_they_are_lost(cluster: Cluster) -> None:

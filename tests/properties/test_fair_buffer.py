@@ -27,7 +27,7 @@ def test_every_record_comes_once_and_in_order(steps: list[tuple[str, int] | tupl
                 added[at] += count
             continue
         waiting = {at: added[at] - taken[at] for at in added}
-        records = buffer.take(numbers[0])
+        records = [(at, record) for at, run in buffer.take(numbers[0]) for record in run]
         assert len(records) == min(numbers[0], sum(waiting.values()))
         shares = dict.fromkeys(range(4), 0)
         for at, record in records:
