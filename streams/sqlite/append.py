@@ -5,11 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from streams.errors import LogFull
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.rows import Batch
 from streams.transport import Outgoing
+
+Append = Callable[[sqlite3.Connection], None]
+"""Appends records that are checked and packed already: the event loop has time for that, the log's thread has not."""
 
 OUTPUT_ROOM = 1.1
 """Outputs that are written with their inputs' positions may exceed the limit by a tenth: finishing work is what makes
@@ -24,17 +28,16 @@ class Appender:
     max_bytes: int
     wall: Callable[[], float]
 
-    def publish(self, connection: sqlite3.Connection, outgoing: Sequence[Outgoing]) -> None:
-        """Raises LogFull, TooLarge, PlanError: nothing is written then."""
-        self._append(connection, outgoing, self.max_bytes)
+    def records(self, outgoing: Sequence[Outgoing]) -> Append:
+        """Raises TooLarge, PlanError; what it returns raises LogFull. Nothing is written then."""
+        return partial(self._append, Batch(self.catalog, outgoing), self.max_bytes)
 
-    def publish_outputs(self, connection: sqlite3.Connection, outgoing: Sequence[Outgoing]) -> None:
-        """As `publish`, for records that are written in one transaction with the positions they come from."""
-        self._append(connection, outgoing, int(self.max_bytes * OUTPUT_ROOM))
+    def outputs(self, outgoing: Sequence[Outgoing]) -> Append:
+        """As `records`, for those that are written in one transaction with the positions they come from."""
+        return partial(self._append, Batch(self.catalog, outgoing), int(self.max_bytes * OUTPUT_ROOM))
 
-    def _append(self, connection: sqlite3.Connection, outgoing: Sequence[Outgoing], max_bytes: int) -> None:
-        batch = Batch(self.catalog, outgoing)
-        if outgoing and (used := used_bytes(connection)) + batch.total_bytes() > max_bytes:
+    def _append(self, batch: Batch, max_bytes: int, connection: sqlite3.Connection) -> None:
+        if batch.columns and (used := used_bytes(connection)) + batch.total_bytes() > max_bytes:
             raise LogFull(
                 f"the log holds {used} bytes, its limit is {self.max_bytes}: it takes records again when retention"
                 " has dropped old ones; what a registered group has not finished is kept"

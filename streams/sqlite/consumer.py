@@ -48,7 +48,7 @@ class SqliteConsumer:
             if fetched.version != self._membership.version:
                 await self._membership.follow()
                 continue
-            if fetched.records or fetched.gaps:
+            if fetched.runs or fetched.gaps:
                 return self._accept(fetched)
             if (left := deadline - loop.time()) <= 0:
                 return ()
@@ -91,10 +91,11 @@ class SqliteConsumer:
         epochs: Mapping[Partition, int],
     ) -> None:
         by_id, epochs_by_id = self._by_id(positions, epochs)
+        append = self._appender.outputs(outgoing)
 
         def write(connection: sqlite3.Connection) -> None:
             self._member.check(connection, epochs_by_id)
-            self._appender.publish_outputs(connection, outgoing)
+            append(connection)
             self._member.commit(connection, by_id, epochs_by_id)
 
         try:
@@ -141,9 +142,7 @@ class SqliteConsumer:
         if fetched.gaps:
             raise self._park(*fetched.gaps[0])
         self._turn += 1
-        for cursor, offset in fetched.read_to:
-            cursor.next_offset = offset
-        return fetched.records
+        return fetched.accept()
 
     def _park(self, cursor: Cursor, first_offset: int) -> Gap:
         cursor.parked = True

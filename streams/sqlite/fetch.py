@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from streams.sqlite.rows import READ_BYTES, offsets, read_rows
+from streams.sqlite.rows import READ_BYTES, Row, offsets, read_rows, to_records
 from streams.transport import Partition, Record
 
 
@@ -23,15 +23,22 @@ class Cursor:
 
 @dataclass(slots=True)
 class Fetched:
-    """Records by partition in offset order and where that leaves their cursors.
+    """Rows by partition in offset order, with the epoch in which they were read.
 
     `gaps` are cursors whose next record is gone, with the log's start.
     """
 
     version: int
-    records: list[Record] = field(default_factory=list)
-    read_to: list[tuple[Cursor, int]] = field(default_factory=list)
+    runs: list[tuple[Cursor, int, list[Row]]] = field(default_factory=list)
     gaps: list[tuple[Cursor, int]] = field(default_factory=list)
+
+    def accept(self) -> list[Record]:
+        """The records; their cursors move past them."""
+        records: list[Record] = []
+        for cursor, epoch, rows in self.runs:
+            records += to_records(cursor.partition, epoch, rows)
+            cursor.next_offset = records[-1].offset + 1
+        return records
 
 
 def fetch(connection: sqlite3.Connection, version: int, cursors: Sequence[Cursor], max_records: int) -> Fetched:
@@ -48,13 +55,10 @@ def fetch(connection: sqlite3.Connection, version: int, cursors: Sequence[Cursor
     room, room_bytes = max_records, READ_BYTES
     for place, cursor in enumerate(ready):
         part = -(-room // (len(ready) - place))
-        records, size = read_rows(
-            connection, cursor.partition_id, cursor.partition, cursor.epoch, cursor.next_offset, part
-        )
-        if records:
-            fetched.records += records
-            fetched.read_to.append((cursor, records[-1].offset + 1))
-        room, room_bytes = room - len(records), room_bytes - size
+        rows, size = read_rows(connection, cursor.partition_id, cursor.next_offset, part)
+        if rows:
+            fetched.runs.append((cursor, cursor.epoch, rows))
+        room, room_bytes = room - len(rows), room_bytes - size
         if room <= 0 or room_bytes <= 0:
             break
     return fetched

@@ -30,6 +30,8 @@ LOTS = (64, 32, 16, 8, 4, 2, 1)
 """Rows of one INSERT: a fifth faster than row by row, and the interpreter lock is given away once a statement."""
 
 FIELDS = 5
+Row = tuple[int, float, bytes, bytes | None, bytes]
+"""Offset, timestamp, key, value, headers."""
 
 READ_RECORDS = 64
 """Looked at together; a read goes over `READ_BYTES` by these at most."""
@@ -108,25 +110,28 @@ def _tombstone(spec: TopicSpec) -> int:
     return 0
 
 
-def read_rows(
-    connection: sqlite3.Connection, partition_id: int, partition: Partition, epoch: int, offset: int, limit: int
-) -> tuple[list[Record], int]:
+def read_rows(connection: sqlite3.Connection, partition_id: int, offset: int, limit: int) -> tuple[list[Row], int]:
     """At most `limit` records from `offset` on, and their values' bytes; fewer where they are large, at least one."""
-    rows = connection.execute(
+    cursor = connection.execute(
         f"SELECT record_offset, timestamp, key, value, headers FROM {records_table(partition_id)}"  # noqa: S608
         " WHERE record_offset >= ? ORDER BY record_offset LIMIT ?",
         (offset, limit),
     )
-    records: list[Record] = []
+    rows: list[Row] = []
     size = 0
-    while size < READ_BYTES and (chunk := rows.fetchmany(READ_RECORDS)):
-        records += [
-            Record(partition, at, epoch, key, value, unpack_headers(headers), timestamp)
-            for at, timestamp, key, value, headers in chunk
-        ]
+    while size < READ_BYTES and (chunk := cursor.fetchmany(READ_RECORDS)):
+        rows += chunk
         size += sum([len(row[3] or b"") for row in chunk])
-    rows.close()
-    return records, size
+    cursor.close()
+    return rows, size
+
+
+def to_records(partition: Partition, epoch: int, rows: Iterable[Row]) -> list[Record]:
+    """Not in the log's thread: the event loop has time for it while that waits for the disk."""
+    return [
+        Record(partition, at, epoch, key, value, unpack_headers(headers), timestamp)
+        for at, timestamp, key, value, headers in rows
+    ]
 
 
 def offsets(connection: sqlite3.Connection, partition_ids: Iterable[int]) -> dict[int, tuple[int, int]]:

@@ -22,7 +22,7 @@ from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.file import prepare
 from streams.sqlite.groups import Member, forget, lag
 from streams.sqlite.membership import Membership
-from streams.sqlite.rows import offsets, read_rows
+from streams.sqlite.rows import offsets, read_rows, to_records
 from streams.sqlite.thread import LogThread
 from streams.transport import Listener, Outgoing, Partition, Record, TopicSpec
 
@@ -107,11 +107,12 @@ class SqliteTransport:
 
     async def publish(self, records: Sequence[Outgoing]) -> None:
         await self._learn({record.topic for record in records})
+        append = self._appender.records(records)
         try:
-            await self._thread.write(lambda connection: self._appender.publish(connection, records))
+            await self._thread.write(append)
         except LogFull:
             await self.drop_old()
-            await self._thread.write(lambda connection: self._appender.publish(connection, records))
+            await self._thread.write(append)
         self._wake()
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
@@ -136,9 +137,8 @@ class SqliteTransport:
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         await self._learn([partition.topic])
         at = self._partitions(partition.topic)[partition]
-        return await self._thread.read(
-            lambda connection: read_rows(connection, at, partition, -1, offset, max_records)[0]
-        )
+        rows, _ = await self._thread.read(lambda connection: read_rows(connection, at, offset, max_records))
+        return to_records(partition, -1, rows)
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
         await self._learn([topic])

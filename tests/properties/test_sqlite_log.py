@@ -14,7 +14,7 @@ from streams.errors import Fenced
 from streams.sqlite import retention
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.groups import Member, Standing, forget, positions
-from streams.sqlite.rows import Batch, offsets, read_rows
+from streams.sqlite.rows import Batch, offsets, read_rows, to_records
 from streams.sqlite.schema import create_tables
 from streams.sqlite.sharing import share
 from streams.transport import Outgoing, Partition, Position, TopicSpec
@@ -153,7 +153,8 @@ class LogMachine(RuleBasedStateMachine):
     def nothing_unfinished_is_dropped_and_the_rest_is_whole(self) -> None:
         registered = {row[0] for row in self.connection.execute("SELECT partition_id FROM claims")}
         for at, (first, following) in offsets(self.connection, self.ids).items():
-            records, _ = read_rows(self.connection, at, Partition("t", self.ids.index(at)), -1, 0, 10_000)
+            rows, _ = read_rows(self.connection, at, 0, 10_000)
+            records = to_records(Partition("t", self.ids.index(at)), -1, rows)
             assert following == len(self.written[at])
             assert [record.offset for record in records] == list(range(first, following))
             assert [record.value for record in records] == self.written[at][first:]
