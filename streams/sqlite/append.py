@@ -13,7 +13,7 @@ from streams.sqlite.rows import Batch
 from streams.transport import Outgoing
 
 Append = Callable[[sqlite3.Connection], None]
-"""Appends records that are checked and packed already: the event loop has time for that, the log's thread has not."""
+"""Appends records that are checked and packed already, in the event loop: it has time, the writer's thread has not."""
 
 OUTPUT_ROOM = 1.1
 """Outputs that are written with their inputs' positions may exceed the limit by a tenth: finishing work is what makes

@@ -11,7 +11,7 @@ from streams.sqlite.append import Appender
 from streams.sqlite.fetch import Cursor, Fetched, fetch
 from streams.sqlite.groups import Member, lag
 from streams.sqlite.membership import Membership
-from streams.sqlite.thread import LogThread
+from streams.sqlite.threads import Reader, Writer
 from streams.transport import Outgoing, Partition, Position, Record
 
 IDLE_SECONDS = (0.002, 0.016)
@@ -23,13 +23,14 @@ class SqliteConsumer:
 
     def __init__(
         self,
-        thread: LogThread,
+        reader: Reader,
+        writer: Writer,
         appender: Appender,
         membership: Membership,
         published: Callable[[], None],
         closed: Callable[[SqliteConsumer], None],
     ) -> None:
-        self._thread, self._appender, self._membership = thread, appender, membership
+        self._reader, self._writer, self._appender, self._membership = reader, writer, appender, membership
         self._published, self._closed = published, closed
         self._member: Member = membership.member
         self._ids = membership.partition_ids
@@ -44,7 +45,7 @@ class SqliteConsumer:
         while True:
             self._membership.touch()
             self._arrived = arrived = loop.create_future()
-            fetched = await self._thread.read(self._next_fetch(max_records))
+            fetched = await self._reader.run(self._next_fetch(max_records))
             if fetched.version != self._membership.version:
                 await self._membership.follow()
                 continue
@@ -64,7 +65,7 @@ class SqliteConsumer:
 
     async def keep_alive(self) -> None:
         self._membership.touch()
-        if await self._thread.read(self._member.version) != self._membership.version:
+        if await self._reader.run(self._member.version) != self._membership.version:
             await self._membership.follow()
 
     def assignment(self) -> Mapping[Partition, int]:
@@ -72,12 +73,12 @@ class SqliteConsumer:
 
     async def committed(self, partition: Partition) -> Position | None:
         at = self._ids[partition]
-        return (await self._thread.read(lambda connection: self._member.positions(connection, [at])))[at]
+        return (await self._reader.run(lambda connection: self._member.positions(connection, [at])))[at]
 
     async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
         by_id, epochs_by_id = self._by_id(positions, epochs)
         try:
-            self.late_positions += await self._thread.write(
+            self.late_positions += await self._writer.run(
                 lambda connection: self._member.commit(connection, by_id, epochs_by_id)
             )
         except Fenced:
@@ -99,7 +100,7 @@ class SqliteConsumer:
             self._member.commit(connection, by_id, epochs_by_id)
 
         try:
-            await self._thread.write(write)
+            await self._writer.run(write)
         except Fenced:
             self.late_positions += len(positions)
             raise
@@ -107,7 +108,7 @@ class SqliteConsumer:
 
     async def lag(self) -> Mapping[Partition, int]:
         held = {at: cursor.partition for at, cursor in self._membership.cursors.items()}
-        behind = await self._thread.read(lambda connection: lag(connection, self._member.group, list(held)))
+        behind = await self._reader.run(lambda connection: lag(connection, self._member.group, list(held)))
         return {held[at]: records for at, records in behind.items()}
 
     async def close(self) -> None:
@@ -125,7 +126,7 @@ class SqliteConsumer:
         )
 
     def _next_fetch(self, max_records: int) -> Callable[[sqlite3.Connection], Fetched]:
-        """For the log's thread. On an assignment that has changed it reads nothing."""
+        """For the reader's thread. On an assignment that has changed it reads nothing."""
         known = self._membership.version
         cursors = [cursor for cursor in self._membership.cursors.values() if not cursor.parked]
         turn = self._turn % max(1, len(cursors))

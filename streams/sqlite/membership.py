@@ -13,7 +13,7 @@ from streams.errors import LogFull, Unavailable
 from streams.sqlite.fetch import Cursor
 from streams.sqlite.groups import Member, Standing
 from streams.sqlite.rows import offsets
-from streams.sqlite.thread import Job, LogThread
+from streams.sqlite.threads import Job, Writer
 from streams.transport import Listener, Partition
 
 HEARTBEATS_PER_LEASE = 3
@@ -29,7 +29,7 @@ class Membership:
 
     def __init__(
         self,
-        thread: LogThread,
+        writer: Writer,
         member: Member,
         partitions: Mapping[int, Partition],
         listener: Listener,
@@ -39,7 +39,7 @@ class Membership:
         self.partition_ids = {partition: at for at, partition in partitions.items()}
         self.cursors: dict[int, Cursor] = {}
         self.version = -1
-        self._thread, self._partitions, self._listener = thread, partitions, listener
+        self._writer, self._partitions, self._listener = writer, partitions, listener
         self._max_poll_seconds = max_poll_seconds
         self._polled = 0.0
         self._heartbeat: asyncio.Task[None] | None = None
@@ -48,7 +48,7 @@ class Membership:
     async def join(self) -> None:
         """Become a member. The assignment is taken up in the first `poll` or `keep_alive`."""
         self._polled = asyncio.get_running_loop().time()
-        await self._thread.write(self.member.join)
+        await self._writer.run(self.member.join)
         self._heartbeat = asyncio.create_task(self._beat(), name=f"lease-{self.member.name}")
 
     def touch(self) -> None:
@@ -82,12 +82,12 @@ class Membership:
                 self._heartbeat.cancel()
                 await asyncio.gather(self._heartbeat, return_exceptions=True)
             self.cursors.clear()
-            await self._thread.write(self.member.leave)
+            await self._writer.run(self.member.leave)
 
     async def _write(self, job: Job[T]) -> T:
         """A member's own writes are no publishing: a full disk is to be waited out, not to end the member."""
         try:
-            return await self._thread.write(job)
+            return await self._writer.run(job)
         except LogFull as error:
             raise Unavailable(str(error)) from error
 

@@ -127,7 +127,7 @@ def read_rows(connection: sqlite3.Connection, partition_id: int, offset: int, li
 
 
 def to_records(partition: Partition, epoch: int, rows: Iterable[Row]) -> list[Record]:
-    """Not in the log's thread: the event loop has time for it while that waits for the disk."""
+    """Not in the reader's thread, which hands the interpreter lock to and fro with the writer's."""
     return [
         Record(partition, at, epoch, key, value, unpack_headers(headers), timestamp)
         for at, timestamp, key, value, headers in rows

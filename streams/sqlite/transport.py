@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -23,7 +24,7 @@ from streams.sqlite.file import prepare
 from streams.sqlite.groups import Member, forget, lag
 from streams.sqlite.membership import Membership
 from streams.sqlite.rows import offsets, read_rows, to_records
-from streams.sqlite.thread import LogThread
+from streams.sqlite.threads import Reader, Writer
 from streams.transport import Listener, Outgoing, Partition, Record, TopicSpec
 
 log = structlog.get_logger()
@@ -66,7 +67,7 @@ class SqliteTransport:
         self._appender = Appender(self._catalog, self.settings.max_bytes, wall)
         self._consumers: set[SqliteConsumer] = set()
         self._retention: asyncio.Task[None] | None = None
-        self._running: LogThread | None = None
+        self._threads: tuple[Reader, Writer] | None = None
 
     @classmethod
     def from_url(cls, url: str) -> SqliteTransport:
@@ -83,7 +84,8 @@ class SqliteTransport:
     async def open(self) -> None:
         """Raises DamagedLog for a torn, foreign or newer file, Unavailable for one that cannot be opened."""
         await asyncio.to_thread(prepare, self.path)
-        self._running = LogThread(self.path)
+        turns = threading.Lock()
+        self._threads = Reader(self.path, turns), Writer(self.path, turns)
         await self._load()
         self._retention = asyncio.create_task(self._keep_retention(), name="log-retention")
 
@@ -93,12 +95,13 @@ class SqliteTransport:
         if self._retention is not None:
             self._retention.cancel()
             await asyncio.gather(self._retention, return_exceptions=True)
-        if self._running is not None:
-            thread, self._running = self._running, None
-            await asyncio.to_thread(thread.close)
+        if self._threads is not None:
+            threads, self._threads = self._threads, None
+            for thread in threads:
+                await asyncio.to_thread(thread.close)
 
     async def create(self, topics: Sequence[TopicSpec]) -> None:
-        await self._thread.write(lambda connection: self._catalog.create(connection, topics))
+        await self._writer.run(lambda connection: self._catalog.create(connection, topics))
         await self._load()
 
     async def topics(self) -> Mapping[str, TopicSpec]:
@@ -109,10 +112,10 @@ class SqliteTransport:
         await self._learn({record.topic for record in records})
         append = self._appender.records(records)
         try:
-            await self._thread.write(append)
+            await self._writer.run(append)
         except LogFull:
             await self.drop_old()
-            await self._thread.write(append)
+            await self._writer.run(append)
         self._wake()
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
@@ -128,8 +131,10 @@ class SqliteTransport:
             drain_seconds=settings.drain_seconds,
             clock=self._boot,
         )
-        membership = Membership(self._thread, member, held, listener, settings.max_poll_seconds)
-        consumer = SqliteConsumer(self._thread, self._appender, membership, self._wake, self._consumers.discard)
+        membership = Membership(self._writer, member, held, listener, settings.max_poll_seconds)
+        consumer = SqliteConsumer(
+            self._reader, self._writer, self._appender, membership, self._wake, self._consumers.discard
+        )
         await membership.join()
         self._consumers.add(consumer)
         return consumer
@@ -137,19 +142,19 @@ class SqliteTransport:
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         await self._learn([partition.topic])
         at = self._partitions(partition.topic)[partition]
-        rows, _ = await self._thread.read(lambda connection: read_rows(connection, at, offset, max_records))
+        rows, _ = await self._reader.run(lambda connection: read_rows(connection, at, offset, max_records))
         return to_records(partition, -1, rows)
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
         await self._learn([topic])
         ids = self._partitions(topic)
-        found = await self._thread.read(lambda connection: offsets(connection, ids.values()))
+        found = await self._reader.run(lambda connection: offsets(connection, ids.values()))
         return {partition: found[at] for partition, at in ids.items()}
 
     async def group_lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
         await self._learn(topics)
         ids = {partition: at for topic in topics for partition, at in self._partitions(topic).items()}
-        behind = await self._thread.read(lambda connection: lag(connection, group, list(ids.values())))
+        behind = await self._reader.run(lambda connection: lag(connection, group, list(ids.values())))
         return {partition: behind[at] for partition, at in ids.items()}
 
     async def drop_old(self) -> None:
@@ -157,7 +162,7 @@ class SqliteTransport:
         await self._load()
         for name, spec in self._catalog.specs().items():
             for at in self._partitions(name).values():
-                while await self._thread.write(partial(retention.drop, spec=spec, partition_id=at, wall=self._wall)):
+                while await self._writer.run(partial(retention.drop, spec=spec, partition_id=at, wall=self._wall)):
                     pass
 
     async def cut(self, partition: Partition, before: int) -> None:
@@ -167,17 +172,25 @@ class SqliteTransport:
         """
         await self._learn([partition.topic])
         at = self._partitions(partition.topic)[partition]
-        await self._thread.write(lambda connection: retention.cut(connection, at, before))
+        await self._writer.run(lambda connection: retention.cut(connection, at, before))
 
     async def forget(self, group: str) -> None:
         """Strike a group off the log with its members and positions: nothing is kept for it any more."""
-        await self._thread.write(lambda connection: forget(connection, group))
+        await self._writer.run(lambda connection: forget(connection, group))
 
     @property
-    def _thread(self) -> LogThread:
-        if self._running is None:
+    def _reader(self) -> Reader:
+        return self._running[0]
+
+    @property
+    def _writer(self) -> Writer:
+        return self._running[1]
+
+    @property
+    def _running(self) -> tuple[Reader, Writer]:
+        if self._threads is None:
             raise Unavailable(f"{self.path}: the log is not open")
-        return self._running
+        return self._threads
 
     def _wake(self) -> None:
         """Records have come: polls of this process need not look for them."""
@@ -185,7 +198,7 @@ class SqliteTransport:
             consumer.wake()
 
     async def _load(self) -> None:
-        await self._thread.read(self._catalog.load)
+        await self._reader.run(self._catalog.load)
 
     async def _learn(self, topics: Collection[str]) -> None:
         """Another process may have made a topic since."""

@@ -1,0 +1,201 @@
+"""The threads that talk to SQLite: one writes, with a group commit, one reads. The event loop never waits for a disk.
+
+While one transaction is being synchronised, the next jobs gather; they share the next transaction and its one fsync.
+Python's sqlite3 gives the interpreter lock away at every row: two threads that step at once hand it to and fro, which
+costs more than the rows. So the threads take turns with a lock of their own, except while the disk is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from streams.errors import StreamError, Unavailable
+from streams.sqlite.failures import translate
+from streams.sqlite.file import connect
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+"""Work inside a write transaction. It raises a StreamError only before its first write."""
+
+GROUP_JOBS = 64
+"""Jobs that share a transaction at most: bounds how long the first of them waits for the others."""
+
+BUSY_SECONDS = 30.0
+"""How long to wait for another process's transaction before the log counts as unavailable."""
+
+BUSY_PAUSE_SECONDS = (0.0002, 0.002)
+"""Between two tries for the write lock; SQLite's own waiting grows to 100 ms and starves one of two busy writers."""
+
+
+@dataclass(slots=True)
+class _Task:
+    job: Job[Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+    def resolve(self) -> None:
+        """In the event loop."""
+        if self.future.cancelled():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class _Tasks:
+    """What the event loop hands to a thread: a queue is a third of an executor's price."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[_Task | None] = SimpleQueue()
+
+    async def run(self, job: Job[T]) -> T:
+        loop = asyncio.get_running_loop()
+        task = _Task(job, loop, loop.create_future())
+        self.queue.put(task)
+        result: T = await task.future
+        return result
+
+
+class Writer:
+    """Runs jobs in order in a thread of its own, grouped into transactions; durable when `run` returns."""
+
+    def __init__(self, path: Path, turns: threading.Lock) -> None:
+        """`turns` is the reader's too."""
+        self._path, self._turns = path, turns
+        self._tasks = _Tasks()
+        self._thread = threading.Thread(target=self._work, name=f"log-writer-{path.name}", daemon=True)
+        self._connection = connect(path, busy_seconds=0.0)
+        self._thread.start()
+
+    async def run(self, job: Job[T]) -> T:
+        """Run `job` in a transaction. Raises what it raises; Unavailable, LogFull or DamagedLog for SQLite's errors."""
+        return await self._tasks.run(job)
+
+    def close(self) -> None:
+        """Finish what was handed in, then let go of the file. Blocks: call it in a thread."""
+        self._tasks.queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        open_ = True
+        while open_:
+            group, open_ = self._next_group()
+            if group:
+                self._transact(group)
+                group[0].loop.call_soon_threadsafe(self._resolve, group)
+        self._connection.close()
+
+    def _next_group(self) -> tuple[list[_Task], bool]:
+        group: list[_Task] = []
+        task = self._tasks.queue.get()
+        while task is not None:
+            group.append(task)
+            if len(group) == GROUP_JOBS:
+                return group, True
+            try:
+                task = self._tasks.queue.get_nowait()
+            except Empty:
+                return group, True
+        return group, False
+
+    def _transact(self, group: Sequence[_Task]) -> None:
+        """Run a group as one transaction; if that fails, each job alone, so that only the one at fault fails."""
+        try:
+            self._begin()
+            with self._turns:
+                self._run(group)
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            self._roll_back()
+            for task in group:
+                task.error = None
+            if len(group) == 1 or isinstance(error, Unavailable):
+                for task in group:
+                    task.error = self._translated(error)
+            else:
+                for task in group:
+                    self._transact([task])
+
+    def _run(self, group: Sequence[_Task]) -> None:
+        for task in group:
+            try:
+                task.result = task.job(self._connection)
+            except StreamError as error:
+                task.error = error
+
+    def _begin(self) -> None:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+                    raise
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"{self._path}: another process has been writing for {BUSY_SECONDS} s") from error
+            time.sleep(random.uniform(*BUSY_PAUSE_SECONDS))
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            with suppress(sqlite3.Error):  # the error that led here is the one to report
+                self._connection.execute("ROLLBACK")
+
+    def _translated(self, error: Exception) -> Exception:
+        return (translate(error, self._path) or error) if isinstance(error, sqlite3.Error) else error
+
+    def _resolve(self, group: Sequence[_Task]) -> None:
+        for task in group:
+            task.resolve()
+
+
+class Reader:
+    """Runs read-only jobs in a thread of its own, each on one snapshot of the log."""
+
+    def __init__(self, path: Path, turns: threading.Lock) -> None:
+        self._path, self._turns = path, turns
+        self._tasks = _Tasks()
+        self._thread = threading.Thread(target=self._work, name=f"log-reader-{path.name}", daemon=True)
+        self._connection = connect(path, busy_seconds=BUSY_SECONDS)
+        self._thread.start()
+
+    async def run(self, job: Job[T]) -> T:
+        """Raises what `job` raises; Unavailable or DamagedLog for SQLite's errors."""
+        return await self._tasks.run(job)
+
+    def close(self) -> None:
+        """Blocks: call it in a thread."""
+        self._tasks.queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (task := self._tasks.queue.get()) is not None:
+            try:
+                with self._turns:
+                    task.result = self._snapshot(task.job)
+            except sqlite3.Error as error:
+                task.error = translate(error, self._path) or error
+            except Exception as error:
+                task.error = error
+            task.loop.call_soon_threadsafe(task.resolve)
+        self._connection.close()
+
+    def _snapshot(self, job: Job[T]) -> T:
+        self._connection.execute("BEGIN")
+        try:
+            return job(self._connection)
+        finally:
+            self._connection.execute("COMMIT")
