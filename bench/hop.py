@@ -22,19 +22,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from bench.hopping.work import FEEDS, event
+from bench.hopping.work import event
 from bench.report import in_turns, median_ratio, report, spread, threads
 from deploy.local.cluster import Cluster
 from schemas import cloudevents, codec
+from schemas.events import FrameEvent
 from schemas.identity import partition_key
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Outgoing
@@ -142,15 +144,12 @@ async def drop_topic(cluster: Cluster, name: str) -> None:
     await admin.close()
 
 
-async def fill(
-    cluster: Cluster, name: str, size: int, count: int, *, feeds: int = FEEDS, partitions: int = PARTITIONS
-) -> None:
-    """Make a topic with `count` events of `size` bytes."""
+async def fill(cluster: Cluster, name: str, events: Iterator[FrameEvent], partitions: int = PARTITIONS) -> None:
+    """Make a topic of these events."""
     await make_topic(cluster, name, partitions)
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
     await transport.open()
-    for first in range(0, count, 500):
-        events = [event(number, size, feeds) for number in range(first, min(count, first + 500))]
+    while some := list(islice(events, 500)):
         await transport.publish(
             [
                 Outgoing(
@@ -159,7 +158,7 @@ async def fill(
                     codec.encode_frame(one),
                     cloudevents.frame_headers(one, cloudevents.RAW_TYPE),
                 )
-                for one in events
+                for one in some
             ]
         )
     await transport.close()
@@ -180,7 +179,7 @@ def quix_python() -> Path:
 def compared(bench: Bench, size: int, rounds: int, sides: list[str]) -> dict[str, object]:
     count = RECORDS[size]
     for records in (count, count // FAUST_PART):
-        asyncio.run(fill(bench.cluster, f"into-{size}-{records}", size, records))
+        asyncio.run(fill(bench.cluster, f"into-{size}-{records}", (event(number, size) for number in range(records))))
     tried = {batch: bench.rate("raw", size, count, str(batch)) for batch in BATCHES}
     best = max(tried, key=lambda batch: tried[batch])
     calls = {

@@ -76,7 +76,7 @@ CASES = {
     "cpu": (Case("tiny", 320, 16, (320, 240)), Case("base", 16, 8, (640, 480))),
     "cuda": (Case("tiny", 320, 16, (320, 240)), Case("base", 256, 32, (640, 480))),
 }
-"""By device; a round should take a second or so."""
+"""By device. A frame costs the base models seconds on a CPU, so that there it is few."""
 
 
 def pictures(case: Case) -> list[bytes]:

@@ -37,8 +37,8 @@ from bench.hopping.work import event
 from bench.latency import percentile
 from bench.report import in_turns, median_ratio, report, spread, threads
 from deploy.local.cluster import Cluster
-from schemas import cloudevents, codec, topics
-from schemas.events import Kind
+from schemas import codec, topics
+from schemas.events import FrameEvent, Kind
 from schemas.identity import DEFAULT_TENANT, live_position, partition_key, partition_of
 from stores.folder import BlobFolder
 from streams.clock import SystemClock
@@ -46,7 +46,7 @@ from streams.kafka.transport import KafkaTransport
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.session import uuid7
 from streams.sources.source import Offer, Picture, Seen
-from streams.transport import Outgoing, Partition, TopicSpec
+from streams.transport import Partition, TopicSpec
 
 ROOT = Path(__file__).parents[1]
 EVENT_BYTES = 1024
@@ -182,26 +182,13 @@ def even_feeds(partitions: int, each: int) -> list[int]:
     return [number for numbers in found.values() for number in numbers[:each]]
 
 
-async def fill_evenly(cluster: Cluster, name: str, records: int, partitions: int) -> None:
-    """Make a topic with as many records on every partition."""
-    await make_topic(cluster, name, partitions)
-    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
-    await transport.open()
+def even_events(records: int, partitions: int) -> Iterator[FrameEvent]:
+    """As many on every partition."""
     feeds = even_feeds(partitions, FEEDS_OF_PARTITION)
+    known = max(feeds) + 1
     for turn in range(records // len(feeds)):
-        events = [event(turn * (max(feeds) + 1) + feed, EVENT_BYTES, max(feeds) + 1) for feed in feeds]
-        await transport.publish(
-            [
-                Outgoing(
-                    name,
-                    partition_key(one.tenant, one.feed),
-                    codec.encode_frame(one),
-                    cloudevents.frame_headers(one, cloudevents.RAW_TYPE),
-                )
-                for one in events
-            ]
-        )
-    await transport.close()
+        for feed in feeds:
+            yield event(turn * known + feed, EVENT_BYTES, known)
 
 
 class Camera:
@@ -242,9 +229,10 @@ def main() -> None:
         stack.callback(cluster.stop)
         bench = Bench(cluster, folder)
         asyncio.run(make_raw(cluster))
-        asyncio.run(fill_evenly(cluster, "shared", DEVICE_RECORDS, SHARED_PARTITIONS))
+        asyncio.run(fill(cluster, "shared", even_events(DEVICE_RECORDS, SHARED_PARTITIONS), SHARED_PARTITIONS))
         for name, feeds in (("one-feed", 1), ("many-feeds", 200)):
-            asyncio.run(fill(cluster, name, EVENT_BYTES, FEED_RECORDS, feeds=feeds, partitions=1))
+            shown = (event(number, EVENT_BYTES, feeds) for number in range(FEED_RECORDS))
+            asyncio.run(fill(cluster, name, shown, 1))
         measured = in_turns(
             arguments.rounds,
             one=partial(bench.shared_rate, 1),

@@ -52,7 +52,7 @@ def headers(
         "ce_type": kind,
         "ce_source": source,
         "ce_id": event_id(frame, event_type, model_set).encode(),
-        "ce_time": rfc3339(time),
+        "ce_time": _rfc3339(time),
         "ce_subject": frame.encode(),
         "content-type": content,
     }
@@ -89,7 +89,7 @@ def picture_headers(
         "ce_kind": kind.encode(),
         "content-type": content_type.encode(),
     }
-    return found if captured is None else {**found, "ce_time": rfc3339(captured)}
+    return found if captured is None else {**found, "ce_time": _rfc3339(captured)}
 
 
 def text(found: Mapping[str, bytes], name: str) -> str | None:
@@ -133,22 +133,20 @@ def check_version(found: Mapping[str, bytes]) -> None:
 
 @lru_cache(maxsize=64)
 def _check_version(spec: bytes | None, event_type: bytes | None) -> None:
-    if spec and not _known_text("ce_specversion", spec).startswith("1."):
+    if spec and not required({"ce_specversion": spec}, "ce_specversion").startswith("1."):
         raise Undecodable("wrong_header", "header ce_specversion is not 1.0")
     if event_type and (major := _major(event_type)) > MAJOR_VERSION:
         raise NewerMajor(major)
 
 
 def content_type(found: Mapping[str, bytes]) -> str | None:
-    """As `text` has it."""
-    value = found.get("content-type")
-    return _known_text("content-type", value) if value else None
+    """`text` of the header that has one of a few values."""
+    return _content_type(found.get("content-type", b""))
 
 
 @lru_cache(maxsize=64)
-def _known_text(name: str, value: bytes) -> str:
-    """`text`, of headers that have one of a few values. Raises Undecodable."""
-    return required({name: value}, name)
+def _content_type(value: bytes) -> str | None:
+    return text({"content-type": value}, "content-type")
 
 
 def _major(event_type: bytes) -> int:
@@ -158,7 +156,7 @@ def _major(event_type: bytes) -> int:
     return int(match.group(1))
 
 
-def rfc3339(moment: datetime) -> bytes:
+def _rfc3339(moment: datetime) -> bytes:
     """In UTC, with a Z and microseconds only if there are any."""
     quoted = _write_json.encode(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
     return quoted[1:-1]

@@ -268,9 +268,8 @@ def _check_contents(event: FrameEvent) -> None:
     for region in event.regions:
         for embedding in region.embeddings:
             _check_vector(embedding)
-    if event.results:
-        for stage, result in event.results.items():
-            results.check(stage, result)
+    for stage, result in event.results.items():
+        results.check(stage, result)
 
 
 def _check_vector(embedding: Embedding) -> None:

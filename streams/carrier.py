@@ -1,8 +1,7 @@
 """Carries batches from the waiting room to the offset tracker: originals, stages, sinks, finished.
 
-Two batches compute at a time, so that one is decoded while the other is on the GPU; a third writes. On a CPU, which
-both would share, only one: two would take turns stage by stage, and both be late. Sinks take batches in the order they
-began, which keeps each feed's events in order.
+As many batches compute at a time as the segment says; one more writes. Sinks take batches in the order they began,
+which keeps each feed's events in order.
 """
 
 from __future__ import annotations
@@ -34,10 +33,7 @@ hit the pause, and a frame that kills does not care."""
 
 
 class Carrier:
-    """`depth` batches compute at a time.
-
-    `park` is called for a frame whose original is not there yet: it comes again after the given seconds.
-    """
+    """`park` is called for a frame whose original is not there yet: it comes again after the given seconds."""
 
     def __init__(
         self,
@@ -49,7 +45,6 @@ class Carrier:
         tracker: OffsetTracker,
         attempts: Attempts,
         park: Callable[[Flight, float], None],
-        depth: int,
         settings: WorkerSettings,
         clock: Clock,
         metrics: Metrics,
@@ -61,7 +56,7 @@ class Carrier:
         self._active: dict[int, list[Flight]] = {}
         self.size_bytes = 0
         """What the frames being computed or written hold."""
-        self._computing = asyncio.Semaphore(depth)
+        self._computing = asyncio.Semaphore(segment.depth(settings.device))
         self._sink_turns = Turns()
         self._ended = asyncio.Event()
 

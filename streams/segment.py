@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from processors.frame import StageWithMemory
 from streams.clock import Clock
 from streams.flight import Flight
-from streams.lanes import Lanes
+from streams.lanes import DEPTH, Lanes
 from streams.memory import Memory
 from streams.metrics import Metrics
 from streams.patience import Patience
@@ -51,6 +51,11 @@ class Segment:
             for place, stage in enumerate(stages)
         ]
         self._opened: list[Step] = []
+
+    def depth(self, device: str) -> int:
+        """How many batches to lead through at a time: two, so that one is decoded while the other is on the GPU. On a
+        CPU, which both would share, one: two would take turns stage by stage, and both be late."""
+        return 1 if device == "cpu" and any(step.stage.lane == "gpu" for step in self._steps) else DEPTH
 
     async def open(self, device: str) -> None:
         """Open the stages one after the other; what was opened is closed by `close` even when a later one fails."""

@@ -27,7 +27,7 @@ from streams.deletions import Deletions
 from streams.erasing import Eraser
 from streams.errors import Fenced, Unavailable
 from streams.health import Health
-from streams.lanes import DEPTH, Lanes
+from streams.lanes import Lanes
 from streams.metrics import Metrics
 from streams.offsets import OffsetTracker
 from streams.originals import Originals
@@ -87,7 +87,6 @@ class Worker:
         self._attempts = Attempts(settings.isolate_after, POLLED_BATCHES * settings.batch_frames)
         self._lanes = Lanes(settings.cpu_threads)
         self._segment = self._make_segment(stages)
-        self._computes_on_cpu = settings.device == "cpu" and any(stage.lane == "gpu" for stage in stages)
         self._batcher = Batcher(
             self._clock,
             frames=settings.batch_frames,
@@ -212,7 +211,6 @@ class Worker:
             tracker=self._tracker,
             attempts=self._attempts,
             park=lambda flight, seconds: self._tasks.spawn(self._pump.put_back(flight, seconds)),
-            depth=1 if self._computes_on_cpu else DEPTH,
             settings=self._settings,
             clock=self._clock,
             metrics=self._metrics,

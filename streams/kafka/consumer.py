@@ -172,9 +172,13 @@ class KafkaConsumer:
     def _forget_fetched(self) -> None:
         """What was fetched before it is decided where reading starts: taken up now, it would pass what lies before."""
         if self._fetching is not None and self._fetching.done():
-            fetching, self._fetching = self._fetching, None
-            if isinstance(fetching.exception(), LOST_COUNT):
-                self._consumer._subscription._fetch_count -= 1
+            self._end(self._fetching)
+
+    def _end(self, fetching: asyncio.Task[Fetched]) -> None:
+        """The fetch under way is done: the next one may begin."""
+        self._fetching = None
+        if isinstance(fetching.exception(), LOST_COUNT):
+            self._consumer._subscription._fetch_count -= 1
 
     async def _refill(self, seconds: float) -> None:
         """Fetch for partitions of which nothing is left; the others keep what they have and wait their turn."""
@@ -191,9 +195,7 @@ class KafkaConsumer:
         await asyncio.wait({fetching}, timeout=seconds + 0.001)
         if not fetching.done():
             return
-        self._fetching = None
-        if isinstance(fetching.exception(), LOST_COUNT):
-            self._consumer._subscription._fetch_count -= 1
+        self._end(fetching)
         try:
             fetched = fetching.result()
         except NoOffsetForPartitionError:

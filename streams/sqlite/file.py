@@ -47,7 +47,7 @@ def prepare(path: Path) -> None:
         if not path.exists():
             _create(path)
         _check_outside(path)
-        with closing(connect(path, busy_seconds=10.0)) as connection:
+        with closing(connect(path, busy_seconds=OPENING_SECONDS)) as connection:
             _check_inside(connection, path)
     except sqlite3.Error as error:
         raise translate(error, path) or error from error

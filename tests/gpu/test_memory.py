@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 import torch
 
-import tinyworld
 from processors.caption import Caption, CaptionSettings
 from processors.detect import Detect, DetectSettings
 from processors.embed import Embed, EmbedSettings
@@ -21,8 +21,8 @@ from tests.contract.edge_folder import edge_folder
 from tests.faults.rig import QUICK, deployed, fated, running, until
 from tests.gpu.conftest import held_bytes
 from tests.pictures import decoded
+from tinyworld.publish import CHECKPOINTS
 
-CHECKPOINTS = Path(next(iter(tinyworld.__path__))) / "checkpoints"
 MORE_THAN_ANY_MACHINE_BYTES = 1 << 46
 FRAMES, FITS = 8, 2
 FRAME_BYTES = 1 << 20
@@ -72,7 +72,7 @@ async def test_a_batch_that_does_not_fit_is_halved_and_let_go_before(
 ) -> None:
     """Were its tensors still held, by the error that told of it, half of it would not fit either."""
     stage = Hungry(device)
-    settings = QUICK.__class__(model_set=QUICK.model_set, batch_frames=FRAMES, device=device, backoff_seconds=0.01)
+    settings = msgspec.structs.replace(QUICK, batch_frames=FRAMES, device=device)
     async with deployed(tmp_path, index_folder=index_folder) as here:
         await here.publish([fated("ok", number=number) for number in range(FRAMES)])
         before = held_bytes(device)

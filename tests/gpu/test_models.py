@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import tinyworld
 from processors.models.blip import Blip
 from processors.models.clip import Clip
 from processors.models.itm import Itm
@@ -19,9 +16,9 @@ from processors.models.yolo import Yolo
 from tinyworld.captions import describe
 from tinyworld.examination import evaluation_scene
 from tinyworld.matching import mask_iou
+from tinyworld.publish import CHECKPOINTS
 from tinyworld.searching import search_scene
 
-CHECKPOINTS = Path(next(iter(tinyworld.__path__))) / "checkpoints"
 HALF = exact("auto", "cuda")
 SEED = 17
 PRETRAINED = {"blip": Blip, "blip_itm": Itm, "clip": Clip, "vit": Vit}
