@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 
 from streams.errors import Fenced, Gap
+from streams.sqlite.ahead import Stretch
 from streams.sqlite.append import Appender
 from streams.sqlite.fetch import Cursor, Fetched, fetch
 from streams.sqlite.groups import Member, lag
 from streams.sqlite.membership import Membership
+from streams.sqlite.rows import Batch
 from streams.sqlite.threads import Reader, Writer
 from streams.transport import Outgoing, Partition, Position, Record
 
@@ -27,7 +29,7 @@ class SqliteConsumer:
         writer: Writer,
         appender: Appender,
         membership: Membership,
-        published: Callable[[], None],
+        published: Callable[[Batch], None],
         closed: Callable[[SqliteConsumer], None],
     ) -> None:
         self._reader, self._writer, self._appender, self._membership = reader, writer, appender, membership
@@ -53,13 +55,20 @@ class SqliteConsumer:
                 return self._accept(fetched)
             if (left := deadline - loop.time()) <= 0:
                 return ()
-            timer = loop.call_later(min(pause, left), self.wake)
+            timer = loop.call_later(min(pause, left), self._wake)
             await arrived
             timer.cancel()
             pause = min(2 * pause, longest)
 
-    def wake(self) -> None:
-        """Records have come from this process; those of others are looked for."""
+    def hear(self, batch: Batch) -> None:
+        """Records have come from this process: they need not be read back. Those of others are looked for."""
+        cursors = self._membership.cursors
+        for at, columns in batch.columns.items():
+            if (cursor := cursors.get(at)) is not None and not columns.compacted:
+                cursor.hear(Stretch(batch.first_offsets[at], batch.timestamp, columns))
+        self._wake()
+
+    def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
 
@@ -104,7 +113,7 @@ class SqliteConsumer:
         except Fenced:
             self.late_positions += len(positions)
             raise
-        self._published()
+        self._published(append.batch)
 
     async def lag(self) -> Mapping[Partition, int]:
         held = {at: cursor.partition for at, cursor in self._membership.cursors.items()}
@@ -130,7 +139,7 @@ class SqliteConsumer:
         known = self._membership.version
         cursors = [cursor for cursor in self._membership.cursors.values() if not cursor.parked]
         turn = self._turn % max(1, len(cursors))
-        turns = cursors[turn:] + cursors[:turn]
+        turns = [(cursor, tuple(cursor.ahead.stretches)) for cursor in cursors[turn:] + cursors[:turn]]
 
         def run(connection: sqlite3.Connection) -> Fetched:
             version = self._member.version(connection)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from itertools import chain, groupby, repeat
+from itertools import chain, count, groupby, repeat
 from operator import attrgetter
 
 import msgspec
@@ -38,23 +38,30 @@ READ_RECORDS = 64
 
 
 class Columns:
-    """One partition's share of a batch, column by column."""
+    """One partition's share of a batch, column by column; `packed` are the headers as they are stored."""
 
-    __slots__ = ("bytes", "headers", "keys", "values")
+    __slots__ = ("bytes", "compacted", "headers", "keys", "packed", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, *, compacted: bool) -> None:
         self.keys: list[bytes] = []
         self.values: list[bytes | None] = []
-        self.headers: list[bytes] = []
+        self.headers: list[Mapping[str, bytes]] = []
+        self.packed: list[bytes] = []
         self.bytes = 0
+        self.compacted = compacted
 
 
 class Batch:
-    """Records sorted into their partitions, checked and packed, ready to be appended."""
+    """Records sorted into their partitions, checked and packed, ready to be appended.
+
+    `first_offsets` and `timestamp` tell where they were appended, once they are.
+    """
 
     def __init__(self, catalog: Catalog, outgoing: Iterable[Outgoing]) -> None:
         """Raises PlanError for an unknown topic or a tombstone out of place, TooLarge for a record over the limit."""
         self.columns: dict[int, Columns] = {}
+        self.first_offsets: dict[int, int] = {}
+        self.timestamp = 0.0
         for name, records in groupby(outgoing, topic_of):
             self._add(catalog.topic(name), records)
 
@@ -63,38 +70,41 @@ class Batch:
 
     def append(self, connection: sqlite3.Connection, timestamp: float) -> None:
         for partition_id, columns in self.columns.items():
-            count = len(columns.keys)
+            records = len(columns.keys)
             (following,) = connection.execute(
                 "UPDATE partitions SET next_offset = next_offset + ?, bytes = bytes + ? WHERE id = ?"
                 " RETURNING next_offset",
-                (count, columns.bytes, partition_id),
+                (records, columns.bytes, partition_id),
             ).fetchone()
-            offsets_ = range(following - count, following)
-            rows = zip(offsets_, repeat(timestamp), columns.keys, columns.values, columns.headers, strict=False)
-            _insert(connection, records_table(partition_id), count, list(chain.from_iterable(rows)))
+            self.first_offsets[partition_id] = first = following - records
+            rows = zip(count(first), repeat(timestamp), columns.keys, columns.values, columns.packed, strict=False)
+            _insert(connection, records_table(partition_id), records, list(chain.from_iterable(rows)))
+        self.timestamp = timestamp
 
     def _add(self, topic: Topic, records: Iterable[Outgoing]) -> None:
         """Called with every record of a batch: the busiest lines of the log."""
         spec, ids, all_columns = topic.spec, topic.partition_ids, self.columns
         for record in records:
-            key, value, headers = record.key, record.value, pack_headers(record.headers)
-            size = len(key) + len(headers) + (len(value) if value is not None else _tombstone(spec))
+            key, value, headers = record.key, record.value, record.headers
+            packed = pack_headers(headers)
+            size = len(key) + len(packed) + (len(value) if value is not None else _tombstone(spec))
             if size > spec.max_record_bytes:
                 raise TooLarge(f"{spec.name}: a record of {size} bytes, at most {spec.max_record_bytes}")
             partition_id = ids[number_of(key, spec.partitions)]
             if (columns := all_columns.get(partition_id)) is None:
-                columns = all_columns[partition_id] = Columns()
+                columns = all_columns[partition_id] = Columns(compacted=spec.compacted)
             columns.keys.append(key)
             columns.values.append(value)
             columns.headers.append(headers)
+            columns.packed.append(packed)
             columns.bytes += size
 
 
-def _insert(connection: sqlite3.Connection, table: str, count: int, fields: list[object]) -> None:
+def _insert(connection: sqlite3.Connection, table: str, rows: int, fields: list[object]) -> None:
     """Insert rows, whose fields follow each other, with as few statements as their number allows."""
     done = 0
     for lot in LOTS:
-        while count - done >= lot:
+        while rows - done >= lot:
             connection.execute(_insertion(table, lot), fields[FIELDS * done : FIELDS * (done + lot)])
             done += lot
 
@@ -126,7 +136,7 @@ def read_rows(connection: sqlite3.Connection, partition_id: int, offset: int, li
     return rows, size
 
 
-def to_records(partition: Partition, epoch: int, rows: Iterable[Row]) -> list[Record]:
+def to_records(rows: Iterable[Row], partition: Partition, epoch: int) -> list[Record]:
     """Not in the reader's thread, which hands the interpreter lock to and fro with the writer's."""
     return [
         Record(partition, at, epoch, key, value, unpack_headers(headers), timestamp)

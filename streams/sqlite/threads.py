@@ -33,7 +33,7 @@ GROUP_JOBS = 64
 BUSY_SECONDS = 30.0
 """How long to wait for another process's transaction before the log counts as unavailable."""
 
-BUSY_PAUSE_SECONDS = (0.0002, 0.002)
+BUSY_PAUSE_SECONDS = (0.0001, 0.0003)
 """Between two tries for the write lock; SQLite's own waiting grows to 100 ms and starves one of two busy writers."""
 
 
@@ -90,31 +90,31 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
-        open_ = True
-        while open_:
-            group, open_ = self._next_group()
-            if group:
-                self._transact(group)
-                group[0].loop.call_soon_threadsafe(self._resolve, group)
+        while (task := self._tasks.queue.get()) is not None:
+            group = [task]
+            self._transact(group, gather=True)
+            task.loop.call_soon_threadsafe(self._resolve, group)
         self._connection.close()
 
-    def _next_group(self) -> tuple[list[_Task], bool]:
-        group: list[_Task] = []
-        task = self._tasks.queue.get()
-        while task is not None:
-            group.append(task)
-            if len(group) == GROUP_JOBS:
-                return group, True
-            try:
-                task = self._tasks.queue.get_nowait()
-            except Empty:
-                return group, True
-        return group, False
+    def _gather(self, group: list[_Task]) -> None:
+        """Add the jobs that wait by now."""
+        queue = self._tasks.queue
+        with suppress(Empty):
+            while len(group) < GROUP_JOBS:
+                if (task := queue.get_nowait()) is None:
+                    queue.put(None)  # the end comes after this group
+                    return
+                group.append(task)
 
-    def _transact(self, group: Sequence[_Task]) -> None:
-        """Run a group as one transaction; if that fails, each job alone, so that only the one at fault fails."""
+    def _transact(self, group: list[_Task], *, gather: bool = False) -> None:
+        """Run a group as one transaction; if that fails, each job alone, so that only the one at fault fails.
+
+        Who is to `gather` does so once it has the write lock: another process may have held it for long.
+        """
         try:
             self._begin()
+            if gather:
+                self._gather(group)
             with self._turns:
                 self._run(group)
             self._connection.execute("COMMIT")

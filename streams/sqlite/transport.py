@@ -23,7 +23,7 @@ from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.file import prepare
 from streams.sqlite.groups import Member, forget, lag
 from streams.sqlite.membership import Membership
-from streams.sqlite.rows import offsets, read_rows, to_records
+from streams.sqlite.rows import Batch, offsets, read_rows, to_records
 from streams.sqlite.threads import Reader, Writer
 from streams.transport import Listener, Outgoing, Partition, Record, TopicSpec
 
@@ -116,7 +116,7 @@ class SqliteTransport:
         except LogFull:
             await self.drop_old()
             await self._writer.run(append)
-        self._wake()
+        self._published(append.batch)
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
         await self._learn(topics)
@@ -133,7 +133,7 @@ class SqliteTransport:
         )
         membership = Membership(self._writer, member, held, listener, settings.max_poll_seconds)
         consumer = SqliteConsumer(
-            self._reader, self._writer, self._appender, membership, self._wake, self._consumers.discard
+            self._reader, self._writer, self._appender, membership, self._published, self._consumers.discard
         )
         await membership.join()
         self._consumers.add(consumer)
@@ -143,7 +143,7 @@ class SqliteTransport:
         await self._learn([partition.topic])
         at = self._partitions(partition.topic)[partition]
         rows, _ = await self._reader.run(lambda connection: read_rows(connection, at, offset, max_records))
-        return to_records(partition, -1, rows)
+        return to_records(rows, partition, -1)
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
         await self._learn([topic])
@@ -192,10 +192,10 @@ class SqliteTransport:
             raise Unavailable(f"{self.path}: the log is not open")
         return self._threads
 
-    def _wake(self) -> None:
-        """Records have come: polls of this process need not look for them."""
+    def _published(self, batch: Batch) -> None:
+        """Records are in the log: polls of this process need not look for them."""
         for consumer in self._consumers:
-            consumer.wake()
+            consumer.hear(batch)
 
     async def _load(self) -> None:
         await self._reader.run(self._catalog.load)

@@ -154,7 +154,7 @@ class LogMachine(RuleBasedStateMachine):
         registered = {row[0] for row in self.connection.execute("SELECT partition_id FROM claims")}
         for at, (first, following) in offsets(self.connection, self.ids).items():
             rows, _ = read_rows(self.connection, at, 0, 10_000)
-            records = to_records(Partition("t", self.ids.index(at)), -1, rows)
+            records = to_records(rows, Partition("t", self.ids.index(at)), -1)
             assert following == len(self.written[at])
             assert [record.offset for record in records] == list(range(first, following))
             assert [record.value for record in records] == self.written[at][first:]

@@ -1,0 +1,60 @@
+"""Records that this process has written and its own consumer has yet to read: handed over, not read back from disk.
+
+Each partition held keeps what was published here and lies ahead of its cursor, as far as there is room. Only what has
+been synchronised comes here, and only of topics that are not compacted: there the log itself says what is left.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from streams.sqlite.rows import Columns
+from streams.transport import Partition, Record
+
+AHEAD_BYTES = 2 << 20
+"""A partition's at most: a few batches of small records. What finds no room is read from the log in its turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Records of one partition that follow each other, from one write."""
+
+    first_offset: int
+    timestamp: float
+    columns: Columns
+
+    @property
+    def end(self) -> int:
+        return self.first_offset + len(self.columns.keys)
+
+    def records(self, start: int, stop: int, partition: Partition, epoch: int) -> list[Record]:
+        """Those with offsets from `start` to before `stop`."""
+        columns = self.columns
+        part = slice(start - self.first_offset, stop - self.first_offset)
+        return [
+            Record(partition, at, epoch, key, value, headers, self.timestamp)
+            for at, key, value, headers in zip(
+                range(start, stop), columns.keys[part], columns.values[part], columns.headers[part], strict=True
+            )
+        ]
+
+
+@dataclass(slots=True)
+class Ahead:
+    """What lies ahead of one cursor, in offset order, with gaps where other processes wrote."""
+
+    stretches: deque[Stretch] = field(default_factory=deque)
+    size_bytes: int = 0
+
+    def add(self, stretch: Stretch) -> None:
+        size = stretch.columns.bytes
+        if size + self.size_bytes > AHEAD_BYTES or (self.stretches and self.stretches[-1].end > stretch.first_offset):
+            return
+        self.stretches.append(stretch)
+        self.size_bytes += size
+
+    def passed(self, offset: int) -> None:
+        """The cursor stands at `offset` now."""
+        while self.stretches and self.stretches[0].end <= offset:
+            self.size_bytes -= self.stretches.popleft().columns.bytes

@@ -1,0 +1,37 @@
+"""How full the log is: looked at now and then while there is plenty of room, before every write when it is scarce."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from streams.errors import LogFull
+
+UNSEEN_SHARE = 1 / 16
+"""Of the room that was left, written before it is looked at again: other processes write meanwhile, and records take
+somewhat more on their pages. Looking costs a small batch a twentieth of its time."""
+
+
+class Room:
+    """For the writer's thread alone."""
+
+    def __init__(self) -> None:
+        self._used, self._written = 0, float("inf")
+
+    def take(self, connection: sqlite3.Connection, size_bytes: int, limit_bytes: int) -> None:
+        """Raises LogFull if so many bytes more would exceed the limit, which bounds the pages in use."""
+        if self._written + size_bytes > UNSEEN_SHARE * (limit_bytes - self._used):
+            self._used, self._written = used_bytes(connection), 0
+        if self._used + self._written + size_bytes > limit_bytes:
+            raise LogFull(
+                f"the log holds {self._used} bytes, its limit is {limit_bytes}: it takes records again when retention"
+                " has dropped old ones; what a registered group has not finished is kept"
+            )
+        self._written += size_bytes
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes in use: the file's pages less those that deleted records left free for the next ones."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
