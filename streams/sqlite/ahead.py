@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from streams.sqlite.rows import Columns
+from streams.sqlite.rows import FIELDS, Share
 from streams.transport import Partition, Record
 
 AHEAD_BYTES = 2 << 20
@@ -22,21 +22,19 @@ class Stretch:
 
     first_offset: int
     timestamp: float
-    columns: Columns
+    share: Share
 
     @property
     def end(self) -> int:
-        return self.first_offset + len(self.columns.keys)
+        return self.first_offset + len(self.share.headers)
 
     def records(self, start: int, stop: int, partition: Partition, epoch: int) -> list[Record]:
         """Those with offsets from `start` to before `stop`."""
-        columns = self.columns
-        part = slice(start - self.first_offset, stop - self.first_offset)
+        first, last = start - self.first_offset, stop - self.first_offset
+        fields = iter(self.share.fields[FIELDS * first : FIELDS * last])
+        rows = zip(range(start, stop), fields, fields, fields, self.share.headers[first:last], strict=True)
         return [
-            Record(partition, at, epoch, key, value, headers, self.timestamp)
-            for at, key, value, headers in zip(
-                range(start, stop), columns.keys[part], columns.values[part], columns.headers[part], strict=True
-            )
+            Record(partition, at, epoch, key, value, headers, self.timestamp) for at, key, value, _, headers in rows
         ]
 
 
@@ -48,7 +46,7 @@ class Ahead:
     size_bytes: int = 0
 
     def add(self, stretch: Stretch) -> None:
-        size = stretch.columns.bytes
+        size = stretch.share.bytes
         if size + self.size_bytes > AHEAD_BYTES or (self.stretches and self.stretches[-1].end > stretch.first_offset):
             return
         self.stretches.append(stretch)
@@ -57,4 +55,4 @@ class Ahead:
     def passed(self, offset: int) -> None:
         """The cursor stands at `offset` now."""
         while self.stretches and self.stretches[0].end <= offset:
-            self.size_bytes -= self.stretches.popleft().columns.bytes
+            self.size_bytes -= self.stretches.popleft().share.bytes

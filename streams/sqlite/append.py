@@ -27,7 +27,7 @@ class Append:
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         """Raises LogFull; nothing is written then."""
-        if self.batch.columns:
+        if self.batch.shares:
             self.room.take(connection, self.batch.total_bytes(), self.limit_bytes)
             self.batch.append(connection, self.wall())
 

@@ -63,9 +63,9 @@ class SqliteConsumer:
     def hear(self, batch: Batch) -> None:
         """Records have come from this process: they need not be read back. Those of others are looked for."""
         cursors = self._membership.cursors
-        for at, columns in batch.columns.items():
-            if (cursor := cursors.get(at)) is not None and not columns.compacted:
-                cursor.hear(Stretch(batch.first_offsets[at], batch.timestamp, columns))
+        for at, share in batch.shares.items():
+            if (cursor := cursors.get(at)) is not None and not share.compacted:
+                cursor.hear(Stretch(batch.first_offsets[at], batch.timestamp, share))
         self._wake()
 
     def _wake(self) -> None:

@@ -6,8 +6,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from itertools import chain, count, groupby, repeat
+from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 import msgspec
 
@@ -29,7 +30,9 @@ READ_BYTES = 32 << 20
 LOTS = (64, 32, 16, 8, 4, 2, 1)
 """Rows of one INSERT: a fifth faster than row by row, and the interpreter lock is given away once a statement."""
 
-FIELDS = 5
+FIELDS = 3
+"""Of a record in a `Share`."""
+
 Row = tuple[int, float, bytes, bytes | None, bytes]
 """Offset, timestamp, key, value, headers."""
 
@@ -37,16 +40,14 @@ READ_RECORDS = 64
 """Looked at together; a read goes over `READ_BYTES` by these at most."""
 
 
-class Columns:
-    """One partition's share of a batch, column by column; `packed` are the headers as they are stored."""
+class Share:
+    """One partition's share of a batch. `fields` are each record's key, value and packed headers, one after another."""
 
-    __slots__ = ("bytes", "compacted", "headers", "keys", "packed", "values")
+    __slots__ = ("bytes", "compacted", "fields", "headers")
 
     def __init__(self, *, compacted: bool) -> None:
-        self.keys: list[bytes] = []
-        self.values: list[bytes | None] = []
+        self.fields: list[Any] = []
         self.headers: list[Mapping[str, bytes]] = []
-        self.packed: list[bytes] = []
         self.bytes = 0
         self.compacted = compacted
 
@@ -59,31 +60,30 @@ class Batch:
 
     def __init__(self, catalog: Catalog, outgoing: Iterable[Outgoing]) -> None:
         """Raises PlanError for an unknown topic or a tombstone out of place, TooLarge for a record over the limit."""
-        self.columns: dict[int, Columns] = {}
+        self.shares: dict[int, Share] = {}
         self.first_offsets: dict[int, int] = {}
         self.timestamp = 0.0
         for name, records in groupby(outgoing, topic_of):
             self._add(catalog.topic(name), records)
 
     def total_bytes(self) -> int:
-        return sum(columns.bytes for columns in self.columns.values())
+        return sum(share.bytes for share in self.shares.values())
 
     def append(self, connection: sqlite3.Connection, timestamp: float) -> None:
-        for partition_id, columns in self.columns.items():
-            records = len(columns.keys)
+        for partition_id, share in self.shares.items():
+            records = len(share.headers)
             (following,) = connection.execute(
                 "UPDATE partitions SET next_offset = next_offset + ?, bytes = bytes + ? WHERE id = ?"
                 " RETURNING next_offset",
-                (records, columns.bytes, partition_id),
+                (records, share.bytes, partition_id),
             ).fetchone()
             self.first_offsets[partition_id] = first = following - records
-            rows = zip(count(first), repeat(timestamp), columns.keys, columns.values, columns.packed, strict=False)
-            _insert(connection, records_table(partition_id), records, list(chain.from_iterable(rows)))
+            _insert(connection, records_table(partition_id), first, timestamp, share.fields)
         self.timestamp = timestamp
 
     def _add(self, topic: Topic, records: Iterable[Outgoing]) -> None:
         """Called with every record of a batch: the busiest lines of the log."""
-        spec, ids, all_columns = topic.spec, topic.partition_ids, self.columns
+        spec, ids, shares = topic.spec, topic.partition_ids, self.shares
         for record in records:
             key, value, headers = record.key, record.value, record.headers
             packed = pack_headers(headers)
@@ -91,27 +91,27 @@ class Batch:
             if size > spec.max_record_bytes:
                 raise TooLarge(f"{spec.name}: a record of {size} bytes, at most {spec.max_record_bytes}")
             partition_id = ids[number_of(key, spec.partitions)]
-            if (columns := all_columns.get(partition_id)) is None:
-                columns = all_columns[partition_id] = Columns(compacted=spec.compacted)
-            columns.keys.append(key)
-            columns.values.append(value)
-            columns.headers.append(headers)
-            columns.packed.append(packed)
-            columns.bytes += size
+            if (share := shares.get(partition_id)) is None:
+                share = shares[partition_id] = Share(compacted=spec.compacted)
+            share.fields += (key, value, packed)
+            share.headers.append(headers)
+            share.bytes += size
 
 
-def _insert(connection: sqlite3.Connection, table: str, rows: int, fields: list[object]) -> None:
-    """Insert rows, whose fields follow each other, with as few statements as their number allows."""
-    done = 0
+def _insert(connection: sqlite3.Connection, table: str, first_offset: int, timestamp: float, fields: list[Any]) -> None:
+    """Insert records that follow each other with as few statements as their number allows."""
+    done, records = 0, len(fields) // FIELDS
     for lot in LOTS:
-        while rows - done >= lot:
-            connection.execute(_insertion(table, lot), fields[FIELDS * done : FIELDS * (done + lot)])
+        while records - done >= lot:
+            part = fields[FIELDS * done : FIELDS * (done + lot)]
+            connection.execute(_insertion(table, lot), (first_offset + done, timestamp, *part))
             done += lot
 
 
 @lru_cache(4096)
-def _insertion(table: str, rows: int) -> str:
-    return f"INSERT INTO {table} VALUES {', '.join(['(?, ?, ?, ?, ?)'] * rows)}"  # noqa: S608 - our own tables
+def _insertion(table: str, records: int) -> str:
+    rows = ", ".join(f"(?1 + {at:d}, ?2, ?, ?, ?)" for at in range(records))
+    return f"INSERT INTO {table} VALUES {rows}"  # noqa: S608 - our own tables
 
 
 def _tombstone(spec: TopicSpec) -> int:

@@ -76,6 +76,7 @@ class Writer:
         """`turns` is the reader's too."""
         self._path, self._turns = path, turns
         self._tasks = _Tasks()
+        self._unanswered: list[_Task] = []
         self._thread = threading.Thread(target=self._work, name=f"log-writer-{path.name}", daemon=True)
         self._connection = connect(path, busy_seconds=0.0)
         self._thread.start()
@@ -90,11 +91,29 @@ class Writer:
         self._thread.join()
 
     def _work(self) -> None:
-        while (task := self._tasks.queue.get()) is not None:
+        while (task := self._next()) is not None:
             group = [task]
             self._transact(group, gather=True)
-            task.loop.call_soon_threadsafe(self._resolve, group)
+            self._unanswered += group
+        self._answer()
         self._connection.close()
+
+    def _next(self) -> _Task | None:
+        try:
+            return self._tasks.queue.get_nowait()
+        except Empty:
+            self._answer()
+            return self._tasks.queue.get()
+
+    def _answer(self) -> None:
+        """Tell those whose transaction is durable.
+
+        Where jobs wait already, not before they have run: the event loop wakes up, and what it does next would take
+        the interpreter lock from them, while it may have it when they wait for the disk.
+        """
+        if self._unanswered:
+            tasks, self._unanswered = self._unanswered, []
+            tasks[0].loop.call_soon_threadsafe(self._resolve, tasks)
 
     def _gather(self, group: list[_Task]) -> None:
         """Add the jobs that wait by now."""
@@ -117,9 +136,11 @@ class Writer:
                 self._gather(group)
             with self._turns:
                 self._run(group)
+            self._answer()
             self._connection.execute("COMMIT")
         except Exception as error:
             self._roll_back()
+            self._answer()
             for task in group:
                 task.error = None
             if len(group) == 1 or isinstance(error, Unavailable):
@@ -147,6 +168,7 @@ class Writer:
                     raise
                 if time.monotonic() > deadline:
                     raise Unavailable(f"{self._path}: another process has been writing for {BUSY_SECONDS} s") from error
+            self._answer()
             time.sleep(random.uniform(*BUSY_PAUSE_SECONDS))
 
     def _roll_back(self) -> None:

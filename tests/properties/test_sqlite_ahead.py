@@ -12,7 +12,7 @@ from hypothesis import given
 from streams.sqlite.ahead import AHEAD_BYTES, Stretch
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.fetch import Cursor, fetch
-from streams.sqlite.rows import READ_BYTES, READ_RECORDS, Batch, read_rows, to_records
+from streams.sqlite.rows import FIELDS, READ_BYTES, READ_RECORDS, Batch, read_rows, to_records
 from streams.sqlite.schema import create_tables
 from streams.transport import Outgoing, Partition, Record, TopicSpec
 
@@ -42,8 +42,8 @@ class Log:
         return batch
 
     def hear(self, batch: Batch) -> None:
-        for at, columns in batch.columns.items():
-            self.cursors[at].hear(Stretch(batch.first_offsets[at], batch.timestamp, columns))
+        for at, share in batch.shares.items():
+            self.cursors[at].hear(Stretch(batch.first_offsets[at], batch.timestamp, share))
 
     def poll(self, count: int) -> list[Record]:
         turns = [(cursor, tuple(cursor.ahead.stretches)) for cursor in self.cursors.values()]
@@ -88,7 +88,7 @@ def test_what_was_written_here_is_not_read_back() -> None:
     with new_log() as log:
         batch = log.publish(40)
         log.hear(batch)
-        published = [value for columns in batch.columns.values() for value in columns.values]
+        published = [value for share in batch.shares.values() for value in share.fields[1::FIELDS]]
         received = [record.value for record in log.poll(100)]
         assert all(mine is theirs for mine, theirs in zip(published, received, strict=True))
 

@@ -14,7 +14,7 @@ from streams.errors import Fenced
 from streams.sqlite import retention
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.groups import Member, Standing, forget, positions
-from streams.sqlite.rows import Batch, offsets, read_rows, to_records
+from streams.sqlite.rows import FIELDS, Batch, offsets, read_rows, to_records
 from streams.sqlite.schema import create_tables
 from streams.sqlite.sharing import share
 from streams.transport import Outgoing, Partition, Position, TopicSpec
@@ -101,8 +101,8 @@ class LogMachine(RuleBasedStateMachine):
     def publish(self, keys: list[bytes]) -> None:
         batch = Batch(self.catalog, [Outgoing("t", key, b"%100d" % at, {}) for at, key in enumerate(keys)])
         batch.append(self.connection, self.now)
-        for at, columns in batch.columns.items():
-            self.written[at] += [value or b"" for value in columns.values]
+        for at, part in batch.shares.items():
+            self.written[at] += [value or b"" for value in part.fields[1::FIELDS]]
 
     @rule(name=MEMBERS, step=st.integers(1, 15), attempts=st.integers(0, 3))
     def commit(self, name: str, step: int, attempts: int) -> None:
