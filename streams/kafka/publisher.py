@@ -19,6 +19,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from schemas.identity import partition_of
 from streams.errors import PlanError, TooLarge
 from streams.kafka.failures import FATAL_TO_PRODUCER, translated
+from streams.kafka.mending import ask_with_pauses
 from streams.transport import Outgoing, TopicSpec
 
 log = structlog.get_logger()
@@ -106,6 +107,7 @@ class Publisher:
                     max_request_size=REQUEST_BYTES,
                 )
                 await producer.start()
+                ask_with_pauses(producer.client)
                 self._producers[how] = producer
             return producer
 

@@ -21,6 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 from streams.errors import Fenced
 from streams.kafka.failures import translated
 from streams.kafka.membership import Membership, offsets_from
+from streams.kafka.mending import ask_with_pauses
 from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES, Lot, send
 from streams.transport import Partition, Position
 
@@ -117,6 +118,7 @@ class Transactions:
             with translated():
                 async with asyncio.timeout(self._request_seconds):
                     await producer.start()
+            ask_with_pauses(producer.client)
         except BaseException:
             self._retire(partition)
             raise
