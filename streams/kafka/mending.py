@@ -8,23 +8,23 @@ while a fetch waits to be tried again raises what it has cancelled itself, half 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 
-ASKED_EVERY_SECONDS = 0.1
+ASKED_A_SECOND = 10
 
 
 def ask_with_pauses(client: AIOKafkaClient) -> None:
-    """Have a client ask for metadata so often at most."""
+    """Have a client ask for metadata so often at most; a few times in a row are no reason to wait."""
     update, loop = client._metadata_update, asyncio.get_running_loop()
-    earliest = 0.0
+    asked = deque([float("-inf")] * ASKED_A_SECOND, ASKED_A_SECOND)
 
     async def update_in_time(*arguments: Any) -> bool:
-        nonlocal earliest
-        await asyncio.sleep(max(0.0, earliest - loop.time()))
-        earliest = loop.time() + ASKED_EVERY_SECONDS
+        await asyncio.sleep(max(0.0, asked[0] + 1.0 - loop.time()))
+        asked.append(loop.time())
         updated: bool = await update(*arguments)
         return updated
 
