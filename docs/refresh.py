@@ -45,7 +45,8 @@ def run(arguments: str, data: str) -> str:
         check=True,
         env={**os.environ, "COLUMNS": "118", "NO_COLOR": "1", "TERM": "dumb"},
     )
-    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+    shown = done.stdout.replace(str(ROOT), "/home/you/sightline")
+    return "\n".join(line.rstrip() for line in shown.strip().splitlines())
 
 
 def filled(readme: str, name: str, content: str) -> str:
