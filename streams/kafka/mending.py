@@ -31,8 +31,9 @@ def ask_with_pauses(client: AIOKafkaClient) -> None:
     client._metadata_update = update_in_time
 
 
-def stop_whole(consumer: AIOKafkaConsumer) -> None:
-    """Have a started consumer's fetches end without an error when it cancels them."""
+def mend(consumer: AIOKafkaConsumer) -> None:
+    """Have a started consumer ask with pauses, and its fetches end without an error when it cancels them."""
+    ask_with_pauses(consumer._client)
     fetcher = consumer._fetcher
     fetch = fetcher._proc_fetch_request
 

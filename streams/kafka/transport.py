@@ -13,7 +13,7 @@ from streams.kafka import topics
 from streams.kafka.consumer import KafkaConsumer, record_from
 from streams.kafka.failures import translated
 from streams.kafka.membership import Membership, partition_at, place_of, position_from
-from streams.kafka.mending import ask_with_pauses, stop_whole
+from streams.kafka.mending import mend
 from streams.kafka.positions import committed
 from streams.kafka.publisher import Lot, Publisher, lots
 from streams.kafka.settings import KafkaSettings
@@ -115,8 +115,7 @@ class KafkaTransport:
         )
         with translated():
             await client.start()
-        ask_with_pauses(client._client)
-        stop_whole(client)
+        mend(client)
         unpack(client)
         membership = Membership(client, listener, settings.drain_seconds, settings.request_seconds)
         client.subscribe(list(names), listener=membership)
@@ -180,8 +179,7 @@ class KafkaTransport:
         try:
             await admin.start()
             await reader.start()
-            ask_with_pauses(reader._client)
-            stop_whole(reader)
+            mend(reader)
         except BaseException:
             await reader.stop()
             await admin.close()

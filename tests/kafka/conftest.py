@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -14,16 +16,25 @@ from streams.transport import Transport
 DELETED_SECONDS = 30.0
 
 
-@pytest.fixture(scope="session", params=[VERSION, OLDER_VERSION])
-def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@contextmanager
+def started(folder: Path, version: str) -> Iterator[Cluster]:
+    """A broker of this version; skips the test where there is none."""
     try:
-        jars(request.param)
+        jars(version)
     except LocalKafkaError as error:
         pytest.skip(f"no broker to test with: {error}")
-    cluster = Cluster(tmp_path_factory.mktemp("kafka"), version=request.param)
+    cluster = Cluster(folder, version=version)
     cluster.start()
-    yield cluster
-    cluster.stop()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+@pytest.fixture(scope="session", params=[VERSION, OLDER_VERSION])
+def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with started(tmp_path_factory.mktemp("kafka"), request.param) as cluster:
+        yield cluster
 
 
 async def emptied(transport: Transport) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.cluster import VERSION, Cluster, LocalKafkaError, jars
+from deploy.local.cluster import VERSION
 from streams.errors import Unavailable
 from streams.kafka.transport import KafkaTransport
 from streams.transport import TopicSpec
 from tests.contract.transport_suite import Ear, values
+from tests.kafka.conftest import started
 
 AWAY_SECONDS = 2.0
 ASKED_A_SECOND = 100
@@ -23,13 +24,7 @@ async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Under load, so that the producer hears that its partition has no leader any more before it hears nothing."""
-    try:
-        jars(VERSION)
-    except LocalKafkaError as error:
-        pytest.skip(f"no broker to test with: {error}")
-    cluster = Cluster(tmp_path)
-    cluster.start()
-    try:
+    with started(tmp_path, VERSION) as cluster:
         transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?request_seconds=10")
         await transport.open()
         await transport.create([TopicSpec("t", 1)])
@@ -43,7 +38,6 @@ async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(
 
         publishing = asyncio.create_task(load())
         await asyncio.sleep(0.5)
-    finally:
         await asyncio.to_thread(cluster.stop)
     with caplog.at_level(logging.ERROR, "aiokafka"):
         caplog.clear()
