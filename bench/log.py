@@ -19,80 +19,28 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import random
-import shutil
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from statistics import median
 from uuid import uuid4
 
+from bench.embedded.backlog import COST_ROUNDS, long_over_short
+from bench.embedded.work import BATCH, HEADERS, Quiet, consume, events, key_of, make_log, publish
 from bench.report import in_turns, median_ratio, report, threads
-from schemas.identity import partition_of
 from streams.sqlite.rows import pack_headers
 from streams.sqlite.schema import PAGE_BYTES
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Consumer, Outgoing, Partition, Position, TopicSpec
 
-BATCH = 256
-EVENT_BYTES = 1024
 BATCHES = 180
 """A process and round: some 46,000 events, so that the log's checkpoints have their share in it."""
-COST_BATCHES = 30
-"""Fewer than the short backlog holds."""
-COST_ROUNDS = 3
-"""Rounds of the backlog's cost for one of the others: its parts take a tenth of a second, and swing by a tenth."""
-HEADERS = {
-    "ce_specversion": b"1.0",
-    "ce_type": b"sightline.frame.raw.v1",
-    "ce_source": b"/sightline/default/lobby",
-    "ce_id": b"0b6f3c0e-7a43-5c0e-8f1e-0f6f4c1d2a3b",
-    "ce_time": b"2026-11-21T08:00:00.000000Z",
-    "content-type": b"application/msgpack",
-}
-
-
-class Quiet:
-    async def assigned(self, partitions: Mapping[Partition, int]) -> None: ...
-
-    async def revoked(self, partitions: Sequence[Partition]) -> None: ...
-
-
-def key_of(partition: int, partitions: int) -> bytes:
-    """A feed that lands in this partition."""
-    feeds = (f"default/camera-{number}".encode() for number in range(10_000))
-    return next(feed for feed in feeds if partition_of(feed, partitions) == partition)
-
-
-def events(feeds: Sequence[bytes], count: int) -> list[Outgoing]:
-    """Events of `EVENT_BYTES` with key and headers, the feeds taking turns."""
-    value = os.urandom(EVENT_BYTES - len(pack_headers(HEADERS)) - len(feeds[0]))
-    return [Outgoing("events", feeds[number % len(feeds)], value, HEADERS) for number in range(count)]
-
-
 # -- ours --------------------------------------------------------------------------------------------------------
-
-
-async def publish(transport: SqliteTransport, batch: Sequence[Outgoing], batches: int) -> None:
-    for _ in range(batches):
-        await transport.publish(batch)
-
-
-async def consume(consumer: Consumer, count: int) -> None:
-    """Poll and commit until `count` events are done."""
-    while count > 0:
-        records = await consumer.poll(min(BATCH, count), 60.0)
-        last = {record.partition: record.offset for record in records}
-        ends = {partition: Position(offset + 1) for partition, offset in last.items()}
-        await consumer.commit(ends, consumer.assignment())
-        count -= len(records)
 
 
 async def ours(path: Path, processes: int, partitions: int, *, lockstep: bool) -> None:
@@ -115,16 +63,6 @@ async def ours(path: Path, processes: int, partitions: int, *, lockstep: bool) -
     await asyncio.to_thread(sys.stdin.readline)
     threads()
     await consumer.close()
-    await transport.close()
-
-
-async def make_log(path: Path, partitions: int, backlog: int = 0) -> None:
-    transport = SqliteTransport(path)
-    await transport.open()
-    await transport.create([TopicSpec("events", partitions)])
-    feeds = [key_of(partition, partitions) for partition in range(partitions)]
-    for start in range(0, backlog, 4096):
-        await transport.publish(events(feeds, min(4096, backlog - start)))
     await transport.close()
 
 
@@ -254,70 +192,6 @@ def over_bare(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
             }
             print(name, cases[name], flush=True)
     return cases
-
-
-async def published(path: Path) -> float:
-    """Seconds an event for publishing on top of what is there."""
-    transport = SqliteTransport(path)
-    await transport.open()
-    batch = events([key_of(partition, 8) for partition in range(8)], BATCH)
-    begun = time.perf_counter()
-    await publish(transport, batch, COST_BATCHES)
-    seconds = time.perf_counter() - begun
-    await transport.close()
-    return seconds / (BATCH * COST_BATCHES)
-
-
-async def consumed(path: Path) -> float:
-    """Seconds an event for polling and committing, from a random place of the backlog on."""
-    transport = SqliteTransport(path)
-    await transport.open()
-    group = uuid4().hex
-    count = BATCH * COST_BATCHES
-    ends = await transport.ends("events")
-    consumer = await transport.consumer(group, ["events"], Quiet())
-    await consumer.keep_alive()
-    room = min(following for _, following in ends.values()) - count // 8
-    start = random.randint(0, max(0, room))
-    await consumer.commit({partition: Position(start) for partition in ends}, consumer.assignment())
-    await consumer.close()
-    consumer = await transport.consumer(group, ["events"], Quiet())
-    await consumer.keep_alive()
-    begun = time.perf_counter()
-    await consume(consumer, count)
-    seconds = time.perf_counter() - begun
-    await consumer.close()
-    await transport.forget(group)
-    await transport.close()
-    return seconds / count
-
-
-def long_over_short(folder: Path, rounds: int, backlog: int) -> dict[str, float]:
-    short, long, copy = folder / "short.sqlite", folder / "long.sqlite", folder / "copy.sqlite"
-    asyncio.run(make_log(short, 8, 10_000))
-    asyncio.run(make_log(long, 8, backlog))
-
-    def on_copy(measure: Callable[[], float]) -> float:
-        """The short log stays short: each round has a fresh copy, on the disk before the first transaction."""
-        shutil.copy(short, copy)
-        with copy.open("rb") as file:
-            os.fsync(file.fileno())
-        seconds = measure()
-        copy.unlink()
-        return seconds
-
-    seconds = in_turns(
-        rounds,
-        publish_short=lambda: on_copy(lambda: asyncio.run(published(copy))),
-        publish_long=lambda: asyncio.run(published(long)),
-        consume_short=lambda: on_copy(lambda: asyncio.run(consumed(copy))),
-        consume_long=lambda: asyncio.run(consumed(long)),
-    )
-    return {
-        "publish": round(median_ratio(seconds["publish_long"], seconds["publish_short"]), 4),
-        "consume": round(median_ratio(seconds["consume_long"], seconds["consume_short"]), 4),
-        **{f"{name}_microseconds": round(1e6 * median(values), 2) for name, values in seconds.items()},
-    }
 
 
 def main() -> None:
