@@ -15,6 +15,7 @@ from typing import Any
 
 import faust
 import structlog
+from faust.transport.drivers.aiokafka import Producer
 
 from schemas.topics import OBSERVED
 from streams.analytics.page import served
@@ -22,6 +23,7 @@ from streams.analytics.reduce import Ledger
 from streams.analytics.settings import AnalyticsSettings
 from streams.analytics.taken import take
 from streams.analytics.view import View
+from streams.kafka.mending import ask_with_pauses
 from streams.kafka.settings import KafkaSettings
 from streams.transport import TopicSpec
 
@@ -32,6 +34,14 @@ BROKEN_STATUS = 70
 """EX_SOFTWARE: the process ended because a count failed; a supervisor starts it again."""
 
 
+class _Patient(Producer):  # type: ignore[misc]
+    """With a changelog to write and no broker it would ask for metadata without a pause."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        ask_with_pauses(self._producer.client)
+
+
 def changelog(settings: AnalyticsSettings, partitions: int) -> TopicSpec:
     """Named as Faust wants it, with as many partitions as the topic that is counted."""
     return TopicSpec(f"{settings.group}-{TABLE}-changelog", partitions, compacted=True)
@@ -39,7 +49,7 @@ def changelog(settings: AnalyticsSettings, partitions: int) -> TopicSpec:
 
 def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int, state_folder: str) -> faust.App:
     """The app, not started; the topics exist."""
-    return faust.App(
+    app = faust.App(
         settings.group,
         broker=[f"kafka://{host}" for host in kafka.bootstrap],
         broker_credentials=_credentials(kafka),
@@ -60,6 +70,8 @@ def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int,
         table_standby_replicas=0,
         web_enabled=False,
     )
+    app.transport.Producer = _Patient
+    return app
 
 
 def counting(app: faust.App, settings: AnalyticsSettings, partitions: int) -> Ledger:

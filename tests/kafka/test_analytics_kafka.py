@@ -32,6 +32,10 @@ SLICE = 11 * EVENTS // 10 // KILLS
 """Records published before each kill: more than are waited for, so that the kill comes in their midst."""
 LABELS = ("circle", "square", "star")
 DEADLINE_SECONDS = 120.0
+ASKED_IN_VAIN = "Unable to update metadata"
+AWAY_SECONDS = 2.0
+ASKED_A_SECOND = 100
+"""By a consumer and a producer, ten times a second each."""
 
 
 def events() -> list[Outgoing]:
@@ -180,3 +184,27 @@ async def test_the_command_counts_and_serves(own_cluster: Cluster, tmp_path: Pat
             await transport.publish([record(observed(number, 1.0)) for number in range(5)])
             while counted(windows(port))["lobby", "frames"] != 5:
                 await a_moment(process, tmp_path)
+
+
+async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(own_cluster: Cluster, tmp_path: Path) -> None:
+    """With a changelog to write: Faust's producer by itself takes a core to ask who leads it."""
+    port, told = free_port(), tmp_path / "analytics.txt"
+
+    async def load(transport: KafkaTransport) -> None:
+        for one in events():
+            await transport.publish([one])
+
+    with analytics(own_cluster, tmp_path, port) as process:
+        async with opened(own_cluster) as transport:
+            await make_topics(transport)
+            publishing = asyncio.create_task(load(transport))
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while await written(transport) < 100:
+                    await a_moment(process, tmp_path)
+            await asyncio.to_thread(own_cluster.stop)
+            publishing.cancel()
+            before = told.read_text().count(ASKED_IN_VAIN)
+            await asyncio.sleep(AWAY_SECONDS)
+            asked = told.read_text().count(ASKED_IN_VAIN) - before
+            assert 0 < asked < ASKED_A_SECOND * AWAY_SECONDS
+            await asyncio.to_thread(own_cluster.start)
