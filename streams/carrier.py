@@ -96,7 +96,8 @@ class Carrier:
         computing = True
         try:
             flights = await self._load(flights)
-            if await (self._mark_alone(flights) if alone else self._mark(flights)):
+            flights = await (self._mark_alone(flights) if alone else self._mark(flights))
+            if flights:
                 await self._segment.run(number, flights)
                 await self._sink_turns.enter(number)
                 computing = False
@@ -110,26 +111,37 @@ class Carrier:
             self.size_bytes -= sum([flight.size_bytes for flight in self._active.pop(number)])
             self._ended.set()
 
-    async def _mark(self, flights: Sequence[Flight]) -> bool:
-        """Make the start durable as an attempt; False when the partitions are no longer ours."""
+    async def _mark(self, flights: list[Flight]) -> list[Flight]:
+        """Make the start durable as an attempt; those that are still ours."""
         marks = self._attempts.mark(flight.record for flight in flights if flight.death is None)
-        if not marks:
-            return True
         try:
-            await self._committer.mark(marks)
+            if marks:
+                await self._committer.mark(marks)
         except Fenced:
-            self._metrics.late.inc(len(flights))
-            return False
-        return True
+            return self._without(flights, marks)
+        return flights
 
-    async def _mark_alone(self, flights: Sequence[Flight]) -> bool:
+    async def _mark_alone(self, flights: list[Flight]) -> list[Flight]:
         for flight in flights:
             if flight.death is None:
                 await self._clock.sleep(CALM_SECONDS * self._attempts.deaths(flight.record))
                 committer = self._committer
                 flight.mark = Mark(flight.record, self._attempts, committer.mark, committer.unmark)
-                return await flight.mark.put()
-        return True
+                if not await flight.mark.put():
+                    return self._without(flights, [flight.record.partition])
+        return flights
+
+    def _without(self, flights: Sequence[Flight], partitions: Collection[Partition]) -> list[Flight]:
+        """Let go of these partitions: their assignment has ended, which the member itself hears only later.
+
+        Batches that follow are dropped too: they would be published before the frames that are dropped here.
+        """
+        for record in (flight.record for flight in flights if flight.record.partition in partitions):
+            if self._tracker.is_current(record.partition, record.epoch):
+                self._tracker.revoke([record.partition])
+        ours = self._ours(flights)
+        self._metrics.late.inc(len(flights) - len(ours))
+        return ours
 
     async def _load(self, flights: list[Flight]) -> list[Flight]:
         """Fetch originals; frames whose original is not there leave the batch, or die when that lasts too long."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,9 +21,13 @@ from stores.blobs import blob_uri
 from stores.edge.client import EdgeIndex
 from stores.errors import StoreUnavailable
 from stores.index import Point
+from streams.checker import records
 from streams.clock import ManualClock
+from streams.errors import Fenced
 from streams.monitor import Monitor
-from streams.transport import Outgoing, Position
+from streams.sqlite.consumer import SqliteConsumer
+from streams.sqlite.transport import SqliteTransport
+from streams.transport import Listener, Outgoing, Partition, Position
 from tests.contract.transport_member import Silent
 from tests.faults.rig import FRAMES, PARTITIONS, PICTURE, QUICK, Deployment, deployed, fated, identity, running, until
 from tests.faults.stages import Count, Fate, Vectors, commented
@@ -47,6 +52,23 @@ class FickleIndex(EdgeIndex):
         if self.away:
             raise StoreUnavailable(AWAY)
         await super().upsert(collection, points)
+
+
+class Outrun(SqliteTransport):
+    """Writes outputs one by one, as Kafka does; at its member's first commit the group has gone on without it."""
+
+    atomic = False
+
+    async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
+        consumer = await super().consumer(group, topics, listener)
+        commit = consumer.commit
+
+        async def refused(positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
+            consumer.commit = commit  # type: ignore[method-assign]
+            raise Fenced("the group has gone on without this member")
+
+        consumer.commit = refused  # type: ignore[method-assign]
+        return consumer
 
 
 class Closed(Fate):
@@ -186,6 +208,28 @@ async def test_two_workers_share_and_hand_over(here: Deployment) -> None:
     found = await here.findings()
     assert found.kept, found
     assert (found.enriched, found.repeated) == (len(sent), 0)
+
+
+async def test_a_refused_mark_takes_along_what_would_overtake_the_frames_it_dropped(here: Deployment) -> None:
+    """The member is told of its assignment's end later; until then the rest of the feed must not be published."""
+    frames = [fated("ok", kind="frame", number=number) for number in range(12)]
+    await here.publish(frames)
+    outrun = Outrun(here.folder / "log.sqlite")
+    await outrun.open()
+    settings = msgspec.structs.replace(QUICK, batch_frames=2)
+    async with running(replace(here, transport=outrun).worker([Fate(), Vectors()], settings=settings)) as task:
+
+        async def all_seen() -> bool:
+            dropped = here.metrics.registry.get_sample_value("sightline_late_completions_total") or 0
+            return dropped + len(await here.enriched()) == len(frames)
+
+        await until(all_seen, task)
+    await outrun.close()
+    async with running(here.worker([Fate(), Vectors()], settings=settings)) as task:
+        await until(here.drained, task)
+    assert [record.headers["ce_subject"].decode() async for record in records(here.transport, topics.ENRICHED)] == [
+        identity(frame) for frame in frames
+    ]
 
 
 async def test_a_foreign_picture_has_its_blob_before_the_first_stage(here: Deployment) -> None:

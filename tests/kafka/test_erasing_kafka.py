@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import VERSION, Cluster
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
@@ -16,7 +16,10 @@ from tests.faults.rig import Deployment, declared
 from tests.kafka.conftest import emptied
 
 
+@pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
 class TestKafka(ErasingSuite):
+    """On one broker: what another version does otherwise is the transport suite's matter."""
+
     @pytest.fixture
     async def here(self, cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
         transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?session_seconds=6")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import VERSION, Cluster
 from processors.decode import Decode, DecodeSettings
 from schemas import topics
 from schemas.identity import frame_id, partition_of, produced_position
@@ -42,6 +42,7 @@ async def here(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
     await transport.close()
 
 
+@pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
 @pytest.mark.parametrize("example", EXAMPLES)
 async def test_an_example_puts_pictures_on_the_log_that_come_out_enriched(
     here: Deployment, cluster: Cluster, tmp_path: Path, example: str
