@@ -177,12 +177,14 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_ack
                     acknowledged.append(number)
                 except Unavailable:
                     assert number >= 10
-            records = await take(consumer, 1)
+            read: dict[int, int] = {}
             async with asyncio.timeout(60):
-                while not set(acknowledged) <= {int(record.value or b"") for record in records}:
-                    records += await consumer.poll(100, 1.0)
-            await consumer.commit({here: Position(records[-1].offset + 1)}, consumer.assignment())
-            assert await consumer.committed(here) == Position(records[-1].offset + 1)
+                while await consumer.committed(here) is None:
+                    read |= {record.offset: int(record.value or b"") for record in await consumer.poll(100, 1.0)}
+                    if set(acknowledged) <= set(read.values()):
+                        with suppress(Fenced):  # a broker that starts slowly has forgotten the member: it joins again
+                            await consumer.commit({here: Position(max(read) + 1)}, consumer.assignment())
+            assert await consumer.committed(here) == Position(max(read) + 1)
             assert {*range(10), *range(20, 30)} <= set(acknowledged)
     finally:
         cluster.stop()
