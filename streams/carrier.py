@@ -118,7 +118,7 @@ class Carrier:
             if marks:
                 await self._committer.mark(marks)
         except Fenced:
-            return self._without(flights, marks)
+            return self._still_ours(flights)
         return flights
 
     async def _mark_alone(self, flights: list[Flight]) -> list[Flight]:
@@ -128,17 +128,11 @@ class Carrier:
                 committer = self._committer
                 flight.mark = Mark(flight.record, self._attempts, committer.mark, committer.unmark)
                 if not await flight.mark.put():
-                    return self._without(flights, [flight.record.partition])
+                    return self._still_ours(flights)
         return flights
 
-    def _without(self, flights: Sequence[Flight], partitions: Collection[Partition]) -> list[Flight]:
-        """Let go of these partitions: their assignment has ended, which the member itself hears only later.
-
-        Batches that follow are dropped too: they would be published before the frames that are dropped here.
-        """
-        for record in (flight.record for flight in flights if flight.record.partition in partitions):
-            if self._tracker.is_current(record.partition, record.epoch):
-                self._tracker.revoke([record.partition])
+    def _still_ours(self, flights: Sequence[Flight]) -> list[Flight]:
+        """After a refused mark: the others are late, and of the same assignment whatever follows."""
         ours = self._ours(flights)
         self._metrics.late.inc(len(flights) - len(ours))
         return ours

@@ -98,10 +98,18 @@ class Committer:
             self._metrics.commit_seconds.observe(self._clock.monotonic() - began)
 
     async def mark(self, positions: Mapping[Partition, Position]) -> None:
-        """Make attempts durable before a partition's first frame, or a suspect, is computed."""
+        """Make attempts durable before a partition's first frame, or a suspect, is computed.
+
+        Raises Fenced, and ends these assignments: what follows would be published before the frames that now drop out.
+        """
         epochs = self._tracker.epochs()
-        async with self._one_at_a_time:
-            await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+        try:
+            async with self._one_at_a_time:
+                await self._patience.until("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+        except Fenced:
+            for partition in positions.keys() & epochs.keys():
+                self._tracker.end(partition, epochs[partition])
+            raise
 
     async def unmark(self, partitions: Sequence[Partition]) -> None:
         """Take marks back: a start ended in peace without a commit, or a suspect survived its computing."""
@@ -129,8 +137,7 @@ class Committer:
             await self._write({partition: prefix})
         except Fenced:
             self._metrics.late.inc(len(prefix.outcomes))
-            if self._tracker.is_current(partition, prefix.epoch):
-                self._tracker.revoke([partition])
+            self._tracker.end(partition, prefix.epoch)
 
     async def _write(self, prefixes: Mapping[Partition, Prefix]) -> None:
         positions = {

@@ -61,6 +61,11 @@ class OffsetTracker:
         for partition in partitions:
             self._assigned.pop(partition, None)
 
+    def end(self, partition: Partition, epoch: int) -> None:
+        """This assignment is over, before anybody has said so: what is in flight of it is late. A newer one goes on."""
+        if self.is_current(partition, epoch):
+            self.revoke([partition])
+
     def leave(self, partitions: Iterable[Partition]) -> None:
         """Start nothing more of these: what only waited was dropped, and a later record must not pass it."""
         for partition in partitions:

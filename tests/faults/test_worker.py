@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, cast
 
 import aiohttp
 import msgspec
@@ -54,21 +55,29 @@ class FickleIndex(EdgeIndex):
         await super().upsert(collection, points)
 
 
+class OutrunMember:
+    """A member whose group has gone on without it: its first commit is what says so."""
+
+    def __init__(self, inner: SqliteConsumer) -> None:
+        self._inner, self._was_told = inner, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
+        if not self._was_told:
+            self._was_told = True
+            raise Fenced("the group has gone on without this member")
+        await self._inner.commit(positions, epochs)
+
+
 class Outrun(SqliteTransport):
-    """Writes outputs one by one, as Kafka does; at its member's first commit the group has gone on without it."""
+    """Writes outputs one by one, as Kafka does, for such a member."""
 
     atomic = False
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
-        consumer = await super().consumer(group, topics, listener)
-        commit = consumer.commit
-
-        async def refused(positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
-            consumer.commit = commit  # type: ignore[method-assign]
-            raise Fenced("the group has gone on without this member")
-
-        consumer.commit = refused  # type: ignore[method-assign]
-        return consumer
+        return cast("SqliteConsumer", OutrunMember(await super().consumer(group, topics, listener)))
 
 
 class Closed(Fate):
@@ -224,6 +233,7 @@ async def test_a_refused_mark_takes_along_what_would_overtake_the_frames_it_drop
             return dropped + len(await here.enriched()) == len(frames)
 
         await until(all_seen, task)
+        assert not await here.enriched()
     await outrun.close()
     async with running(here.worker([Fate(), Vectors()], settings=settings)) as task:
         await until(here.drained, task)

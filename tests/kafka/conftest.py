@@ -14,10 +14,15 @@ from deploy.local.cluster import OLDER_VERSION, VERSION, Cluster, LocalKafkaErro
 from streams.transport import Transport
 
 DELETED_SECONDS = 30.0
+AWAY_SECONDS = 2.0
+ASKED_IN_VAIN = "Unable to update metadata"
+"""What aiokafka says of each asking while a broker is away."""
+ASKED_A_SECOND = 100
+"""More than a consumer and a producer ask, ten times a second each. Unmended it is some five thousand."""
 
 
 @contextmanager
-def started(folder: Path, version: str) -> Iterator[Cluster]:
+def own_broker(folder: Path, version: str) -> Iterator[Cluster]:
     """A broker of this version; skips the test where there is none."""
     try:
         jars(version)
@@ -33,7 +38,7 @@ def started(folder: Path, version: str) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session", params=[VERSION, OLDER_VERSION])
 def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with started(tmp_path_factory.mktemp("kafka"), request.param) as cluster:
+    with own_broker(tmp_path_factory.mktemp("kafka"), request.param) as cluster:
         yield cluster
 
 

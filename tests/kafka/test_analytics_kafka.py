@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from deploy.local.cluster import Cluster, free_port
+from deploy.local.cluster import VERSION, Cluster, free_port
 from schemas.topics import declared
 from streams.analytics.faust_app import changelog
 from streams.analytics.settings import AnalyticsSettings
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Outgoing, TopicSpec
+from tests.kafka.conftest import ASKED_A_SECOND, ASKED_IN_VAIN, AWAY_SECONDS, own_broker
 from tests.observed import observed, record
 
 KILLS = 20
@@ -32,10 +33,6 @@ SLICE = 11 * EVENTS // 10 // KILLS
 """Records published before each kill: more than are waited for, so that the kill comes in their midst."""
 LABELS = ("circle", "square", "star")
 DEADLINE_SECONDS = 120.0
-ASKED_IN_VAIN = "Unable to update metadata"
-AWAY_SECONDS = 2.0
-ASKED_A_SECOND = 100
-"""By a consumer and a producer, ten times a second each."""
 
 
 def events() -> list[Outgoing]:
@@ -118,10 +115,8 @@ async def written(transport: KafkaTransport) -> int:
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path / "kafka")
-    cluster.start()
-    yield cluster
-    cluster.stop()
+    with own_broker(tmp_path / "kafka", VERSION) as cluster:
+        yield cluster
 
 
 async def make_topics(transport: KafkaTransport) -> None:

@@ -13,18 +13,14 @@ from streams.errors import Unavailable
 from streams.kafka.transport import KafkaTransport
 from streams.transport import TopicSpec
 from tests.contract.transport_suite import Ear, values
-from tests.kafka.conftest import started
-
-AWAY_SECONDS = 2.0
-ASKED_A_SECOND = 100
-"""By a consumer and a producer, ten times a second each. Unmended it is some five thousand."""
+from tests.kafka.conftest import ASKED_A_SECOND, ASKED_IN_VAIN, AWAY_SECONDS, own_broker
 
 
 async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Under load, so that the producer hears that its partition has no leader any more before it hears nothing."""
-    with started(tmp_path, VERSION) as cluster:
+    with own_broker(tmp_path, VERSION) as cluster:
         transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?request_seconds=10")
         await transport.open()
         await transport.create([TopicSpec("t", 1)])
@@ -42,7 +38,7 @@ async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(
     with caplog.at_level(logging.ERROR, "aiokafka"):
         caplog.clear()
         await asyncio.sleep(AWAY_SECONDS)
-        asked = sum("Unable to update metadata" in entry.getMessage() for entry in caplog.records)
+        asked = sum(ASKED_IN_VAIN in entry.getMessage() for entry in caplog.records)
     assert 0 < asked < ASKED_A_SECOND * AWAY_SECONDS
     with pytest.raises(Unavailable):
         await publishing

@@ -11,12 +11,13 @@ from uuid import uuid4
 
 import pytest
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import VERSION, Cluster
 from streams.errors import Fenced, Unavailable
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Consumer, Outgoing, Partition, Position, Record, TopicSpec
 from tests.contract.transport_suite import Ear, values
+from tests.kafka.conftest import own_broker
 
 
 @asynccontextmanager
@@ -159,9 +160,7 @@ async def test_a_cancelled_poll_loses_nothing(cluster: Cluster) -> None:
 
 async def test_a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """Publishing and committing fail as unavailable or wait; then everything goes on with the same objects."""
-    cluster = Cluster(tmp_path)
-    cluster.start()
-    try:
+    with own_broker(tmp_path, VERSION) as cluster:
         async with opened(cluster, session_seconds=6, request_seconds=2) as transport:
             topic = await new_topic(transport)
             here = Partition(topic, 0)
@@ -186,5 +185,3 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_ack
                             await consumer.commit({here: Position(max(read) + 1)}, consumer.assignment())
             assert await consumer.committed(here) == Position(max(read) + 1)
             assert {*range(10), *range(20, 30)} <= set(acknowledged)
-    finally:
-        cluster.stop()

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import VERSION, Cluster
 from streams.errors import Fenced, Unavailable
 from streams.kafka.membership import Membership
 from streams.kafka.settings import KafkaSettings
@@ -19,6 +19,7 @@ from streams.kafka.transactions import Positions, Transactions
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Consumer, Partition, Position, TopicSpec
 from tests.contract.transport_suite import Ear, number, values
+from tests.kafka.conftest import own_broker
 from tests.kafka.test_membership_kafka import take
 
 DEADLINE_SECONDS = 240.0
@@ -137,9 +138,7 @@ async def test_a_member_that_was_shut_out_by_mistake_goes_on(cluster: Cluster) -
 
 @pytest.mark.timeout(600)
 async def test_a_broker_that_is_killed_among_transactions_costs_nothing_and_repeats_nothing(tmp_path: Path) -> None:
-    cluster = Cluster(tmp_path)
-    cluster.start()
-    try:
+    with own_broker(tmp_path, VERSION) as cluster:
         async with member(cluster, session_seconds=30, request_seconds=3) as here:
             for at in range(20):
                 if at % 10 == 3:
@@ -152,5 +151,3 @@ async def test_a_broker_that_is_killed_among_transactions_costs_nothing_and_repe
                     await here.write_at_last(at, at + 1)
             assert await here.written() == list(range(20))
             assert await here.consumer.committed(here.place) == Position(20)
-    finally:
-        cluster.stop()
