@@ -17,8 +17,8 @@ from aiokafka.structs import ConsumerRecord
 from streams.errors import Fenced, Gap
 from streams.kafka.buffer import FairBuffer
 from streams.kafka.failures import translated
+from streams.kafka.lots import Lot
 from streams.kafka.membership import Membership, partition_at, place_of
-from streams.kafka.publisher import Lot
 from streams.kafka.transactions import Transactions
 from streams.transport import Outgoing, Partition, Position, Record
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from aiokafka import errors
 
@@ -63,3 +65,9 @@ def translated() -> Iterator[None]:
         if (ours := translate(error)) is None:
             raise
         raise ours from error
+
+
+def hear(future: asyncio.Future[Any]) -> None:
+    """A callback for one that nobody may await: asyncio prints errors that were not heard."""
+    if not future.cancelled():
+        future.exception()

@@ -1,30 +1,26 @@
-"""Writing to Kafka: acknowledged by all replicas in sync, idempotent, in whole batches.
+"""Writing to Kafka: acknowledged by all replicas in sync, idempotent, and once where it can be helped.
 
-aiokafka's own `send` costs some 25 µs a record, mostly futures: larger lots are built into batches here.
+What was handed over is on its way also when nobody acknowledges it in time: whoever tries again waits for that,
+instead of putting another copy into the queue of a cluster that is away.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Literal, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.producer.message_accumulator import BatchBuilder
 
-from schemas.identity import partition_of
-from streams.errors import PlanError, TooLarge
-from streams.kafka.failures import FATAL_TO_PRODUCER, translated
+from streams.errors import StreamError
+from streams.kafka.failures import FATAL_TO_PRODUCER, hear, translated
+from streams.kafka.lots import Lot, lots, send
 from streams.kafka.mending import ask_with_pauses
 from streams.transport import Outgoing, TopicSpec
 
 log = structlog.get_logger()
-number_of = lru_cache(65_536)(partition_of)
-"""The hash is pure Python; feeds' keys come again and again."""
 
 Compression: TypeAlias = Literal["zstd"] | None
 
@@ -34,22 +30,19 @@ BATCH_BYTES = 1 << 20
 REQUEST_BYTES = 64 << 20
 """More than any topic's largest record; the topic's own limit is checked before."""
 
-FEW_RECORDS = 8
-"""Up to so many records of a partition go one by one, so that concurrent small publishes share batches."""
-
-RECORD_OVERHEAD_BYTES = 96
-"""More than what the format adds to a record with the lengths of its fields and headers."""
+REMEMBERED = 64
+"""Unacknowledged publishes, of which most are tried again soon; one that is forgotten is sent twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """Records of one partition, in order, with their sizes, and the largest batch that its topic takes."""
+@dataclass(slots=True, eq=False)
+class _Shipment:
+    """The records of one publish by partition, and what acknowledges those that were handed over."""
 
-    topic: str
-    partition: int
-    max_bytes: int
-    records: list[Outgoing] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    lots: list[tuple[Compression, Lot]]
+    generation: int
+    """Of the producers: what was handed to earlier ones may never be answered."""
+    handed_over: dict[int, list[asyncio.Future[Any]]] = field(default_factory=dict)
+    """By the lot's place in `lots`."""
 
 
 class Publisher:
@@ -59,41 +52,88 @@ class Publisher:
         self._client, self._request_seconds = client, request_seconds
         self._producers: dict[Compression, AIOKafkaProducer] = {}
         self._building = asyncio.Lock()
+        self._generation = 0
+        self._unacknowledged: dict[tuple[int, ...], _Shipment] = {}
 
     async def publish(self, specs: Mapping[str, TopicSpec], records: Sequence[Outgoing]) -> None:
-        """Return once all are acknowledged. Raises TooLarge before anything is sent; Unavailable: some may be there."""
-        json = [record for record in records if compression(record) is not None]
-        rest = [record for record in records if compression(record) is None] if json else records
-        sorted_lots: dict[Compression, list[Lot]] = {"zstd": lots(specs, json), None: lots(specs, rest)}
+        """Return once all are acknowledged. Raises TooLarge before anything is sent; Unavailable: some may be there.
+
+        The same record objects again: those that were handed over already are waited for, not sent again.
+        """
+        shipment = self._found_again(records) or self._sorted(specs, records)
         if not records:
             return
-        with translated():
-            sent = await asyncio.gather(
-                *(self._send(how, lot) for how, found in sorted_lots.items() for lot in found),
-            )
-            await self._acknowledged([future for futures in sent for future in futures])
+        try:
+            with translated():
+                await self._hand_over(shipment)
+                await self._acknowledged(shipment)
+        except StreamError:
+            self._remember(records, shipment)
+            raise
 
     async def close(self) -> None:
         """Give what is under way the time of a request; a cluster that is away must not keep the process alive."""
         producers, self._producers = self._producers, {}
+        self._generation += 1
+        self._unacknowledged.clear()
         for producer in producers.values():
             try:
                 await asyncio.wait_for(producer.stop(), self._request_seconds)
             except TimeoutError:
                 log.warning("unacknowledged_at_close", seconds=self._request_seconds)
 
-    async def _send(self, how: Compression, lot: Lot) -> list[asyncio.Future[Any]]:
-        return await send(await self._producer(how), lot)
+    def _sorted(self, specs: Mapping[str, TopicSpec], records: Sequence[Outgoing]) -> _Shipment:
+        """Raises TooLarge, PlanError."""
+        json = [record for record in records if compression(record) is not None]
+        rest = [record for record in records if compression(record) is None] if json else records
+        by_compression: dict[Compression, list[Lot]] = {"zstd": lots(specs, json), None: lots(specs, rest)}
+        found = [(how, lot) for how, some in by_compression.items() for lot in some]
+        return _Shipment(found, self._generation)
 
-    async def _acknowledged(self, futures: Sequence[asyncio.Future[Any]]) -> None:
+    def _found_again(self, records: Sequence[Outgoing]) -> _Shipment | None:
+        return self._unacknowledged.pop(tuple(map(id, records)), None) if self._unacknowledged else None
+
+    def _remember(self, records: Sequence[Outgoing], shipment: _Shipment) -> None:
+        """By the records' identity, which is theirs alone for as long as the shipment holds them."""
+        if shipment.generation == self._generation:
+            self._unacknowledged[tuple(map(id, records))] = shipment
+            if len(self._unacknowledged) > REMEMBERED:
+                del self._unacknowledged[next(iter(self._unacknowledged))]
+
+    async def _hand_over(self, shipment: _Shipment) -> None:
+        """Give the producers what they do not have yet."""
+        sending = [
+            self._send(shipment, place, how, lot)
+            for place, (how, lot) in enumerate(shipment.lots)
+            if place not in shipment.handed_over
+        ]
+        sent = await asyncio.gather(*sending, return_exceptions=True)
+        await self._raise_first([error for error in sent if error is not None])
+
+    async def _send(self, shipment: _Shipment, place: int, how: Compression, lot: Lot) -> None:
+        shipment.handed_over[place] = await send(await self._producer(how), lot)
+
+    async def _acknowledged(self, shipment: _Shipment) -> None:
         """An idempotent producer tries for ever: what is not acknowledged in time may still be written later."""
+        futures = [future for some in shipment.handed_over.values() for future in some]
         _, waiting = await asyncio.wait(futures, timeout=self._request_seconds)
-        for future in futures:
-            if future not in waiting and (error := future.exception()):
-                await self._discard_broken(error)
-                raise error
+        for future in waiting:
+            future.add_done_callback(hear)  # nobody may try again
+        failed = {future: error for future in futures if future not in waiting and (error := future.exception())}
+        for place, some in list(shipment.handed_over.items()):
+            if not failed.keys().isdisjoint(some):
+                del shipment.handed_over[place]
+        await self._raise_first(list(failed.values()))
         if waiting:
             raise TimeoutError(f"{len(waiting)} batches were not acknowledged in {self._request_seconds} s")
+
+    async def _raise_first(self, errors: Sequence[BaseException]) -> None:
+        """After a fatal error the next publish builds new producers."""
+        if any(isinstance(error, FATAL_TO_PRODUCER) for error in errors):
+            async with self._building:
+                await self.close()
+        if errors:
+            raise errors[0]
 
     async def _producer(self, how: Compression) -> AIOKafkaProducer:
         async with self._building:
@@ -111,73 +151,6 @@ class Publisher:
                 self._producers[how] = producer
             return producer
 
-    async def _discard_broken(self, error: BaseException) -> None:
-        """After a fatal error the next publish builds new producers."""
-        if isinstance(error, FATAL_TO_PRODUCER):
-            async with self._building:
-                await self.close()
-
-
-def lots(specs: Mapping[str, TopicSpec], records: Iterable[Outgoing]) -> list[Lot]:
-    """Records by partition. Raises TooLarge, or PlanError for a tombstone where nothing is compacted."""
-    found: dict[tuple[str, int], Lot] = {}
-    by_key: dict[tuple[str, bytes], Lot] = {}
-    for record in records:
-        spec = specs[record.topic]
-        size = checked_size(spec, record)
-        if (lot := by_key.get((record.topic, record.key))) is None:
-            place = record.topic, number_of(record.key, spec.partitions)
-            lot = by_key[record.topic, record.key] = found.setdefault(place, Lot(*place, spec.max_record_bytes))
-        lot.records.append(record)
-        lot.sizes.append(size)
-    return list(found.values())
-
-
-async def send(producer: AIOKafkaProducer, lot: Lot) -> list[asyncio.Future[Any]]:
-    """Hand a partition's records over in order; what their acknowledgements are awaited on."""
-    if len(lot.records) > FEW_RECORDS:
-        ready = batches(producer, lot)
-        return [await producer.send_batch(batch, lot.topic, partition=lot.partition) for batch in ready]
-    return [
-        await producer.send(lot.topic, one.value, one.key, lot.partition, headers=list(one.headers.items()))
-        for one in lot.records
-    ]
-
-
-def size_of(record: Outgoing) -> int:
-    headers = record.headers
-    return len(record.key) + len(record.value or b"") + len("".join(headers)) + len(b"".join(headers.values()))
-
-
-def checked_size(spec: TopicSpec, record: Outgoing) -> int:
-    """Raises TooLarge, or PlanError for a tombstone where nothing is compacted."""
-    if (size := size_of(record)) > spec.max_record_bytes:
-        raise TooLarge(f"{spec.name}: a record of {size} bytes, at most {spec.max_record_bytes}")
-    if record.value is None and not spec.compacted:
-        raise PlanError([f"{spec.name}: a tombstone, but the topic is not compacted"])
-    return size
-
 
 def compression(record: Outgoing) -> Compression:
     return "zstd" if b"json" in record.headers.get("content-type", b"") else None
-
-
-def batches(producer: AIOKafkaProducer, lot: Lot) -> Iterable[BatchBuilder]:
-    """Batches that fit the topic's limit, which is a batch's to Kafka.
-
-    What a batch is built with is reached under its private name: `append` doubles the time of a record.
-    """
-    now = round(1000 * time.time())
-    batch, count, room = producer.create_batch(), 0, lot.max_bytes
-    for record, size in zip(lot.records, lot.sizes, strict=True):
-        headers = list(record.headers.items())
-        is_full = count > 0 and size + RECORD_OVERHEAD_BYTES > room
-        if is_full or batch._builder.append(count, now, record.key, record.value, headers) is None:
-            batch._relative_offset = count
-            yield batch
-            batch, count, room = producer.create_batch(), 0, lot.max_bytes
-            batch._builder.append(0, now, record.key, record.value, headers)
-        count += 1
-        room -= size + RECORD_OVERHEAD_BYTES
-    batch._relative_offset = count
-    yield batch

@@ -19,10 +19,11 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.errors import Fenced
-from streams.kafka.failures import translated
+from streams.kafka.failures import hear, translated
+from streams.kafka.lots import Lot, send
 from streams.kafka.membership import Membership, offsets_from
 from streams.kafka.mending import ask_with_pauses
-from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES, Lot, send
+from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES
 from streams.transport import Partition, Position
 
 log = structlog.get_logger()
@@ -156,7 +157,7 @@ class Transactions:
         acknowledged: list[asyncio.Future[Any]] = []
         for lot in lots:
             for future in await send(producer, lot):
-                future.add_done_callback(_hear)  # sending the next lot may fail before anyone awaits it
+                future.add_done_callback(hear)  # sending the next lot may fail before anyone awaits it
                 acknowledged.append(future)
         await asyncio.gather(*acknowledged)
         await producer.send_offsets_to_transaction(offsets, self._group)
@@ -188,9 +189,4 @@ def _hush(producer: AIOKafkaProducer) -> None:
     batches = [*accumulator._pending_batches, *(one for lot in accumulator._batches.values() for one in lot)]
     for future in (producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in batches)):
         if future is not None and future.done():
-            _hear(future)
-
-
-def _hear(future: asyncio.Future[Any]) -> None:
-    if not future.cancelled():
-        future.exception()
+            hear(future)

@@ -12,10 +12,11 @@ from streams.errors import PlanError, Unavailable
 from streams.kafka import topics
 from streams.kafka.consumer import KafkaConsumer, record_from
 from streams.kafka.failures import translated
+from streams.kafka.lots import Lot, lots
 from streams.kafka.membership import Membership, partition_at, place_of, position_from
 from streams.kafka.mending import mend
 from streams.kafka.positions import committed
-from streams.kafka.publisher import Lot, Publisher, lots
+from streams.kafka.publisher import Publisher
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
 from streams.kafka.unpacking import unpack

@@ -20,8 +20,8 @@ from aiokafka.structs import OffsetAndMetadata
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
+from streams.kafka.lots import Lot
 from streams.kafka.membership import Membership
-from streams.kafka.publisher import Lot
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
 from streams.kafka.transport import KafkaTransport
