@@ -52,20 +52,20 @@ async def test_what_was_handed_over_while_the_broker_was_away_is_not_handed_over
         transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?request_seconds=1")
         await transport.open()
         await transport.create([TopicSpec("t", 1), TopicSpec("u", 1)])
-        tries = dict.fromkeys(("few", "many"), 0)
+        tried = {topic: asyncio.Semaphore(0) for topic in ("t", "u")}
 
-        async def until_acknowledged(name: str, records: list[Outgoing]) -> None:
+        async def until_acknowledged(records: list[Outgoing]) -> None:
             while True:
                 try:
                     return await transport.publish(records)
                 except Unavailable:
-                    tries[name] += 1
+                    tried[records[0].topic].release()
 
         await transport.publish(values("t", "a", [0]) + values("u", "a", [0]))
         cluster.nodes[0].kill()
-        publishing = asyncio.gather(until_acknowledged("few", few), until_acknowledged("many", many))
-        while min(tries.values()) < 3:
-            await asyncio.sleep(0.1)
+        publishing = asyncio.gather(until_acknowledged(few), until_acknowledged(many))
+        for _ in range(3):
+            await asyncio.gather(*(one.acquire() for one in tried.values()))
         await asyncio.to_thread(cluster.start)
         await asyncio.wait_for(publishing, 60)
         for topic, sent in (("t", few), ("u", many)):
