@@ -11,7 +11,7 @@ import pytest
 from deploy.local.cluster import VERSION
 from streams.errors import Unavailable
 from streams.kafka.transport import KafkaTransport
-from streams.transport import Outgoing, Partition, TopicSpec
+from streams.transport import TopicSpec
 from tests.contract.transport_suite import Ear, values
 from tests.kafka.conftest import ASKED_A_SECOND, ASKED_IN_VAIN, AWAY_SECONDS, own_broker
 
@@ -43,32 +43,3 @@ async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(
     with pytest.raises(Unavailable):
         await publishing
     await transport.close()
-
-
-async def test_what_was_handed_over_while_the_broker_was_away_is_not_handed_over_again(tmp_path: Path) -> None:
-    """Once few records, which share batches with others, and once many, which are batches of their own."""
-    few, many = values("t", "a", range(5)), values("u", "a", range(100))
-    with own_broker(tmp_path, VERSION) as cluster:
-        transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?request_seconds=1")
-        await transport.open()
-        await transport.create([TopicSpec("t", 1), TopicSpec("u", 1)])
-        tried = {topic: asyncio.Semaphore(0) for topic in ("t", "u")}
-
-        async def until_acknowledged(records: list[Outgoing]) -> None:
-            while True:
-                try:
-                    return await transport.publish(records)
-                except Unavailable:
-                    tried[records[0].topic].release()
-
-        await transport.publish(values("t", "a", [0]) + values("u", "a", [0]))
-        cluster.nodes[0].kill()
-        publishing = asyncio.gather(until_acknowledged(few), until_acknowledged(many))
-        for _ in range(3):
-            await asyncio.gather(*(one.acquire() for one in tried.values()))
-        await asyncio.to_thread(cluster.start)
-        await asyncio.wait_for(publishing, 60)
-        for topic, sent in (("t", few), ("u", many)):
-            found = await transport.read(Partition(topic, 0), 1, 1000)
-            assert [record.value for record in found] == [record.value for record in sent]
-        await transport.close()
