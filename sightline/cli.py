@@ -1,4 +1,4 @@
-"""The `sightline` command. Each group of commands is a module of `sightline.commands`."""
+"""The `sightline` command. Each command, or group of them, is a module of `sightline.commands`."""
 
 from __future__ import annotations
 
@@ -6,39 +6,48 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: ten times slower on shared cores else
 
+import sys
+from collections.abc import Collection
+from importlib import import_module
+from typing import Any
+
 import typer
 
-from sightline.commands import config, dead, feeds, models, oneshot, topics
-from sightline.commands.analytics import analytics
-from sightline.commands.calibrate import calibrate
-from sightline.commands.demo import demo
-from sightline.commands.explore import explore
-from sightline.commands.forget import forget
-from sightline.commands.ingest import ingest
-from sightline.commands.search import search
-from sightline.commands.serve import serve
-from sightline.commands.show import show
-from sightline.commands.work import work
+CHAIN = ("demo", "ingest", "work", "serve", "search", "explore", "show", "forget", "calibrate", "analytics")
+ON_ONE_PICTURE = ("caption", "detect", "embed", "classify")
+GROUPS = ("models", "dead", "topics", "feeds", "config")
+COMMANDS = (*CHAIN, *ON_ONE_PICTURE, *GROUPS)
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    help="Sightline turns image feeds into enriched events, a vector index that people search, and a page.\n\n"
+HELP = (
+    "Sightline turns image feeds into enriched events, a vector index that people search, and a page.\n\n"
     "Start with [bold]sightline demo[/]; then [bold]sightline ingest PATH[/], [bold]work[/], [bold]serve[/] and "
-    "[bold]search[/] on your own pictures.",
+    "[bold]search[/] on your own pictures."
 )
-for command in (demo, ingest, work, serve, search, explore, show, forget, calibrate, analytics):
-    app.command(rich_help_panel="The chain")(command)
-for command in (oneshot.caption, oneshot.detect, oneshot.embed, oneshot.classify):
-    app.command(rich_help_panel="Models on one picture")(command)
-app.add_typer(models.app, name="models")
-app.add_typer(dead.app, name="dead")
-app.add_typer(topics.app, name="topics")
-app.add_typer(feeds.app, name="feeds")
-app.add_typer(config.app, name="config")
+
+
+def make_app(names: Collection[str] = COMMANDS) -> typer.Typer:
+    """The command with these subcommands, whose modules are imported now: all of them take seconds."""
+    app = typer.Typer(
+        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    )
+    app.callback(help=HELP)(_nothing)
+    for name in (name for name in CHAIN if name in names):
+        app.command(rich_help_panel="The chain")(getattr(_module(name), name))
+    for name in (name for name in ON_ONE_PICTURE if name in names):
+        app.command(rich_help_panel="Models on one picture")(getattr(_module("oneshot"), name))
+    for name in (name for name in GROUPS if name in names):
+        app.add_typer(_module(name).app, name=name)
+    return app
+
+
+def _module(name: str) -> Any:
+    return import_module(f"sightline.commands.{name}")
+
+
+def _nothing() -> None:
+    """A callback keeps an app of one command from becoming that command."""
 
 
 def main() -> None:
-    app()
+    typed = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    make_app([typed] if typed in COMMANDS else COMMANDS)()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -78,9 +80,22 @@ def model_set(config: Config, embed: Mapping[str, Any], device: str) -> str:
 
 
 def chosen_device(wanted: str) -> str:
-    """`auto` is CUDA where there is one; asking that imports torch."""
+    """`auto` is CUDA where there is one; asking torch, which takes seconds to import, only where a driver is."""
     if wanted != "auto":
         return wanted
+    if not _may_have_gpu():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _may_have_gpu() -> bool:
+    """Whether there is a driver that torch could use: NVIDIA's library, or AMD's device. Elsewhere torch knows."""
+    if sys.platform != "linux" or Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True

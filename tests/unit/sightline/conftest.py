@@ -13,7 +13,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from sightline.cli import app
+from sightline.cli import make_app
 from tests.pictures import encoded, scene
 
 Typed = Callable[..., Result]
@@ -23,7 +23,7 @@ Typed = Callable[..., Result]
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Typed]:
     """Runs a command in an empty folder, with the data in `data`; what it raised is raised."""
     monkeypatch.chdir(tmp_path)
-    runner, handlers = CliRunner(), logging.getLogger().handlers[:]
+    runner, app, handlers = CliRunner(), make_app(), logging.getLogger().handlers[:]
 
     def run(*arguments: str) -> Result:
         return runner.invoke(app, [*arguments, "--data", "data"], catch_exceptions=False)

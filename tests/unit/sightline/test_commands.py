@@ -6,14 +6,17 @@ import asyncio
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
 from schemas import cloudevents, topics
-from sightline.cli import app
+from sightline.cli import make_app
 from sightline.config import Config
 from sightline.wiring import make_transport, opened
 from sightline.working import build_worker
@@ -25,10 +28,11 @@ from tests.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
 FRAME_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+APP = make_app()
 DECODE_ONLY = '--set=segments=[["decode"]]'
 
 
-def every_command(typer_app: typer.Typer = app, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+def every_command(typer_app: typer.Typer, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     commands = [typer.main.get_command_name(one.name or one.callback.__name__) for one in typer_app.registered_commands]  # type: ignore[union-attr]
     found = [path, *((*path, name) for name in commands)]
     for group in typer_app.registered_groups:
@@ -36,9 +40,9 @@ def every_command(typer_app: typer.Typer = app, path: tuple[str, ...] = ()) -> l
     return found
 
 
-@pytest.mark.parametrize("command", every_command(), ids=" ".join)
+@pytest.mark.parametrize("command", every_command(APP), ids=" ".join)
 def test_every_command_says_what_it_is_for(command: tuple[str, ...]) -> None:
-    told = CliRunner().invoke(app, [*command, "--help"], catch_exceptions=False)
+    told = CliRunner().invoke(APP, [*command, "--help"], catch_exceptions=False)
     assert told.exit_code == 0
     assert "Usage: " in told.stdout
     assert command[-1:] != () or "Start with" in told.stdout
@@ -46,8 +50,18 @@ def test_every_command_says_what_it_is_for(command: tuple[str, ...]) -> None:
 
 def test_all_commands_are_covered() -> None:
     assert {("work",), ("dead", "list"), ("models", "verify"), ("topics", "describe"), ("config", "check")} <= {
-        *every_command()
+        *every_command(APP)
     }
+
+
+def test_a_command_that_needs_no_model_imports_none(tmp_path: Path) -> None:
+    """Importing torch, and with it every other command, would make each answer take seconds."""
+    script = "import sys; from sightline.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", script, "show", "00000000-0000-5000-8000-000000000000", "--data", str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "no event of frame" in told.stderr
+    heavy = {"transformers", "litestar", "faust"} | (set() if torch.cuda.is_available() else {"torch"})
+    assert not heavy & set(told.stderr.split())
 
 
 # Mistakes: all at once, with exit status 2, and never a traceback
