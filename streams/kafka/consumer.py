@@ -7,7 +7,8 @@ watchdog off for good.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -34,10 +35,12 @@ FETCH_SECONDS = 0.5
 """A fetch waits so long at most: it has to end before the consumer can be stopped."""
 
 
-def record_from(partition: Partition, epoch: int, record: ConsumerRecord) -> Record:
+def records_from(partition: Partition, epoch: int, run: Iterable[ConsumerRecord]) -> list[Record]:
     """Other producers may send no key."""
-    headers, seconds = dict(record.headers), record.timestamp / 1000
-    return Record(partition, record.offset, epoch, record.key or b"", record.value, headers, seconds)
+    return [
+        Record(partition, one.offset, epoch, one.key or b"", one.value, dict(one.headers), one.timestamp / 1000)
+        for one in run
+    ]
 
 
 class KafkaConsumer:
@@ -211,8 +214,8 @@ class KafkaConsumer:
         epochs = self.membership.epochs
         if self.membership.leaving or self._buffered is not epochs:
             return []
-        runs = [(partition, epochs[partition], run) for partition, run in self._buffer.take(count)]
-        return [record_from(partition, epoch, record) for partition, epoch, run in runs for record in run]
+        runs = [records_from(partition, epochs[partition], run) for partition, run in self._buffer.take(count)]
+        return list(chain.from_iterable(runs))
 
     def _park(self, partition: Partition, why: str) -> None:
         self._buffer.drop(partition)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -25,77 +25,88 @@ number_of = lru_cache(65_536)(partition_of)
 FEW_RECORDS = 8
 """Up to so many records of a partition go one by one, so that concurrent small publishes share batches."""
 
-RECORD_OVERHEAD_BYTES = 96
-"""More than what the format adds to a record with the lengths of its fields and headers."""
-
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """Records of one partition, in order, with their sizes, and the largest batch that its topic takes."""
+    """Records of one partition, in order, and the largest batch that its topic takes, which to Kafka is its limit."""
 
     topic: str
     partition: int
     max_bytes: int
     records: list[Outgoing] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
 
 
 def lots(specs: Mapping[str, TopicSpec], records: Iterable[Outgoing]) -> list[Lot]:
-    """Records by partition. Raises TooLarge, or PlanError for a tombstone where nothing is compacted."""
+    """Records by partition. Raises PlanError for a tombstone where nothing is compacted."""
     found: dict[tuple[str, int], Lot] = {}
     by_key: dict[tuple[str, bytes], Lot] = {}
     for record in records:
-        spec = specs[record.topic]
-        size = checked_size(spec, record)
         if (lot := by_key.get((record.topic, record.key))) is None:
+            spec = specs[record.topic]
             place = record.topic, number_of(record.key, spec.partitions)
             lot = by_key[record.topic, record.key] = found.setdefault(place, Lot(*place, spec.max_record_bytes))
+        if record.value is None and not specs[record.topic].compacted:
+            raise PlanError([f"{record.topic}: a tombstone, but the topic is not compacted"])
         lot.records.append(record)
-        lot.sizes.append(size)
     return list(found.values())
 
 
-async def send(producer: AIOKafkaProducer, lot: Lot) -> list[asyncio.Future[Any]]:
-    """Hand a partition's records over in order; what their acknowledgements are awaited on."""
-    if len(lot.records) > FEW_RECORDS:
-        ready = batches(producer, lot)
-        return [await producer.send_batch(batch, lot.topic, partition=lot.partition) for batch in ready]
+def packed(producer: AIOKafkaProducer, lot: Lot) -> list[BatchBuilder]:
+    """The batches of a lot; none for few records, which go one by one. Raises TooLarge.
+
+    What a batch is built with is reached under its private name: `append` doubles the time of a record.
+    """
+    if len(lot.records) <= FEW_RECORDS:
+        for record in lot.records:
+            check_size(record, lot)
+        return []
+    now, batches, count = round(1000 * time.time()), [_batch(producer, lot)], 0
+    append = batches[0]._builder.append
+    for record in lot.records:
+        headers = list(record.headers.items())
+        written = append(count, now, record.key, record.value, headers)
+        if written is None:
+            batches[-1]._relative_offset, count = count, 0
+            batches.append(_batch(producer, lot))
+            append = batches[-1]._builder.append
+            written = append(0, now, record.key, record.value, headers)
+        if written.size > lot.max_bytes:  # as the format has it, with lengths
+            check_size(record, lot)
+        count += 1
+    batches[-1]._relative_offset = count
+    return batches
+
+
+def _batch(producer: AIOKafkaProducer, lot: Lot) -> BatchBuilder:
+    """As the producer's own, but no larger than the topic takes; its first record fits always."""
+    batch, most = producer.create_batch(), producer._message_accumulator._batch_size
+    if lot.max_bytes < most:
+        builder = batch._builder
+        batch._builder = type(builder)(
+            magic=2,
+            compression_type=producer._message_accumulator._compression_type,
+            is_transactional=producer._txn_manager.transactional_id is not None,
+            producer_id=builder.producer_id,
+            producer_epoch=builder.producer_epoch,
+            base_sequence=builder.base_sequence,
+            batch_size=lot.max_bytes,
+        )
+    return batch
+
+
+async def send(producer: AIOKafkaProducer, lot: Lot, batches: Sequence[BatchBuilder]) -> list[asyncio.Future[Any]]:
+    """Hand over what was packed, in order; what its acknowledgements are awaited on."""
+    if batches:
+        return [await producer.send_batch(batch, lot.topic, partition=lot.partition) for batch in batches]
     return [
         await producer.send(lot.topic, one.value, one.key, lot.partition, headers=list(one.headers.items()))
         for one in lot.records
     ]
 
 
-def size_of(record: Outgoing) -> int:
+def check_size(record: Outgoing, lot: Lot) -> None:
+    """Raises TooLarge."""
     headers = record.headers
-    return len(record.key) + len(record.value or b"") + len("".join(headers)) + len(b"".join(headers.values()))
-
-
-def checked_size(spec: TopicSpec, record: Outgoing) -> int:
-    """Raises TooLarge, or PlanError for a tombstone where nothing is compacted."""
-    if (size := size_of(record)) > spec.max_record_bytes:
-        raise TooLarge(f"{spec.name}: a record of {size} bytes, at most {spec.max_record_bytes}")
-    if record.value is None and not spec.compacted:
-        raise PlanError([f"{spec.name}: a tombstone, but the topic is not compacted"])
-    return size
-
-
-def batches(producer: AIOKafkaProducer, lot: Lot) -> Iterable[BatchBuilder]:
-    """Batches that fit the topic's limit, which is a batch's to Kafka.
-
-    What a batch is built with is reached under its private name: `append` doubles the time of a record.
-    """
-    now = round(1000 * time.time())
-    batch, count, room = producer.create_batch(), 0, lot.max_bytes
-    for record, size in zip(lot.records, lot.sizes, strict=True):
-        headers = list(record.headers.items())
-        is_full = count > 0 and size + RECORD_OVERHEAD_BYTES > room
-        if is_full or batch._builder.append(count, now, record.key, record.value, headers) is None:
-            batch._relative_offset = count
-            yield batch
-            batch, count, room = producer.create_batch(), 0, lot.max_bytes
-            batch._builder.append(0, now, record.key, record.value, headers)
-        count += 1
-        room -= size + RECORD_OVERHEAD_BYTES
-    batch._relative_offset = count
-    yield batch
+    size = len(record.key) + len(record.value or b"") + len("".join(headers)) + len(b"".join(headers.values()))
+    if size > lot.max_bytes:
+        raise TooLarge(f"{lot.topic}: a record of {size} bytes, at most {lot.max_bytes}")

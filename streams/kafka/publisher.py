@@ -13,10 +13,11 @@ from typing import Any, Literal, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import StreamError
 from streams.kafka.failures import FATAL_TO_PRODUCER, hear, translated
-from streams.kafka.lots import Lot, lots, send
+from streams.kafka.lots import Lot, lots, packed, send
 from streams.kafka.mending import ask_with_pauses
 from streams.transport import Outgoing, TopicSpec
 
@@ -83,7 +84,7 @@ class Publisher:
                 log.warning("unacknowledged_at_close", seconds=self._request_seconds)
 
     def _sorted(self, specs: Mapping[str, TopicSpec], records: Sequence[Outgoing]) -> _Shipment:
-        """Raises TooLarge, PlanError."""
+        """Raises PlanError."""
         json = [record for record in records if compression(record) is not None]
         rest = [record for record in records if compression(record) is None] if json else records
         by_compression: dict[Compression, list[Lot]] = {"zstd": lots(specs, json), None: lots(specs, rest)}
@@ -101,17 +102,20 @@ class Publisher:
                 del self._unacknowledged[next(iter(self._unacknowledged))]
 
     async def _hand_over(self, shipment: _Shipment) -> None:
-        """Give the producers what they do not have yet."""
-        sending = [
-            self._send(shipment, place, how, lot)
-            for place, (how, lot) in enumerate(shipment.lots)
-            if place not in shipment.handed_over
-        ]
-        sent = await asyncio.gather(*sending, return_exceptions=True)
+        """Give the producers what they do not have yet. Raises TooLarge before they get anything."""
+        missing = [place for place in range(len(shipment.lots)) if place not in shipment.handed_over]
+        ready = []
+        for place in missing:
+            how, lot = shipment.lots[place]
+            producer = await self._producer(how)
+            ready.append((place, producer, lot, packed(producer, lot)))
+        sent = await asyncio.gather(*(self._send(shipment, *one) for one in ready), return_exceptions=True)
         await self._raise_first([error for error in sent if error is not None])
 
-    async def _send(self, shipment: _Shipment, place: int, how: Compression, lot: Lot) -> None:
-        shipment.handed_over[place] = await send(await self._producer(how), lot)
+    async def _send(
+        self, shipment: _Shipment, place: int, producer: AIOKafkaProducer, lot: Lot, batches: Sequence[BatchBuilder]
+    ) -> None:
+        shipment.handed_over[place] = await send(producer, lot, batches)
 
     async def _acknowledged(self, shipment: _Shipment) -> None:
         """An idempotent producer tries for ever: what is not acknowledged in time may still be written later."""

@@ -20,7 +20,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.errors import Fenced
 from streams.kafka.failures import hear, translated
-from streams.kafka.lots import Lot, send
+from streams.kafka.lots import Lot, packed, send
 from streams.kafka.membership import Membership, offsets_from
 from streams.kafka.mending import ask_with_pauses
 from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES
@@ -152,11 +152,12 @@ class Transactions:
     async def _put(
         self, producer: AIOKafkaProducer, lots: Sequence[Lot], offsets: Mapping[TopicPartition, OffsetAndMetadata]
     ) -> None:
-        """Nobody sees it yet."""
+        """Nobody sees it yet. Raises TooLarge."""
+        ready = [(lot, packed(producer, lot)) for lot in lots]
         await producer.begin_transaction()
         acknowledged: list[asyncio.Future[Any]] = []
-        for lot in lots:
-            for future in await send(producer, lot):
+        for lot, batches in ready:
+            for future in await send(producer, lot, batches):
                 future.add_done_callback(hear)  # sending the next lot may fail before anyone awaits it
                 acknowledged.append(future)
         await asyncio.gather(*acknowledged)

@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.errors import PlanError, Unavailable
 from streams.kafka import topics
-from streams.kafka.consumer import KafkaConsumer, record_from
+from streams.kafka.consumer import KafkaConsumer, records_from
 from streams.kafka.failures import translated
 from streams.kafka.lots import Lot, lots
 from streams.kafka.membership import Membership, partition_at, place_of, position_from
@@ -151,7 +151,7 @@ class KafkaTransport:
                         reader.seek(place, at)
                         left = max_records - len(records)
                         fetched = await reader.getmany(place, timeout_ms=READ_MILLISECONDS, max_records=left)
-                        records += [record_from(partition, -1, one) for one in fetched.get(place, ())]
+                        records += records_from(partition, -1, fetched.get(place, ()))
                         at = await reader.position(place)
                 reader.assign([])  # or it asks for more, for ever
         return records
