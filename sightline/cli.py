@@ -31,12 +31,13 @@ def make_app(names: Collection[str] = COMMANDS) -> typer.Typer:
         no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
     )
     app.callback(help=HELP)(_nothing)
-    for name in (name for name in CHAIN if name in names):
-        app.command(rich_help_panel="The chain")(getattr(_module(name), name))
-    for name in (name for name in ON_ONE_PICTURE if name in names):
-        app.command(rich_help_panel="Models on one picture")(getattr(_module("oneshot"), name))
-    for name in (name for name in GROUPS if name in names):
-        app.add_typer(_module(name).app, name=name)
+    for name in names:
+        if name in GROUPS:
+            app.add_typer(_module(name).app, name=name)
+        elif name in ON_ONE_PICTURE:
+            app.command(rich_help_panel="Models on one picture")(getattr(_module("oneshot"), name))
+        else:
+            app.command(rich_help_panel="The chain")(getattr(_module(name), name))
     return app
 
 

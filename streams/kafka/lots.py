@@ -17,6 +17,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.identity import partition_of
 from streams.errors import PlanError, TooLarge
+from streams.kafka.failures import hear
 from streams.transport import Outgoing, TopicSpec
 
 number_of = lru_cache(65_536)(partition_of)
@@ -79,29 +80,32 @@ def packed(producer: AIOKafkaProducer, lot: Lot) -> list[BatchBuilder]:
 
 def _batch(producer: AIOKafkaProducer, lot: Lot) -> BatchBuilder:
     """As the producer's own, but no larger than the topic takes; its first record fits always."""
-    batch, most = producer.create_batch(), producer._message_accumulator._batch_size
-    if lot.max_bytes < most:
-        builder = batch._builder
-        batch._builder = type(builder)(
-            magic=2,
-            compression_type=producer._message_accumulator._compression_type,
-            is_transactional=producer._txn_manager.transactional_id is not None,
-            producer_id=builder.producer_id,
-            producer_epoch=builder.producer_epoch,
-            base_sequence=builder.base_sequence,
-            batch_size=lot.max_bytes,
-        )
-    return batch
+    accumulator = producer._message_accumulator
+    return BatchBuilder(
+        min(accumulator._batch_size, lot.max_bytes),
+        accumulator._compression_type,
+        is_transactional=producer._txn_manager.transactional_id is not None,
+    )
 
 
 async def send(producer: AIOKafkaProducer, lot: Lot, batches: Sequence[BatchBuilder]) -> list[asyncio.Future[Any]]:
-    """Hand over what was packed, in order; what its acknowledgements are awaited on."""
+    """Hand over what was packed, in order; what its acknowledgements are awaited on.
+
+    Their errors count as heard: handing over the next may fail before anyone awaits them.
+    """
+    futures: list[asyncio.Future[Any]] = []
     if batches:
-        return [await producer.send_batch(batch, lot.topic, partition=lot.partition) for batch in batches]
-    return [
-        await producer.send(lot.topic, one.value, one.key, lot.partition, headers=list(one.headers.items()))
-        for one in lot.records
-    ]
+        calls = (producer.send_batch(batch, lot.topic, partition=lot.partition) for batch in batches)
+    else:
+        calls = (
+            producer.send(lot.topic, one.value, one.key, lot.partition, headers=list(one.headers.items()))
+            for one in lot.records
+        )
+    for call in calls:
+        future = await call
+        future.add_done_callback(hear)
+        futures.append(future)
+    return futures
 
 
 def check_size(record: Outgoing, lot: Lot) -> None:

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import StreamError
-from streams.kafka.failures import FATAL_TO_PRODUCER, hear, translated
+from streams.kafka.failures import FATAL_TO_PRODUCER, translated
 from streams.kafka.lots import Lot, lots, packed, send
 from streams.kafka.mending import ask_with_pauses
 from streams.transport import Outgoing, TopicSpec
@@ -121,8 +121,6 @@ class Publisher:
         """An idempotent producer tries for ever: what is not acknowledged in time may still be written later."""
         futures = [future for some in shipment.handed_over.values() for future in some]
         _, waiting = await asyncio.wait(futures, timeout=self._request_seconds)
-        for future in waiting:
-            future.add_done_callback(hear)  # nobody may try again
         failed = {future: error for future in futures if future not in waiting and (error := future.exception())}
         for place, some in list(shipment.handed_over.items()):
             if not failed.keys().isdisjoint(some):

@@ -157,9 +157,7 @@ class Transactions:
         await producer.begin_transaction()
         acknowledged: list[asyncio.Future[Any]] = []
         for lot, batches in ready:
-            for future in await send(producer, lot, batches):
-                future.add_done_callback(hear)  # sending the next lot may fail before anyone awaits it
-                acknowledged.append(future)
+            acknowledged += await send(producer, lot, batches)
         await asyncio.gather(*acknowledged)
         await producer.send_offsets_to_transaction(offsets, self._group)
 
