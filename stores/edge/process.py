@@ -38,6 +38,7 @@ def elect(folder: Path) -> int | None:
     except BlockingIOError:
         os.close(lock)
         return None
+    os.ftruncate(lock, 0)  # the last process's id: nobody may take it for ours
     return lock
 
 
@@ -82,7 +83,6 @@ def serve(folder: Path, lock: int, settings: str, ready: int | None) -> int:
     from stores.edge.settings import EdgeSettings
     from stores.errors import StoreError
 
-    os.ftruncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     try:
         asyncio.run(run(folder, msgspec.json.decode(settings, type=EdgeSettings), lambda: _say(ready, READY)))

@@ -6,10 +6,13 @@ import asyncio
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from stores.edge.process import LOCK
 
 DEADLINE_SECONDS = 60.0
 
@@ -36,19 +39,29 @@ async def until(condition: Callable[[], Any]) -> None:
 
 def process_id(folder: Path) -> int:
     """The index process of `folder`, which runs."""
-    return int((folder / "index.lock").read_text())
+    return int((folder / LOCK).read_text())
 
 
 def end(folder: Path, how: signal.Signals = signal.SIGKILL) -> None:
-    """End the index process of `folder`, if one runs, and return when it has let go of its lock."""
-    if not (folder / "index.lock").exists():
+    """End the index process of `folder`, if one runs, and return when it has let go of its lock.
+
+    A process that has the lock and not yet written its id is asked again until it has, and so is one that a worker
+    started the moment the lock was free.
+    """
+    if not (folder / LOCK).exists():
         return
-    with (folder / "index.lock").open("r+") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                with suppress(ProcessLookupError, ValueError):
-                    os.kill(process_id(folder), how)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            return
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    with (folder / LOCK).open("r+") as lock:
+        while not _locked(lock):
+            assert time.monotonic() < deadline, f"the index process of {folder} does not end"
+            with suppress(ProcessLookupError, ValueError):
+                os.kill(process_id(folder), how)
+            time.sleep(0.01)
+
+
+def _locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

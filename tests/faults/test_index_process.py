@@ -19,7 +19,7 @@ import qdrant_edge
 from stores.edge import catalog, wire
 from stores.edge.address import socket_path
 from stores.edge.client import EdgeIndex
-from stores.edge.process import elect
+from stores.edge.process import LOCK, elect
 from stores.edge.settings import EdgeSettings
 from stores.errors import StoreUnavailable, WrongLayout
 from stores.index import CollectionSpec, Filter, Match, Point
@@ -203,6 +203,14 @@ async def test_a_killed_client_disturbs_nobody(folder: Path, index: EdgeIndex) -
     await index.upsert("frames", points(range(10)))
     assert await index.count("frames", feed(1)) == 3
     assert process_id(folder) == elected
+
+
+def test_a_new_process_is_never_taken_for_the_last_one(tmp_path: Path) -> None:
+    (tmp_path / LOCK).write_text("4711")
+    lock = elect(tmp_path)
+    assert lock is not None
+    assert (tmp_path / LOCK).read_text() == ""
+    os.close(lock)
 
 
 async def test_nobody_connected_ends_the_process(folder: Path) -> None:
