@@ -18,7 +18,7 @@ help: ## list the commands
 
 setup: $(READY) ## make .venv and install everything pinned
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt streams/kafka/_wire.pyx
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Sightline needs Python 3.11 or newer; set PYTHON=/path/to/it"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
@@ -63,4 +63,4 @@ kafka: $(READY) ## a local Kafka broker (ARGS=stop stops it)
 	@$(BIN)/python -m deploy.local.kafka $(or $(ARGS),start)
 
 clean: ## remove the environment and everything built
-	@rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build *.egg-info streams/kafka/_wire.c streams/kafka/_wire.*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

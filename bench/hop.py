@@ -43,9 +43,8 @@ from streams.transport import Outgoing
 
 PARTITIONS = 4
 BATCHES = (256, 512, 1024, 2048)
-RECORDS = {1024: 96_000, 20_480: 6_000}
-"""Of 1 KB so many that what a side has read ahead when its time begins is little beside what comes after. Of 20 KB,
-which have no bound, it is more than little."""
+RECORDS = {1024: 192_000, 20_480: 24_000}
+"""So many that what a side has read ahead when its time begins is little beside what comes after."""
 FAUST_PART = 6
 """Faust gets so many times fewer records: it is slower by more than that."""
 WARM_PART = 5

@@ -30,7 +30,7 @@ from streams.plan import Plan
 from streams.settings import WorkerSettings
 from streams.worker import Worker
 
-SETTINGS = WorkerSettings(name="bench", batch_frames=1024, in_flight_frames=16_384)
+SETTINGS = WorkerSettings(name="bench", batch_frames=2048, in_flight_frames=32_768)
 """Its best, as the loop by hand has its own: while a batch is acknowledged, others are read and computed."""
 LIKE_MODELS = WorkerSettings(name="bench", batch_frames=32, in_flight_frames=256)
 

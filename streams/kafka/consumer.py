@@ -7,13 +7,12 @@ watchdog off for good.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord
 
 from streams.errors import Fenced, Gap
 from streams.kafka.buffer import FairBuffer
@@ -21,9 +20,11 @@ from streams.kafka.failures import translated
 from streams.kafka.lots import Lot
 from streams.kafka.membership import Membership, partition_at, place_of
 from streams.kafka.transactions import Transactions
+from streams.kafka.unpacking import runs
 from streams.transport import Outgoing, Partition, Position, Record
 
-Fetched: TypeAlias = dict[TopicPartition, list[ConsumerRecord]]
+Fetched: TypeAlias = dict[TopicPartition, list[Any]]
+"""What `runs` takes, by partition."""
 
 NOWHERE = TopicPartition("none", 0)
 """Fetching from a partition that does not exist feeds the watchdog and takes nothing."""
@@ -33,14 +34,6 @@ LOST_COUNT = (NoOffsetForPartitionError, OffsetOutOfRangeError)
 
 FETCH_SECONDS = 0.5
 """A fetch waits so long at most: it has to end before the consumer can be stopped."""
-
-
-def records_from(partition: Partition, epoch: int, run: Iterable[ConsumerRecord]) -> list[Record]:
-    """Other producers may send no key."""
-    return [
-        Record(partition, one.offset, epoch, one.key or b"", one.value, dict(one.headers), one.timestamp / 1000)
-        for one in run
-    ]
 
 
 class KafkaConsumer:
@@ -61,7 +54,7 @@ class KafkaConsumer:
         self._positions, self._lag, self._publish = positions, lag, publish
         self._transactions, self._lots = transactions, lots
         self._request_seconds = request_seconds
-        self._buffer: FairBuffer[Partition, ConsumerRecord] = FairBuffer()
+        self._buffer: FairBuffer[Partition, Record] = FairBuffer()
         self._buffered: Mapping[Partition, int] = {}
         self._fetching: asyncio.Task[Fetched] | None = None
         self._gaps: list[Gap] = []
@@ -208,14 +201,14 @@ class KafkaConsumer:
                 self._park(partition_at(place), f"the group is at {offset}, which is not in the log")
             return
         for place, records in fetched.items():
-            self._buffer.add(partition_at(place), records)
+            partition = partition_at(place)
+            if (epoch := self._buffered.get(partition)) is not None:
+                self._buffer.add(partition, runs(partition, epoch, records))
 
     def _take(self, count: int) -> list[Record]:
-        epochs = self.membership.epochs
-        if self.membership.leaving or self._buffered is not epochs:
+        if self.membership.leaving or self._buffered is not self.membership.epochs:
             return []
-        runs = [records_from(partition, epochs[partition], run) for partition, run in self._buffer.take(count)]
-        return list(chain.from_iterable(runs))
+        return list(chain.from_iterable(records for _, records in self._buffer.take(count)))
 
     def _park(self, partition: Partition, why: str) -> None:
         self._buffer.drop(partition)

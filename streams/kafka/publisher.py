@@ -17,8 +17,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import StreamError
 from streams.kafka.failures import FATAL_TO_PRODUCER, translated
-from streams.kafka.lots import Lot, lots, packed, send
+from streams.kafka.lots import Lot, lots
 from streams.kafka.mending import ask_with_pauses
+from streams.kafka.packing import packed, send
+from streams.kafka.settings import KafkaSettings
 from streams.transport import Outgoing, TopicSpec
 
 log = structlog.get_logger()
@@ -49,8 +51,9 @@ class _Shipment:
 class Publisher:
     """Two producers, because compression is a producer's: zstd for JSON, none for pictures and msgpack."""
 
-    def __init__(self, client: Mapping[str, Any], request_seconds: float) -> None:
-        self._client, self._request_seconds = client, request_seconds
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._client, self._compiled = settings.client(), settings.compiled
+        self._request_seconds = settings.request_seconds
         self._producers: dict[Compression, AIOKafkaProducer] = {}
         self._building = asyncio.Lock()
         self._generation = 0
@@ -108,7 +111,7 @@ class Publisher:
         for place in missing:
             how, lot = shipment.lots[place]
             producer = await self._producer(how)
-            ready.append((place, producer, lot, packed(producer, lot)))
+            ready.append((place, producer, lot, packed(producer, lot, compiled=self._compiled)))
         sent = await asyncio.gather(*(self._send(shipment, *one) for one in ready), return_exceptions=True)
         await self._raise_first([error for error in sent if error is not None])
 

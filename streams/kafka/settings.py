@@ -32,6 +32,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """`transactional`: outputs and the group's position in one transaction per partition and commit."""
     replicas: int = 0
     """Copies of each partition of a topic that we create; 0 is three, or as many as there are brokers."""
+    compiled: bool = True
+    """Whether compiled code reads and writes batches where there is some; without it, Python and aiokafka do."""
 
     @classmethod
     def from_url(cls, url: str) -> KafkaSettings:

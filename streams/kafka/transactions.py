@@ -20,10 +20,12 @@ from aiokafka.structs import OffsetAndMetadata
 
 from streams.errors import Fenced
 from streams.kafka.failures import hear, translated
-from streams.kafka.lots import Lot, packed, send
+from streams.kafka.lots import Lot
 from streams.kafka.membership import Membership, offsets_from
 from streams.kafka.mending import ask_with_pauses
+from streams.kafka.packing import packed, send
 from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES
+from streams.kafka.settings import KafkaSettings
 from streams.transport import Partition, Position
 
 log = structlog.get_logger()
@@ -46,14 +48,13 @@ class Transactions:
 
     def __init__(
         self,
-        client: Mapping[str, Any],
+        settings: KafkaSettings,
         group: str,
         membership: Membership,
         positions: Positions,
-        request_seconds: float,
     ) -> None:
-        self._client, self._group, self._membership = client, group, membership
-        self._positions, self._request_seconds = positions, request_seconds
+        self._client, self._group, self._membership = settings.client(), group, membership
+        self._positions, self._request_seconds, self._compiled = positions, settings.request_seconds, settings.compiled
         self._held: dict[Partition, _Held] = {}
         self._doubtful: dict[Partition, Position] = {}
         """Where a transaction would have led whose end is not known."""
@@ -153,7 +154,7 @@ class Transactions:
         self, producer: AIOKafkaProducer, lots: Sequence[Lot], offsets: Mapping[TopicPartition, OffsetAndMetadata]
     ) -> None:
         """Nobody sees it yet. Raises TooLarge."""
-        ready = [(lot, packed(producer, lot)) for lot in lots]
+        ready = [(lot, packed(producer, lot, compiled=self._compiled)) for lot in lots]
         await producer.begin_transaction()
         acknowledged: list[asyncio.Future[Any]] = []
         for lot, batches in ready:

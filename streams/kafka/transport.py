@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.errors import PlanError, Unavailable
 from streams.kafka import topics
-from streams.kafka.consumer import KafkaConsumer, records_from
+from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.failures import translated
 from streams.kafka.lots import Lot, lots
 from streams.kafka.membership import Membership, partition_at, place_of, position_from
@@ -19,7 +19,7 @@ from streams.kafka.positions import committed
 from streams.kafka.publisher import Publisher
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
-from streams.kafka.unpacking import unpack
+from streams.kafka.unpacking import records_from, unpack
 from streams.transport import Listener, Outgoing, Partition, Position, Record, TopicSpec
 
 FETCH_BYTES = 4 << 20
@@ -116,8 +116,8 @@ class KafkaTransport:
         )
         with translated():
             await client.start()
+        unpack(client, compiled=settings.compiled)
         mend(client)
-        unpack(client)
         membership = Membership(client, listener, settings.drain_seconds, settings.request_seconds)
         client.subscribe(list(names), listener=membership)
 
@@ -136,7 +136,7 @@ class KafkaTransport:
 
     def transactions(self, group: str, membership: Membership, positions: Positions) -> Transactions:
         """What a member of `group` writes with."""
-        return Transactions(self.settings.client(), group, membership, positions, self.settings.request_seconds)
+        return Transactions(self.settings, group, membership, positions)
 
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         place, records = place_of(partition), list[Record]()
@@ -185,7 +185,7 @@ class KafkaTransport:
             await reader.stop()
             await admin.close()
             raise
-        self._clients = admin, reader, Publisher(client, self.settings.request_seconds)
+        self._clients = admin, reader, Publisher(self.settings)
         await self._load()
 
     @property

@@ -1,16 +1,69 @@
-"""Records as aiokafka's C code reads them, without the Python object that it makes of each: a third of a fetch's time.
+"""What a fetch brings, as runs of records that are made when they are handed out.
 
-There is no setting for this. What a fetch brings is taken in hand when the fetcher has put it down, before anybody
-can have read any of it; transactions that were aborted, markers and checksums stay aiokafka's business.
+aiokafka makes two Python objects of each record as it arrives. Here batches stay as they came, looked at once, and
+compiled code makes records of them (`_wire.pyx`); without it, and for compressed batches, aiokafka's C code reads them,
+without the second object. There is no setting for this: its fetcher's own method runs with classes of ours. Aborted
+transactions, markers and checksums stay its business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from types import FunctionType, MethodType
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.consumer import fetcher as fetchers
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
+
+from streams.kafka.buffer import Run
+from streams.kafka.compiled import wire
+from streams.transport import Partition, Record
+
+
+class PlainRun:
+    """Records as aiokafka reads them. See `streams.kafka.buffer.Run`."""
+
+    def __init__(self, partition: Partition, epoch: int, records: Iterable[Any]) -> None:
+        self._partition, self._epoch, self._records = partition, epoch, deque(records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def take(self, count: int) -> list[Record]:
+        following = self._records.popleft
+        some = [following() for _ in range(min(count, len(self._records)))]
+        return records_from(self._partition, self._epoch, some)
+
+
+def records_from(partition: Partition, epoch: int, run: Iterable[Any]) -> list[Record]:
+    """Other producers may send no key."""
+    return [
+        Record(partition, one.offset, epoch, one.key or b"", one.value, dict(one.headers), one.timestamp / 1000)
+        for one in run
+    ]
+
+
+def runs(partition: Partition, epoch: int, fetched: Sequence[Any]) -> list[Run[Record]]:
+    """Of what a consumer that was `unpack`ed fetched: whole batches, and records between them."""
+    found: list[Run[Record]] = []
+    for is_batch, some in groupby(fetched, _is_batch):
+        if is_batch:
+            found.extend(one.bind(partition, epoch) for one in some)
+        else:
+            found.append(PlainRun(partition, epoch, some))
+    return found
+
+
+def unpack(consumer: AIOKafkaConsumer, *, compiled: bool) -> None:
+    """Have a started consumer give what `runs` takes. Another one has aiokafka's own records."""
+    names = {**vars(fetchers), "PartitionRecords": _Unpacked}
+    if compiled and wire is not None:
+        names["MemoryRecords"] = wire.Batches
+    fetcher = consumer._fetcher
+    fetcher._proc_fetch_request = MethodType(FunctionType(Fetcher._proc_fetch_request.__code__, names), fetcher)
 
 
 class _Unpacked(PartitionRecords):  # type: ignore[misc]
@@ -19,20 +72,9 @@ class _Unpacked(PartitionRecords):  # type: ignore[misc]
         return self._records_iterator  # type: ignore[no-any-return]
 
     def _consumer_record(self, place: TopicPartition, record: Any) -> Any:
-        """It has the offset, timestamp, key, value and headers of a `ConsumerRecord`."""
-        return record
+        """A record has the offset, timestamp, key, value and headers of a `ConsumerRecord`."""
+        return record.begin(self.next_fetch_offset) if _is_batch(record) else record
 
 
-def unpack(consumer: AIOKafkaConsumer) -> None:
-    """Have a started consumer give such records. Another one has aiokafka's own."""
-    fetcher = consumer._fetcher
-    fetch = fetcher._proc_fetch_request
-
-    async def fetch_unpacked(*arguments: Any) -> bool:
-        arrived: bool = await fetch(*arguments)
-        for result in fetcher._records.values():
-            if type(result) is FetchResult and result.has_more():
-                result._partition_records.__class__ = _Unpacked
-        return arrived
-
-    fetcher._proc_fetch_request = fetch_unpacked
+def _is_batch(one: Any) -> bool:
+    return wire is not None and type(one) is wire.Batch

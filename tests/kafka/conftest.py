@@ -42,6 +42,11 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield cluster
 
 
+def reading(cluster: Cluster) -> str:
+    """Of a URL's query: compiled code on the newest broker, Python on the older one."""
+    return f"compiled={str(cluster.version == VERSION).lower()}"
+
+
 async def emptied(transport: Transport) -> None:
     """Delete every topic, and with it what groups remember of it, so that one broker serves many deployments."""
     admin = AIOKafkaAdminClient(bootstrap_servers=transport.settings.bootstrap)  # type: ignore[attr-defined]

@@ -46,7 +46,7 @@ class ForgetfulTransport(KafkaTransport):
                 raise Unavailable("this answer is lost too")
             return await positions(partitions)
 
-        forgetful = Forgetful(self.settings.client(), group, membership, asked, self.settings.request_seconds)
+        forgetful = Forgetful(self.settings, group, membership, asked)
         return forgetful
 
 

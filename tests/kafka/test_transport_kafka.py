@@ -13,6 +13,7 @@ from streams.kafka.membership import place_of
 from streams.kafka.topics import configuration
 from streams.transport import Outgoing, Partition, Transport
 from tests.contract.transport_suite import TransportSuite
+from tests.kafka.conftest import reading
 
 
 class TestKafkaTransport(TransportSuite):
@@ -20,7 +21,7 @@ class TestKafkaTransport(TransportSuite):
 
     @pytest.fixture
     def url(self, cluster: Cluster) -> str:
-        return f"kafka://{cluster.bootstrap}?session_seconds=3"
+        return f"kafka://{cluster.bootstrap}?session_seconds=3&{reading(cluster)}"
 
     async def lose(self, transport: Transport, partition: Partition, before: int) -> None:
         admin = await self._admin(transport)
@@ -52,4 +53,4 @@ class TestTransactions(TestKafkaTransport):
 
     @pytest.fixture
     def url(self, cluster: Cluster) -> str:
-        return f"kafka://{cluster.bootstrap}?session_seconds=3&delivery=transactional"
+        return f"kafka://{cluster.bootstrap}?session_seconds=3&delivery=transactional&{reading(cluster)}"

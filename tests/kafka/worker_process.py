@@ -72,7 +72,7 @@ class FaultyTransport(KafkaTransport):
     folder: Path
 
     def transactions(self, group: str, membership: Membership, positions: Positions) -> Transactions:
-        faulty = Faulty(self.settings.client(), group, membership, positions, self.settings.request_seconds)
+        faulty = Faulty(self.settings, group, membership, positions)
         faulty.folder = self.folder
         return faulty
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+from itertools import chain
+
 import hypothesis.strategies as st
 from hypothesis import given
 
@@ -13,6 +17,19 @@ STEPS = st.lists(
 )
 
 
+class Numbers(deque[int]):
+    """A run of them."""
+
+    def take(self, count: int) -> list[int]:
+        return [self.popleft() for _ in range(min(count, len(self)))]
+
+
+def in_runs(numbers: Iterable[int]) -> list[Numbers]:
+    """An empty one, the first alone, and the rest."""
+    first, *rest = [[number] for number in numbers] or [[]]
+    return [Numbers(), Numbers(first), Numbers(chain.from_iterable(rest))]
+
+
 @given(STEPS)
 def test_every_record_comes_once_and_in_order(steps: list[tuple[str, int] | tuple[str, int, int]]) -> None:
     buffer: FairBuffer[int, int] = FairBuffer()
@@ -22,7 +39,7 @@ def test_every_record_comes_once_and_in_order(steps: list[tuple[str, int] | tupl
         if name == "add":
             at, count = numbers
             start = added.get(at, 0)
-            buffer.add(at, range(start, start + count))
+            buffer.add(at, in_runs(range(start, start + count)))
             if at in added:
                 added[at] += count
             continue
@@ -46,7 +63,7 @@ def test_nobody_waits_longer_than_a_round(count: int, partitions: int) -> None:
     buffer: FairBuffer[int, int] = FairBuffer()
     buffer.hold(range(partitions))
     for at in range(partitions):
-        buffer.add(at, range(1000))
+        buffer.add(at, in_runs(range(1000)))
     seen: set[int] = set()
     for _ in range(partitions):
         seen |= {at for at, _ in buffer.take(count)}
@@ -56,8 +73,8 @@ def test_nobody_waits_longer_than_a_round(count: int, partitions: int) -> None:
 def test_what_an_ended_assignment_left_is_dropped() -> None:
     buffer: FairBuffer[str, int] = FairBuffer()
     buffer.hold(["a", "b"])
-    buffer.add("a", [1, 2])
+    buffer.add("a", in_runs([1, 2]))
     buffer.hold(["b"])
-    buffer.add("a", [3])
+    buffer.add("a", in_runs([3]))
     assert not buffer
     assert buffer.hungry() == ["b"]

@@ -1,0 +1,169 @@
+"""Compiled code for batches against aiokafka's: the same records and bytes, and both refuse what is broken."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
+from aiokafka.errors import CorruptRecordException
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
+from hypothesis import given
+
+from streams.kafka.compiled import wire
+from streams.kafka.unpacking import _Unpacked, runs
+from streams.transport import Outgoing, Partition, Record
+
+pytestmark = pytest.mark.skipif(wire is None, reason="no C compiler was there when this was installed")
+
+PLACE, PARTITION, EPOCH = TopicPartition("frames", 3), Partition("frames", 3), 7
+HOW = None, None, True, READ_COMMITTED
+"""No deserialisers, with checksums."""
+NONE, ZSTD = 0, 4
+ATTRIBUTES, CRC, COUNT = 21, 17, 57
+
+contents = st.binary(max_size=40) | st.sampled_from([b"", b"image/jpeg", b"x" * 300])
+names = st.sampled_from(["ce_id", "ce_type", "content-type", "größe", ""]) | st.text("abü", max_size=3)
+header_lists = st.lists(st.tuples(names, st.none() | contents), max_size=6)
+messages = st.tuples(st.none() | contents, st.none() | contents, header_lists, st.integers(0, 1 << 40))
+
+
+@st.composite
+def batches(draw: st.DrawFn, compressions: Sequence[int] = (NONE, NONE, NONE, ZSTD)) -> bytes:
+    """One to four batches of one partition, with holes between offsets, as a broker keeps them."""
+    data, offset = b"", draw(st.integers(0, 1 << 33))
+    for _ in range(draw(st.integers(1, 4))):
+        batch = _builder(draw(st.sampled_from(compressions)))
+        layouts = draw(st.lists(messages, min_size=1, max_size=12))
+        for number, (key, value, headers, milliseconds) in enumerate(layouts):
+            batch.append(2 * number, milliseconds, key, value, headers)
+        data += _kept(batch.build(), offset, draw(st.sampled_from([0, 8])))
+        offset += 2 * len(layouts) + draw(st.integers(0, 3))
+    return data
+
+
+def _builder(compression: int, most_bytes: int = 1 << 20) -> Any:
+    return DefaultRecordBatchBuilder(2, compression, 0, -1, -1, 0, most_bytes)
+
+
+def _kept(batch: bytearray, offset: int, attributes: int) -> bytes:
+    """What a broker writes into a batch's header, and the checksum for it."""
+    struct.pack_into(">q", batch, 0, offset)
+    batch[ATTRIBUTES + 1] |= attributes
+    return _checked(batch)
+
+
+def _checked(batch: bytearray) -> bytes:
+    struct.pack_into(">I", batch, CRC, calc_crc32c(bytes(batch[ATTRIBUTES:])))
+    return bytes(batch)
+
+
+def plainly(data: bytes, offset: int) -> list[Record]:
+    """As aiokafka reads them."""
+    return [
+        Record(PARTITION, one.offset, EPOCH, one.key or b"", one.value, dict(one.headers), one.timestamp / 1000)
+        for one in PartitionRecords(PLACE, MemoryRecords(data), [], offset, *HOW)
+    ]
+
+
+def compiled(data: bytes, offset: int, count: int = 1 << 30) -> list[Record]:
+    taken: list[Record] = []
+    for run in runs(PARTITION, EPOCH, list(_Unpacked(PLACE, wire.Batches(data), [], offset, *HOW))):
+        while len(run):
+            some = run.take(count)
+            assert len(some) <= count
+            taken += some
+    return taken
+
+
+@given(batches(), st.integers(-5, 60), st.integers(1, 5), st.integers(0, 60))
+def test_records_are_those_that_aiokafka_reads(data: bytes, skipped: int, count: int, cut: int) -> None:
+    """From any offset, in portions of any size, and where the last batch is cut off."""
+    begin = struct.unpack_from(">q", data)[0] + skipped
+    data = data[: len(data) - cut]
+    assert compiled(data, begin, count) == plainly(data, begin)
+
+
+@given(batches(compressions=[NONE]), st.data())
+def test_what_is_broken_is_refused_as_aiokafka_does(data: bytes, choose: st.DataObject) -> None:
+    """A byte after the checksum is another one, and the checksum fits: as a producer that errs would write it."""
+    stop = 12 + struct.unpack_from(">i", data, 8)[0]
+    batch = bytearray(data[:stop])
+    batch[choose.draw(st.integers(COUNT, stop - 1))] = choose.draw(st.integers(0, 255))
+    broken = _checked(batch)
+    try:
+        expected = plainly(broken, 0)
+    except UnicodeDecodeError:
+        with suppress(CorruptRecordException):  # of something else
+            compiled(broken, 0)  # a name that is no UTF-8 gets replacement characters
+    except CorruptRecordException:
+        with pytest.raises(CorruptRecordException):
+            compiled(broken, 0)
+    else:
+        assert compiled(broken, 0) == expected
+
+
+@given(batches(), st.data())
+def test_a_wrong_checksum_is_found(data: bytes, choose: st.DataObject) -> None:
+    batch = bytearray(data)
+    batch[choose.draw(st.integers(ATTRIBUTES, 11 + struct.unpack_from(">i", data, 8)[0]))] ^= 1 << choose.draw(
+        st.integers(0, 7)
+    )
+    with pytest.raises(CorruptRecordException, match="CRC"):
+        compiled(bytes(batch), 0)
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_it(data: bytes) -> None:
+    """They have an end, and what is wrong is said where a batch is read, as aiokafka's fetcher expects."""
+    batches = wire.Batches(data)
+    while batches.has_next():
+        with suppress(CorruptRecordException):
+            batch = batches.next_batch()
+            if isinstance(batch, wire.Batch):
+                batch.begin(0).bind(PARTITION, EPOCH).take(100)
+
+
+outgoing = st.builds(
+    Outgoing,
+    st.just("frames"),
+    contents,
+    st.none() | contents | st.just(b"v" * 70_000),
+    st.dictionaries(names, contents, max_size=6),
+)
+
+
+@given(st.lists(outgoing, min_size=1, max_size=12), st.integers(100, 2000), st.booleans())
+def test_batches_are_those_that_aiokafka_builds(records: list[Outgoing], most: int, transactional: bool) -> None:  # noqa: FBT001
+    first, now = 0, 1_700_000_000_000
+    while first < len(records):
+        batch, count, largest = wire.pack(records, first, most)
+        expected = DefaultRecordBatchBuilder(2, NONE, int(transactional), 17, 3, 21, most + 1)  # it stays below
+        sizes: list[int] = []
+        for record in records[first:]:
+            headers = list(record.headers.items())
+            written = expected.append(len(sizes), now, record.key, record.value, headers)
+            if written is None:
+                break
+            sizes.append(written.size)
+        assert (count, largest) == (len(sizes), max(sizes))
+        wire.seal(batch, count, now, transactional, 17, 3, 21)
+        assert batch == expected.build()
+        first += count
+
+
+def test_what_is_no_bytes_is_refused() -> None:
+    for record in (
+        Outgoing("frames", b"", "text"),  # type: ignore[arg-type]
+        Outgoing("frames", b"", b"", {"name": "text"}),  # type: ignore[dict-item]
+        Outgoing("frames", b"", b"", {b"name": b""}),  # type: ignore[dict-item]
+    ):
+        with pytest.raises(TypeError):
+            wire.pack([record], 0, 1000)
