@@ -26,6 +26,8 @@ $(READY): pyproject.toml constraints.txt streams/kafka/_wire.pyx
 	@echo "setting up $(VENV) (a minute and 6 GB on the first run, torch is most of it)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^uv==' constraints.txt)"
 	@$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c constraints.txt
+	@compgen -G 'streams/kafka/_wire.*.so' > /dev/null || echo "no C compiler: Kafka's batches are read in Python," \
+	  "somewhat slower (apt-get install gcc python3-dev; rm $@; make setup)"
 	@touch $@
 
 demo: $(READY) ## two cameras and some stills, to a page and search results (ARGS=--once ends by itself)

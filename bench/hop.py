@@ -1,16 +1,18 @@
 """What one hop costs on Kafka: our worker against a loop by hand, a Faust agent and quixstreams.
 
-    python -m bench.hop [--rounds N] [--sizes 1024,20480] [--sides ours,raw,faust,quixstreams]
+    python -m bench.hop [--rounds N] [--sizes 1024,20480] [--sides ours,plain,raw,faust,quixstreams]
 
 One broker (`deploy/local/kafka.py`), one topic of 1 KB events and one of 20 KB with four partitions, filled once;
 every side reads it from its beginning in a new group, decodes each record with `schemas.codec`, notes one result and
 one trace entry, encodes, makes the headers, sends to a topic of its own acknowledged by all replicas, and commits
-twice a second. Ours is the worker as it is (`streams.worker`). quixstreams has an environment of its own in `build/`.
+twice a second. Ours is the worker as it is (`streams.worker`), plain the same without compiled code. quixstreams has
+an environment of its own in `build/`.
 
 A side's rate is taken from the broker's own clock: the times at which it appended the output, from a fifth of the
 records on to the last, so start-up and joining the group do not count. Sides run in turns in processes of their own.
-`over_raw`, `over_faust`, `over_quixstreams` are medians of the rounds' own ratios at 1 KB, `…_20kb` at 20 KB. The
-loop by hand runs at the best of several batch sizes, tried before the first round.
+`over_raw`, `over_faust`, `over_quixstreams`, `over_plain` are medians of the rounds' own ratios at 1 KB, `…_20kb` at
+20 KB. `compiled` is false where there was no C compiler: then ours is plain too. The loop by hand runs at the best of
+several batch sizes, tried before the first round.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from deploy.local.cluster import Cluster
 from schemas import cloudevents, codec
 from schemas.events import FrameEvent
 from schemas.identity import partition_key
+from streams.kafka.compiled import wire
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Outgoing
 
@@ -185,6 +188,7 @@ def compared(bench: Bench, size: int, rounds: int, sides: list[str]) -> dict[str
     best = max(tried, key=lambda batch: tried[batch])
     calls = {
         "ours": partial(bench.rate, "ours", size, count),
+        "plain": partial(bench.rate, "ours", size, count, "plain"),
         "raw": partial(bench.rate, "raw", size, count, str(best)),
         "faust": partial(bench.rate, "faust", size, count // FAUST_PART),
         "quixstreams": partial(bench.rate, "quixstreams", size, count),
@@ -202,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", default="1024,20480")
-    parser.add_argument("--sides", default="ours,raw,faust,quixstreams")
+    parser.add_argument("--sides", default="ours,plain,raw,faust,quixstreams")
     arguments = parser.parse_args()
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="bench-hop-") as folder:
@@ -219,7 +223,8 @@ def main() -> None:
         for size, case in cases.items()
         for side, ratio in case["ratios"].items()  # type: ignore[attr-defined]
     }
-    report(figures, cases=cases, threads=threads(), seconds=round(time.perf_counter() - begun, 1))
+    seconds = round(time.perf_counter() - begun, 1)
+    report(figures, compiled=wire is not None, cases=cases, threads=threads(), seconds=seconds)
 
 
 if __name__ == "__main__":

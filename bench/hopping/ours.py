@@ -1,6 +1,6 @@
 """Our side of `bench.hop`: the worker as it is, with one stage, on `kafka://`.
 
-python -m bench.hopping.ours BOOTSTRAP INTO OUT_OF GROUP [hop|device|memory]
+python -m bench.hopping.ours BOOTSTRAP INTO OUT_OF GROUP [hop|plain|device|memory]
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ class Named(Plan):
 
 STAGES: Mapping[str, tuple[type[Hop], WorkerSettings]] = {
     "hop": (Hop, SETTINGS),
+    "plain": (Hop, SETTINGS),
     "device": (Device, LIKE_MODELS),
     "memory": (Remember, SETTINGS),
 }
@@ -109,7 +110,7 @@ STAGES: Mapping[str, tuple[type[Hop], WorkerSettings]] = {
 
 async def run(bootstrap: str, into: str, out_of: str, group: str, kind: str, folder: Path) -> None:
     stage, settings = STAGES[kind][0](), STAGES[kind][1]
-    transport = KafkaTransport.from_url(f"kafka://{bootstrap}")
+    transport = KafkaTransport.from_url(f"kafka://{bootstrap}?compiled={str(kind != 'plain').lower()}")
     await transport.open()
     index, blobs = EdgeIndex(folder / "index", EdgeSettings()), BlobFolder(folder / "blobs")
     worker = Worker(

@@ -173,9 +173,12 @@ cdef class Batch:
 
     is_control_batch = False
 
-    def __cinit__(self, bytes data, Py_ssize_t start, Py_ssize_t stop):
+    def __cinit__(self, bytes data not None, Py_ssize_t start, Py_ssize_t stop):
         cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data) + start
-        cdef uint64_t attributes = number_at(at + ATTRIBUTES_AT, 2)
+        cdef uint64_t attributes
+        if start < 0 or stop > len(data) or stop - start < HEADER_BYTES:
+            raise ValueError(f"no batch lies in {len(data)} bytes between {start} and {stop}")
+        attributes = number_at(at + ATTRIBUTES_AT, 2)
         self._data, self._start, self._at, self._stop = data, start, start + HEADER_BYTES, stop
         self._append_time = attributes & APPEND_TIME != 0
         self.is_transactional = attributes & TRANSACTIONAL != 0
@@ -306,7 +309,7 @@ cdef class Batches:
     cdef bytes _data
     cdef Py_ssize_t _at
 
-    def __cinit__(self, bytes data):
+    def __cinit__(self, bytes data not None):
         self._data, self._at = data, 0
 
     def size_in_bytes(self):
@@ -319,6 +322,8 @@ cdef class Batches:
         """Raises CorruptRecordException."""
         cdef Py_ssize_t start = self._at, stop = self._stop()
         cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(self._data) + start
+        if not stop:
+            raise CorruptRecordException("there is no whole batch")
         self._at = stop
         if stop - start <= LENGTH_END:
             raise CorruptRecordException("a batch has no bytes")
@@ -405,6 +410,8 @@ def pack(list records not None, Py_ssize_t first, Py_ssize_t most_bytes):
     cdef uint8_t *at
     cdef bytes key, value
     cdef dict headers
+    if not 0 <= first <= len(records):
+        raise ValueError(f"there is no record {first} among {len(records)}")
     for number in range(len(records) - first):
         record = records[first + number]
         key, value, found = record.key, record.value, record.headers
