@@ -48,7 +48,7 @@ PARTITIONS = 4
 BATCHES = (256, 512, 1024, 2048)
 RECORDS = {1024: 192_000, 20_480: 24_000}
 """So many that what a side has read ahead when its time begins is little beside what comes after."""
-FAUST_PART = 6
+FAUST_PART = 12
 """Faust gets so many times fewer records: it is slower by more than that."""
 WARM_PART = 5
 DEADLINE_SECONDS = 240.0
@@ -204,7 +204,7 @@ def compared(bench: Bench, size: int, rounds: int, sides: list[str]) -> dict[str
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--sizes", default="1024,20480")
     parser.add_argument("--sides", default="ours,plain,raw,faust,quixstreams")
     arguments = parser.parse_args()
