@@ -18,7 +18,7 @@ help: ## list the commands
 
 setup: $(READY) ## make .venv and install everything pinned
 
-$(READY): pyproject.toml constraints.txt streams/kafka/_wire.pyx
+$(READY): pyproject.toml constraints.txt streams/kafka/_wire.pyx streams/kafka/_writing.pxi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Sightline needs Python 3.11 or newer; set PYTHON=/path/to/it"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
