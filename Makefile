@@ -25,6 +25,7 @@ $(READY): pyproject.toml constraints.txt streams/kafka/_wire.pyx streams/kafka/_
 	  { echo "python3 has no venv: apt-get install python3-venv"; exit 1; }
 	@echo "setting up $(VENV) (a minute and 6 GB on the first run, torch is most of it)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^uv==' constraints.txt)"
+	@rm -f streams/kafka/_wire.*.so  # of other code, if it cannot be compiled now
 	@$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c constraints.txt
 	@compgen -G 'streams/kafka/_wire.*.so' > /dev/null || echo "no C compiler: Kafka's batches are read in Python," \
 	  "somewhat slower (apt-get install gcc python3-dev; rm $@; make setup)"

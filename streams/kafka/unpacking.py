@@ -22,6 +22,9 @@ from streams.kafka.buffer import Run
 from streams.kafka.compiled import wire
 from streams.transport import Partition, Record
 
+BATCH = None if wire is None else wire.Batch
+"""What compiled code leaves whole."""
+
 
 class PlainRun:
     """Records as aiokafka reads them. See `streams.kafka.buffer.Run`."""
@@ -49,8 +52,8 @@ def records_from(partition: Partition, epoch: int, run: Iterable[Any]) -> list[R
 def runs(partition: Partition, epoch: int, fetched: Sequence[Any]) -> list[Run[Record]]:
     """Of what a consumer that was `unpack`ed fetched: whole batches, and records between them."""
     found: list[Run[Record]] = []
-    for is_batch, some in groupby(fetched, _is_batch):
-        if is_batch:
+    for kind, some in groupby(fetched, type):
+        if kind is BATCH:
             found.extend(one.bind(partition, epoch) for one in some)
         else:
             found.append(PlainRun(partition, epoch, some))
@@ -73,8 +76,4 @@ class _Unpacked(PartitionRecords):  # type: ignore[misc]
 
     def _consumer_record(self, place: TopicPartition, record: Any) -> Any:
         """A record has the offset, timestamp, key, value and headers of a `ConsumerRecord`."""
-        return record.begin(self.next_fetch_offset) if _is_batch(record) else record
-
-
-def _is_batch(one: Any) -> bool:
-    return wire is not None and type(one) is wire.Batch
+        return record.begin(self.next_fetch_offset) if type(record) is BATCH else record

@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -18,7 +17,7 @@ from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 
 from streams.kafka.compiled import wire
-from streams.kafka.unpacking import _Unpacked, runs
+from streams.kafka.unpacking import _Unpacked, records_from, runs
 from streams.transport import Outgoing, Partition, Record
 
 pytestmark = pytest.mark.skipif(wire is None, reason="no C compiler was there when this was installed")
@@ -40,17 +39,13 @@ def batches(draw: st.DrawFn, compressions: Sequence[int] = (NONE, NONE, NONE, ZS
     """One to four batches of one partition, with holes between offsets, as a broker keeps them."""
     data, offset = b"", draw(st.integers(0, 1 << 33))
     for _ in range(draw(st.integers(1, 4))):
-        batch = _builder(draw(st.sampled_from(compressions)))
+        batch = DefaultRecordBatchBuilder(2, draw(st.sampled_from(compressions)), 0, -1, -1, 0, 1 << 20)
         layouts = draw(st.lists(messages, min_size=1, max_size=12))
         for number, (key, value, headers, milliseconds) in enumerate(layouts):
             batch.append(2 * number, milliseconds, key, value, headers)
         data += _kept(batch.build(), offset, draw(st.sampled_from([0, 8])))
         offset += 2 * len(layouts) + draw(st.integers(0, 3))
     return data
-
-
-def _builder(compression: int, most_bytes: int = 1 << 20) -> Any:
-    return DefaultRecordBatchBuilder(2, compression, 0, -1, -1, 0, most_bytes)
 
 
 def _kept(batch: bytearray, offset: int, attributes: int) -> bytes:
@@ -67,10 +62,7 @@ def _checked(batch: bytearray) -> bytes:
 
 def plainly(data: bytes, offset: int) -> list[Record]:
     """As aiokafka reads them."""
-    return [
-        Record(PARTITION, one.offset, EPOCH, one.key or b"", one.value, dict(one.headers), one.timestamp / 1000)
-        for one in PartitionRecords(PLACE, MemoryRecords(data), [], offset, *HOW)
-    ]
+    return records_from(PARTITION, EPOCH, PartitionRecords(PLACE, MemoryRecords(data), [], offset, *HOW))
 
 
 def compiled(data: bytes, offset: int, count: int = 1 << 30) -> list[Record]:
@@ -112,10 +104,8 @@ def test_what_is_broken_is_refused_as_aiokafka_does(data: bytes, choose: st.Data
 
 @given(batches(), st.data())
 def test_a_wrong_checksum_is_found(data: bytes, choose: st.DataObject) -> None:
-    batch = bytearray(data)
-    batch[choose.draw(st.integers(ATTRIBUTES, 11 + struct.unpack_from(">i", data, 8)[0]))] ^= 1 << choose.draw(
-        st.integers(0, 7)
-    )
+    batch, last = bytearray(data), 11 + struct.unpack_from(">i", data, 8)[0]
+    batch[choose.draw(st.integers(ATTRIBUTES, last))] ^= 1 << choose.draw(st.integers(0, 7))
     with pytest.raises(CorruptRecordException, match="CRC"):
         compiled(bytes(batch), 0)
 
