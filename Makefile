@@ -57,7 +57,7 @@ evaluate: $(READY) ## how well the tiny models see, against the exact truth
 	  tail -n 1 bench/results/tinyworld.log > bench/results/tinyworld.json; rm bench/results/tinyworld.log
 
 faults: $(READY) system ## every fault against workers, brokers and indexes, 40 minutes (ARGS=NAME chooses, ARGS=--help)
-	@$(BIN)/python -m tests.faults.nemesis $(ARGS)
+	@$(BIN)/python -m tests.nemesis $(ARGS)
 
 tinyworld: $(READY) ## retrain the tiny checkpoints (hours on a CPU, resumes; ARGS=--help)
 	@$(BIN)/python -m tinyworld.train $(ARGS)

@@ -28,8 +28,8 @@ from PIL import Image
 from bench.report import in_turns, median_ratio, report, spread, threads
 from bench.video import video_figures
 from processors.cores import cores
-from processors.decode import Decode, DecodeSettings
 from processors.frame import Frame, Verdicts
+from processors.stages.decode import Decode, DecodeSettings
 from schemas.events import ImageRef
 
 SIZES = ((1920, 1080), (640, 480))

@@ -42,7 +42,7 @@ from schemas.events import FrameEvent
 from schemas.identity import partition_key
 from streams.kafka.compiled import wire
 from streams.kafka.transport import KafkaTransport
-from streams.transport import Outgoing
+from streams.transport import NewRecord
 
 PARTITIONS = 4
 BATCHES = (256, 512, 1024, 2048)
@@ -156,7 +156,7 @@ async def fill(cluster: Cluster, name: str, events: Iterator[FrameEvent], partit
     while some := list(islice(events, 500)):
         await transport.publish(
             [
-                Outgoing(
+                NewRecord(
                     name,
                     partition_key(one.tenant, one.feed),
                     codec.encode_frame(one),

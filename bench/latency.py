@@ -29,8 +29,8 @@ from schemas import points
 from schemas.events import Kind
 from schemas.identity import DEFAULT_TENANT, frame_id, live_position
 from sightline.config import Config, load
-from sightline.wiring import opened
-from sightline.working import worker_settings
+from sightline.wiring.build_worker import worker_settings
+from sightline.wiring.parts import opened
 from stores.index import Index
 from streams.clock import SystemClock
 from streams.sources.ingest import ingest

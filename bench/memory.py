@@ -24,10 +24,10 @@ from prometheus_client import CollectorRegistry
 
 from bench.report import report
 from sightline.config import load
-from sightline.feeding import Feeding, feed_one
-from sightline.idle import caught_up
-from sightline.wiring import opened
-from sightline.working import build_worker
+from sightline.ingest_runner import IngestJob, feed_one
+from sightline.wiring.build_worker import build_worker
+from sightline.wiring.idle import caught_up
+from sightline.wiring.parts import opened
 from streams.sources.play import Playback
 
 FEW, MANY = 2_000, 20_000
@@ -45,7 +45,7 @@ async def run(frames: int, folder: str) -> dict[str, float]:
     async with opened(config) as parts:
         worker = build_worker(parts, 0, CollectorRegistry())
         working = asyncio.create_task(worker.run())
-        summary = await feed_one(parts, Feeding(clip(), "left", Playback(laps=None, limit=frames)))
+        summary = await feed_one(parts, IngestJob(clip(), "left", Playback(laps=None, limit=frames)))
         await caught_up(parts)
         index = max((_resident(one) for one in psutil.process_iter() if _serves(one, folder)), default=0.0)
         worker.stop()

@@ -43,14 +43,14 @@ from schemas.events import FrameEvent, ImageRef
 from schemas.identity import frame_id, partition_key, video_position
 from schemas.topics import ENRICHED, RAW
 from sightline.config import Config, load
-from sightline.idle import left
-from sightline.weights import chosen_device, with_weights
-from sightline.wiring import Parts, opened
-from sightline.working import build_worker
+from sightline.wiring.build_worker import build_worker
+from sightline.wiring.idle import left
+from sightline.wiring.parts import Parts, opened
+from sightline.wiring.weights import chosen_device, with_weights
 from stores.blobs import blob_uri, sha256_hex
 from streams.sources.video import decode_frames
-from streams.transport import Outgoing
-from streams.worker import Worker
+from streams.transport import NewRecord
+from streams.worker.worker import Worker
 
 ROUNDS = 5
 OTHERS_CORES = 0.1
@@ -164,11 +164,11 @@ class Pipeline:
         while self._worker.health.unready_reasons() and not self._running.done():  # noqa: ASYNC110 - a benchmark looks on from outside
             await asyncio.sleep(0.05)
 
-    async def records(self) -> list[Outgoing]:
+    async def records(self) -> list[NewRecord]:
         """New frames of the same pictures, their blobs written."""
         return [await self._record(content) for content in self.frames]
 
-    async def run(self, records: Sequence[Outgoing]) -> float:
+    async def run(self, records: Sequence[NewRecord]) -> float:
         """Seconds from the frames' acceptance to the last commit."""
         began, wanted = time.perf_counter(), self._published() + len(records)
         await self._parts.transport.publish(records)
@@ -187,7 +187,7 @@ class Pipeline:
         self._worker.stop()
         await self._running
 
-    async def _record(self, content: bytes) -> Outgoing:
+    async def _record(self, content: bytes) -> NewRecord:
         number, now, sha256 = next(self._numbers), datetime.now(UTC), sha256_hex(content)
         feed = FEEDS[number * len(FEEDS) // len(self.frames) % len(FEEDS)]
         uri = blob_uri("default", feed, now.date(), sha256)
@@ -205,7 +205,7 @@ class Pipeline:
             image=image,
         )
         headers = frame_headers(event, RAW_TYPE)
-        return Outgoing(RAW, partition_key("default", feed), encode_frame(event), headers)
+        return NewRecord(RAW, partition_key("default", feed), encode_frame(event), headers)
 
 
 async def measure(case: Case, device: str, rounds: int, folder: Path) -> tuple[float, dict[str, object]]:

@@ -33,15 +33,15 @@ import numpy as np
 
 from bench.report import report, threads
 from bench.search_queries import Negative, Picture, absent, negatives, present
-from processors.caption import Caption
-from processors.decode import Decode
-from processors.detect import Detect
-from processors.embed import Embed
 from processors.frame import Frame, Stage, freeze
 from processors.models.clip import Clip
 from processors.models.itm import Itm
 from processors.models.threads import count
 from processors.models.vit import Vit
+from processors.stages.caption import Caption
+from processors.stages.decode import Decode
+from processors.stages.detect import Detect
+from processors.stages.embed import Embed
 from schemas import points
 from schemas.events import FrameEvent, ImageRef
 from schemas.identity import frame_id, still_position

@@ -147,7 +147,7 @@ class Stage(Protocol):
 
 
 @runtime_checkable
-class StageWithMemory(Protocol):
+class StatefulStage(Protocol):
     """A stage that remembers per feed. `states` maps `tenant/feed` to a copy the runtime keeps on success."""
 
     name: ClassVar[str]
@@ -157,7 +157,7 @@ class StageWithMemory(Protocol):
 
     def open(self, device: str) -> None: ...
 
-    def fresh(self) -> Any:
+    def initial_state(self) -> Any:
         """The state of a feed not seen before; it must be deep-copyable."""
 
     def process(self, frames: Sequence[Frame], states: Mapping[str, Any]) -> Verdicts:

@@ -23,7 +23,7 @@ KEPT_BYTES = 256 << 20
 """Looks that are kept: a tiny one is 130 KB, a base one 1.8 MB. People search the same pictures again and again."""
 
 
-class Rereader:
+class Reranker:
     """`models` is the one thread in which models run."""
 
     def __init__(self, matcher: Matcher, blobs: BlobStore, tenant: str, models: Executor) -> None:

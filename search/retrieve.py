@@ -20,9 +20,9 @@ from search.calibrate import Calibration
 from search.filters import conditions, says
 from search.models import Matcher, PictureModel, TextAndPictureModel
 from search.query import Query
-from search.rerank import Rereader
+from search.rerank import Reranker
 from search.results import Contents, Found, SearchResult
-from search.score import Asked, Judge, Judged, cosines
+from search.score import QueryVectors, Scorer, Scores, cosines
 from search.uploads import decode_upload
 from search.words import STOPWORDS, Vocabulary
 from stores.blobs import BlobStore
@@ -34,7 +34,7 @@ MOST_CANDIDATES = 1600
 """Beyond it a negative of three or more words is not searched further: it is rare that it leaves nothing."""
 MOST_BROWSED = 2000
 """A query of filters alone shows the newest of so many."""
-TOLD = 12
+FACET_LIMIT = 12
 """Entries of each kind that are told of an index in which nothing matches."""
 
 
@@ -70,11 +70,11 @@ class Searcher:
         self._visual = visual
         self._vocabulary = vocabulary or Vocabulary()
         self._settings = settings or SearcherSettings()
-        self._judge = Judge(calibration, self._settings.threshold)
+        self._judge = Scorer(calibration, self._settings.threshold)
         self._models = ThreadPoolExecutor(1, thread_name_prefix="search")
-        self._rereader: Rereader | None = None
+        self._rereader: Reranker | None = None
         if matcher is not None and blobs is not None and self._judge.rereads:
-            self._rereader = Rereader(matcher, blobs, self._settings.tenant, self._models)
+            self._rereader = Reranker(matcher, blobs, self._settings.tenant, self._models)
 
     async def search(self, query: Query) -> SearchResult:
         """Raises StoreUnavailable, Missing (no collection, no picture `like`), Unreadable for what is no picture."""
@@ -100,7 +100,7 @@ class Searcher:
         unknown = self._vocabulary.unknown(asked)
         return replace(query, text=self._vocabulary.readable(query.text)), unknown
 
-    async def _asked(self, query: Query) -> Asked:
+    async def _asked(self, query: Query) -> QueryVectors:
         asked = await asyncio.get_running_loop().run_in_executor(self._models, self._embed, query)
         if not query.like or asked.picture is not None:
             return asked
@@ -110,19 +110,19 @@ class Searcher:
             raise Missing(f"no picture {query.like} in the index")
         return replace(asked, picture=np.frombuffer(found[0].vectors[name], dtype="<f4"), picture_vector=name)
 
-    def _embed(self, query: Query) -> Asked:
+    def _embed(self, query: Query) -> QueryVectors:
         """In the models' thread. A negative is embedded as the bare term, never as a text with a "no"."""
         phrases = (*([query.text] if query.text else []), *(f"a {entry.text}" for entry in query.negatives))
         vectors = list(self._semantic.embed_texts(phrases)) if phrases else []
         text = vectors.pop(0) if query.text else None
-        asked = Asked(phrases=phrases, text=text, negatives=vectors)
+        asked = QueryVectors(phrases=phrases, text=text, negatives=vectors)
         if query.image is None:
             return asked
         model, name = (self._visual, VISUAL) if self._visual else (self._semantic, SEMANTIC)
         picture = model.embed_images([decode_upload(query.image)])[0]
         return replace(asked, picture=picture, picture_vector=name)
 
-    async def _candidates(self, query: Query, asked: Asked, where: Filter) -> Sequence[Hit]:
+    async def _candidates(self, query: Query, asked: QueryVectors, where: Filter) -> Sequence[Hit]:
         """The nearest pictures, enough to fill the limit when those that say a negative are gone."""
         name = asked.picture_vector if asked.picture is not None else SEMANTIC
         vector = asked.picture if asked.picture is not None else asked.text
@@ -137,7 +137,7 @@ class Searcher:
                 return kept
             wanted *= 4
 
-    async def _judged(self, said: SearchResult, query: Query, asked: Asked, hits: Sequence[Hit]) -> SearchResult:
+    async def _judged(self, said: SearchResult, query: Query, asked: QueryVectors, hits: Sequence[Hit]) -> SearchResult:
         if not self._judge.can(asked):
             ranked = sorted(zip(cosines(asked, hits), hits, strict=True), key=lambda pair: -pair[0])
             return msgspec.structs.replace(said, hits=tuple(_found(hit) for _, hit in ranked[: query.limit]))
@@ -150,7 +150,7 @@ class Searcher:
             said, hits=tuple(_found(hits[place], float(judged.chances[place])) for place in places)
         )
 
-    async def _judgement(self, query: Query, asked: Asked, hits: Sequence[Hit]) -> tuple[Sequence[Hit], Judged]:
+    async def _judgement(self, query: Query, asked: QueryVectors, hits: Sequence[Hit]) -> tuple[Sequence[Hit], Scores]:
         """The candidates that stay in, and what is thought of them: with a matching head only those it looked at."""
         judged = self._judge.judge(asked, hits)
         if self._rereader is None or not asked.phrases:
@@ -173,15 +173,15 @@ class Searcher:
         """What the tenant's part of the index holds."""
         name, mine = self._settings.collection, Filter(must=(Match(field="tenant", any_of=(self._settings.tenant,)),))
         feeds, labels, phrases, pictures = await asyncio.gather(
-            self._index.facet(name, "feed", where=mine, limit=TOLD),
-            self._index.facet(name, "labels", where=mine, limit=TOLD),
-            self._index.facet(name, "compound", where=mine, limit=8 * TOLD),
+            self._index.facet(name, "feed", where=mine, limit=FACET_LIMIT),
+            self._index.facet(name, "labels", where=mine, limit=FACET_LIMIT),
+            self._index.facet(name, "compound", where=mine, limit=8 * FACET_LIMIT),
             self._index.count(name, mine),
         )
         return Contents(pictures=pictures, feeds=dict(feeds), labels=dict(labels), phrases=_telling(phrases))
 
 
-def _needed(name: str, asked: Asked) -> tuple[str, ...]:
+def _needed(name: str, asked: QueryVectors) -> tuple[str, ...]:
     semantic = asked.text is not None or bool(asked.negatives)
     return (name, SEMANTIC) if semantic and name != SEMANTIC else (name,)
 
@@ -189,7 +189,7 @@ def _needed(name: str, asked: Asked) -> tuple[str, ...]:
 def _telling(phrases: Mapping[str, int]) -> dict[str, int]:
     """Pairs of words that both mean something: "red circle", not "circle and"."""
     telling = [(phrase, count) for phrase, count in phrases.items() if not STOPWORDS & set(phrase.split())]
-    return dict(telling[:TOLD])
+    return dict(telling[:FACET_LIMIT])
 
 
 def _found(hit: Hit, probability: float | None = None) -> Found:

@@ -17,14 +17,14 @@ TEXT, IMAGE = "text", "image"
 MATCHED = ("matched", "matched_told")
 RICHER = ("told", *MATCHED)
 """Curves that know more than `text`, the one that knows most last."""
-EVEN = 0.5
+SHOW_THRESHOLD = 0.5
 """Where something matches, further pictures that are as likely as not are shown too."""
-AVERSION = 0.5
+NEGATIVE_WEIGHT = 0.5
 """How much of a negative's cosine counts against a picture while nobody knows what a cosine means."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryVectors:
     """A query as unit vectors [d]. `phrases` are what `text` (where there is one) and then `negatives` were made
     from; `picture_vector` names what `picture` is compared with."""
 
@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Scores:
     """Of candidates [n]: `wanted` is the probability of what was asked for, `chances` that times the probability
     of none of the negatives. The best of `wanted` has to reach `line`, or nothing matches."""
 
@@ -51,7 +51,7 @@ class Judged:
     def shown(self, limit: int) -> list[int]:
         """Places of the candidates to show, best first; empty where nothing matches."""
         order = np.argsort(-self.chances, kind="stable")
-        likely = self.chances >= min(self.line, EVEN)
+        likely = self.chances >= min(self.line, SHOW_THRESHOLD)
         found = [int(place) for place in order[:limit] if likely[place]]
         return found if any(self.wanted[place] >= self.line for place in found) else []
 
@@ -65,17 +65,17 @@ def vectors(hits: Sequence[Hit], name: str) -> Array:
     return found
 
 
-def cosines(asked: Asked, hits: Sequence[Hit]) -> Array:
+def cosines(asked: QueryVectors, hits: Sequence[Hit]) -> Array:
     """What candidates are ranked by as long as models are uncalibrated."""
     like = np.array([hit.score for hit in hits], np.float32)
     if not hits or not asked.negatives:
         return like
     seen = vectors(hits, SEMANTIC)
     unlike: Array = np.max([seen @ negative for negative in asked.negatives], axis=0)
-    return np.asarray(like - AVERSION * unlike, np.float32)
+    return np.asarray(like - NEGATIVE_WEIGHT * unlike, np.float32)
 
 
-class Judge:
+class Scorer:
     """Turns candidates into probabilities; `threshold` overrides the curves' own."""
 
     def __init__(self, calibration: Calibration | None, threshold: float | None = None) -> None:
@@ -83,7 +83,7 @@ class Judge:
         self._curves = calibration.curves if calibration else {}
         self._threshold = threshold
 
-    def can(self, asked: Asked) -> bool:
+    def can(self, asked: QueryVectors) -> bool:
         """Whether the curves that the query needs were fitted."""
         text, picture = bool(asked.phrases), asked.picture is not None
         return (not text or TEXT in self._curves) and (not picture or IMAGE in self._curves)
@@ -93,7 +93,7 @@ class Judge:
         """Whether the matching head's log-odds say something."""
         return any(name in self._curves for name in MATCHED)
 
-    def judge(self, asked: Asked, hits: Sequence[Hit], odds: Array | None = None) -> Judged:
+    def judge(self, asked: QueryVectors, hits: Sequence[Hit], odds: Array | None = None) -> Scores:
         """`odds` [phrases, n] are the matching head's, NaN where it did not look."""
         blank = np.full((len(asked.phrases), len(hits)), np.nan, np.float32)
         known = zip(blank if odds is None else odds, unsaid(asked.phrases, [hit.payload for hit in hits]), strict=True)
@@ -107,7 +107,7 @@ class Judge:
         chances = wanted
         for negative, (row, missing) in zip(asked.negatives, known, strict=True):
             chances = chances * (1 - self._like_text(negative, hits, row, missing)[0])
-        return Judged(wanted, chances, line)
+        return Scores(wanted, chances, line)
 
     def _line(self, curve: str) -> float:
         return self._curves[curve].threshold if self._threshold is None else self._threshold

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from processors.decode import Decode, DecodeSettings
 from processors.frame import Frame
 from processors.headers import Unreadable, read_header
+from processors.stages.decode import Decode, DecodeSettings
 from schemas.events import ImageRef
 from search.models import Pixels
 

@@ -14,11 +14,11 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from schemas.identity import DEFAULT_TENANT, check_name
-from sightline.reading import ConfigError, from_environment, merged, read_file, shaped
+from sightline.config_parser import ConfigError, from_environment, merged, read_file, shaped
 from streams.analytics.settings import AnalyticsSettings
-from streams.settings import WorkerSettings
 from streams.sources.fetching import FetchSettings
 from streams.sources.image_search import ImageSearch
+from streams.worker.settings import WorkerSettings
 
 DEFAULT_FILE = Path("sightline.toml")
 FUSED = (("decode", "gate", "detect", "track", "caption", "embed"),)

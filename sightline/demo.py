@@ -17,16 +17,16 @@ from search.query import parse
 from search.results import Contents, Found
 from search.retrieve import Searcher
 from sightline.config import Config
-from sightline.contact import contact_sheet
-from sightline.feeding import Feeding, feed_all, feed_one, feedings, told
-from sightline.idle import shown_until_caught_up
-from sightline.options import err, out
-from sightline.searching import load_searcher
-from sightline.serving import served
-from sightline.signals import stopping
-from sightline.telling import tell
-from sightline.wiring import Parts, opened
-from sightline.working import build_worker
+from sightline.ingest_runner import IngestJob, feed_all, feed_one, feedings, told
+from sightline.terminal.contact_sheet import contact_sheet
+from sightline.terminal.options import err, out
+from sightline.terminal.render import tell
+from sightline.terminal.signals import stopping
+from sightline.wiring.build_worker import build_worker
+from sightline.wiring.idle import shown_until_caught_up
+from sightline.wiring.parts import Parts, opened
+from sightline.wiring.searcher import load_searcher
+from sightline.wiring.server import served
 from streams.sources.play import Playback
 
 SAMPLES = {"left": "left.mp4", "right": "right.mp4", "stills": "still-*.jpg"}
@@ -47,13 +47,13 @@ class Demo:
     once: bool
     sheet: Path
 
-    def feedings(self) -> list[Feeding]:
+    def feedings(self) -> list[IngestJob]:
         first = Playback(fps=FIRST_FPS)
         if self.sources:
             return feedings(self.sources, "", first)
-        return [Feeding(str(_samples() / name), feed, first) for feed, name in SAMPLES.items()]
+        return [IngestJob(str(_samples() / name), feed, first) for feed, name in SAMPLES.items()]
 
-    def later(self) -> list[Feeding]:
+    def later(self) -> list[IngestJob]:
         """The shipped clips go on for ever, so that the page lives; own sources are read once."""
         if self.once or self.sources:
             return []

@@ -34,7 +34,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     timestamp: float
 
 
-class Outgoing(msgspec.Struct, frozen=True, gc=False):
+class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """A record to write; its partition is murmur2 of the key, as Kafka's default partitioner has it."""
 
     topic: str
@@ -108,7 +108,7 @@ class Consumer(Protocol):
 
     async def publish_and_commit(
         self,
-        outgoing: Sequence[Outgoing],
+        outgoing: Sequence[NewRecord],
         positions: Mapping[Partition, Position],
         epochs: Mapping[Partition, int],
     ) -> None:
@@ -140,7 +140,7 @@ class Transport(Protocol):
 
     async def topics(self) -> Mapping[str, TopicSpec]: ...
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[NewRecord]) -> None:
         """Append and return once durable; all or, on an error, possibly some. Raises LogFull, TooLarge, Unavailable."""
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> Consumer:

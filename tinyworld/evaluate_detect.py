@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.frame import Frame
-from processors.gate import Gate, GateSettings
 from processors.models.yolo import RawDetection, Yolo
-from processors.track import Track, TrackSettings
+from processors.stages.gate import Gate, GateSettings
+from processors.stages.track import Track, TrackSettings
 from schemas.events import Detection, ImageRef
 from tinyworld.clips import ClipFrame, sample_clip
 from tinyworld.examination import STREAM, evaluation_scene
@@ -73,7 +73,7 @@ def _followed(clip: Sequence[ClipFrame], found: Sequence[Sequence[RawDetection]]
     gate, track = Gate(GateSettings()), Track(TrackSettings())
     for stage in (gate, track):
         stage.open("cpu")
-        stage.process(frames, {"default/clip": stage.fresh()})
+        stage.process(frames, {"default/clip": stage.initial_state()})
         stage.close()
     return [_tracked([one for one in frame.detections if one.track]) for frame in frames]
 

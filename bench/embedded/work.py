@@ -9,7 +9,7 @@ from pathlib import Path
 from schemas.identity import partition_of
 from streams.sqlite.rows import pack_headers
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Consumer, Outgoing, Partition, Position, TopicSpec
+from streams.transport import Consumer, NewRecord, Partition, Position, TopicSpec
 
 BATCH = 256
 EVENT_BYTES = 1024
@@ -35,13 +35,13 @@ def key_of(partition: int, partitions: int) -> bytes:
     return next(feed for feed in feeds if partition_of(feed, partitions) == partition)
 
 
-def events(feeds: Sequence[bytes], count: int) -> list[Outgoing]:
+def events(feeds: Sequence[bytes], count: int) -> list[NewRecord]:
     """Events of `EVENT_BYTES` with key and headers, the feeds taking turns."""
     value = os.urandom(EVENT_BYTES - len(pack_headers(HEADERS)) - len(feeds[0]))
-    return [Outgoing("events", feeds[number % len(feeds)], value, HEADERS) for number in range(count)]
+    return [NewRecord("events", feeds[number % len(feeds)], value, HEADERS) for number in range(count)]
 
 
-async def publish(transport: SqliteTransport, batch: Sequence[Outgoing], batches: int) -> None:
+async def publish(transport: SqliteTransport, batch: Sequence[NewRecord], batches: int) -> None:
     for _ in range(batches):
         await transport.publish(batch)
 

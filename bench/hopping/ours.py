@@ -23,12 +23,12 @@ from processors.frame import Frame, Lane, Verdicts
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
-from streams.garbage import collect_rarely
 from streams.kafka.transport import KafkaTransport
 from streams.metrics import Metrics
 from streams.plan import Plan
-from streams.settings import WorkerSettings
-from streams.worker import Worker
+from streams.worker.gc_tuning import collect_rarely
+from streams.worker.settings import WorkerSettings
+from streams.worker.worker import Worker
 
 SETTINGS = WorkerSettings(name="bench", batch_frames=2048, in_flight_frames=32_768)
 """Its best, as the loop by hand has its own: while a batch is acknowledged, others are read and computed."""
@@ -73,7 +73,7 @@ class Device(Hop):
 class Remember(Hop):
     """Has a memory for each feed, as gate and track have."""
 
-    def fresh(self) -> list[int]:
+    def initial_state(self) -> list[int]:
         return [0]
 
     def process(self, frames: Sequence[Frame], states: Mapping[str, list[int]]) -> Verdicts:  # type: ignore[override]

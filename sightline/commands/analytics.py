@@ -7,9 +7,9 @@ import tempfile
 
 from schemas.topics import OBSERVED
 from sightline.config import Config
-from sightline.options import configured, err
-from sightline.signals import stopping
-from sightline.wiring import opened_transport
+from sightline.terminal.options import configured, err
+from sightline.terminal.signals import stopping
+from sightline.wiring.parts import opened_transport
 
 
 @configured

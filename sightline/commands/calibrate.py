@@ -17,9 +17,9 @@ from search.models import Matcher
 from search.score import MATCHED, TEXT
 from sightline.commands.oneshot import read_picture
 from sightline.config import Config
-from sightline.options import UsageError, configured, err, out
-from sightline.searching import load_matcher
-from sightline.weights import chosen_device, with_weights
+from sightline.terminal.options import UsageError, configured, err, out
+from sightline.wiring.searcher import load_matcher
+from sightline.wiring.weights import chosen_device, with_weights
 
 if TYPE_CHECKING:
     from processors.models.clip import Clip

@@ -6,8 +6,8 @@ import msgspec
 import typer
 
 from sightline.config import Config
-from sightline.options import configured, out
-from sightline.working import checked_stages
+from sightline.terminal.options import configured, out
+from sightline.wiring.build_worker import checked_stages
 
 app = typer.Typer(no_args_is_help=True, help="The configuration: check it and see what holds.")
 

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from search.query import BadQuery, parse_time
 from sightline.config import Config
-from sightline.options import UsageError, configured, out
-from sightline.wiring import opened_blobs, opened_transport
-from streams.deadletters import Chosen, DeadLetters, Letter
+from sightline.terminal.options import UsageError, configured, out
+from sightline.wiring.parts import opened_blobs, opened_transport
+from streams.lifecycle.dead_letters import DeadLetters, LetterFilter, OpenLetter
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, why, and what to do about it.")
 
@@ -25,8 +25,8 @@ Until = Annotated[str, typer.Option(help="Died before: 2h, 3d or a date.")]
 Every = Annotated[bool, typer.Option("--all", help="Really all, where nothing else is chosen.")]
 
 
-def _chosen(frames: list[str] | None, reason: str, stage: str, since: str, until: str) -> Chosen:
-    return Chosen(tuple(frames or ()), reason, stage, _time(since), _time(until))
+def _chosen(frames: list[str] | None, reason: str, stage: str, since: str, until: str) -> LetterFilter:
+    return LetterFilter(tuple(frames or ()), reason, stage, _time(since), _time(until))
 
 
 def _time(text: str) -> datetime | None:
@@ -36,8 +36,8 @@ def _time(text: str) -> datetime | None:
         raise UsageError(str(error)) from None
 
 
-def _careful(chosen: Chosen, every: bool) -> Chosen:  # noqa: FBT001 - a flag as typed
-    if chosen == Chosen() and not every:
+def _careful(chosen: LetterFilter, every: bool) -> LetterFilter:  # noqa: FBT001 - a flag as typed
+    if chosen == LetterFilter() and not every:
         raise UsageError("name frames, or choose by --reason, --stage, --since, --until; --all means all of them")
     return chosen
 
@@ -66,13 +66,13 @@ async def list_(config: Config, reason: Reason = "", stage: Stage = "", since: S
 async def show(config: Config, frame: Annotated[str, typer.Argument(help="The frame's id.")]) -> None:
     """Tell why one frame is dead and where it came from."""
     async with opened_transport(config) as transport:
-        letters = await DeadLetters(transport).choose(Chosen(frames=(frame,)))
+        letters = await DeadLetters(transport).choose(LetterFilter(frames=(frame,)))
     if not letters:
         raise UsageError(f"no dead letter for frame {frame}; `sightline dead list` names them")
     _tell(letters[0])
 
 
-def _tell(one: Letter) -> None:
+def _tell(one: OpenLetter) -> None:
     letter = one.letter
     out.print(f"[bold]{letter.id}[/]  {letter.tenant}/{letter.feed}")
     out.print(f"died     {letter.died:%Y-%m-%d %H:%M:%S} UTC in stage {letter.stage}, attempt {letter.attempts}")

@@ -12,7 +12,7 @@ import typer
 from sightline.api.server import listen
 from sightline.config import Config, RetentionSettings
 from sightline.demo import Demo, run
-from sightline.options import UsageError, configured, err
+from sightline.terminal.options import UsageError, configured, err
 
 PORTS_TRIED = 20
 Sources = Annotated[

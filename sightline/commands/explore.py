@@ -16,11 +16,11 @@ from search.models import Pixels
 from search.results import Found
 from sightline.commands.oneshot import captions_of, read_picture
 from sightline.config import Config
-from sightline.contact import contact_sheet
-from sightline.exploring import Exploration, known_apis, make_search, queries
-from sightline.feeding import told
-from sightline.options import UsageError, configured, err, out
-from sightline.wiring import Parts, opened
+from sightline.exploration import Exploration, known_apis, make_search, queries
+from sightline.ingest_runner import told
+from sightline.terminal.contact_sheet import contact_sheet
+from sightline.terminal.options import UsageError, configured, err, out
+from sightline.wiring.parts import Parts, opened
 from streams.sources.image_search import ImageSearch, Result, Search
 
 Picture = Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")]

@@ -14,16 +14,16 @@ from rich.table import Table
 from schemas.events import Feed
 from schemas.identity import check_name, partition_key
 from sightline.config import Config
-from sightline.options import UsageError, configured, err, out
-from sightline.signals import stopping
-from sightline.wiring import opened_blobs, opened_transport
+from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.signals import stopping
+from sightline.wiring.parts import opened_blobs, opened_transport
 from streams.clock import SystemClock
 from streams.feeds.reading import FeedReader
 from streams.feeds.references import checked
 from streams.feeds.roster import all_feeds, removed, written
 from streams.feeds.sharing import Sharing
 from streams.plan import Plan
-from streams.sources.choose import Reach
+from streams.sources.choose import RemoteOptions
 from streams.sources.url_guard import redacted
 from streams.transport import Transport
 
@@ -187,7 +187,7 @@ async def run(config: Config) -> None:
             clock=SystemClock(),
             watched=watched,
             environment=os.environ,
-            reach=Reach(fetch=config.fetch),
+            reach=RemoteOptions(fetch=config.fetch),
             inline_limit_bytes=config.worker.inline_limit_bytes,
         )
         sharing = Sharing(transport, reader, SystemClock())

@@ -11,11 +11,11 @@ from schemas.events import Deletion
 from schemas.points import collection
 from sightline.api.lookup import find_event, find_payload
 from sightline.config import Config
-from sightline.options import UsageError, configured, out
-from sightline.wiring import Parts, opened
-from sightline.working import worker_settings
-from streams.deadletters import Chosen, DeadLetters
-from streams.erasing import deletion_record
+from sightline.terminal.options import UsageError, configured, out
+from sightline.wiring.build_worker import worker_settings
+from sightline.wiring.parts import Parts, opened
+from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
+from streams.lifecycle.eraser import deletion_record
 
 Frames = Annotated[list[str], typer.Argument(help="Ids of frames, as search and `dead list` show them.")]
 Reason = Annotated[str, typer.Option(help="Is written into the request.")]
@@ -51,5 +51,5 @@ async def _deletion(parts: Parts, frame: str, reason: str) -> Deletion:
 
 
 async def _dead_feed(parts: Parts, frame: str) -> str | None:
-    letters = await DeadLetters(parts.transport).choose(Chosen(frames=(frame,)))
+    letters = await DeadLetters(parts.transport).choose(LetterFilter(frames=(frame,)))
     return next((one.letter.feed for one in letters if one.letter.tenant == parts.config.tenant), None)

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from sightline.config import Config
-from sightline.feeding import feed_all, feedings, told
-from sightline.options import UsageError, configured, err, out
-from sightline.wiring import opened
+from sightline.ingest_runner import feed_all, feedings, told
+from sightline.terminal.options import UsageError, configured, err, out
+from sightline.wiring.parts import opened
 from streams.sources.play import Playback
 
 Sources = Annotated[

@@ -11,8 +11,8 @@ from rich.table import Table
 from processors.models.fetch import FetchError, pull, verify
 from processors.models.presets import TINY, File, Model, Preset
 from sightline.config import Config
-from sightline.options import UsageError, configured, err, out
-from sightline.weights import known_presets, preset_root
+from sightline.terminal.options import UsageError, configured, err, out
+from sightline.wiring.weights import known_presets, preset_root
 
 app = typer.Typer(no_args_is_help=True, help="Model weights: list, pull, verify. Nothing is fetched unless asked.")
 

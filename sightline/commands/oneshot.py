@@ -20,8 +20,8 @@ from search.models import Pixels
 from search.uploads import decode_upload
 from sightline.api.draw import annotated
 from sightline.config import Config
-from sightline.options import UsageError, configured, out
-from sightline.weights import chosen_device, with_weights
+from sightline.terminal.options import UsageError, configured, out
+from sightline.wiring.weights import chosen_device, with_weights
 from stores.blobs import sha256_hex
 
 Pictures = Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.")]

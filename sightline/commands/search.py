@@ -13,10 +13,10 @@ from search.query import BadQuery, Filters, Query, parse, parse_time
 from search.results import SearchResult
 from sightline.commands.oneshot import read_picture
 from sightline.config import Config
-from sightline.options import UsageError, configured
-from sightline.searching import load_searcher
-from sightline.telling import tell
-from sightline.wiring import opened_blobs, opened_index
+from sightline.terminal.options import UsageError, configured
+from sightline.terminal.render import tell
+from sightline.wiring.parts import opened_blobs, opened_index
+from sightline.wiring.searcher import load_searcher
 from stores.errors import Missing
 
 Words = Annotated[str, typer.Argument(help='For example "a red circle, but no square"; may be left out with --image.')]

@@ -6,11 +6,11 @@ import asyncio
 
 from sightline.api.server import listen
 from sightline.config import Config
-from sightline.options import UsageError, configured, err
-from sightline.searching import load_searcher
-from sightline.serving import served
-from sightline.signals import stopping
-from sightline.wiring import opened
+from sightline.terminal.options import UsageError, configured, err
+from sightline.terminal.signals import stopping
+from sightline.wiring.parts import opened
+from sightline.wiring.searcher import load_searcher
+from sightline.wiring.server import served
 
 
 @configured

@@ -14,9 +14,9 @@ from search.uploads import decode_upload
 from sightline.api.draw import annotated
 from sightline.api.lookup import find_event, find_payload
 from sightline.config import Config
-from sightline.options import UsageError, configured, err
-from sightline.wiring import opened
-from sightline.working import worker_settings
+from sightline.terminal.options import UsageError, configured, err
+from sightline.wiring.build_worker import worker_settings
+from sightline.wiring.parts import opened
 from stores.errors import Missing
 
 Frame = Annotated[str, typer.Argument(help="The frame's id.")]

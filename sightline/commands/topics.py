@@ -8,8 +8,8 @@ import typer
 from rich.table import Table
 
 from sightline.config import Config
-from sightline.options import configured, out
-from sightline.wiring import connected_transport, declared_topics
+from sightline.terminal.options import configured, out
+from sightline.wiring.parts import connected_transport, declared_topics
 from streams.errors import PlanError
 from streams.plan import Plan
 from streams.transport import TopicSpec, Transport

@@ -10,14 +10,14 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from sightline.config import Config
-from sightline.idle import caught_up
-from sightline.options import UsageError, configured, err
-from sightline.signals import leave_hung_stages, stopping
-from sightline.wiring import opened
-from sightline.working import build_worker
-from streams.garbage import collect_rarely
-from streams.monitor import Monitor
-from streams.worker import Worker
+from sightline.terminal.options import UsageError, configured, err
+from sightline.terminal.signals import leave_hung_stages, stopping
+from sightline.wiring.build_worker import build_worker
+from sightline.wiring.idle import caught_up
+from sightline.wiring.parts import opened
+from streams.worker.gc_tuning import collect_rarely
+from streams.worker.monitor import Monitor
+from streams.worker.worker import Worker
 
 Segment = Annotated[int, typer.Option(help="Which segment of the plan, counted from 1.")]
 UntilIdle = Annotated[bool, typer.Option("--until-idle", help="End when everything accepted so far is done.")]

@@ -13,7 +13,7 @@ from schemas.events import Feed
 from stores.errors import StoreError
 from streams.clock import Clock
 from streams.errors import StreamError
-from streams.patience import pauses
+from streams.retry import pauses
 
 log = structlog.get_logger()
 FAULTS = (StreamError, StoreError, OSError, ValueError)

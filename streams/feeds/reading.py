@@ -10,7 +10,7 @@ from schemas.events import Feed
 from stores.blobs import BlobStore
 from streams.clock import Clock
 from streams.feeds.references import resolved
-from streams.sources.choose import Reach, choose_source
+from streams.sources.choose import RemoteOptions, choose_source
 from streams.sources.ingest import Backpressure, IngestSettings, ingest
 from streams.sources.live import LiveSettings, LiveSource
 from streams.sources.live_input import Reading, live_protocol
@@ -32,7 +32,7 @@ class FeedReader:
     clock: Clock
     watched: Mapping[str, Sequence[str]]
     environment: Mapping[str, str]
-    reach: Reach
+    reach: RemoteOptions
     inline_limit_bytes: int
     lossless_records: int = LOSSLESS_RECORDS
 

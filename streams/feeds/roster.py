@@ -12,7 +12,7 @@ from schemas.errors import Undecodable
 from schemas.events import Feed
 from schemas.identity import partition_key
 from schemas.topics import FEEDS
-from streams.transport import Outgoing, Record, Transport
+from streams.transport import NewRecord, Record, Transport
 
 log = structlog.get_logger()
 _READ_RECORDS = 1_000
@@ -22,14 +22,14 @@ def key_of(feed: Feed) -> bytes:
     return partition_key(feed.tenant, feed.feed)
 
 
-def written(feed: Feed) -> Outgoing:
+def written(feed: Feed) -> NewRecord:
     """The record that says: read this, so."""
     told = headers(FEED_TYPE, tenant=feed.tenant, feed=feed.feed, frame=feed.feed, time=feed.changed)
-    return Outgoing(FEEDS, key_of(feed), codec.encode_feed(feed), told)
+    return NewRecord(FEEDS, key_of(feed), codec.encode_feed(feed), told)
 
 
-def removed(tenant: str, feed: str) -> Outgoing:
-    return Outgoing(FEEDS, partition_key(tenant, feed), None)
+def removed(tenant: str, feed: str) -> NewRecord:
+    return NewRecord(FEEDS, partition_key(tenant, feed), None)
 
 
 def feed_in(record: Record) -> Feed | None:

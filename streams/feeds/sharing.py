@@ -16,7 +16,7 @@ from streams.clock import Clock
 from streams.errors import Fenced, Unavailable
 from streams.feeds.readers import Read, Readers
 from streams.feeds.roster import feed_in
-from streams.patience import pauses
+from streams.retry import pauses
 from streams.transport import Consumer, Partition, Record, Transport
 
 log = structlog.get_logger()

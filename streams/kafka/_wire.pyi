@@ -3,7 +3,7 @@ from typing import ClassVar
 
 from aiokafka.record._protocols import DefaultRecordBatchProtocol, LegacyRecordBatchProtocol
 
-from streams.transport import Outgoing, Partition, Record
+from streams.transport import NewRecord, Partition, Record
 
 class Batch:
     is_control_batch: ClassVar[bool]
@@ -30,7 +30,7 @@ class Batches:
     def has_next(self) -> bool: ...
     def next_batch(self) -> Batch | DefaultRecordBatchProtocol | LegacyRecordBatchProtocol: ...
 
-def pack(records: list[Outgoing], first: int, most_bytes: int) -> tuple[bytearray, int, int]: ...
+def pack(records: list[NewRecord], first: int, most_bytes: int) -> tuple[bytearray, int, int]: ...
 def seal(
     batch: bytearray,
     count: int,

@@ -17,11 +17,11 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from streams.errors import Fenced, Gap
 from streams.kafka.buffer import FairBuffer
 from streams.kafka.failures import translated
-from streams.kafka.lots import Lot
-from streams.kafka.membership import Membership, partition_at, place_of
+from streams.kafka.lots import PartitionBatch
+from streams.kafka.membership import Membership, from_aiokafka, to_aiokafka
 from streams.kafka.transactions import Transactions
 from streams.kafka.unpacking import runs
-from streams.transport import Outgoing, Partition, Position, Record
+from streams.transport import NewRecord, Partition, Position, Record
 
 Fetched: TypeAlias = dict[TopicPartition, list[Any]]
 """What `runs` takes, by partition."""
@@ -45,9 +45,9 @@ class KafkaConsumer:
         membership: Membership,
         positions: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, Position | None]]],
         lag: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]],
-        publish: Callable[[Sequence[Outgoing]], Awaitable[None]],
+        publish: Callable[[Sequence[NewRecord]], Awaitable[None]],
         transactions: Transactions | None,
-        lots: Callable[[Sequence[Outgoing]], Awaitable[Sequence[Lot]]],
+        lots: Callable[[Sequence[NewRecord]], Awaitable[Sequence[PartitionBatch]]],
         request_seconds: float,
     ) -> None:
         self._consumer, self.membership = consumer, membership
@@ -90,7 +90,7 @@ class KafkaConsumer:
 
     async def publish_and_commit(
         self,
-        outgoing: Sequence[Outgoing],
+        outgoing: Sequence[NewRecord],
         positions: Mapping[Partition, Position],
         epochs: Mapping[Partition, int],
     ) -> None:
@@ -112,7 +112,7 @@ class KafkaConsumer:
             return
         self._closed = True
         try:
-            await self.membership.let_go()
+            await self.membership.hand_over()
         finally:
             if self._transactions is not None:
                 await self._transactions.close()
@@ -149,13 +149,13 @@ class KafkaConsumer:
 
     async def _place(self, partitions: Sequence[Partition]) -> set[Partition]:
         """Start at the group's position, or at the earliest for a new group; those with a gap are parked."""
-        places = [place_of(partition) for partition in partitions]
+        places = [to_aiokafka(partition) for partition in partitions]
         starts = await self._consumer.beginning_offsets(places)
         parked: set[Partition] = set()
         positions = await self._positions(partitions)
         self._forget_fetched()
         for partition, position in positions.items():
-            place = place_of(partition)
+            place = to_aiokafka(partition)
             if place not in self._consumer.assignment():
                 continue
             if position is not None and position.next_offset < starts[place]:
@@ -178,7 +178,7 @@ class KafkaConsumer:
 
     async def _refill(self, seconds: float) -> None:
         """Fetch for partitions of which nothing is left; the others keep what they have and wait their turn."""
-        places = [place_of(partition) for partition in self._buffer.hungry()] or [NOWHERE]
+        places = [to_aiokafka(partition) for partition in self._buffer.hungry()] or [NOWHERE]
         await self._collect(self._fetching or self._fetch(places, seconds), seconds)
 
     def _fetch(self, places: Sequence[TopicPartition], seconds: float) -> asyncio.Task[Fetched]:
@@ -198,10 +198,10 @@ class KafkaConsumer:
             return  # it looked before we had said where a new group starts; raising it took it off the partition
         except OffsetOutOfRangeError as error:
             for place, offset in error.args[0].items():
-                self._park(partition_at(place), f"the group is at {offset}, which is not in the log")
+                self._park(from_aiokafka(place), f"the group is at {offset}, which is not in the log")
             return
         for place, records in fetched.items():
-            partition = partition_at(place)
+            partition = from_aiokafka(place)
             if (epoch := self._buffered.get(partition)) is not None:
                 self._buffer.add(partition, runs(partition, epoch, records))
 
@@ -212,7 +212,7 @@ class KafkaConsumer:
 
     def _park(self, partition: Partition, why: str) -> None:
         self._buffer.drop(partition)
-        self._consumer.pause(place_of(partition))
+        self._consumer.pause(to_aiokafka(partition))
         self._gaps.append(Gap(f"{partition.topic}[{partition.index}]: {why}; the partition stands still"))
 
     def _raise_what_happened(self) -> None:

@@ -67,7 +67,7 @@ def translated() -> Iterator[None]:
         raise ours from error
 
 
-def hear(future: asyncio.Future[Any]) -> None:
+def consume_exception(future: asyncio.Future[Any]) -> None:
     """A callback for one that nobody may await: asyncio prints errors that were not heard."""
     if not future.cancelled():
         future.exception()

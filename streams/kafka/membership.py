@@ -28,11 +28,11 @@ RETRY_SECONDS = 0.1
 log = structlog.get_logger()
 
 
-def partition_at(place: TopicPartition) -> Partition:
+def from_aiokafka(place: TopicPartition) -> Partition:
     return Partition(place.topic, place.partition)
 
 
-def place_of(partition: Partition) -> TopicPartition:
+def to_aiokafka(partition: Partition) -> TopicPartition:
     return TopicPartition(partition.topic, partition.index)
 
 
@@ -43,7 +43,7 @@ def position_from(committed: OffsetAndMetadata) -> Position:
 
 def offsets_from(positions: Mapping[Partition, Position]) -> dict[TopicPartition, OffsetAndMetadata]:
     return {
-        place_of(partition): OffsetAndMetadata(position.next_offset, f"{ATTEMPTS}{position.attempts}")
+        to_aiokafka(partition): OffsetAndMetadata(position.next_offset, f"{ATTEMPTS}{position.attempts}")
         for partition, position in positions.items()
     }
 
@@ -67,21 +67,21 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: object) -> None:
         try:
-            await self.let_go()
+            await self.hand_over()
         except Exception as error:
             self.failures.append(error)
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
         """Runs while no heartbeat is sent, so it asks the broker for nothing."""
         generation = self._generation()
-        self.epochs = {partition_at(place): generation for place in assigned}
+        self.epochs = {from_aiokafka(place): generation for place in assigned}
         self.unplaced, self.leaving = set(self.epochs), False
         try:
             await self._listener.assigned(dict(self.epochs))
         except Exception as error:
             self.failures.append(error)
 
-    async def let_go(self) -> None:
+    async def hand_over(self) -> None:
         """Drain, commit, and only then void the epochs; if the group has already gone on, void them first."""
         async with self._handing_over:
             if not (partitions := list(self.epochs)):
@@ -89,10 +89,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             self.leaving, begun = True, time.monotonic()
             try:
                 if self._generation() < 0:
-                    await self._void()
+                    await self._invalidate_epochs()
                 await self._drain(partitions)
             finally:
-                await self._void()
+                await self._invalidate_epochs()
                 self.drain_seconds_last = time.monotonic() - begun
 
     async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
@@ -158,7 +158,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
                         raise
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _void(self) -> None:
+    async def _invalidate_epochs(self) -> None:
         """No commit of these epochs is under way or can begin after this: aiokafka would send it as a later one."""
         async with self._committing:
             self.epochs, self.unplaced = {}, set()

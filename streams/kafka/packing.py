@@ -15,15 +15,15 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import TooLarge
 from streams.kafka.compiled import wire
-from streams.kafka.failures import hear
-from streams.kafka.lots import Lot
-from streams.transport import Outgoing
+from streams.kafka.failures import consume_exception
+from streams.kafka.lots import PartitionBatch
+from streams.transport import NewRecord
 
 FEW_RECORDS = 8
 """Up to so many records of a partition go one by one, so that concurrent small publishes share batches."""
 
 
-def packed(producer: AIOKafkaProducer, lot: Lot, *, compiled: bool) -> list[BatchBuilder]:
+def packed(producer: AIOKafkaProducer, lot: PartitionBatch, *, compiled: bool) -> list[BatchBuilder]:
     """The batches of a lot; none for few records, which go one by one. Raises TooLarge."""
     if len(lot.records) <= FEW_RECORDS:
         for record in lot.records:
@@ -34,7 +34,7 @@ def packed(producer: AIOKafkaProducer, lot: Lot, *, compiled: bool) -> list[Batc
     return _plain(producer, lot)
 
 
-def _compiled(producer: AIOKafkaProducer, lot: Lot) -> list[BatchBuilder]:
+def _compiled(producer: AIOKafkaProducer, lot: PartitionBatch) -> list[BatchBuilder]:
     """In C, from the records as they are."""
     batches: list[BatchBuilder] = []
     first, most, transactional = 0, _most_bytes(producer, lot), _transactional(producer)
@@ -68,7 +68,7 @@ class _Packed(BatchBuilder):  # type: ignore[misc]
         return self._buffer
 
 
-def _plain(producer: AIOKafkaProducer, lot: Lot) -> list[BatchBuilder]:
+def _plain(producer: AIOKafkaProducer, lot: PartitionBatch) -> list[BatchBuilder]:
     """What a batch is built with is reached under its private name: `append` doubles the time of a record."""
     now, batches, count = round(1000 * time.time()), [_empty(producer, lot)], 0
     append = batches[0]._builder.append
@@ -87,13 +87,13 @@ def _plain(producer: AIOKafkaProducer, lot: Lot) -> list[BatchBuilder]:
     return batches
 
 
-def _empty(producer: AIOKafkaProducer, lot: Lot) -> BatchBuilder:
+def _empty(producer: AIOKafkaProducer, lot: PartitionBatch) -> BatchBuilder:
     """As the producer's own, but no larger than the topic takes; its first record fits always."""
     compression = producer._message_accumulator._compression_type
     return BatchBuilder(_most_bytes(producer, lot), compression, is_transactional=_transactional(producer))
 
 
-def _most_bytes(producer: AIOKafkaProducer, lot: Lot) -> int:
+def _most_bytes(producer: AIOKafkaProducer, lot: PartitionBatch) -> int:
     of_producer: int = producer._message_accumulator._batch_size
     return min(of_producer, lot.max_bytes)
 
@@ -102,7 +102,9 @@ def _transactional(producer: AIOKafkaProducer) -> bool:
     return producer._txn_manager.transactional_id is not None
 
 
-async def send(producer: AIOKafkaProducer, lot: Lot, batches: Sequence[BatchBuilder]) -> list[asyncio.Future[Any]]:
+async def send(
+    producer: AIOKafkaProducer, lot: PartitionBatch, batches: Sequence[BatchBuilder]
+) -> list[asyncio.Future[Any]]:
     """Hand over what was packed, in order; what its acknowledgements are awaited on.
 
     Their errors count as heard: handing over the next may fail before anyone awaits them.
@@ -117,12 +119,12 @@ async def send(producer: AIOKafkaProducer, lot: Lot, batches: Sequence[BatchBuil
         )
     for call in calls:
         future = await call
-        future.add_done_callback(hear)
+        future.add_done_callback(consume_exception)
         futures.append(future)
     return futures
 
 
-def check_size(record: Outgoing, lot: Lot) -> None:
+def check_size(record: NewRecord, lot: PartitionBatch) -> None:
     """Raises TooLarge."""
     headers = record.headers
     size = len(record.key) + len(record.value or b"") + len("".join(headers)) + len(b"".join(headers.values()))

@@ -17,11 +17,11 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import StreamError
 from streams.kafka.failures import FATAL_TO_PRODUCER, translated
-from streams.kafka.lots import Lot, lots
+from streams.kafka.lots import PartitionBatch, lots
 from streams.kafka.mending import ask_with_pauses
 from streams.kafka.packing import packed, send
 from streams.kafka.settings import KafkaSettings
-from streams.transport import Outgoing, TopicSpec
+from streams.transport import NewRecord, TopicSpec
 
 log = structlog.get_logger()
 
@@ -41,7 +41,7 @@ REMEMBERED = 64
 class _Shipment:
     """The records of one publish by partition, and what acknowledges those that were handed over."""
 
-    lots: list[tuple[Compression, Lot]]
+    lots: list[tuple[Compression, PartitionBatch]]
     generation: int
     """Of the producers: what was handed to earlier ones may never be answered."""
     handed_over: dict[int, list[asyncio.Future[Any]]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Publisher:
         self._generation = 0
         self._unacknowledged: dict[tuple[int, ...], _Shipment] = {}
 
-    async def publish(self, specs: Mapping[str, TopicSpec], records: Sequence[Outgoing]) -> None:
+    async def publish(self, specs: Mapping[str, TopicSpec], records: Sequence[NewRecord]) -> None:
         """Return once all are acknowledged. Raises TooLarge before anything is sent; Unavailable: some may be there.
 
         The same record objects again: those that were handed over already are waited for, not sent again.
@@ -86,18 +86,18 @@ class Publisher:
             except TimeoutError:
                 log.warning("unacknowledged_at_close", seconds=self._request_seconds)
 
-    def _sorted(self, specs: Mapping[str, TopicSpec], records: Sequence[Outgoing]) -> _Shipment:
+    def _sorted(self, specs: Mapping[str, TopicSpec], records: Sequence[NewRecord]) -> _Shipment:
         """Raises PlanError."""
         json = [record for record in records if compression(record) is not None]
         rest = [record for record in records if compression(record) is None] if json else records
-        by_compression: dict[Compression, list[Lot]] = {"zstd": lots(specs, json), None: lots(specs, rest)}
+        by_compression: dict[Compression, list[PartitionBatch]] = {"zstd": lots(specs, json), None: lots(specs, rest)}
         found = [(how, lot) for how, some in by_compression.items() for lot in some]
         return _Shipment(found, self._generation)
 
-    def _found_again(self, records: Sequence[Outgoing]) -> _Shipment | None:
+    def _found_again(self, records: Sequence[NewRecord]) -> _Shipment | None:
         return self._unacknowledged.pop(tuple(map(id, records)), None) if self._unacknowledged else None
 
-    def _remember(self, records: Sequence[Outgoing], shipment: _Shipment) -> None:
+    def _remember(self, records: Sequence[NewRecord], shipment: _Shipment) -> None:
         """By the records' identity, which is theirs alone for as long as the shipment holds them."""
         if shipment.generation == self._generation:
             self._unacknowledged[tuple(map(id, records))] = shipment
@@ -116,7 +116,12 @@ class Publisher:
         await self._raise_first([error for error in sent if error is not None])
 
     async def _send(
-        self, shipment: _Shipment, place: int, producer: AIOKafkaProducer, lot: Lot, batches: Sequence[BatchBuilder]
+        self,
+        shipment: _Shipment,
+        place: int,
+        producer: AIOKafkaProducer,
+        lot: PartitionBatch,
+        batches: Sequence[BatchBuilder],
     ) -> None:
         shipment.handed_over[place] = await send(producer, lot, batches)
 
@@ -157,5 +162,5 @@ class Publisher:
             return producer
 
 
-def compression(record: Outgoing) -> Compression:
+def compression(record: NewRecord) -> Compression:
     return "zstd" if b"json" in record.headers.get("content-type", b"") else None

@@ -19,8 +19,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.errors import Fenced
-from streams.kafka.failures import hear, translated
-from streams.kafka.lots import Lot
+from streams.kafka.failures import consume_exception, translated
+from streams.kafka.lots import PartitionBatch
 from streams.kafka.membership import Membership, offsets_from
 from streams.kafka.mending import ask_with_pauses
 from streams.kafka.packing import packed, send
@@ -56,7 +56,7 @@ class Transactions:
         self._client, self._group, self._membership = settings.client(), group, membership
         self._positions, self._request_seconds, self._compiled = positions, settings.request_seconds, settings.compiled
         self._held: dict[Partition, _Held] = {}
-        self._doubtful: dict[Partition, Position] = {}
+        self._unknown_outcome: dict[Partition, Position] = {}
         """Where a transaction would have led whose end is not known."""
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -71,7 +71,7 @@ class Transactions:
                 self._retire(partition)  # what is not confirmed must not write
             raise
 
-    async def write(self, partition: Partition, epoch: int, lots: Sequence[Lot], position: Position) -> None:
+    async def write(self, partition: Partition, epoch: int, lots: Sequence[PartitionBatch], position: Position) -> None:
         """Write everything, or nothing that a `read_committed` reader sees. Raises Fenced, Unavailable.
 
         Unavailable leaves open whether it was written: the same call again finds out, and does not write twice.
@@ -80,9 +80,9 @@ class Transactions:
         if held is None or held.epoch != epoch:
             await self.claim({partition: epoch})
             held = self._held[partition]
-            if await self._went_through(held, partition, position):
+            if await self._was_committed(held, partition, position):
                 return
-        with self._given_up(held, partition, position), translated():
+        with self._retire_on_error(held, partition, position), translated():
             async with asyncio.timeout(self._request_seconds):
                 await self._put(held.producer, lots, offsets_from({partition: position}))
                 await self._end(held.producer)
@@ -92,7 +92,7 @@ class Transactions:
         for partition, held in list(self._held.items()):
             if epochs.get(partition) != held.epoch:
                 self._retire(partition)
-        self._doubtful.clear()
+        self._unknown_outcome.clear()
 
     async def close(self) -> None:
         self.keep({})
@@ -125,12 +125,12 @@ class Transactions:
             self._retire(partition)
             raise
 
-    async def _went_through(self, held: _Held, partition: Partition, position: Position) -> bool:
+    async def _was_committed(self, held: _Held, partition: Partition, position: Position) -> bool:
         """Whether the group stands there already. Raises Fenced where only a part of what is to be written is there."""
-        doubtful = self._doubtful.get(partition)
-        with self._given_up(held, partition, doubtful):
+        doubtful = self._unknown_outcome.get(partition)
+        with self._retire_on_error(held, partition, doubtful):
             found = (await self._positions([partition]))[partition]
-        self._doubtful.pop(partition, None)
+        self._unknown_outcome.pop(partition, None)
         if found is None or (found.next_offset < position.next_offset and found != doubtful):
             return False
         if found.next_offset >= position.next_offset:
@@ -139,7 +139,7 @@ class Transactions:
         raise Fenced(f"{partition.topic}[{partition.index}] is at {found.next_offset}: read it anew from there")
 
     @contextmanager
-    def _given_up(self, held: _Held, partition: Partition, doubtful: Position | None) -> Iterator[None]:
+    def _retire_on_error(self, held: _Held, partition: Partition, doubtful: Position | None) -> Iterator[None]:
         """A producer that failed is used no more: the next one looks where the group stands before it writes."""
         try:
             yield
@@ -147,11 +147,14 @@ class Transactions:
             if self._held.get(partition) is held:
                 self._retire(partition)
                 if doubtful is not None:
-                    self._doubtful[partition] = doubtful
+                    self._unknown_outcome[partition] = doubtful
             raise
 
     async def _put(
-        self, producer: AIOKafkaProducer, lots: Sequence[Lot], offsets: Mapping[TopicPartition, OffsetAndMetadata]
+        self,
+        producer: AIOKafkaProducer,
+        lots: Sequence[PartitionBatch],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> None:
         """Nobody sees it yet. Raises TooLarge."""
         ready = [(lot, packed(producer, lot, compiled=self._compiled)) for lot in lots]
@@ -189,4 +192,4 @@ def _hush(producer: AIOKafkaProducer) -> None:
     batches = [*accumulator._pending_batches, *(one for lot in accumulator._batches.values() for one in lot)]
     for future in (producer._txn_manager.wait_for_transaction_end(), *(batch._drain_waiter for batch in batches)):
         if future is not None and future.done():
-            hear(future)
+            consume_exception(future)

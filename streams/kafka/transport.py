@@ -12,15 +12,15 @@ from streams.errors import PlanError, Unavailable
 from streams.kafka import topics
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.failures import translated
-from streams.kafka.lots import Lot, lots
-from streams.kafka.membership import Membership, partition_at, place_of, position_from
+from streams.kafka.lots import PartitionBatch, lots
+from streams.kafka.membership import Membership, from_aiokafka, position_from, to_aiokafka
 from streams.kafka.mending import mend
 from streams.kafka.positions import committed
 from streams.kafka.publisher import Publisher
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
 from streams.kafka.unpacking import records_from, unpack
-from streams.transport import Listener, Outgoing, Partition, Position, Record, TopicSpec
+from streams.transport import Listener, NewRecord, Partition, Position, Record, TopicSpec
 
 FETCH_BYTES = 4 << 20
 """A fetch of one partition; larger records come alone."""
@@ -91,11 +91,11 @@ class KafkaTransport:
         await self._load()
         return self._specs
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[NewRecord]) -> None:
         await self._learn({record.topic for record in records})
         await self._publisher.publish(self._specs, records)
 
-    async def _lots(self, records: Sequence[Outgoing]) -> Sequence[Lot]:
+    async def _lots(self, records: Sequence[NewRecord]) -> Sequence[PartitionBatch]:
         await self._learn({record.topic for record in records})
         return lots(self._specs, records)
 
@@ -139,7 +139,7 @@ class KafkaTransport:
         return Transactions(self.settings, group, membership, positions)
 
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
-        place, records = place_of(partition), list[Record]()
+        place, records = to_aiokafka(partition), list[Record]()
         first, following = (await self.ends(partition.topic))[partition]
         async with self._reading:
             reader = self._reader
@@ -158,12 +158,12 @@ class KafkaTransport:
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
         await self._learn([topic])
-        places = [place_of(partition) for partition in self._partitions([topic])]
+        places = [to_aiokafka(partition) for partition in self._partitions([topic])]
         with translated():
             first, following = await asyncio.gather(
                 self._reader.beginning_offsets(places), self._reader.end_offsets(places)
             )
-        return {partition_at(place): (first[place], following[place]) for place in places}
+        return {from_aiokafka(place): (first[place], following[place]) for place in places}
 
     async def group_lag(self, group: str, names: Sequence[str]) -> Mapping[Partition, int]:
         await self._learn(names)
@@ -223,13 +223,13 @@ class KafkaTransport:
     async def _positions(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, Position | None]:
         with translated():
             async with asyncio.timeout(self.settings.request_seconds):
-                found = await committed(self._admin, group, [place_of(partition) for partition in partitions])
-        known = {partition_at(place): position_from(one) for place, one in found.items()}
+                found = await committed(self._admin, group, [to_aiokafka(partition) for partition in partitions])
+        known = {from_aiokafka(place): position_from(one) for place, one in found.items()}
         return {partition: known.get(partition) for partition in partitions}
 
     async def _lag(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Between the group's position, or the earliest record, and the end."""
-        places = [place_of(partition) for partition in partitions]
+        places = [to_aiokafka(partition) for partition in partitions]
         if not places:
             return {}
         with translated():

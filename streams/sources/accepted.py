@@ -13,7 +13,7 @@ from schemas import codec
 from schemas.cloudevents import ACCEPTED_TYPE, headers
 from schemas.events import Accepted
 from schemas.topics import ACCEPTED
-from streams.transport import Outgoing, Record, Transport
+from streams.transport import NewRecord, Record, Transport
 
 _READ_RECORDS = 1_000
 
@@ -41,13 +41,13 @@ def _ids(record: Record) -> Sequence[bytes]:
     return [frames[at : at + 16] for at in range(0, len(frames), 16)]
 
 
-def acceptance(tenant: str, feed: str, frames: Sequence[str], now_seconds: float) -> Outgoing:
+def acceptance(tenant: str, feed: str, frames: Sequence[str], now_seconds: float) -> NewRecord:
     """The record that says: these frames (ids, at least one) are on `frames.raw`."""
     accepted = Accepted(tenant=tenant, feed=feed, frames=b"".join(map(id_bytes, frames)))
     written = headers(
         ACCEPTED_TYPE, tenant=tenant, feed=feed, frame=frames[0], time=datetime.fromtimestamp(now_seconds, UTC)
     )
-    return Outgoing(ACCEPTED, _key(tenant, feed, frames[0]), codec.encode_accepted(accepted), written)
+    return NewRecord(ACCEPTED, _key(tenant, feed, frames[0]), codec.encode_accepted(accepted), written)
 
 
 def _key(tenant: str, feed: str, first_frame: str) -> bytes:

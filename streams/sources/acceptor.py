@@ -20,11 +20,11 @@ from stores.blobs import BlobStore, blob_uri
 from stores.errors import StoreUnavailable
 from streams.clock import Clock
 from streams.errors import LogFull, TooLarge, Unavailable
-from streams.patience import pauses
+from streams.retry import pauses
 from streams.sources.accepted import acceptance, id_bytes
 from streams.sources.shed import ShedTally
 from streams.sources.source import Offer, Picture, Refusal, Shed
-from streams.transport import Outgoing, Transport
+from streams.transport import NewRecord, Transport
 
 NAMED_REFUSALS = 100
 """Refusals that a summary names one by one; all are counted."""
@@ -180,9 +180,9 @@ class Acceptor:
             self.accepted.update(map(id_bytes, ids))
         self._count["accepted"] += len(events)
 
-    def _record(self, event: FrameEvent) -> Outgoing:
+    def _record(self, event: FrameEvent) -> NewRecord:
         key = still_key(event.id) if self.kind == "still" else partition_key(self.tenant, self.feed)
-        return Outgoing(RAW, key, codec.encode_frame(event), frame_headers(event, RAW_TYPE))
+        return NewRecord(RAW, key, codec.encode_frame(event), frame_headers(event, RAW_TYPE))
 
     async def _until(
         self,

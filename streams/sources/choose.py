@@ -27,14 +27,14 @@ _SCHEMES = "rtsp, rtsps, http, https, s3, gs, az or file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class RemoteOptions:
     """How what lies elsewhere is read; `follow_seconds` looks into an object store again after so long, for ever."""
 
     fetch: FetchSettings = field(default_factory=FetchSettings)
     follow_seconds: float | None = None
 
 
-def choose_source(spec: str, playback: Playback, clock: Clock, reach: Reach | None = None) -> Source:
+def choose_source(spec: str, playback: Playback, clock: Clock, reach: RemoteOptions | None = None) -> Source:
     """A folder, a glob, a picture, a video file; `-` for a list of pictures and URLs on standard input; a list of URLs
     in a file; a picture's URL; an object store's prefix (`s3://BUCKET/PREFIX`, `gs://`, `az://`, `file:///FOLDER`);
     or a camera.
@@ -42,7 +42,7 @@ def choose_source(spec: str, playback: Playback, clock: Clock, reach: Reach | No
     Cameras are `rtsp://…`, `http(s)://…` (`.m3u8` is HLS, else MJPEG), `/dev/videoN`, or N. Raises UnreadableSource,
     naming what was typed and the way out. Blocking: it looks at files.
     """
-    reach = reach or Reach()
+    reach = reach or RemoteOptions()
     elsewhere = not Path(spec).is_file()
     if elsewhere and _object_scheme(spec):
         listing = Listing(follow_seconds=reach.follow_seconds, limit=playback.limit, at_once=reach.fetch.at_once)

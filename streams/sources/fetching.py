@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from streams.clock import Clock
 from streams.errors import Unavailable
-from streams.patience import pauses
+from streams.retry import pauses
 from streams.sources.fetch import Fetched, fetch
 from streams.sources.url_guard import UrlGuard
 

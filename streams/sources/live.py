@@ -20,7 +20,7 @@ from schemas.events import Kind
 from schemas.identity import live_position
 from streams.clock import Clock
 from streams.errors import StreamError
-from streams.patience import pauses
+from streams.retry import pauses
 from streams.sources.guarded_io import GuardedIo, without_credentials
 from streams.sources.live_input import Reading, live_protocol, live_stream
 from streams.sources.mailbox import Mailbox

@@ -18,7 +18,7 @@ from schemas.identity import object_position
 from schemas.pictures import picture_format
 from streams.clock import Clock
 from streams.errors import Unavailable
-from streams.patience import pauses
+from streams.retry import pauses
 from streams.sources.ahead import ahead
 from streams.sources.images import MAX_PICTURE_BYTES
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource

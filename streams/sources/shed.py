@@ -12,7 +12,7 @@ from schemas.identity import frame_id, partition_key
 from schemas.topics import OBSERVED
 from streams.clock import Clock
 from streams.sources.session import uuid7
-from streams.transport import Outgoing
+from streams.transport import NewRecord
 
 _EVERY_SECONDS = 60.0
 REASON = "source:behind"
@@ -36,7 +36,7 @@ class ShedTally:
     def due(self) -> bool:
         return self._count > 0 and self.clock.monotonic() - self._since >= _EVERY_SECONDS
 
-    def record(self) -> Outgoing | None:
+    def record(self) -> NewRecord | None:
         """What was dropped since the last record, or None for nothing; counting starts anew with `written`."""
         if not self._count:
             return None
@@ -61,7 +61,7 @@ class ShedTally:
             time=observed.published,
             content_type=JSON,
         )
-        return Outgoing(OBSERVED, partition_key(self.tenant, self.feed), codec.encode_observed(observed), written)
+        return NewRecord(OBSERVED, partition_key(self.tenant, self.feed), codec.encode_observed(observed), written)
 
     def written(self) -> None:
         """The record is durable; the next one has an id of its own."""

@@ -17,7 +17,7 @@ AHEAD_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class RecordRange:
     """Records of one partition that follow each other, from one write."""
 
     first_offset: int
@@ -39,13 +39,13 @@ class Stretch:
 
 
 @dataclass(slots=True)
-class Ahead:
+class ReadAheadCache:
     """What lies ahead of one cursor, in offset order, with gaps where other processes wrote."""
 
-    stretches: deque[Stretch] = field(default_factory=deque)
+    stretches: deque[RecordRange] = field(default_factory=deque)
     size_bytes: int = 0
 
-    def add(self, stretch: Stretch) -> None:
+    def add(self, stretch: RecordRange) -> None:
         size = stretch.share.bytes
         if size + self.size_bytes > AHEAD_BYTES or (self.stretches and self.stretches[-1].end > stretch.first_offset):
             return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.room import Room
 from streams.sqlite.rows import Batch
-from streams.transport import Outgoing
+from streams.transport import NewRecord
 
 OUTPUT_ROOM = 1.1
 """Outputs that are written with their inputs' positions may exceed the limit by a tenth: finishing work is what makes
@@ -41,10 +41,10 @@ class Appender:
     wall: Callable[[], float]
     room: Room = field(default_factory=Room)
 
-    def records(self, outgoing: Sequence[Outgoing]) -> Append:
+    def records(self, outgoing: Sequence[NewRecord]) -> Append:
         """Raises TooLarge, PlanError."""
         return Append(Batch(self.catalog, outgoing), self.room, self.max_bytes, self.wall)
 
-    def outputs(self, outgoing: Sequence[Outgoing]) -> Append:
+    def outputs(self, outgoing: Sequence[NewRecord]) -> Append:
         """As `records`, for those that are written in one transaction with the positions they come from."""
         return Append(Batch(self.catalog, outgoing), self.room, int(self.max_bytes * OUTPUT_ROOM), self.wall)

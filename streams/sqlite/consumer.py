@@ -7,14 +7,14 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 
 from streams.errors import Fenced, Gap
-from streams.sqlite.ahead import Stretch
+from streams.sqlite.ahead import RecordRange
 from streams.sqlite.append import Appender
 from streams.sqlite.fetch import Cursor, Fetched, fetch
 from streams.sqlite.groups import Member, lag
 from streams.sqlite.membership import Membership
 from streams.sqlite.rows import Batch
 from streams.sqlite.threads import Reader, Writer
-from streams.transport import Outgoing, Partition, Position, Record
+from streams.transport import NewRecord, Partition, Position, Record
 
 IDLE_SECONDS = (0.002, 0.016)
 """How often an idle poll looks for records of other processes: first and, doubling, at last."""
@@ -60,12 +60,12 @@ class SqliteConsumer:
             timer.cancel()
             pause = min(2 * pause, longest)
 
-    def hear(self, batch: Batch) -> None:
+    def remember(self, batch: Batch) -> None:
         """Records have come from this process: they need not be read back. Those of others are looked for."""
         cursors = self._membership.cursors
         for at, share in batch.shares.items():
             if (cursor := cursors.get(at)) is not None and not share.compacted:
-                cursor.hear(Stretch(batch.first_offsets[at], batch.timestamp, share))
+                cursor.remember(RecordRange(batch.first_offsets[at], batch.timestamp, share))
         self._wake()
 
     def _wake(self) -> None:
@@ -96,7 +96,7 @@ class SqliteConsumer:
 
     async def publish_and_commit(
         self,
-        outgoing: Sequence[Outgoing],
+        outgoing: Sequence[NewRecord],
         positions: Mapping[Partition, Position],
         epochs: Mapping[Partition, int],
     ) -> None:

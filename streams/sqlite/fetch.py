@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from streams.sqlite.ahead import Ahead, Stretch
+from streams.sqlite.ahead import ReadAheadCache, RecordRange
 from streams.sqlite.rows import READ_BYTES, offsets, read_rows, to_records
 from streams.transport import Partition, Record
 
@@ -24,9 +24,9 @@ class Cursor:
     epoch: int
     next_offset: int
     parked: bool = False
-    ahead: Ahead = field(default_factory=Ahead)
+    ahead: ReadAheadCache = field(default_factory=ReadAheadCache)
 
-    def hear(self, stretch: Stretch) -> None:
+    def remember(self, stretch: RecordRange) -> None:
         if stretch.end > self.next_offset:
             self.ahead.add(stretch)
 
@@ -35,7 +35,7 @@ class Cursor:
         self.ahead.passed(offset)
 
 
-Turn = tuple[Cursor, Sequence[Stretch]]
+Turn = tuple[Cursor, Sequence[RecordRange]]
 """A cursor with what lay ahead of it when the poll began: the deque itself belongs to the event loop."""
 
 
@@ -89,7 +89,7 @@ def fetch(connection: sqlite3.Connection, version: int, turns: Sequence[Turn], m
     return fetched
 
 
-def _pieces(start: int, stop: int, ahead: Sequence[Stretch]) -> Iterator[tuple[int, int, Stretch | None]]:
+def _pieces(start: int, stop: int, ahead: Sequence[RecordRange]) -> Iterator[tuple[int, int, RecordRange | None]]:
     """The offsets from `start` to before `stop`, each piece with the stretch that holds it; None: it is to be read."""
     for stretch in ahead:
         if stretch.first_offset >= stop:

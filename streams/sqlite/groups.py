@@ -20,7 +20,7 @@ from streams.transport import Position
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class AssignmentView:
     """What a member holds: partition row ids with their epochs; those in `leaving` it is asked to give up.
 
     `leaving` gives the boot time until which it may drain. `version` grows with every change within the group.
@@ -44,7 +44,7 @@ class Member:
     clock: Callable[[], float]
     """Seconds since boot."""
 
-    def join(self, connection: sqlite3.Connection) -> Standing:
+    def join(self, connection: sqlite3.Connection) -> AssignmentView:
         """Become a member and register the group with its topics: what it has not finished is kept from now on.
 
         Epochs start at the group's version, which is never below any of them: a group that was forgotten and comes
@@ -64,7 +64,7 @@ class Member:
         )
         return self._shared_out(connection, group_id)
 
-    def renew(self, connection: sqlite3.Connection) -> Standing | None:
+    def renew(self, connection: sqlite3.Connection) -> AssignmentView | None:
         """Keep the lease and learn of changes; None if the others have already counted this member as dead."""
         renewed = connection.execute(
             "UPDATE members SET expires = ?, boot = ? WHERE id = ?", (self._lease(), boot_name(), self.name)
@@ -73,7 +73,7 @@ class Member:
             return None
         return self._shared_out(connection, self._group_id(connection))
 
-    def release(self, connection: sqlite3.Connection, epochs: Mapping[int, int]) -> Standing | None:
+    def release(self, connection: sqlite3.Connection, epochs: Mapping[int, int]) -> AssignmentView | None:
         """Give partitions up, those of them that are still held under these epochs."""
         connection.executemany(
             "UPDATE claims SET owner = NULL, release_by = NULL"
@@ -132,7 +132,7 @@ class Member:
     def _group_id(self, connection: sqlite3.Connection) -> int:
         return int(connection.execute("SELECT id FROM groups WHERE name = ?", (self.group,)).fetchone()[0])
 
-    def _shared_out(self, connection: sqlite3.Connection, group_id: int) -> Standing:
+    def _shared_out(self, connection: sqlite3.Connection, group_id: int) -> AssignmentView:
         self._share_out(connection, group_id)
         version = self.version(connection)
         rows = connection.execute(
@@ -140,12 +140,12 @@ class Member:
             (group_id, self.name),
         ).fetchall()
         held = {at: epoch for at, epoch, _ in rows}
-        return Standing(version, held, {at: until for at, _, until in rows if until is not None})
+        return AssignmentView(version, held, {at: until for at, _, until in rows if until is not None})
 
     def _share_out(self, connection: sqlite3.Connection, group_id: int) -> None:
         """Bury the dead, take back what was not released in time, and move what is out of balance."""
         now = self.clock()
-        changed = _bury(connection, group_id, now)
+        changed = _expire_members(connection, group_id, now)
         owners = _owners(connection, group_id)
         late = [at for at, (_, release_by) in owners.items() if release_by is not None and release_by < now]
         shares = share(
@@ -196,7 +196,7 @@ def forget(connection: sqlite3.Connection, group: str) -> None:
     connection.execute("UPDATE groups SET version = version + 1 WHERE name = ?", (group,))
 
 
-def _bury(connection: sqlite3.Connection, group_id: int, now: float) -> int:
+def _expire_members(connection: sqlite3.Connection, group_id: int, now: float) -> int:
     members = connection.execute(
         "SELECT id, process, boot, expires FROM members WHERE group_id = ?", (group_id,)
     ).fetchall()

@@ -11,7 +11,7 @@ import structlog
 
 from streams.errors import LogFull, Unavailable
 from streams.sqlite.fetch import Cursor
-from streams.sqlite.groups import Member, Standing
+from streams.sqlite.groups import AssignmentView, Member
 from streams.sqlite.rows import offsets
 from streams.sqlite.threads import Job, Writer
 from streams.transport import Listener, Partition
@@ -110,7 +110,7 @@ class Membership:
         if partitions:
             await self._revoke(partitions, self.member.drain_seconds)
 
-    async def _hand_over(self, standing: Standing) -> None:
+    async def _hand_over(self, standing: AssignmentView) -> None:
         """Drain until the deadline that the group set; only then do the partitions move."""
         seconds = min(standing.leaving.values()) - self.member.clock()
         await self._drain([at for at in standing.leaving if at in self.cursors], seconds)
@@ -119,7 +119,7 @@ class Membership:
             self.cursors.pop(at, None)
         await self._write(lambda connection: self.member.release(connection, epochs))
 
-    async def _take(self, standing: Standing) -> None:
+    async def _take(self, standing: AssignmentView) -> None:
         taken = {at: epoch for at, epoch in standing.held.items() if at not in self.cursors}
         self.cursors |= await self._write(lambda connection: self._cursors(connection, taken))
         await self._listener.assigned({self._partitions[at]: epoch for at, epoch in taken.items()})

@@ -16,7 +16,7 @@ from schemas.identity import partition_of
 from streams.errors import PlanError, TooLarge
 from streams.sqlite.catalog import Catalog, Topic
 from streams.sqlite.schema import records_table
-from streams.transport import Outgoing, Partition, Record, TopicSpec
+from streams.transport import NewRecord, Partition, Record, TopicSpec
 
 pack_headers = msgspec.msgpack.Encoder().encode
 unpack_headers = msgspec.msgpack.Decoder(dict[str, bytes]).decode
@@ -58,7 +58,7 @@ class Batch:
     `first_offsets` and `timestamp` tell where they were appended, once they are.
     """
 
-    def __init__(self, catalog: Catalog, outgoing: Iterable[Outgoing]) -> None:
+    def __init__(self, catalog: Catalog, outgoing: Iterable[NewRecord]) -> None:
         """Raises PlanError for an unknown topic or a tombstone out of place, TooLarge for a record over the limit."""
         self.shares: dict[int, Share] = {}
         self.first_offsets: dict[int, int] = {}
@@ -81,7 +81,7 @@ class Batch:
             _insert(connection, records_table(partition_id), first, timestamp, share.fields)
         self.timestamp = timestamp
 
-    def _add(self, topic: Topic, records: Iterable[Outgoing]) -> None:
+    def _add(self, topic: Topic, records: Iterable[NewRecord]) -> None:
         """Called with every record of a batch: the busiest lines of the log."""
         spec, ids, shares = topic.spec, topic.partition_ids, self.shares
         for record in records:

@@ -25,7 +25,7 @@ from streams.sqlite.groups import Member, forget, lag
 from streams.sqlite.membership import Membership
 from streams.sqlite.rows import Batch, offsets, read_rows, to_records
 from streams.sqlite.threads import Reader, Writer
-from streams.transport import Listener, Outgoing, Partition, Record, TopicSpec
+from streams.transport import Listener, NewRecord, Partition, Record, TopicSpec
 
 log = structlog.get_logger()
 
@@ -108,7 +108,7 @@ class SqliteTransport:
         await self._load()
         return self._catalog.specs()
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[NewRecord]) -> None:
         await self._learn({record.topic for record in records})
         append = self._appender.records(records)
         try:
@@ -195,7 +195,7 @@ class SqliteTransport:
     def _published(self, batch: Batch) -> None:
         """Records are in the log: polls of this process need not look for them."""
         for consumer in self._consumers:
-            consumer.hear(batch)
+            consumer.remember(batch)
 
     async def _load(self) -> None:
         await self._reader.run(self._catalog.load)

@@ -23,7 +23,7 @@ from stores.edge.client import EdgeIndex
 from stores.folder import BlobFolder
 from stores.index import CollectionSpec, Index, Point
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Outgoing, TopicSpec, Transport
+from streams.transport import NewRecord, TopicSpec, Transport
 from tinyworld.captions import HALF, caption
 from tinyworld.render import Rendered, render
 from tinyworld.scenes import Scene
@@ -139,7 +139,7 @@ def _embedding(name: str, vectors: Array) -> Embedding:
     return Embedding(name=name, model="tiny", dimension=vectors.shape[1], vector=vectors[0].astype("<f4").tobytes())
 
 
-def _records(event: FrameEvent) -> list[Outgoing]:
+def _records(event: FrameEvent) -> list[NewRecord]:
     key = partition_key(event.tenant, event.feed)
     assert event.published is not None
     observed = Observed(
@@ -148,9 +148,9 @@ def _records(event: FrameEvent) -> list[Outgoing]:
     )  # fmt: skip
     headers = frame_headers(event, ENRICHED_TYPE, content_type=JSON)
     return [
-        Outgoing(RAW, event.id.encode(), encode_frame(event, with_embeddings=False), headers),
-        Outgoing(ENRICHED, key, encode_frame(event, as_json=True, with_embeddings=False), headers),
-        Outgoing(OBSERVED, key, encode_observed(observed), frame_headers(event, OBSERVED_TYPE, content_type=JSON)),
+        NewRecord(RAW, event.id.encode(), encode_frame(event, with_embeddings=False), headers),
+        NewRecord(ENRICHED, key, encode_frame(event, as_json=True, with_embeddings=False), headers),
+        NewRecord(OBSERVED, key, encode_observed(observed), frame_headers(event, OBSERVED_TYPE, content_type=JSON)),
     ]
 
 

@@ -9,7 +9,7 @@ import sys
 from schemas.events import Feed
 from streams.clock import SystemClock
 from streams.feeds.sharing import Sharing
-from tests.contract.transport_urls import connect
+from tests.support.transport_urls import connect
 
 
 async def read(feed: Feed) -> None:

@@ -17,7 +17,7 @@ from schemas import topics
 from schemas.events import Feed
 from streams.feeds.roster import all_feeds, key_of, removed, written
 from streams.transport import TopicSpec, Transport
-from tests.contract.transport_urls import connect
+from tests.support.transport_urls import connect
 
 ROOT = Path(__file__).parents[2]
 DEADLINE_SECONDS = 90.0

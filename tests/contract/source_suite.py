@@ -27,7 +27,7 @@ from streams.sources.acceptor import Summary
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, Source, UnreadableSource
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Outgoing, TopicSpec
+from streams.transport import NewRecord, TopicSpec
 
 TENANT, FEED = "default", "lobby"
 
@@ -42,7 +42,7 @@ class DyingLog(SqliteTransport):
     atomic = False
     lives = 10**9
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[NewRecord]) -> None:
         if self.lives == 0:
             raise Killed
         self.lives -= 1

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from processors.frame import LOCAL_FIELDS, Frame, Stage, StageWithMemory, Verdicts, freeze
+from processors.frame import LOCAL_FIELDS, Frame, Stage, StatefulStage, Verdicts, freeze
 
-AnyStage = Stage | StageWithMemory
+AnyStage = Stage | StatefulStage
 
 
 class StageSuite:
@@ -47,7 +47,7 @@ class StageSuite:
         named = {field for field in stage.requires | stage.provides if not hasattr(self.frames()[0], field)}
         assert not named, f"no fields of a frame: {named}"
         assert "results" not in stage.provides  # `results[name]` is every stage's own; the whole is nobody's
-        assert isinstance(stage, StageWithMemory if hasattr(stage, "fresh") else Stage)
+        assert isinstance(stage, StatefulStage if hasattr(stage, "initial_state") else Stage)
 
     def test_settings_have_defaults_and_refuse_unknown_keys(self, stage: AnyStage) -> None:
         kind = type(stage).Settings  # type: ignore[union-attr]
@@ -99,16 +99,16 @@ class StageSuite:
 
 
 def run(stage: AnyStage, frames: Sequence[Frame], states: dict[str, Any] | None = None) -> Verdicts:
-    if isinstance(stage, StageWithMemory) and hasattr(stage, "fresh"):
+    if isinstance(stage, StatefulStage) and hasattr(stage, "initial_state"):
         return stage.process(frames, states if states is not None else states_of(stage, frames))
     assert isinstance(stage, Stage)
     return stage.process(frames)
 
 
 def states_of(stage: AnyStage, frames: Sequence[Frame]) -> dict[str, Any]:
-    if not isinstance(stage, StageWithMemory):
+    if not isinstance(stage, StatefulStage):
         return {}
-    return {key: stage.fresh() for key in sorted({frame.key for frame in frames})}
+    return {key: stage.initial_state() for key in sorted({frame.key for frame in frames})}
 
 
 def slots() -> tuple[str, ...]:

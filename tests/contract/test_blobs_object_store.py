@@ -12,8 +12,8 @@ from stores.blobs import BlobStore, blob_path
 from stores.errors import Refused, StoreUnavailable
 from stores.object_store import ObjectBlobs
 from tests.contract.blob_suite import BlobSuite, uri
-from tests.contract.qdrant_server import free_port
-from tests.contract.s3_server import s3, s3_server
+from tests.support.qdrant_server import free_port
+from tests.support.s3_server import s3, s3_server
 
 __all__ = ["s3", "s3_server"]
 

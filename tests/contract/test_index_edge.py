@@ -10,8 +10,8 @@ import pytest
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.index import Filter
-from tests.contract.edge_folder import edge_folder
 from tests.contract.index_suite import SPEC, IndexSuite, point
+from tests.support.edge_folder import edge_folder
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from stores.errors import StoreUnavailable
 from stores.server import ServerIndex
 from tests.contract.index_suite import SPEC, IndexSuite, point
-from tests.contract.qdrant_server import Ports, free_port, qdrant_server
+from tests.support.qdrant_server import Ports, free_port, qdrant_server
 
 pytestmark = pytest.mark.qdrant
 

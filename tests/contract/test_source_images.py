@@ -12,7 +12,7 @@ from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.source import Source
 from streams.sources.urls import from_listed
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
-from tests.pictures import Format, encoded, scene
+from tests.support.pictures import Format, encoded, scene
 
 FORMATS: tuple[Format, ...] = ("jpeg", "png", "webp")
 

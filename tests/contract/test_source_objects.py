@@ -15,9 +15,9 @@ from deploy.local.s3 import S3Server
 from streams.clock import ManualClock, SystemClock
 from streams.sources.objects import Listing, ObjectsSource
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, Source, UnreadableSource
-from tests.contract.s3_server import s3, s3_server
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
-from tests.pictures import encoded, scene
+from tests.support.pictures import encoded, scene
+from tests.support.s3_server import s3, s3_server
 
 __all__ = ["s3", "s3_server"]
 EVERY_SECONDS = 30.0

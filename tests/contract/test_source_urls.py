@@ -16,8 +16,8 @@ from streams.sources.fetching import Fetcher, FetchSettings
 from streams.sources.source import Picture, Refusal, Source
 from streams.sources.urls import from_listed, from_url_file, from_urls
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
-from tests.picture_server import ALLOWED, PictureServer, picture_server
-from tests.pictures import encoded, scene
+from tests.support.picture_server import ALLOWED, PictureServer, picture_server
+from tests.support.pictures import encoded, scene
 
 SETTINGS = FetchSettings(allow=ALLOWED, at_once=3, attempts=3, timeout_seconds=20)
 

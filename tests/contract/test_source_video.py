@@ -6,7 +6,7 @@ from streams.clock import SystemClock
 from streams.sources.play import Playback, VideoSource
 from streams.sources.source import Source
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place
-from tests.videos import write_video
+from tests.support.videos import write_video
 
 
 class TestVideoSource(SourceSuite):

@@ -14,7 +14,7 @@ import pytest
 from streams.errors import Fenced, LogFull, PlanError
 from streams.sqlite.threads import Writer
 from streams.sqlite.transport import LogSettings, SqliteTransport
-from streams.transport import Outgoing, Partition, Position, TopicSpec, Transport
+from streams.transport import NewRecord, Partition, Position, TopicSpec, Transport
 from tests.contract.transport_suite import Ear, TransportSuite, key_for, number, values
 
 
@@ -186,7 +186,7 @@ class TestRetention:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, retention_bytes=10_000)])
         for _ in range(5):
-            await transport.publish([Outgoing("t", b"a", bytes(1000)) for _ in range(1000)])
+            await transport.publish([NewRecord("t", b"a", bytes(1000)) for _ in range(1000)])
         await transport.drop_old()
         assert await transport.ends("t") == {Partition("t", 0): (4991, 5000)}
 
@@ -198,13 +198,13 @@ class TestRetention:
         published = 0
         with pytest.raises(LogFull):  # noqa: PT012 - the last of many
             while published < 10_000:
-                await transport.publish([Outgoing("t", b"a", bytes(10_000)) for _ in range(10)])
+                await transport.publish([NewRecord("t", b"a", bytes(10_000)) for _ in range(10)])
                 published += 10
         records = await consumer.poll(1000, 5.0)
         assert len(records) == published >= 100
         ends = {here: Position(records[-1].offset + 1)}
-        await consumer.publish_and_commit([Outgoing("out", b"a", bytes(50_000))], ends, consumer.assignment())
-        await transport.publish([Outgoing("t", b"a", bytes(10_000)) for _ in range(10)])
+        await consumer.publish_and_commit([NewRecord("out", b"a", bytes(50_000))], ends, consumer.assignment())
+        await transport.publish([NewRecord("t", b"a", bytes(10_000)) for _ in range(10)])
         assert path.stat().st_size < 2_500_000
 
     async def test_a_forgotten_group_keeps_nothing_and_starts_anew(self, logs: Logs, wall: Clock) -> None:
@@ -227,7 +227,7 @@ class TestRetention:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, compacted=True)])
         here = Partition("t", 0)
-        await transport.publish([*values("t", "a", [1]), Outgoing("t", b"a", None), *values("t", "b", [2])])
+        await transport.publish([*values("t", "a", [1]), NewRecord("t", b"a", None), *values("t", "b", [2])])
         await transport.drop_old()
         assert [record.value for record in await transport.read(here, 0, 10)] == [None, b"2"]
         wall.seconds += 86_401
@@ -238,7 +238,7 @@ class TestRetention:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1)])
         with pytest.raises(PlanError, match="compacted"):
-            await transport.publish([Outgoing("t", b"a", None)])
+            await transport.publish([NewRecord("t", b"a", None)])
 
 
 class TestThreads:
@@ -272,7 +272,7 @@ class TestThreads:
     async def test_one_bad_publish_does_not_fail_its_neighbours(self, logs: Logs) -> None:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1)])
-        wrong = Outgoing("t", b"a", "no bytes")  # type: ignore[arg-type]
+        wrong = NewRecord("t", b"a", "no bytes")  # type: ignore[arg-type]
         outcomes = await asyncio.gather(
             *(transport.publish([*values("t", "a", [at]), *([wrong] if at == 7 else [])]) for at in range(20)),
             return_exceptions=True,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 
 from streams.errors import Fenced
-from streams.transport import Outgoing, Partition, Position, Transport
-from tests.contract.transport_urls import connect
+from streams.transport import NewRecord, Partition, Position, Transport
+from tests.support.transport_urls import connect
 
 
 class Silent:
@@ -36,7 +36,7 @@ async def produce(transport: Transport, topic: str, name: str, limit: str) -> No
 
     async def publish(first: int) -> None:
         numbers = range(first, first + 7)
-        await transport.publish([Outgoing(topic, name.encode(), b"%d" % number) for number in numbers])
+        await transport.publish([NewRecord(topic, name.encode(), b"%d" % number) for number in numbers])
         print(*numbers, sep="\n", flush=True)
 
     for first in count(0, 21):
@@ -52,7 +52,7 @@ async def copy(transport: Transport, group: str, source: str, target: str) -> No
         records = await consumer.poll(10, 1.0)
         ends = {record.partition: Position(record.offset + 1) for record in records}
         epochs = {record.partition: record.epoch for record in records}
-        outgoing = [Outgoing(target, record.key, record.value, record.headers) for record in records]
+        outgoing = [NewRecord(target, record.key, record.value, record.headers) for record in records]
         try:
             await consumer.publish_and_commit(outgoing, ends, epochs)
         except Fenced:

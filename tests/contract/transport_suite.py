@@ -19,8 +19,8 @@ import pytest
 
 from schemas.identity import partition_of
 from streams.errors import Fenced, Gap, PlanError, TooLarge
-from streams.transport import Consumer, Outgoing, Partition, Position, Record, TopicSpec, Transport
-from tests.contract.transport_urls import connect
+from streams.transport import Consumer, NewRecord, Partition, Position, Record, TopicSpec, Transport
+from tests.support.transport_urls import connect
 
 
 @dataclass
@@ -44,8 +44,8 @@ class Ear:
         self.journal.append(f"{self.name} drained")
 
 
-def values(topic: str, key: str, numbers: Sequence[int]) -> list[Outgoing]:
-    return [Outgoing(topic, key.encode(), b"%d" % number, {"n": b"%d" % number}) for number in numbers]
+def values(topic: str, key: str, numbers: Sequence[int]) -> list[NewRecord]:
+    return [NewRecord(topic, key.encode(), b"%d" % number, {"n": b"%d" % number}) for number in numbers]
 
 
 def number(record: Record) -> int:
@@ -163,7 +163,7 @@ class TransportSuite:
     async def test_a_record_comes_back_as_it_was_sent(self, transport: Transport, topic: str, group: str) -> None:
         before = time.time() - 1
         headers = {"ce_id": b"1", "content-type": b"image/jpeg", "empty": b""}
-        await transport.publish([Outgoing(topic, b"lobby", b"\x00\xff picture", headers)])
+        await transport.publish([NewRecord(topic, b"lobby", b"\x00\xff picture", headers)])
         async with self.member(transport, group, topic) as consumer:
             (record,) = await self.take(consumer, 1)
         assert (record.key, record.value, dict(record.headers)) == (b"lobby", b"\x00\xff picture", headers)
@@ -213,8 +213,8 @@ class TransportSuite:
     async def test_a_record_over_the_topic_s_limit_is_refused(self, transport: Transport) -> None:
         topic = await self.new_topic(transport, 1, max_record_bytes=4096)
         with pytest.raises(TooLarge, match=topic):
-            await transport.publish([Outgoing(topic, b"a", bytes(5000))])
-        await transport.publish([Outgoing(topic, b"a", bytes(3000))])
+            await transport.publish([NewRecord(topic, b"a", bytes(5000))])
+        await transport.publish([NewRecord(topic, b"a", bytes(3000))])
         assert await transport.ends(topic) == {Partition(topic, 0): (0, 1)}
 
     async def test_reading_without_a_group(self, transport: Transport, topic: str, url: str) -> None:
@@ -248,7 +248,7 @@ class TransportSuite:
         topic = await self.new_topic(transport, 1, compacted=True)
         for step in range(5):
             await transport.publish(values(topic, "a", [step]) + values(topic, "b", [10 + step]))
-        await transport.publish([Outgoing(topic, b"b", None, {"why": b"erased"})])
+        await transport.publish([NewRecord(topic, b"b", None, {"why": b"erased"})])
         await self.compact(transport, topic)
         async with self.member(transport, group, topic) as consumer:
             records = await consumer.poll(100, self.deadline_seconds)

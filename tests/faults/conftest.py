@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.edge_folder import edge_folder
+from tests.support.edge_folder import edge_folder
 
 
 @pytest.fixture(scope="session")

@@ -8,31 +8,31 @@ import msgspec
 import numpy as np
 import pytest
 
-from processors.decode import Decode, DecodeSettings
+from processors.stages.decode import Decode, DecodeSettings
 from schemas import topics
 from schemas.events import Deletion
 from schemas.identity import frame_id
 from stores.blobs import blob_uri, sha256_hex
 from stores.errors import Missing
 from stores.index import Point
-from streams.checker import records
-from streams.deletions import Deletions
-from streams.erasing import deletion_record
-from streams.step import AnyStage
-from streams.transport import Outgoing
-from streams.worker import Worker
-from tests.faults.rig import QUICK, Deployment, fated, identity, running, until
-from tests.faults.stages import DIMENSION, Fate, Vectors
-from tests.pictures import START
+from streams.lifecycle.check import records
+from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.eraser import deletion_record
+from streams.transport import NewRecord
+from streams.worker.step import AnyStage
+from streams.worker.worker import Worker
+from tests.support.deployment import QUICK, Deployment, fated, identity, running, until
+from tests.support.fault_stages import DIMENSION, Fate, Vectors
+from tests.support.pictures import START
 
 SETTINGS = msgspec.structs.replace(QUICK, watch_seconds=0.05)
 
 
-def same_picture(record: Outgoing, name: str) -> Outgoing:
-    return Outgoing(record.topic, record.key, record.value, {**record.headers, "ce_id": name.encode()})
+def same_picture(record: NewRecord, name: str) -> NewRecord:
+    return NewRecord(record.topic, record.key, record.value, {**record.headers, "ce_id": name.encode()})
 
 
-def deletion(frame: str, *uris: str) -> Outgoing:
+def deletion(frame: str, *uris: str) -> NewRecord:
     return deletion_record(Deletion(frame=frame, tenant="default", feed="lobby", requested=START, uris=uris))
 
 

@@ -13,7 +13,7 @@ from tests.faults import worker_process
 from tests.faults.worker_process import Options
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload([worker_process.__name__, "tests.faults.nemesis.worker", "pytest"])
+_context.set_forkserver_preload([worker_process.__name__, "tests.nemesis.worker", "pytest"])
 
 
 def start(folder: Path, options: Options) -> tuple[BaseProcess, Connection]:

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from schemas import topics
-from streams.checker import records
+from streams.lifecycle.check import records
 from tests.faults.forked import start
-from tests.faults.rig import DEADLINE_SECONDS, Deployment, deployed, fated, identity, until
 from tests.faults.worker_process import Options
+from tests.support.deployment import DEADLINE_SECONDS, Deployment, deployed, fated, identity, until
 
 DIED = 70
 OTHERS = [fated("ok", number=number) for number in range(40)]

@@ -13,15 +13,15 @@ import pytest
 from schemas import cloudevents, codec, topics
 from schemas.events import Deletion
 from stores.index import Point
-from streams.deadletters import Chosen, DeadLetters
-from streams.step import AnyStage
-from streams.transport import Outgoing
-from tests.faults.rig import FRAMES, QUICK, Deployment, deployed, fated, identity, running, until
-from tests.faults.stages import DIMENSION, Fate, Vectors
-from tests.pictures import START
+from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
+from streams.transport import NewRecord
+from streams.worker.step import AnyStage
+from tests.support.deployment import FRAMES, QUICK, Deployment, deployed, fated, identity, running, until
+from tests.support.fault_stages import DIMENSION, Fate, Vectors
+from tests.support.pictures import START
 
 BAD = [fated("invalid", number=number) for number in range(3)]
-UNREADABLE = Outgoing(topics.RAW, b"k", b"\xc1")
+UNREADABLE = NewRecord(topics.RAW, b"k", b"\xc1")
 
 
 @pytest.fixture
@@ -46,18 +46,21 @@ async def test_letters_are_chosen_by_reason_stage_time_and_frame(here: Deploymen
     letters = DeadLetters(here.transport)
     every = await letters.choose()
     assert len(every) == 4
-    refused = await letters.choose(Chosen(reason="refused"))
+    refused = await letters.choose(LetterFilter(reason="refused"))
     assert {one.letter.id for one in refused} == {identity(record) for record in BAD}
-    assert [one.letter.stage for one in await letters.choose(Chosen(stage="codec"))] == ["codec"]
+    assert [one.letter.stage for one in await letters.choose(LetterFilter(stage="codec"))] == ["codec"]
     first = every[0].letter
-    assert [one.letter.id for one in await letters.choose(Chosen(frames=(first.id,)))] == [first.id]
-    assert await letters.choose(Chosen(until=first.died)) == []
-    assert len(await letters.choose(Chosen(since=first.died, until=every[-1].letter.died + timedelta(seconds=1)))) == 4
+    assert [one.letter.id for one in await letters.choose(LetterFilter(frames=(first.id,)))] == [first.id]
+    assert await letters.choose(LetterFilter(until=first.died)) == []
+    assert (
+        len(await letters.choose(LetterFilter(since=first.died, until=every[-1].letter.died + timedelta(seconds=1))))
+        == 4
+    )
 
 
 async def test_a_replay_brings_frames_to_life_and_takes_them_off_the_list(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
-    assert await letters.replay(await letters.choose(Chosen(reason="refused"))) == 3
+    assert await letters.replay(await letters.choose(LetterFilter(reason="refused"))) == 3
     assert [one.letter.stage for one in await letters.choose()] == ["codec"]
     # the stage that refused them is no longer in the plan; what was raw before is read from the start by a new group
     await work(here, "sightline.embed")
@@ -69,20 +72,20 @@ async def test_a_replay_brings_frames_to_life_and_takes_them_off_the_list(here: 
 
 async def test_a_letter_that_dies_again_is_on_the_list_again(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
-    await letters.replay(await letters.choose(Chosen(reason="refused")))
+    await letters.replay(await letters.choose(LetterFilter(reason="refused")))
     await work(here)
-    again = await letters.choose(Chosen(reason="refused"))
+    again = await letters.choose(LetterFilter(reason="refused"))
     assert {one.letter.id for one in again} == {identity(record) for record in BAD}
     assert (await here.findings()).kept
 
 
 async def test_dropped_letters_are_gone_and_newer_ones_are_not(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
-    old = await letters.choose(Chosen(reason="refused"))
+    old = await letters.choose(LetterFilter(reason="refused"))
     await letters.replay(old)
     await work(here)
     assert await letters.drop(old) == 3, "a mark for letters of a life before"
-    assert len(await letters.choose(Chosen(reason="refused"))) == 3
+    assert len(await letters.choose(LetterFilter(reason="refused"))) == 3
     assert await letters.drop(await letters.choose()) == 4
     assert await letters.choose() == []
 
@@ -110,12 +113,12 @@ async def test_the_checker_sees_every_breach_of_the_promise(here: Deployment) ->
     assert set(found.orphans) == {dead, stray}
 
 
-def deletion(record: Outgoing) -> Outgoing:
+def deletion(record: NewRecord) -> NewRecord:
     event = Deletion(frame=identity(record), tenant="default", feed="lobby", requested=START)
     headers = cloudevents.headers(
         cloudevents.DELETION_TYPE, tenant="default", feed="lobby", frame=event.frame, time=START
     )
-    return Outgoing(topics.DELETIONS, event.frame.encode(), codec.encode_deletion(event), headers)
+    return NewRecord(topics.DELETIONS, event.frame.encode(), codec.encode_deletion(event), headers)
 
 
 async def test_deleted_frames_are_forgotten_by_index_events_and_letters(here: Deployment) -> None:

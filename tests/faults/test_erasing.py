@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from streams.deadletters import DeadLetters
+from streams.lifecycle.dead_letters import DeadLetters
 from tests.faults.erasing_suite import ErasingSuite, deletion, said, there, work
-from tests.faults.rig import Deployment, deployed, fated, identity
+from tests.support.deployment import Deployment, deployed, fated, identity
 
 
 class TestEmbedded(ErasingSuite):

@@ -23,7 +23,7 @@ from stores.edge.process import LOCK, elect
 from stores.edge.settings import EdgeSettings
 from stores.errors import StoreUnavailable, WrongLayout
 from stores.index import CollectionSpec, Filter, Match, Point
-from tests.contract.edge_folder import edge_folder, end, process_id, until
+from tests.support.edge_folder import edge_folder, end, process_id, until
 
 KILLS = 100 if os.environ.get("LONG") == "1" else 8
 SIZE = 8

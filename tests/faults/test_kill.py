@@ -16,13 +16,13 @@ import pytest
 
 from schemas import cloudevents, topics
 from schemas.identity import partition_key
-from streams.transport import Outgoing
-from tests.contract.edge_folder import edge_folder, end
+from streams.transport import NewRecord
 from tests.faults.forked import start
-from tests.faults.rig import Deployment, deployed, until
-from tests.faults.stages import commented
 from tests.faults.worker_process import Options
-from tests.pictures import encoded, scene
+from tests.support.deployment import Deployment, deployed, until
+from tests.support.edge_folder import edge_folder, end
+from tests.support.fault_stages import commented
+from tests.support.pictures import encoded, scene
 
 KILLS = 1000 if os.environ.get("LONG") == "1" else 50
 FRAMES_PER_KILL = 24
@@ -35,17 +35,17 @@ LIFE_SECONDS = 0.1
 PICTURES = [encoded(scene(seed)) for seed in range(12)]
 
 
-def pictures(first: int) -> list[Outgoing]:
+def pictures(first: int) -> list[NewRecord]:
     """Numbered pictures: stills, and two cameras that often see the same again, which the gate leaves out."""
     return [_picture(number) for number in range(first, first + FRAMES_PER_KILL)]
 
 
-def _picture(number: int) -> Outgoing:
+def _picture(number: int) -> NewRecord:
     feed, kind = [("stills", "still"), ("lobby", "frame"), ("door", "frame")][number % 3]
     content = commented(PICTURES[number // 6 % len(PICTURES)], f"ok#{number}")
     headers = cloudevents.picture_headers(f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind)
     key = partition_key("default", feed) if kind == "frame" else str(number).encode()
-    return Outgoing(topics.RAW, key, content, headers)
+    return NewRecord(topics.RAW, key, content, headers)
 
 
 class Victims:

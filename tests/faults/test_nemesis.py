@@ -11,15 +11,15 @@ import msgspec
 import pytest
 
 from schemas.events import Kind
-from streams.checker import Accepted, Snapshot, Told
-from tests.faults.nemesis import history, report, rules
-from tests.faults.nemesis.__main__ import options
-from tests.faults.nemesis.history import Accept, Commit, Delete, Entry, Publish, Upsert
-from tests.faults.nemesis.load import fate
-from tests.faults.nemesis.play import Row, Stage
-from tests.faults.nemesis.rules import Final, broken
-from tests.faults.nemesis.scene import SHORT, Log, Scale
-from tests.faults.nemesis.table import FAULTS, SHORT_SELECTION
+from streams.lifecycle.check import Accepted, Snapshot, Told
+from tests.nemesis import history, report, rules
+from tests.nemesis.__main__ import options
+from tests.nemesis.history import Accept, Commit, Delete, Entry, Publish, Upsert
+from tests.nemesis.load import fate
+from tests.nemesis.play import Row, Stage
+from tests.nemesis.rules import Final, broken
+from tests.nemesis.scene import SHORT, Log, Scale
+from tests.nemesis.table import FAULTS, SHORT_SELECTION
 
 POINTS = "frames-set"
 

@@ -20,11 +20,11 @@ from stores.blobs import blob_uri, sha256_hex
 from stores.index import Filter, Match
 from streams.clock import ManualClock, SystemClock
 from streams.plan import Plan
-from streams.step import AnyStage
-from streams.transport import Outgoing
-from tests.faults.rig import QUICK, Deployment, collections, deployed, running, until
-from tests.faults.stages import Vectors, commented
-from tests.pictures import encoded, scene
+from streams.transport import NewRecord
+from streams.worker.step import AnyStage
+from tests.support.deployment import QUICK, Deployment, collections, deployed, running, until
+from tests.support.fault_stages import Vectors, commented
+from tests.support.pictures import encoded, scene
 
 MAX_AGE_SECONDS = 10.0
 SETTINGS = replace(QUICK, shed_first=("caption", "embed"), batch_frames=4, in_flight_frames=16)
@@ -100,7 +100,7 @@ async def accepted(here: Deployment, events: Sequence[FrameEvent]) -> None:
         await here.blobs.put(event.tenant, event.image.uri, event.image.inline)
     key = partition_key(DEFAULT_TENANT, "camera")
     await here.publish(
-        [Outgoing(topics.RAW, key, codec.encode_frame(event), frame_headers(event, RAW_TYPE)) for event in events]
+        [NewRecord(topics.RAW, key, codec.encode_frame(event), frame_headers(event, RAW_TYPE)) for event in events]
     )
 
 

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from processors.decode import Decode, DecodeSettings
-from processors.gate import Gate, GateSettings
+from processors.stages.decode import Decode, DecodeSettings
+from processors.stages.gate import Gate, GateSettings
 from schemas import cloudevents, topics
 from schemas.identity import partition_key
-from streams.checker import records
+from streams.lifecycle.check import records
 from streams.plan import Plan, StageShape
-from streams.step import AnyStage
-from streams.transport import Outgoing
-from tests.faults.rig import Deployment, deployed, running, until
-from tests.faults.stages import Count, Fate, Shade, Vectors, commented
-from tests.pictures import START, encoded, scene
+from streams.transport import NewRecord
+from streams.worker.step import AnyStage
+from tests.support.deployment import Deployment, deployed, running, until
+from tests.support.fault_stages import Count, Fate, Shade, Vectors, commented
+from tests.support.pictures import START, encoded, scene
 
 FUSED = Plan((("decode", "gate", "fate", "shade", "count", "embed"),))
 SPLIT = Plan((("decode", "gate", "fate"), ("decode", "shade"), ("count", "embed")))
@@ -39,7 +39,7 @@ def built() -> dict[str, AnyStage]:
     return {stage.name: stage for stage in stages}
 
 
-def pictures() -> list[Outgoing]:
+def pictures() -> list[NewRecord]:
     """Two cameras that move now and then, some stills, an invalid one, and one that no decoder can read."""
     sent = []
     for number in range(40):
@@ -52,7 +52,7 @@ def pictures() -> list[Outgoing]:
         headers = cloudevents.picture_headers(
             f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind, captured=captured
         )
-        sent.append(Outgoing(topics.RAW, partition_key("default", feed), content, headers))
+        sent.append(NewRecord(topics.RAW, partition_key("default", feed), content, headers))
     return sent
 
 

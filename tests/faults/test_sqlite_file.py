@@ -12,7 +12,7 @@ import pytest
 
 from streams.errors import DamagedLog
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Outgoing, Partition, TopicSpec
+from streams.transport import NewRecord, Partition, TopicSpec
 
 
 async def fill(path: Path) -> None:
@@ -20,7 +20,7 @@ async def fill(path: Path) -> None:
     transport = SqliteTransport(path)
     await transport.open()
     await transport.create([TopicSpec("t", 2)])
-    await transport.publish([Outgoing("t", b"%d" % number, bytes(1000)) for number in range(200)])
+    await transport.publish([NewRecord("t", b"%d" % number, bytes(1000)) for number in range(200)])
     await transport.close()
 
 
@@ -110,10 +110,10 @@ async def test_a_torn_write_at_the_end_of_the_wal_costs_only_what_was_not_acknow
     transport = SqliteTransport(path)
     await transport.open()
     await transport.create([TopicSpec("t", 1)])
-    await transport.publish([Outgoing("t", b"k", b"%d" % number) for number in range(50)])
+    await transport.publish([NewRecord("t", b"k", b"%d" % number) for number in range(50)])
     wal = path.with_name(path.name + "-wal").read_bytes()
     copy.write_bytes(path.read_bytes())
-    await transport.publish([Outgoing("t", b"k", bytes(1000)) for _ in range(50)])
+    await transport.publish([NewRecord("t", b"k", bytes(1000)) for _ in range(50)])
     later = path.with_name(path.name + "-wal").read_bytes()
     await transport.close()
     torn = later[: len(wal) + (len(later) - len(wal)) // 2]

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Outgoing, Partition, TopicSpec
+from streams.transport import NewRecord, Partition, TopicSpec
 from tests.contract.transport_member import Silent
 
 ROUNDS = 60 if os.environ.get("LONG") == "1" else 6
@@ -93,7 +93,7 @@ async def test_what_was_acknowledged_survives_a_kill(path: Path) -> None:
 async def test_outputs_and_positions_never_part_in_a_kill(path: Path) -> None:
     """A process copies a topic and is killed again and again: the copy has every record, once, in order."""
     async with opened(path) as transport:
-        await transport.publish([Outgoing("in", b"k", b"%d" % number) for number in range(10_000)])
+        await transport.publish([NewRecord("in", b"k", b"%d" % number) for number in range(10_000)])
     chance = random.Random(7)
     for _ in range(ROUNDS):
         process = await start("copy", f"sqlite:///{path}", "group", "in", "out")
@@ -133,7 +133,7 @@ async def test_several_processes_publish_and_copy_at_once(path: Path) -> None:
 async def test_a_stopped_member_loses_its_lease_and_is_fenced_when_it_wakes(path: Path) -> None:
     """SIGSTOP past the lease, then SIGCONT: the others go on, and the sleeper writes nothing for what it lost."""
     async with opened(path) as transport:
-        await transport.publish([Outgoing("in", b"k", b"%d" % number) for number in range(2_000)])
+        await transport.publish([NewRecord("in", b"k", b"%d" % number) for number in range(2_000)])
         url = f"sqlite:///{path}?lease_seconds=0.6"
         sleeper = await start("copy", url, "group", "in", "out")
         copiers = [sleeper]
@@ -144,7 +144,7 @@ async def test_a_stopped_member_loses_its_lease_and_is_fenced_when_it_wakes(path
             copiers.append(await start("copy", url, "group", "in", "out"))
             await written(transport, "out", 2_000)
             sleeper.send_signal(signal.SIGCONT)
-            await transport.publish([Outgoing("in", b"k", b"%d" % number) for number in range(2_000, 4_000)])
+            await transport.publish([NewRecord("in", b"k", b"%d" % number) for number in range(2_000, 4_000)])
             await written(transport, "out", 4_000)
         finally:
             for process in copiers:

@@ -11,10 +11,10 @@ import pytest
 
 from schemas import topics
 from streams.errors import NewerVersion, PlanError, StageBroken
-from streams.step import AnyStage
-from streams.transport import Outgoing
-from tests.faults.rig import FRAMES, QUICK, Deployment, collections, deployed, fated, identity, running, until
-from tests.faults.stages import Count, Fate, Vectors
+from streams.transport import NewRecord
+from streams.worker.step import AnyStage
+from tests.support.deployment import FRAMES, QUICK, Deployment, collections, deployed, fated, identity, running, until
+from tests.support.fault_stages import Count, Fate, Vectors
 
 OTHERS = [fated("ok", number=number) for number in range(100, 120)]
 
@@ -25,7 +25,7 @@ async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
         yield deployment
 
 
-async def drained(here: Deployment, sent: Sequence[Outgoing], stages: Sequence[AnyStage]) -> None:
+async def drained(here: Deployment, sent: Sequence[NewRecord], stages: Sequence[AnyStage]) -> None:
     """Publish, work until nothing is left, and see the promise kept."""
     await here.publish(sent)
     worker = here.worker(stages)
@@ -112,7 +112,7 @@ async def test_vectors_that_are_none_are_dead_letters(here: Deployment) -> None:
 
 
 async def test_a_record_that_cannot_be_read_is_dead_under_an_id_of_its_own(here: Deployment) -> None:
-    broken = [Outgoing(topics.RAW, b"k%d" % n, value) for n, value in enumerate([b"\xc1", b"", b"{}", b"[" * 9000])]
+    broken = [NewRecord(topics.RAW, b"k%d" % n, value) for n, value in enumerate([b"\xc1", b"", b"{}", b"[" * 9000])]
     await here.publish([*OTHERS, *broken])
     async with running(here.worker([Fate(), Vectors()])) as task:
         await until(here.drained, task)
@@ -123,7 +123,7 @@ async def test_a_record_that_cannot_be_read_is_dead_under_an_id_of_its_own(here:
 
 
 async def test_a_newer_major_version_stops_the_worker_and_drains_nothing(here: Deployment) -> None:
-    newer = Outgoing(topics.RAW, b"k", msgspec.json.encode({"version": 2}), {"content-type": b"application/json"})
+    newer = NewRecord(topics.RAW, b"k", msgspec.json.encode({"version": 2}), {"content-type": b"application/json"})
     await here.publish([newer])
     worker = here.worker([Fate(), Vectors()])
     with pytest.raises(NewerVersion):
@@ -158,7 +158,7 @@ async def test_a_second_death_deletes_the_points_of_a_life_before(here: Deployme
     sent = fated("ok")
     await drained(here, [sent], [Fate(), Vectors()])
     assert await here.index.count(FRAMES) == 1
-    await here.publish([Outgoing(sent.topic, sent.key, fated("invalid").value, sent.headers)])
+    await here.publish([NewRecord(sent.topic, sent.key, fated("invalid").value, sent.headers)])
     async with running(here.worker([Fate(), Vectors()])) as task:
         await until(here.drained, task)
     found = await here.findings()
@@ -169,7 +169,7 @@ async def test_a_second_death_deletes_the_points_of_a_life_before(here: Deployme
 
 @pytest.mark.parametrize("fates", [("ok", "invalid"), ("invalid", "ok")])
 async def test_within_a_batch_a_frames_last_state_counts(here: Deployment, fates: tuple[str, str]) -> None:
-    frames = [Outgoing(topics.RAW, b"key", fated(fate).value, fated("ok").headers) for fate in fates]
+    frames = [NewRecord(topics.RAW, b"key", fated(fate).value, fated("ok").headers) for fate in fates]
     await drained(here, frames, [Fate(), Vectors()])
     assert await here.index.count(FRAMES) == (fates[-1] == "ok")
 

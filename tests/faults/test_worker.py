@@ -22,17 +22,28 @@ from stores.blobs import blob_uri
 from stores.edge.client import EdgeIndex
 from stores.errors import StoreUnavailable
 from stores.index import Point
-from streams.checker import records
 from streams.clock import ManualClock
 from streams.errors import Fenced
-from streams.monitor import Monitor
+from streams.lifecycle.check import records
 from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Listener, Outgoing, Partition, Position
+from streams.transport import Listener, NewRecord, Partition, Position
+from streams.worker.monitor import Monitor
 from tests.contract.transport_member import Silent
-from tests.faults.rig import FRAMES, PARTITIONS, PICTURE, QUICK, Deployment, deployed, fated, identity, running, until
-from tests.faults.stages import Count, Fate, Vectors, commented
-from tests.pictures import START
+from tests.support.deployment import (
+    FRAMES,
+    PARTITIONS,
+    PICTURE,
+    QUICK,
+    Deployment,
+    deployed,
+    fated,
+    identity,
+    running,
+    until,
+)
+from tests.support.fault_stages import Count, Fate, Vectors, commented
+from tests.support.pictures import START
 
 OTHERS = [fated("ok", number=number) for number in range(40)]
 AWAY = "away for a while"
@@ -93,7 +104,7 @@ class Closed(Fate):
         return super().process(frames)
 
 
-def by_reference(number: int) -> tuple[Outgoing, FrameEvent, bytes]:
+def by_reference(number: int) -> tuple[NewRecord, FrameEvent, bytes]:
     """An event on `frames.raw` whose original is a blob, and that original."""
     content = commented(PICTURE, f"ok#{number}")
     digest = sha256(content).hexdigest()
@@ -113,7 +124,7 @@ def by_reference(number: int) -> tuple[Outgoing, FrameEvent, bytes]:
         ),
     )
     headers = cloudevents.frame_headers(event, cloudevents.RAW_TYPE)
-    return Outgoing(topics.RAW, event.id.encode(), codec.encode_frame(event), headers), event, content
+    return NewRecord(topics.RAW, event.id.encode(), codec.encode_frame(event), headers), event, content
 
 
 async def asked(url: str) -> tuple[int, str]:
@@ -289,11 +300,11 @@ async def test_a_suspect_does_not_pass_one_that_waits_for_its_original(here: Dep
     assert (await here.enriched()).keys() == {event.id, identity(behind)}
 
 
-def suspect(number: int) -> Outgoing:
+def suspect(number: int) -> NewRecord:
     return fated("ok", number=1000 + number)
 
 
-def same_partition(one: Outgoing, other: Outgoing) -> bool:
+def same_partition(one: NewRecord, other: NewRecord) -> bool:
     return partition_of(one.key, PARTITIONS) == partition_of(other.key, PARTITIONS)
 
 
@@ -330,7 +341,9 @@ async def test_points_are_gone_when_a_repeated_frame_has_none(here: Deployment) 
     async with running(here.worker([Fate(), Vectors()])) as task:
         await until(here.drained, task)
     assert await here.index.count(FRAMES) == 1
-    again = Outgoing(OTHERS[0].topic, OTHERS[0].key, OTHERS[0].value, {**OTHERS[0].headers, "sightline_replayed": b"1"})
+    again = NewRecord(
+        OTHERS[0].topic, OTHERS[0].key, OTHERS[0].value, {**OTHERS[0].headers, "sightline_replayed": b"1"}
+    )
     await here.publish([again])
     async with running(here.worker([Fate()])) as task:
         await until(here.drained, task)

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import msgspec
 
-from processors.decode import Decode, DecodeSettings
-from processors.gate import Gate, GateSettings
+from processors.stages.decode import Decode, DecodeSettings
+from processors.stages.gate import Gate, GateSettings
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.index import Point
 from streams.sqlite.transport import SqliteTransport
-from streams.step import AnyStage
-from streams.transport import Outgoing
-from tests.faults.rig import INDEX_IDLE_SECONDS, QUICK, deployed
-from tests.faults.stages import Count, Fate, Vectors
+from streams.transport import NewRecord
+from streams.worker.step import AnyStage
+from tests.support.deployment import INDEX_IDLE_SECONDS, QUICK, deployed
+from tests.support.fault_stages import Count, Fate, Vectors
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class LooseTransport(SqliteTransport):
     atomic = False
     flag: Path | None = None
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[NewRecord]) -> None:
         await super().publish(records)
         if self.flag is not None:
             die_once(self.flag)

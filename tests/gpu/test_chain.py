@@ -9,7 +9,7 @@ import pytest
 
 from schemas.events import FrameEvent
 from sightline.config import FUSED, Config
-from streams.settings import WorkerSettings
+from streams.worker.settings import WorkerSettings
 from tests.whole.rig import STILLS, deployment, enriched, feed, findings, work
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(600)]

@@ -11,16 +11,16 @@ import msgspec
 import pytest
 import torch
 
-from processors.caption import Caption, CaptionSettings
-from processors.detect import Detect, DetectSettings
-from processors.embed import Embed, EmbedSettings
 from processors.frame import Frame, Lane, Verdicts
 from processors.models.memory import out_of_memory_named
+from processors.stages.caption import Caption, CaptionSettings
+from processors.stages.detect import Detect, DetectSettings
+from processors.stages.embed import Embed, EmbedSettings
 from schemas.events import Label
-from tests.contract.edge_folder import edge_folder
-from tests.faults.rig import QUICK, deployed, fated, running, until
 from tests.gpu.conftest import held_bytes
-from tests.pictures import decoded
+from tests.support.deployment import QUICK, deployed, fated, running, until
+from tests.support.edge_folder import edge_folder
+from tests.support.pictures import decoded
 from tinyworld.publish import CHECKPOINTS
 
 MORE_THAN_ANY_MACHINE_BYTES = 1 << 46

@@ -21,9 +21,9 @@ from schemas.topics import declared
 from streams.analytics.faust_app import changelog
 from streams.analytics.settings import AnalyticsSettings
 from streams.kafka.transport import KafkaTransport
-from streams.transport import Outgoing, TopicSpec
+from streams.transport import NewRecord, TopicSpec
 from tests.kafka.conftest import ASKED_A_SECOND, ASKED_IN_VAIN, AWAY_SECONDS, own_broker
-from tests.observed import observed, record
+from tests.support.observed import observed, record
 
 KILLS = 20
 EVENTS = 10_000
@@ -35,7 +35,7 @@ LABELS = ("circle", "square", "star")
 DEADLINE_SECONDS = 120.0
 
 
-def events() -> list[Outgoing]:
+def events() -> list[NewRecord]:
     """Three detections here and there, some dead; one in ten is published twice."""
     made = []
     for number in range(EVENTS):

@@ -10,10 +10,10 @@ from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
 from streams.kafka.transport import KafkaTransport
-from tests.contract.edge_folder import edge_folder
 from tests.faults.erasing_suite import ErasingSuite
-from tests.faults.rig import Deployment, declared
 from tests.kafka.conftest import emptied
+from tests.support.deployment import Deployment, declared
+from tests.support.edge_folder import edge_folder
 
 
 @pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")

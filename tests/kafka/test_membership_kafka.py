@@ -15,7 +15,7 @@ from deploy.local.cluster import VERSION, Cluster
 from streams.errors import Fenced, Unavailable
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.transport import KafkaTransport
-from streams.transport import Consumer, Outgoing, Partition, Position, Record, TopicSpec
+from streams.transport import Consumer, NewRecord, Partition, Position, Record, TopicSpec
 from tests.contract.transport_suite import Ear, values
 from tests.kafka.conftest import own_broker
 
@@ -172,7 +172,7 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_ack
                 if number == 13:
                     await asyncio.to_thread(cluster.start)
                 try:
-                    await transport.publish([Outgoing(topic, b"a", b"%d" % number)])
+                    await transport.publish([NewRecord(topic, b"a", b"%d" % number)])
                     acknowledged.append(number)
                 except Unavailable:
                     assert number >= 10

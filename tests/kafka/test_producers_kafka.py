@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from deploy.local.cluster import VERSION, Cluster
-from processors.decode import Decode, DecodeSettings
+from processors.stages.decode import Decode, DecodeSettings
 from schemas import topics
 from schemas.identity import frame_id, partition_of, produced_position
 from stores.blobs import sha256_hex
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
-from streams.checker import records
 from streams.kafka.transport import KafkaTransport
-from tests.faults.rig import PARTITIONS, Deployment, declared, running, until
+from streams.lifecycle.check import records
 from tests.kafka.conftest import emptied
-from tests.pictures import encoded, scene
+from tests.support.deployment import PARTITIONS, Deployment, declared, running, until
+from tests.support.pictures import encoded, scene
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = {"python": ("producer.py", [sys.executable]), "kcat": ("producer.sh", ["sh"])}

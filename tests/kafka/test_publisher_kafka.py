@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from deploy.local.cluster import VERSION, Cluster
 from streams.errors import Unavailable
 from streams.kafka.transport import KafkaTransport
-from streams.transport import Outgoing, Partition, TopicSpec
+from streams.transport import NewRecord, Partition, TopicSpec
 from tests.contract.transport_suite import values
 from tests.kafka.conftest import own_broker
 
@@ -25,7 +25,7 @@ async def test_what_was_handed_over_while_the_broker_was_away_is_not_handed_over
         await transport.create([TopicSpec("t", 1), TopicSpec("u", 1)])
         tried = {topic: asyncio.Semaphore(0) for topic in ("t", "u")}
 
-        async def until_acknowledged(records: list[Outgoing]) -> None:
+        async def until_acknowledged(records: list[NewRecord]) -> None:
             while True:
                 try:
                     return await transport.publish(records)

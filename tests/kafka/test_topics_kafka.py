@@ -13,7 +13,7 @@ from typer.testing import Result
 from deploy.local.cluster import Cluster
 from schemas import topics
 from sightline.config import Config
-from sightline.wiring import declared_topics
+from sightline.wiring.parts import declared_topics
 from streams.kafka.topics import configuration
 from streams.kafka.transport import KafkaTransport
 from streams.plan import Plan

@@ -21,12 +21,12 @@ from aiokafka import AIOKafkaConsumer
 
 from deploy.local.cluster import Cluster
 from schemas import topics
-from streams.checker import records
-from streams.kafka.membership import place_of
-from tests.contract.edge_folder import edge_folder
-from tests.faults.rig import Deployment, declared, fated, until
+from streams.kafka.membership import to_aiokafka
+from streams.lifecycle.check import records
 from tests.kafka.conftest import emptied
 from tests.kafka.worker_process import Where, deployed, lay_fault, start
+from tests.support.deployment import Deployment, declared, fated, until
+from tests.support.edge_folder import edge_folder
 
 PLACES: tuple[Where, ...] = get_args(Where)
 REPETITIONS = 10 if os.environ.get("LONG") == "1" else 1
@@ -98,7 +98,7 @@ async def written(cluster: Cluster, here: Deployment, topic: str) -> int:
     """Records on a topic, those of aborted transactions too."""
     reader = AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap, auto_offset_reset="earliest")
     await reader.start()
-    reader.assign([place_of(partition) for partition in await here.transport.ends(topic)])
+    reader.assign([to_aiokafka(partition) for partition in await here.transport.ends(topic)])
     count, ends = 0, await reader.end_offsets(reader.assignment())
     while any([await reader.position(place) < end for place, end in ends.items()]):
         count += sum(map(len, (await reader.getmany(timeout_ms=100)).values()))

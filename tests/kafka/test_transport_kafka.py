@@ -9,9 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local.cluster import Cluster
-from streams.kafka.membership import place_of
+from streams.kafka.membership import to_aiokafka
 from streams.kafka.topics import configuration
-from streams.transport import Outgoing, Partition, Transport
+from streams.transport import NewRecord, Partition, Transport
 from tests.contract.transport_suite import TransportSuite
 from tests.kafka.conftest import reading
 
@@ -25,7 +25,7 @@ class TestKafkaTransport(TransportSuite):
 
     async def lose(self, transport: Transport, partition: Partition, before: int) -> None:
         admin = await self._admin(transport)
-        await admin.delete_records({place_of(partition): RecordsToDelete(before)})
+        await admin.delete_records({to_aiokafka(partition): RecordsToDelete(before)})
         await admin.close()
 
     async def compact(self, transport: Transport, topic: str) -> None:
@@ -37,7 +37,7 @@ class TestKafkaTransport(TransportSuite):
         await admin.close()
         async with asyncio.timeout(self.deadline_seconds):
             while True:
-                await transport.publish([Outgoing(topic, b"filler", b"")])
+                await transport.publish([NewRecord(topic, b"filler", b"")])
                 records = await transport.read(Partition(topic, 0), 0, 10_000)
                 if sum(record.key == b"a" for record in records) == 1:
                     return

@@ -26,11 +26,11 @@ from stores.index import Index
 from stores.open import open_index
 from streams.kafka.transport import KafkaTransport
 from streams.metrics import Metrics
-from tests.contract.edge_folder import edge_folder, process_id
-from tests.contract.qdrant_server import Ports, free_port, qdrant_server
-from tests.faults.rig import QUICK, Deployment, declared, fated, running, until
-from tests.faults.stages import Fate, Vectors
 from tests.kafka.conftest import emptied
+from tests.support.deployment import QUICK, Deployment, declared, fated, running, until
+from tests.support.edge_folder import edge_folder, process_id
+from tests.support.fault_stages import Fate, Vectors
+from tests.support.qdrant_server import Ports, free_port, qdrant_server
 
 FRAMES = [fated("invalid" if number % 50 == 7 else "ok", number=number) for number in range(200)]
 MAX_POLL_SECONDS = 2.0
@@ -79,11 +79,11 @@ class Held(Fate):
     """Computes until it is let go on."""
 
     entered: threading.Event
-    let_go: threading.Event
+    hand_over: threading.Event
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         self.entered.set()
-        self.let_go.wait()
+        self.hand_over.wait()
         return super().process(frames)
 
 
@@ -98,7 +98,7 @@ def lag(metrics: Metrics) -> float:
 async def test_lag_rebalances_drains_and_late_completions_are_counted(here: Deployment) -> None:
     """One worker hangs in its stage while another joins; what it finishes after the drain's deadline is dropped."""
     held = Held()
-    held.entered, held.let_go = threading.Event(), threading.Event()
+    held.entered, held.hand_over = threading.Event(), threading.Event()
     impatient = msgspec.structs.replace(QUICK, drain_seconds=1.0, watch_seconds=0.1, batch_frames=8)
     hung = here.worker([held, Vectors()], settings=impatient)
     of_hung, here.metrics = here.metrics, Metrics(CollectorRegistry())
@@ -114,7 +114,7 @@ async def test_lag_rebalances_drains_and_late_completions_are_counted(here: Depl
             assert sample(of_hung, "drain_seconds_sum", cause="revoke") >= 1.0
             assert sample(of_hung, "rebalance_seconds_sum") >= 1.0
             assert sample(of_hung, "late_completions_total") == 0
-            held.let_go.set()
+            held.hand_over.set()
             await until(lambda: sample(of_hung, "late_completions_total") >= 8, task)
             await until(here.drained, other)
             await until(lambda: lag(of_hung) + lag(here.metrics) == 0, other)

@@ -20,13 +20,13 @@ from aiokafka.structs import OffsetAndMetadata
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
-from streams.kafka.lots import Lot
+from streams.kafka.lots import PartitionBatch
 from streams.kafka.membership import Membership
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
 from streams.kafka.transport import KafkaTransport
-from tests.faults.rig import INDEX_IDLE_SECONDS, QUICK, Deployment
-from tests.faults.stages import Fate, Vectors
+from tests.support.deployment import INDEX_IDLE_SECONDS, QUICK, Deployment
+from tests.support.fault_stages import Fate, Vectors
 
 SETTINGS = msgspec.structs.replace(QUICK, batch_frames=8, commit_seconds=0.05, drain_seconds=5.0, isolate_after=1000)
 """Commits are many. No frame is to blame for the kills, so none is looked for."""
@@ -48,7 +48,10 @@ class Faulty(Transactions):
     folder: Path
 
     async def _put(
-        self, producer: AIOKafkaProducer, lots: Sequence[Lot], offsets: Mapping[TopicPartition, OffsetAndMetadata]
+        self,
+        producer: AIOKafkaProducer,
+        lots: Sequence[PartitionBatch],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> None:
         self._fall("before")
         await super()._put(producer, lots, offsets)

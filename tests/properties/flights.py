@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from processors.frame import Frame
 from schemas.events import ImageRef, Kind
 from schemas.identity import frame_id
-from streams.flight import Flight
 from streams.plan import GIVEN
-from streams.route import Route
 from streams.transport import Partition, Record
+from streams.worker.in_flight import InFlightFrame
+from streams.worker.route import Route
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -31,10 +31,10 @@ def frame(feed: str = "lobby", number: int = 0, kind: Kind = "frame") -> Frame:
 
 def flight(
     feed: str = "lobby", offset: int = 0, *, size_bytes: int = 1, ready_at: float = 0.0, partition: int = 0
-) -> Flight:
+) -> InFlightFrame:
     record = Record(Partition("frames.raw", partition), offset, 1, b"", b"", {}, 0.0)
     route = Route((), GIVEN, needs_bytes=False)
-    return Flight(
+    return InFlightFrame(
         record=record,
         frame=frame(feed, offset),
         route=route,

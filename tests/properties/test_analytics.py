@@ -12,7 +12,7 @@ from schemas.events import Observed
 from streams.analytics.reduce import Ledger
 from streams.analytics.settings import AnalyticsSettings
 from streams.analytics.state import feed_key, read_feed
-from tests.observed import BEGAN, observed
+from tests.support.observed import BEGAN, observed
 
 SETTINGS = AnalyticsSettings(window_seconds=10, grace_seconds=20, kept_hours=24)
 FEEDS = ("lobby", "yard")

@@ -7,17 +7,17 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.batcher import Batcher
 from streams.clock import ManualClock
-from streams.flight import Flight
 from streams.transport import Partition
+from streams.worker.batcher import Batcher
+from streams.worker.in_flight import InFlightFrame
 from tests.properties.flights import flight
 
 FEEDS = st.sampled_from(["a", "b", "c", "d"])
 ARRIVALS = st.lists(st.tuples(FEEDS, st.integers(1, 60)), max_size=60)
 
 
-def filled(arrivals: list[tuple[str, int]], batcher: Batcher) -> list[Flight]:
+def filled(arrivals: list[tuple[str, int]], batcher: Batcher) -> list[InFlightFrame]:
     flights = [
         flight(feed, offset, size_bytes=size, partition=ord(feed) % 2) for offset, (feed, size) in enumerate(arrivals)
     ]
@@ -26,7 +26,7 @@ def filled(arrivals: list[tuple[str, int]], batcher: Batcher) -> list[Flight]:
     return flights
 
 
-def emptied(batcher: Batcher) -> list[list[Flight]]:
+def emptied(batcher: Batcher) -> list[list[InFlightFrame]]:
     batches = []
     while batch := batcher.take():
         batches.append(batch)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemas import codec
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.errors import NewerMajor, Undecodable, Unencodable
-from tests.unit.schemas.events import full_event, observed, raw_event
+from tests.support.events import full_event, observed, raw_event
 
 FULL = msgspec.msgpack.decode(codec.encode_frame(full_event()))
 READERS = (

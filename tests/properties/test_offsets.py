@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streams.offsets import OffsetTracker, Outcome
-from streams.transport import Outgoing, Partition
+from streams.transport import NewRecord, Partition
+from streams.worker.offsets import OffsetTracker, PendingCommit
 
 HERE = Partition("frames.raw", 0)
 THERE = Partition("frames.raw", 1)
 
 
-def output(epoch: int, offset: int) -> Outcome:
-    return Outcome((Outgoing("out", b"%d" % epoch, b"%d" % offset),))
+def output(epoch: int, offset: int) -> PendingCommit:
+    return PendingCommit((NewRecord("out", b"%d" % epoch, b"%d" % offset),))
 
 
 class Tracking(RuleBasedStateMachine):
@@ -104,8 +104,8 @@ def test_partitions_do_not_know_of_each_other(order: list[int]) -> None:
         for offset in range(12):
             tracker.start(partition, 1, offset)
     for offset in order:
-        tracker.finish(HERE, 1, offset, Outcome())
-    tracker.finish(THERE, 1, 1, Outcome())
+        tracker.finish(HERE, 1, offset, PendingCommit())
+    tracker.finish(THERE, 1, 1, PendingCommit())
     assert {partition: prefix.next_offset for partition, prefix in tracker.finished().items()} == {HERE: 12}
     tracker.revoke([HERE])
     assert not tracker.is_current(HERE, 1)
@@ -119,7 +119,7 @@ def test_nothing_more_is_started_of_a_partition_that_is_leaving() -> None:
     assert tracker.start(HERE, 1, 0)
     tracker.leave([HERE])
     assert not tracker.start(HERE, 1, 1)
-    assert tracker.finish(HERE, 1, 0, Outcome()), "what was begun is finished and committed"
+    assert tracker.finish(HERE, 1, 0, PendingCommit()), "what was begun is finished and committed"
     assert tracker.finished()[HERE].next_offset == 1
     tracker.assign(HERE, 2, 1)
     assert tracker.start(HERE, 2, 1)

@@ -12,7 +12,7 @@ from processors.frame import LOCAL_FIELDS, Frame, Lane
 from schemas.events import TraceEntry
 from streams.errors import PlanError
 from streams.plan import GIVEN, Plan, StageShape, check
-from streams.route import Mode, Router
+from streams.worker.route import Mode, Router
 from tests.properties.flights import frame
 
 

@@ -9,12 +9,12 @@ from contextlib import closing, contextmanager
 import hypothesis.strategies as st
 from hypothesis import given
 
-from streams.sqlite.ahead import AHEAD_BYTES, Stretch
+from streams.sqlite.ahead import AHEAD_BYTES, RecordRange
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.fetch import Cursor, fetch
 from streams.sqlite.rows import FIELDS, READ_BYTES, READ_RECORDS, Batch, read_rows, to_records
 from streams.sqlite.schema import create_tables
-from streams.transport import Outgoing, Partition, Record, TopicSpec
+from streams.transport import NewRecord, Partition, Record, TopicSpec
 
 EPOCH = 3
 COUNTS = st.integers(1, 9)
@@ -36,14 +36,14 @@ class Log:
         self.written += count
         batch = Batch(
             self.catalog,
-            [Outgoing("t", b"%d" % (at % 5), b"%d" % at * size, {"number": b"%d" % at}) for at in numbers],
+            [NewRecord("t", b"%d" % (at % 5), b"%d" % at * size, {"number": b"%d" % at}) for at in numbers],
         )
         batch.append(self.connection, float(self.written))
         return batch
 
-    def hear(self, batch: Batch) -> None:
+    def remember(self, batch: Batch) -> None:
         for at, share in batch.shares.items():
-            self.cursors[at].hear(Stretch(batch.first_offsets[at], batch.timestamp, share))
+            self.cursors[at].remember(RecordRange(batch.first_offsets[at], batch.timestamp, share))
 
     def poll(self, count: int) -> list[Record]:
         turns = [(cursor, tuple(cursor.ahead.stretches)) for cursor in self.cursors.values()]
@@ -72,10 +72,10 @@ def test_whoever_wrote_it_everything_comes_once_and_in_order(steps: list[tuple[s
             if step == "poll":
                 seen += log.poll(count)
                 for batch in late:
-                    log.hear(batch)
+                    log.remember(batch)
                 late.clear()
             elif (batch := log.publish(count)) and step == "ours":
-                log.hear(batch)
+                log.remember(batch)
             elif step == "ours, heard late":
                 late.append(batch)
         while records := log.poll(7):
@@ -87,7 +87,7 @@ def test_whoever_wrote_it_everything_comes_once_and_in_order(steps: list[tuple[s
 def test_what_was_written_here_is_not_read_back() -> None:
     with new_log() as log:
         batch = log.publish(40)
-        log.hear(batch)
+        log.remember(batch)
         published = [value for share in batch.shares.values() for value in share.fields[1::FIELDS]]
         received = [record.value for record in log.poll(100)]
         assert all(mine is theirs for mine, theirs in zip(published, received, strict=True))
@@ -96,7 +96,7 @@ def test_what_was_written_here_is_not_read_back() -> None:
 def test_a_consumer_that_falls_behind_holds_no_more_than_its_share() -> None:
     with new_log() as log:
         for _ in range(12):
-            log.hear(log.publish(10, size=50_000))
+            log.remember(log.publish(10, size=50_000))
         held = [cursor.ahead.size_bytes for cursor in log.cursors.values()]
         assert all(AHEAD_BYTES // 2 < size <= AHEAD_BYTES for size in held)
         seen = [record for _ in range(20) for record in log.poll(9)]
@@ -107,7 +107,7 @@ def test_a_read_that_ends_early_for_its_size_skips_nothing() -> None:
     """A read ends after 32 MiB: what lies ahead behind its end has to wait."""
     with new_log() as log:
         log.publish(3 * READ_RECORDS, size=READ_BYTES // READ_RECORDS // 2)
-        log.hear(log.publish(20))
+        log.remember(log.publish(20))
         seen: list[Record] = []
         while records := log.poll(1_000):
             seen += records

@@ -13,11 +13,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from streams.errors import Fenced
 from streams.sqlite import retention
 from streams.sqlite.catalog import Catalog
-from streams.sqlite.groups import Member, Standing, forget, positions
+from streams.sqlite.groups import AssignmentView, Member, forget, positions
 from streams.sqlite.rows import FIELDS, Batch, offsets, read_rows, to_records
 from streams.sqlite.schema import create_tables
 from streams.sqlite.sharing import share
-from streams.transport import Outgoing, Partition, Position, TopicSpec
+from streams.transport import NewRecord, Partition, Position, TopicSpec
 
 MEMBERS = st.sampled_from("abcd")
 
@@ -55,7 +55,7 @@ class LogMachine(RuleBasedStateMachine):
         self.catalog.load(self.connection)
         self.ids = self.catalog.topic("t").partition_ids
         self.now = 1_000.0
-        self.standings: dict[str, Standing] = {}
+        self.standings: dict[str, AssignmentView] = {}
         self.stale: list[tuple[str, int, int]] = []
         self.owners: dict[tuple[int, int], str] = {}
         self.done: dict[int, int | None] = dict.fromkeys(self.ids)
@@ -65,7 +65,7 @@ class LogMachine(RuleBasedStateMachine):
     def member(self, name: str) -> Member:
         return Member("g", name, ("t",), "", lease_seconds=10.0, drain_seconds=5.0, clock=lambda: self.now)
 
-    def see(self, name: str, standing: Standing | None) -> None:
+    def see(self, name: str, standing: AssignmentView | None) -> None:
         for at, epoch in self.standings.pop(name).held.items() if name in self.standings else ():
             if standing is None or standing.held.get(at) != epoch:
                 self.stale.append((name, at, epoch))
@@ -99,7 +99,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(keys=st.lists(st.sampled_from([b"k0", b"k1", b"k2", b"k3"]), min_size=1, max_size=20))
     def publish(self, keys: list[bytes]) -> None:
-        batch = Batch(self.catalog, [Outgoing("t", key, b"%100d" % at, {}) for at, key in enumerate(keys)])
+        batch = Batch(self.catalog, [NewRecord("t", key, b"%100d" % at, {}) for at, key in enumerate(keys)])
         batch.append(self.connection, self.now)
         for at, part in batch.shares.items():
             self.written[at] += [value or b"" for value in part.fields[1::FIELDS]]

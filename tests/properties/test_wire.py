@@ -18,7 +18,7 @@ from hypothesis import given
 
 from streams.kafka.compiled import wire
 from streams.kafka.unpacking import _Unpacked, records_from, runs
-from streams.transport import Outgoing, Partition, Record
+from streams.transport import NewRecord, Partition, Record
 
 pytestmark = pytest.mark.skipif(wire is None, reason="no C compiler was there when this was installed")
 
@@ -122,7 +122,7 @@ def test_no_bytes_crash_it(data: bytes) -> None:
 
 
 outgoing = st.builds(
-    Outgoing,
+    NewRecord,
     st.just("frames"),
     contents,
     st.none() | contents | st.just(b"v" * 70_000),
@@ -131,7 +131,7 @@ outgoing = st.builds(
 
 
 @given(st.lists(outgoing, min_size=1, max_size=12), st.integers(100, 2000), st.booleans())
-def test_batches_are_those_that_aiokafka_builds(records: list[Outgoing], most: int, transactional: bool) -> None:  # noqa: FBT001
+def test_batches_are_those_that_aiokafka_builds(records: list[NewRecord], most: int, transactional: bool) -> None:  # noqa: FBT001
     first, now = 0, 1_700_000_000_000
     while first < len(records):
         batch, count, largest = wire.pack(records, first, most)
@@ -151,9 +151,9 @@ def test_batches_are_those_that_aiokafka_builds(records: list[Outgoing], most: i
 
 def test_what_is_no_bytes_is_refused() -> None:
     for record in (
-        Outgoing("frames", b"", "text"),  # type: ignore[arg-type]
-        Outgoing("frames", b"", b"", {"name": "text"}),  # type: ignore[dict-item]
-        Outgoing("frames", b"", b"", {b"name": b""}),  # type: ignore[dict-item]
+        NewRecord("frames", b"", "text"),  # type: ignore[arg-type]
+        NewRecord("frames", b"", b"", {"name": "text"}),  # type: ignore[dict-item]
+        NewRecord("frames", b"", b"", {b"name": b""}),  # type: ignore[dict-item]
     ):
         with pytest.raises(TypeError):
             wire.pack([record], 0, 1000)

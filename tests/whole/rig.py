@@ -11,15 +11,15 @@ import tinyworld
 from schemas import codec, topics
 from schemas.events import FrameEvent
 from sightline.config import Config
-from sightline.feeding import feed_one, feedings
-from sightline.idle import caught_up
-from sightline.wiring import Parts, opened
-from sightline.working import build_worker
-from streams.checker import Findings, check, records
-from streams.deadletters import DeadLetters
+from sightline.ingest_runner import feed_one, feedings
+from sightline.wiring.build_worker import build_worker
+from sightline.wiring.idle import caught_up
+from sightline.wiring.parts import Parts, opened
+from streams.lifecycle.check import Findings, check, records
+from streams.lifecycle.dead_letters import DeadLetters
 from streams.sources.play import Playback
-from tests.contract.edge_folder import edge_folder
-from tests.faults.rig import running
+from tests.support.deployment import running
+from tests.support.edge_folder import edge_folder
 
 SAMPLES = Path(next(iter(tinyworld.__path__))) / "samples"
 CLIP, OTHER_CLIP, STILLS = (str(SAMPLES / name) for name in ("left.mp4", "right.mp4", "still-0?.jpg"))

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from sightline.config import load
-from sightline.working import checked_stages
+from sightline.wiring.build_worker import checked_stages
 from tests.whole.rig import SAMPLES, deployment, enriched, feed, findings, work
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.contract.edge_folder import edge_folder
-from tests.picture_server import ALLOWED, KEY, PictureServer, picture_server
+from tests.support.edge_folder import edge_folder
+from tests.support.picture_server import ALLOWED, KEY, PictureServer, picture_server
 from tests.whole.rig import SAMPLES
 
 pytestmark = [pytest.mark.whole, pytest.mark.timeout(900)]

@@ -16,9 +16,9 @@ import pytest
 
 from schemas import topics
 from sightline.config import Config
-from sightline.wiring import Parts
-from tests.contract.edge_folder import end, process_id
-from tests.faults.rig import until
+from sightline.wiring.parts import Parts
+from tests.support.deployment import until
+from tests.support.edge_folder import end, process_id
 from tests.whole.conftest import Started
 from tests.whole.rig import CLIP, STILLS, dead_reasons, deployment, findings
 

@@ -13,7 +13,7 @@ import pytest
 
 from schemas.events import FrameEvent
 from sightline.config import FUSED, Config
-from streams.settings import WorkerSettings
+from streams.worker.settings import WorkerSettings
 from tests.whole.rig import CLIP, OTHER_CLIP, STILLS, deployment, enriched, feed, findings, work
 
 LONG = os.environ.get("LONG") == "1"

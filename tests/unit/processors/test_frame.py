@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from processors.frame import LOCAL_FIELDS, Frame, freeze, thaw
 from schemas.events import FrameEvent
-from tests.unit.schemas.events import full_event
+from tests.support.events import full_event
 
 
 def test_a_frame_has_an_events_fields_in_their_order_and_then_its_own() -> None:

@@ -14,7 +14,7 @@ from schemas.cloudevents import RAW_TYPE, frame_headers, picture_headers
 from schemas.errors import NewerMajor, Undecodable, Unencodable
 from schemas.events import Detection, FrameEvent, ImageRef, TraceEntry
 from schemas.identity import frame_id, produced_position
-from tests.unit.schemas.events import BOX, NOW, dead_letter, embedding, full_event, observed, raw_event
+from tests.support.events import BOX, NOW, dead_letter, embedding, full_event, observed, raw_event
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from schemas import points
 from schemas.events import Caption
 from schemas.words import pairs, singular, words
-from tests.unit.schemas.events import full_event, raw_event
+from tests.support.events import full_event, raw_event
 
 
 def test_payload_holds_every_indexed_field_and_only_json() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from schemas import codec, generate
-from tests.unit.schemas.events import dead_letter, full_event, observed, raw_event
+from tests.support.events import dead_letter, full_event, observed, raw_event
 
 CORPUS = Path(__file__).parent / "corpus"
 READERS: dict[str, Callable[[bytes, dict[str, bytes]], Any]] = {

@@ -14,7 +14,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from sightline.cli import make_app
-from tests.pictures import encoded, scene
+from tests.support.pictures import encoded, scene
 
 Typed = Callable[..., Result]
 

@@ -14,7 +14,7 @@ from schemas.points import SEMANTIC
 from search.calibrate import CURVES_FILE, REFERENCES_FILE, load
 from search.score import MATCHED, TEXT
 from sightline.commands.calibrate import LEAST_PAIRS, read_pairs
-from sightline.options import UsageError
+from sightline.terminal.options import UsageError
 from tests.unit.sightline.conftest import Typed
 
 TINYWORLD = Path(next(iter(tinyworld.__path__)))

@@ -18,13 +18,13 @@ from typer.testing import CliRunner
 from schemas import cloudevents, topics
 from sightline.cli import make_app
 from sightline.config import Config
-from sightline.wiring import make_transport, opened
-from sightline.working import build_worker
+from sightline.wiring.build_worker import build_worker
+from sightline.wiring.parts import make_transport, opened
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Outgoing
-from tests.faults.rig import running, until
-from tests.picture_server import ALLOWED, picture_server
-from tests.pictures import encoded, scene
+from streams.transport import NewRecord
+from tests.support.deployment import running, until
+from tests.support.picture_server import ALLOWED, picture_server
+from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
 FRAME_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -188,17 +188,17 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(typed: Typed, pictur
     assert "replayed 0 of 0" in typed("dead", "replay", "--all").stdout
 
 
-def truncated() -> Outgoing:
+def truncated() -> NewRecord:
     """A JPEG that ends in the middle, from some other producer."""
     content = encoded(scene(1))
     headers = cloudevents.picture_headers("/shop/till", "1", content_type="image/jpeg")
-    return Outgoing(topics.RAW, b"1", content[: len(content) // 3], headers)
+    return NewRecord(topics.RAW, b"1", content[: len(content) // 3], headers)
 
 
 PLAIN = Config(data="data", segments=(("decode",),))
 
 
-async def publish(records: list[Outgoing]) -> None:
+async def publish(records: list[NewRecord]) -> None:
     async with opened(PLAIN) as parts:
         await parts.transport.publish(records)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sightline.config import Config, load
-from sightline.reading import ConfigError, from_environment
+from sightline.config_parser import ConfigError, from_environment
 
 
 def write(folder: Path, text: str) -> Path:

@@ -14,9 +14,9 @@ import pytest
 
 from schemas import topics
 from streams.sqlite.transport import SqliteTransport
-from tests.faults.rig import until
+from tests.support.deployment import until
+from tests.support.videos import write_video
 from tests.unit.sightline.conftest import Process, Typed
-from tests.videos import write_video
 
 SECRET = "hunter2"  # noqa: S105 - of nobody
 

@@ -18,7 +18,7 @@ from processors.models.itm import Itm
 from processors.models.loading import exact
 from processors.models.preprocess import Preprocess
 from processors.models.vit import Vit
-from tests.pictures import scene
+from tests.support.pictures import scene
 from tinyworld.pixels import padded
 
 Weights = dict[str, Path]

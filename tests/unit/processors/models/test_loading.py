@@ -21,7 +21,7 @@ from processors.models.card import check_vector, read_card, reference_picture, u
 from processors.models.clip import Clip
 from processors.models.itm import Itm
 from processors.models.vit import Vit
-from tests.pictures import scene
+from tests.support.pictures import scene
 
 Weights = dict[str, Path]
 
@@ -120,6 +120,8 @@ def test_nan_is_no_right_answer_and_unknown_words_are_named(copied: Callable[[st
 
 
 def test_decode_and_gate_start_without_torch() -> None:
-    code = "import sys, processors.decode, processors.gate, processors.track, processors.detect, processors.embed\n"
-    code += "import processors.caption; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
+    stages = ", ".join(
+        f"processors.stages.{name}" for name in ("decode", "gate", "track", "detect", "embed", "caption")
+    )
+    code = f"import sys, {stages}; sys.exit(any(name in sys.modules for name in ('torch', 'transformers')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,7 @@ from streams.analytics.settings import AnalyticsSettings
 from streams.analytics.view import View
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import TopicSpec
-from tests.observed import observed, record
+from tests.support.observed import observed, record
 
 SETTINGS = AnalyticsSettings()
 

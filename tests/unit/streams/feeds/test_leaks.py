@@ -14,11 +14,11 @@ from schemas.topics import RAW
 from streams.clock import SystemClock
 from streams.feeds.readers import Readers
 from streams.feeds.reading import FeedReader
-from streams.sources.choose import Reach
+from streams.sources.choose import RemoteOptions
 from tests.contract.feeds_suite import feed
 from tests.contract.source_suite import place
+from tests.support.videos import write_video
 from tests.unit.streams.sources.test_live import http_server, mjpeg
-from tests.videos import write_video
 
 ROUNDS, SETTLED = 200, 40
 DEADLINE_SECONDS = 60.0
@@ -42,7 +42,7 @@ async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: 
             clock=SystemClock(),
             watched={},
             environment={},
-            reach=Reach(),
+            reach=RemoteOptions(),
             inline_limit_bytes=1 << 20,
         )
         readers = Readers(reader, SystemClock(), failures.append)

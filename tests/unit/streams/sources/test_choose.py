@@ -7,7 +7,7 @@ import pytest
 
 from schemas.identity import check_name
 from streams.clock import SystemClock
-from streams.sources.choose import Reach, choose_source, feed_name
+from streams.sources.choose import RemoteOptions, choose_source, feed_name
 from streams.sources.images import ImagesSource
 from streams.sources.live import LiveSource
 from streams.sources.objects import ObjectsSource
@@ -15,8 +15,8 @@ from streams.sources.play import Playback, VideoSource
 from streams.sources.source import UnreadableSource
 from streams.sources.urls import UrlsSource
 from tests.contract.source_suite import offers_of, pictures
-from tests.pictures import encoded, scene
-from tests.videos import write_video
+from tests.support.pictures import encoded, scene
+from tests.support.videos import write_video
 
 
 async def test_files_are_told_by_their_content(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ async def test_files_are_told_by_their_content(tmp_path: Path) -> None:
 
 
 def test_only_an_object_store_is_followed(tmp_path: Path) -> None:
-    reach = Reach(follow_seconds=10.0)
+    reach = RemoteOptions(follow_seconds=10.0)
     assert isinstance(choose_source("s3://bucket", Playback(), SystemClock(), reach), ObjectsSource)
     with pytest.raises(UnreadableSource, match="only s3"):
         choose_source(str(tmp_path), Playback(), SystemClock(), reach)

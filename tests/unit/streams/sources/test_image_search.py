@@ -14,7 +14,7 @@ from streams.sources.fetching import Fetcher, FetchSettings
 from streams.sources.image_search import ImageSearch, Result, Search, shipped
 from streams.sources.json_path import check_path, pick
 from streams.sources.source import UnreadableSource
-from tests.picture_server import ALLOWED, KEY, PictureServer, picture_server
+from tests.support.picture_server import ALLOWED, KEY, PictureServer, picture_server
 
 NAMES = [f"{number}.jpg" for number in range(7)]
 

@@ -20,7 +20,7 @@ from streams.sources.buffer import buffered
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.source import Offer, Picture, Refusal, Seen
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import Outgoing
+from streams.transport import NewRecord
 from tests.contract.source_suite import FEED, TENANT, DyingLog, Place, place
 
 DEADLINE_SECONDS = 30.0
@@ -66,7 +66,7 @@ class Faulty(DyingLog):
         super().__init__(path)
         self.faults: list[Exception] = []
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[NewRecord]) -> None:
         if self.faults:
             raise self.faults.pop(0)
         await super().publish(records)
@@ -140,7 +140,7 @@ class Held(DyingLog):
         super().__init__(path)
         self.publishing, self.go_on = asyncio.Event(), asyncio.Event()
 
-    async def publish(self, records: Sequence[Outgoing]) -> None:
+    async def publish(self, records: Sequence[NewRecord]) -> None:
         self.publishing.set()
         await self.go_on.wait()
         await super().publish(records)

@@ -13,7 +13,7 @@ import pytest
 from streams.clock import SystemClock
 from streams.sources.play import Playback, VideoSource
 from tests.contract.source_suite import TENANT, place
-from tests.videos import write_video
+from tests.support.videos import write_video
 
 DEADLINE_SECONDS = 60.0
 ENOUGH_FRAMES = 30

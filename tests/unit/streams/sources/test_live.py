@@ -30,8 +30,8 @@ from streams.sources.source import Picture, Shed
 from streams.sources.url_guard import ForbiddenUrl
 from streams.transport import Record
 from tests.contract.source_suite import FEED, TENANT, place
-from tests.pictures import encoded, scene
-from tests.videos import write_video
+from tests.support.pictures import encoded, scene
+from tests.support.videos import write_video
 
 DEADLINE_SECONDS = 60.0
 SERVER = Path(__file__).parents[3] / "rtsp_server.py"

@@ -7,7 +7,7 @@ from pathlib import Path
 from schemas.topics import RAW
 from streams.clock import ManualClock
 from streams.sources.lossless import Lossless
-from streams.transport import Outgoing, Partition, Position
+from streams.transport import NewRecord, Partition, Position
 from tests.contract.source_suite import place
 
 DEADLINE_SECONDS = 30.0
@@ -27,7 +27,7 @@ async def test_a_source_pauses_while_its_group_is_behind_and_goes_on_at_half(tmp
         consumer = await found.log.consumer("workers", [RAW], Quiet())
         room = Lossless(found.log, {"workers": [RAW]}, 10, clock)
         await room()
-        await found.log.publish([Outgoing(RAW, b"one", b"x") for _ in range(12)])
+        await found.log.publish([NewRecord(RAW, b"one", b"x") for _ in range(12)])
         waiting = asyncio.create_task(room())
         records = list[int]()
         async with asyncio.timeout(DEADLINE_SECONDS):

@@ -13,7 +13,7 @@ from streams.clock import ManualClock, SystemClock
 from streams.sources.play import Playback, VideoSource
 from streams.sources.source import Offer, Picture, UnreadableSource
 from tests.contract.source_suite import offers_of, pictures
-from tests.videos import write_video
+from tests.support.videos import write_video
 
 DEADLINE_SECONDS = 30.0
 

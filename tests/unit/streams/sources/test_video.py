@@ -11,7 +11,7 @@ from streams.sources.play import Playback, VideoSource
 from streams.sources.source import UnreadableSource
 from streams.sources.video import Stamp, decode_frames, opened, thinned
 from tests.contract.source_suite import offers_of, pictures, refusals
-from tests.videos import number_of, write_video
+from tests.support.videos import number_of, write_video
 
 
 @pytest.mark.parametrize(

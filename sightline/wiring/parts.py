@@ -1,0 +1,122 @@
+"""Puts the parts together as the configuration says; the only place that knows them all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from schemas import topics
+from sightline.config import Config
+from sightline.config_parser import ConfigError
+from stores.blobs import BlobStore
+from stores.index import Index
+from stores.open import open_blobs, open_index
+from streams.plan import Plan
+from streams.transport import TopicSpec, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every long-running command stands on, opened."""
+
+    config: Config
+    plan: Plan
+    transport: Transport
+    index: Index
+    blobs: BlobStore
+
+
+def make_transport(config: Config) -> Transport:
+    """Not opened yet. Raises ConfigError saying what is allowed."""
+    url = config.transport_url
+    if url.startswith("sqlite:"):
+        from streams.sqlite.transport import SqliteTransport
+
+        try:
+            config.data_path.mkdir(parents=True, exist_ok=True)
+            return SqliteTransport.from_url(url)
+        except OSError as error:
+            raise ConfigError([f"data = {config.data!r}: {error.strerror}"]) from None
+        except ValueError as error:
+            raise ConfigError([f"transport: {error}"]) from None
+    if url.startswith("kafka:"):
+        from streams.kafka.transport import KafkaTransport
+
+        try:
+            return KafkaTransport.from_url(url)
+        except ValueError as error:
+            raise ConfigError([f"transport: {error}"]) from None
+    raise ConfigError([f"transport = {url!r}: use sqlite:///PATH (the embedded log) or kafka://HOST:PORT"])
+
+
+def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:
+    """Every topic of this deployment, as the transport is to make it."""
+    between = [plan.new_stages(number)[0] for number in range(1, len(plan.segments))]
+    declared = topics.declared(
+        partitions=config.partitions, between_stages=between, retention_seconds=config.retention.hours * 3600
+    )
+    return [
+        TopicSpec(
+            name=topic.name,
+            partitions=topic.partitions,
+            compacted=topic.compacted,
+            retention_seconds=topic.retention_seconds,
+            retention_bytes=topic.retention_bytes,
+            max_record_bytes=topic.max_record_bytes,
+        )
+        for topic in declared
+    ]
+
+
+@asynccontextmanager
+async def connected_transport(config: Config) -> AsyncIterator[Transport]:
+    """The transport with whatever topics there are; closed at the end."""
+    transport = make_transport(config)
+    await transport.open()
+    try:
+        yield transport
+    finally:
+        await transport.close()
+
+
+@asynccontextmanager
+async def opened_transport(config: Config) -> AsyncIterator[Transport]:
+    """The transport with its topics there. Raises PlanError naming how an existing one does not fit."""
+    async with connected_transport(config) as transport:
+        await transport.create(declared_topics(config, Plan(config.segments)))
+        yield transport
+
+
+@asynccontextmanager
+async def opened_index(config: Config) -> AsyncIterator[Index]:
+    try:
+        index = open_index(config.index_url)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
+    try:
+        yield index
+    finally:
+        await index.close()
+
+
+@asynccontextmanager
+async def opened_blobs(config: Config) -> AsyncIterator[BlobStore]:
+    try:
+        blobs = open_blobs(config.blobs_url)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from None
+    try:
+        yield blobs
+    finally:
+        await blobs.close()
+
+
+@asynccontextmanager
+async def opened(config: Config) -> AsyncIterator[Parts]:
+    """Transport, index and blobs; closed in reverse order whatever happens."""
+    async with AsyncExitStack() as stack:
+        transport = await stack.enter_async_context(opened_transport(config))
+        index = await stack.enter_async_context(opened_index(config))
+        blobs = await stack.enter_async_context(opened_blobs(config))
+        yield Parts(config, Plan(config.segments), transport, index, blobs)

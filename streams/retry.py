@@ -1,0 +1,104 @@
+"""Retry: one way to try a call again, with growing pauses and jitter.
+
+`Backoff` holds the pauses, `retry` repeats one call, and `Retry` is a worker's: it never gives up, and whatever it
+waits for stands in the worker's health and metrics.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol, TypeVar
+
+from streams.clock import Clock
+from streams.metrics import Metrics
+
+T = TypeVar("T")
+Transient = type[Exception] | tuple[type[Exception], ...]
+
+
+def pauses(first_seconds: float, most_seconds: float) -> Iterator[float]:
+    """Endless pauses, each about twice the one before, up to a third shorter so that workers do not retry in step."""
+    pause = first_seconds
+    while True:
+        yield pause * random.uniform(0.67, 1.0)
+        pause = min(2 * pause, most_seconds)
+
+
+class Backoff:
+    """The pauses between attempts; `reset` after a success."""
+
+    def __init__(self, clock: Clock, *, first_seconds: float, most_seconds: float) -> None:
+        self._clock, self._bounds = clock, (first_seconds, most_seconds)
+        self._pauses = pauses(*self._bounds)
+
+    def reset(self) -> None:
+        self._pauses = pauses(*self._bounds)
+
+    def next_seconds(self) -> float:
+        """The next pause, for a caller that sleeps by itself."""
+        return next(self._pauses)
+
+    async def pause(self) -> None:
+        await self._clock.sleep(self.next_seconds())
+
+
+async def retry(
+    attempt: Callable[[], Awaitable[T]],
+    transient: Transient,
+    backoff: Backoff,
+    *,
+    attempts: int | None = None,
+    failed: Callable[[Exception], None] = lambda _: None,
+) -> T:
+    """The result of `attempt`, called until it raises none of `transient`; other errors pass through.
+
+    `failed` hears of each transient error. After `attempts` calls (None: unlimited) the last error is raised.
+    """
+    made = 0
+    while True:
+        made += 1
+        try:
+            return await attempt()
+        except transient as error:
+            if made == attempts:
+                raise
+            failed(error)
+            await backoff.pause()
+
+
+class RetryObserver(Protocol):
+    """Knows what is being waited for; a worker's `Health`."""
+
+    def waits_for(self, what: str, why: str) -> None: ...
+
+    def recovered(self, what: str) -> None: ...
+
+
+class Retry:
+    """A worker's retries. Only cancellation ends them: what is away comes back, and no frame dies of an outage."""
+
+    def __init__(
+        self, clock: Clock, observer: RetryObserver, metrics: Metrics, *, first_seconds: float, most_seconds: float
+    ) -> None:
+        self._clock, self._observer, self._metrics = clock, observer, metrics
+        self._first_seconds, self._most_seconds = first_seconds, most_seconds
+
+    async def forever(self, what: str, attempt: Callable[[], Awaitable[T]], transient: Transient) -> T:
+        """As `retry`, without a limit; meanwhile `what` stands in the health as waited for."""
+
+        async def observed() -> T:
+            try:
+                result = await attempt()
+            except transient as error:
+                self._observer.waits_for(what, str(error) or type(error).__name__)
+                self._metrics.retries.labels(what).inc()
+                raise
+            except BaseException:
+                self._observer.recovered(what)
+                raise
+            self._observer.recovered(what)
+            return result
+
+        backoff = Backoff(self._clock, first_seconds=self._first_seconds, most_seconds=self._most_seconds)
+        return await retry(observed, transient, backoff)

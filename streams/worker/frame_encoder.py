@@ -1,0 +1,195 @@
+"""From a frame at the end of its segment to everything that will be written for it, encoded and size-checked.
+
+Nothing is written before all of it is known to fit; a frame whose event cannot be written is dead instead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from processors.frame import Frame, freeze
+from schemas import cloudevents, codec, points, topics
+from schemas.errors import Unencodable
+from schemas.events import DeadLetter, FrameEvent, Observed
+from schemas.identity import partition_key, still_key
+from stores.blobs import blob_uri, sha256_hex
+from stores.index import Point
+from streams.transport import NewRecord
+from streams.worker.in_flight import Death, InFlightFrame
+
+STAGE = "publish"
+"""Stands as `stage` in the dead letters of frames whose event could not be written."""
+RECORD_OVERHEAD_BYTES = 1024
+"""Key, headers and framing of a record, beside its value."""
+MESSAGE_CHARACTERS = 2000
+
+
+class EncodedFrame(msgspec.Struct):
+    """What one frame sends out: its thumbnail (uri, JPEG), its points, its records."""
+
+    flight: InFlightFrame
+    outgoing: list[NewRecord]
+    thumbnail: tuple[str, bytes] | None = None
+    points: dict[str, list[Point]] = {}
+    """By collection."""
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameEncoder:
+    """Where a segment's frames go. `limits` are the topics' largest records in bytes."""
+
+    topic: str
+    is_last: bool
+    model_set: str
+    limits: Mapping[str, int]
+    inline_limit_bytes: int
+    publish_embeddings: bool
+
+    def prepare(self, flight: InFlightFrame, now: datetime) -> EncodedFrame:
+        """Encode everything. Never raises for what a frame holds: such a frame's flight gets its death."""
+        if flight.death is None:
+            try:
+                return self._alive(flight, now)
+            except Unencodable as error:
+                flight.death = Death(STAGE, error.reason, str(error))
+            except ValueError as error:
+                flight.death = Death(STAGE, "unencodable", str(error))
+        return self._dead(flight, flight.death, now)
+
+    def _alive(self, flight: InFlightFrame, now: datetime) -> EncodedFrame:
+        frame = flight.frame
+        thumbnail = _named_thumbnail(frame)
+        frame.model_set = self.model_set
+        if not self.is_last:
+            return EncodedFrame(flight, [self._onward(frame)], thumbnail)
+        frame.published = now
+        event = freeze(frame)
+        event = msgspec.structs.replace(event, image=msgspec.structs.replace(event.image, inline=None))
+        outgoing = [self._enriched(event, frame.extra), _observed(frame, now, Death("", "", ""))]
+        skipped = tuple((entry.stage, entry.reason) for entry in event.skipped)
+        return EncodedFrame(flight, outgoing, thumbnail, _points(event), skipped)
+
+    def _onward(self, frame: Frame) -> NewRecord:
+        """The event for the next segment, with the original inside if it is small."""
+        content = frame.bytes
+        inline = content if content is not None and len(content) <= self.inline_limit_bytes else None
+        event = freeze(frame)
+        if event.image.inline is not inline:
+            event = msgspec.structs.replace(event, image=msgspec.structs.replace(event.image, inline=inline))
+        key = still_key(frame.id) if frame.kind == "still" else partition_key(frame.tenant, frame.feed)
+        headers = cloudevents.frame_headers(event, cloudevents.SEGMENT_TYPE)
+        return self._checked(NewRecord(self.topic, key, codec.encode_frame(event, extra=frame.extra), headers))
+
+    def _enriched(self, event: FrameEvent, extra: Mapping[str, Any]) -> NewRecord:
+        value = codec.encode_frame(event, extra=extra, as_json=True, with_embeddings=self.publish_embeddings)
+        headers = cloudevents.frame_headers(event, cloudevents.ENRICHED_TYPE, content_type=cloudevents.JSON)
+        return self._checked(NewRecord(self.topic, partition_key(event.tenant, event.feed), value, headers))
+
+    def _dead(self, flight: InFlightFrame, death: Death, now: datetime) -> EncodedFrame:
+        outgoing = [self._letter(flight, death, now), _observed(flight.frame, now, death)]
+        return EncodedFrame(flight, outgoing)
+
+    def _letter(self, flight: InFlightFrame, death: Death, now: datetime) -> NewRecord:
+        """The dead letter; its key is the frame's id, so that a later mark can take it off the list."""
+        frame, record = flight.frame, flight.record
+        letter = DeadLetter(
+            id=frame.id,
+            tenant=frame.tenant,
+            feed=frame.feed,
+            stage=death.stage,
+            reason=death.reason,
+            message=death.message[:MESSAGE_CHARACTERS],
+            died=now,
+            topic=record.partition.topic,
+            partition=record.partition.index,
+            offset=record.offset,
+            key=record.key,
+            headers=dict(record.headers),
+            value=record.value,
+            uri=frame.image.uri,
+        )
+        value = codec.encode_dead(letter)
+        if len(value) + RECORD_OVERHEAD_BYTES > self.limits[topics.DEAD]:
+            value = codec.encode_dead(msgspec.structs.replace(letter, value=None))
+        headers = cloudevents.headers(
+            cloudevents.DEAD_TYPE, tenant=frame.tenant, feed=frame.feed, frame=frame.id, time=now
+        )
+        return NewRecord(topics.DEAD, still_key(frame.id), value, headers)
+
+    def _checked(self, record: NewRecord) -> NewRecord:
+        size, limit = len(record.value or b"") + RECORD_OVERHEAD_BYTES, self.limits[record.topic]
+        if size > limit:
+            raise Unencodable("too_large", f"the event has {size} bytes, {record.topic} takes {limit}")
+        return record
+
+
+def _named_thumbnail(frame: Frame) -> tuple[str, bytes] | None:
+    """Give the thumbnail its `blob:` URI, after its own content; returns what is to be written, None for nothing.
+
+    A picture so small that decode left it as its own thumbnail is stored already: it is cited twice, not kept twice.
+    """
+    content = frame.thumbnail_jpeg
+    if content is None or frame.image.thumbnail:
+        return None
+    if content is frame.bytes:
+        uri = frame.image.uri
+    else:
+        uri = blob_uri(frame.tenant, frame.feed, frame.ingested.date(), sha256_hex(content), ".thumb")
+    frame.image = msgspec.structs.replace(frame.image, thumbnail=uri)
+    return None if content is frame.bytes else (uri, content)
+
+
+def _points(event: FrameEvent) -> dict[str, list[Point]]:
+    found: dict[str, list[Point]] = {}
+    if vectors := points.vectors(event):
+        name = points.collection("frames", event.model_set)
+        found[name] = [Point(id=event.id, vectors=vectors, payload=points.payload(event))]
+    regions = [(region, vectors) for region in event.regions if (vectors := points.vectors(region))]
+    if regions:
+        name = points.collection("regions", event.model_set)
+        found[name] = [
+            Point(id=region.id, vectors=vectors, payload=points.region_payload(event, region))
+            for region, vectors in regions
+        ]
+    return found
+
+
+def _observed(frame: Frame, now: datetime, death: Death) -> NewRecord:
+    """One small record per terminal state; an empty death is an enriched frame."""
+    gate = frame.results.get("gate") if not death.reason else None
+    gate = gate if isinstance(gate, Mapping) else {}
+    observed = Observed(
+        frame=frame.id,
+        tenant=frame.tenant,
+        feed=frame.feed,
+        kind=frame.kind,
+        state="dead" if death.reason else "enriched",
+        published=now,
+        captured=frame.captured,
+        reason=death.reason,
+        labels=dict(Counter(found.label for found in frame.detections)),
+        skipped={entry.stage: entry.reason for entry in frame.skipped},
+        luminance=gate.get("luminance"),
+        difference=gate.get("difference"),
+    )
+    headers = cloudevents.headers(
+        cloudevents.OBSERVED_TYPE,
+        tenant=frame.tenant,
+        feed=frame.feed,
+        frame=frame.id,
+        time=now,
+        model_set=frame.model_set,
+        content_type=cloudevents.JSON,
+    )
+    return NewRecord(topics.OBSERVED, partition_key(frame.tenant, frame.feed), codec.encode_observed(observed), headers)
+
+
+def utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,64 @@
+"""From a record to a frame in flight; what cannot be read is a dead frame already, and goes the same way."""
+
+from __future__ import annotations
+
+from processors.frame import Frame, thaw
+from schemas import codec
+from schemas.errors import NewerMajor, Undecodable
+from schemas.events import ImageRef
+from schemas.identity import DEFAULT_TENANT, unknown_frame_id
+from streams.errors import NewerVersion
+from streams.lifecycle.dead_letters import REPLAYED_HEADER
+from streams.plan import GIVEN
+from streams.transport import Record
+from streams.worker.frame_encoder import utc
+from streams.worker.in_flight import Death, InFlightFrame
+from streams.worker.route import Mode, Route, Router
+
+DECODE_STAGE = "codec"
+"""Stands as `stage` in the dead letters of records that cannot be read."""
+UNKNOWN_FEED = "unknown"
+
+
+def decode_record(record: Record, router: Router, *, ready_at: float, repeated: bool) -> InFlightFrame:
+    """The flight of `record`. Raises NewerVersion, for which the worker stops."""
+    try:
+        decoded = codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp)
+    except Undecodable as error:
+        return _unreadable(record, error, ready_at)
+    except NewerMajor as error:
+        partition = record.partition
+        raise NewerVersion(f"{partition.topic}[{partition.index}] at {record.offset}: {error}") from error
+    frame = thaw(decoded.event)
+    frame.extra = decoded.extra
+    if decoded.picture is not None:
+        frame.bytes = decoded.picture
+    route = router.route(frame)
+    return InFlightFrame(
+        record=record,
+        frame=frame,
+        route=route,
+        size_bytes=max(len(record.value or b""), frame.image.size_bytes),
+        ready_at=ready_at,
+        fields=route.fields,
+        repeated=repeated or REPLAYED_HEADER in record.headers,
+    )
+
+
+def _unreadable(record: Record, error: Undecodable, ready_at: float) -> InFlightFrame:
+    """A frame with an id made of topic, partition and offset, dead before it began."""
+    frame = Frame(
+        id=unknown_frame_id(record.partition.topic, record.partition.index, record.offset),
+        tenant=DEFAULT_TENANT,
+        feed=UNKNOWN_FEED,
+        kind="still",
+        position="",
+        ingested=utc(record.timestamp),
+        image=ImageRef(format="jpeg", sha256="", size_bytes=0),
+    )
+    death = Death(DECODE_STAGE, error.reason, str(error))
+    route = Route((Mode.PASS,), GIVEN, needs_bytes=False)
+    size = len(record.value or b"")
+    return InFlightFrame(
+        record=record, frame=frame, route=route, size_bytes=size, ready_at=ready_at, fields=GIVEN, death=death
+    )

@@ -1,0 +1,36 @@
+"""Several sources at once: each is a feed of its own, and one that cannot be read is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sightline.ingest_runner import feedings
+from streams.sources.play import Playback
+from tests.support.pictures import encoded, scene
+from tests.unit.sightline.conftest import Typed
+
+
+def test_a_feed_is_named_after_its_source_unless_told(tmp_path: Path) -> None:
+    specs = [str(tmp_path / "Front Door.mp4"), str(tmp_path / "shots" / "*.jpg")]
+    assert [entry.feed for entry in feedings(specs, "", Playback())] == ["front-door", "shots"]
+    assert {entry.feed for entry in feedings(specs, "lobby", Playback())} == {"lobby"}
+    with pytest.raises(ValueError, match="feed 'a/b': use 1 to 63 of"):
+        feedings(specs, "a/b", Playback())
+
+
+def test_sources_side_by_side_are_told_apart(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "1.jpg").write_bytes(encoded(scene(9)))
+    told = typed("ingest", "shots", "more")
+    assert told.stdout.splitlines() == ["shots: 6 accepted", "more: 1 accepted"]
+
+
+def test_one_that_cannot_be_read_ends_all_and_what_was_accepted_stays(typed: Typed, pictures: Path) -> None:
+    told = typed("ingest", "shots", "nowhere.mp4")
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert told.stderr.splitlines()[-1] == "✗ nowhere.mp4: no such file or folder; check the path"
+    again = typed("ingest", "shots")
+    assert again.exit_code == 0
+    assert again.stdout.startswith("shots: ")
