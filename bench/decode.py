@@ -92,7 +92,7 @@ def frame(number: int, jpeg: bytes) -> Frame:
     image = ImageRef(format="jpeg", sha256="", size_bytes=len(jpeg))
     name = str(number)
     return Frame(
-        id=name, tenant="default", feed="bench", kind="still", position=name, ingested=WHEN, image=image, bytes=jpeg
+        id=name, tenant="default", feed="bench", kind="still", position=name, ingested=WHEN, image=image, original=jpeg
     )
 
 

@@ -33,11 +33,12 @@ import numpy as np
 
 from bench.report import report, threads
 from bench.search_queries import Negative, Picture, absent, negatives, present
-from processors.frame import Frame, Stage, freeze
+from processors.frame import Frame, freeze
 from processors.models.clip import Clip
 from processors.models.itm import Itm
 from processors.models.threads import count
 from processors.models.vit import Vit
+from processors.stage import Stage
 from processors.stages.caption import Caption
 from processors.stages.decode import Decode
 from processors.stages.detect import Detect
@@ -99,7 +100,7 @@ def _frame(picture: bytes, number: int, model_set: str) -> Frame:
     image = ImageRef(format="jpeg", sha256=sha256, size_bytes=len(picture), uri=uri)
     return Frame(
         id=frame_id(TENANT, FEED, position), tenant=TENANT, feed=FEED, kind="still", position=position, ingested=now,
-        published=now, image=image, bytes=picture, model_set=model_set,
+        published=now, image=image, original=picture, model_set=model_set,
     )  # fmt: skip
 
 

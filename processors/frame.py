@@ -1,4 +1,4 @@
-"""The frame in flight, a stage's verdict on it, and what a stage is.
+"""The frame in flight, and a stage's verdict on it.
 
 `Frame` is the mutable in-memory record that passes through the stages of a segment: a slot for every field of
 `FrameEvent`, plus *local* fields that never go on a topic.
@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from msgspec import Struct, field
@@ -34,8 +34,7 @@ from schemas.events import (
     TraceEntry,
 )
 
-Lane = Literal["cpu", "gpu"]
-LOCAL_FIELDS = frozenset({"bytes", "pixels", "thumbnail_jpeg", "extra"})
+LOCAL_FIELDS = frozenset({"original", "pixels", "thumbnail_jpeg", "extra"})
 """Fields of a `Frame` that are no field of a `FrameEvent`."""
 
 
@@ -75,7 +74,8 @@ class Frame(Struct, eq=False):
     version: int = 1
     # local: never on a topic
     thumbnail_jpeg: bytes | None = None
-    bytes: bytes | None = None
+    original: bytes | None = None
+    """The picture's encoded bytes as they were accepted."""
     pixels: NDArray[np.uint8] | None = None
     extra: MutableMapping[str, Any] = field(default_factory=dict)
     """Unknown fields of the record as it came, put back when it is encoded again."""
@@ -99,9 +99,9 @@ _SHARED = len(FrameEvent.__struct_fields__)
 
 
 def thaw(event: FrameEvent) -> Frame:
-    """Make the mutable frame of an event; its inline bytes become the local `bytes`."""
+    """Make the mutable frame of an event; its inline bytes become the local `original`."""
     frame = Frame(*astuple(event))
-    frame.results, frame.bytes = dict(event.results), event.image.inline
+    frame.results, frame.original = dict(event.results), event.image.inline
     return frame
 
 
@@ -119,49 +119,3 @@ class Invalid:
 
 
 Verdicts = Sequence[Invalid | None]
-
-
-@runtime_checkable
-class Stage(Protocol):
-    """A step of the pipeline, one file of `processors/`; see DESIGN for its life.
-
-    `requires` and `provides` name fields of `Frame`. A stage class carries `Settings`, a frozen msgspec Struct
-    with a default for every key that `[stages.NAME]` of the configuration may hold, and is built as
-    `Stage(settings)`. Optional attributes, read after `open`: `model` and `revision` (for the trace).
-    """
-
-    name: ClassVar[str]
-    lane: ClassVar[Lane]
-    requires: ClassVar[frozenset[str]]
-    provides: ClassVar[frozenset[str]]
-
-    def open(self, device: str) -> None:
-        """Load, check against the reference, warm up; once per worker, in the lane's thread."""
-
-    def process(self, frames: Sequence[Frame]) -> Verdicts:
-        """One verdict per frame, in order; synchronous, always a batch, never more than the runtime was told."""
-        ...
-
-    def close(self) -> None:
-        """Give back what `open` took."""
-
-
-@runtime_checkable
-class StatefulStage(Protocol):
-    """A stage that remembers per feed. `states` maps `tenant/feed` to a copy the runtime keeps on success."""
-
-    name: ClassVar[str]
-    lane: ClassVar[Lane]
-    requires: ClassVar[frozenset[str]]
-    provides: ClassVar[frozenset[str]]
-
-    def open(self, device: str) -> None: ...
-
-    def initial_state(self) -> Any:
-        """The state of a feed not seen before; it must be deep-copyable."""
-
-    def process(self, frames: Sequence[Frame], states: Mapping[str, Any]) -> Verdicts:
-        """As `Stage.process`; each feed's frames are in order, a frame not newer than the state is processed."""
-        ...
-
-    def close(self) -> None: ...

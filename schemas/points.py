@@ -17,6 +17,8 @@ from schemas.events import Detection, FrameEvent, Region
 from schemas.words import pairs, words
 
 Of = Literal["frames", "regions"]
+FRAMES: Of = "frames"
+REGIONS: Of = "regions"
 PayloadType = Literal["keyword", "integer", "float", "bool", "datetime", "text"]
 
 SEMANTIC, VISUAL = "semantic", "visual"
@@ -52,6 +54,11 @@ REGION_FIELDS: dict[str, PayloadType] = {**_COMMON_FIELDS, "source": "keyword", 
 def collection(of: Of, model_set: str) -> str:
     """The collection's name; the alias that searches use is `of` itself."""
     return f"{of}-{model_set}"
+
+
+def holds_frames(collection: str) -> bool:
+    """Whether the collection's points are frames' own, one each; those of regions are not."""
+    return collection.startswith(f"{FRAMES}-")
 
 
 def vectors(holder: FrameEvent | Region) -> dict[str, NDArray[np.float32]]:

@@ -17,6 +17,7 @@ DELETIONS = "deletions"
 ACCEPTED = "sources.accepted"
 FEEDS = "feeds"
 _BETWEEN = "frames.to."
+_FRAMES = "frames."
 
 MAX_RAW_BYTES = 4 << 20
 """A plain picture of another producer travels whole: 4 MiB holds a 12-megapixel JPEG."""
@@ -44,6 +45,11 @@ class Topic(Struct, frozen=True, kw_only=True):
 def between(stage: str) -> str:
     """The topic in front of a segment whose first new stage is `stage`."""
     return _BETWEEN + stage
+
+
+def carries_frames(topic: str) -> bool:
+    """Whether records of the topic hold or cite pictures."""
+    return topic.startswith(_FRAMES) and topic != OBSERVED
 
 
 def declared(

@@ -27,7 +27,7 @@ def decode_upload(picture: bytes) -> Pixels:
     image = ImageRef(format=read_header(picture).format, sha256=sha256(picture).hexdigest(), size_bytes=len(picture))
     now = datetime.now(UTC)
     frame = Frame(
-        id="", tenant="", feed="", kind="still", position="", ingested=now, image=image, bytes=picture
+        id="", tenant="", feed="", kind="still", position="", ingested=now, image=image, original=picture
     )  # only the decode stage sees it
     if refused := Decode(_SETTINGS).process([frame])[0]:
         raise Unreadable(refused.reason, refused.message)

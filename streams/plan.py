@@ -11,17 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from processors.frame import LOCAL_FIELDS, Lane
+from processors.frame import LOCAL_FIELDS
+from processors.stage import Lane
+from schemas import topics
 from streams.errors import PlanError
 
-FIRST_TOPIC = "frames.raw"
-LAST_TOPIC = "frames.enriched"
-
 GIVEN = frozenset(
-    {"id", "tenant", "feed", "kind", "position", "ingested", "captured", "image", "bytes", "results", "skipped"}
+    {"id", "tenant", "feed", "kind", "position", "ingested", "captured", "image", "original", "results", "skipped"}
     | {"published", "model_set", "version", "trace", "extra", "max_age_seconds"}
 )
-"""Fields that every frame has before its first stage; `bytes` are fetched by the runtime where they are required."""
+"""Fields that every frame has before its first stage; `original` is fetched by the runtime where they are required."""
 
 
 class StageShape(Protocol):
@@ -55,17 +54,17 @@ class Plan:
 
     def topic_into(self, segment: int) -> str:
         """`frames.raw`, or `frames.to.STAGE` with the first new stage of the segment."""
-        return FIRST_TOPIC if segment == 0 else f"frames.to.{self.new_stages(segment)[0]}"
+        return topics.RAW if segment == 0 else topics.between(self.new_stages(segment)[0])
 
     def topic_out_of(self, segment: int) -> str:
-        return LAST_TOPIC if self.is_last(segment) else self.topic_into(segment + 1)
+        return topics.ENRICHED if self.is_last(segment) else self.topic_into(segment + 1)
 
     def is_last(self, segment: int) -> bool:
         return segment == len(self.segments) - 1
 
     def topics(self) -> tuple[str, ...]:
         """Every topic that frames travel on, in order."""
-        return (*(self.topic_into(segment) for segment in range(len(self.segments))), LAST_TOPIC)
+        return (*(self.topic_into(segment) for segment in range(len(self.segments))), topics.ENRICHED)
 
     def group(self, prefix: str, segment: int) -> str:
         """The consumer group of a segment: named for its first new stage, so that segments do not share offsets."""

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from bench.hopping.work import STAGE
-from processors.frame import Frame, Lane, Verdicts
+from processors.frame import Frame, Verdicts
+from processors.stage import Lane
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder

@@ -9,8 +9,9 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from processors.frame import Frame, Lane, Verdicts
+from processors.frame import Frame, Verdicts
 from processors.keywords import keywords
+from processors.stage import Lane
 from schemas.events import Caption as CaptionText
 
 if TYPE_CHECKING:

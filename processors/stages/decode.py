@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.cores import cores
-from processors.frame import Frame, Invalid, Lane, Verdicts
+from processors.frame import Frame, Invalid, Verdicts
 from processors.headers import Header, Unreadable, read_header
 from processors.jpeg import decode_jpeg
 from processors.shrink import shrink, within
+from processors.stage import Lane
 
 _REDUCED = {
     1: 0,
@@ -56,7 +57,7 @@ class Decode:
 
     name: ClassVar[str] = "decode"
     lane: ClassVar[Lane] = "cpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"original"})
     provides: ClassVar[frozenset[str]] = frozenset({"pixels", "thumbnail_jpeg"})
     Settings: ClassVar[type[DecodeSettings]] = DecodeSettings
 
@@ -83,8 +84,8 @@ class Decode:
 
     def _one(self, frame: Frame) -> Invalid | None:
         try:
-            header = self._checked_header(frame.bytes or b"")
-            pixels, scale = self._pixels(frame.bytes or b"", header)
+            header = self._checked_header(frame.original or b"")
+            pixels, scale = self._pixels(frame.original or b"", header)
             width, height = upright_size(header, pixels, scale)
         except Unreadable as error:
             return Invalid(error.reason, str(error))
@@ -92,7 +93,7 @@ class Decode:
         if (known.width, known.height, known.format) != (width, height, header.format):
             frame.image = msgspec.structs.replace(known, width=width, height=height, format=header.format)
         frame.pixels = pixels
-        frame.thumbnail_jpeg = self._thumbnail(frame.bytes or b"", header, pixels)
+        frame.thumbnail_jpeg = self._thumbnail(frame.original or b"", header, pixels)
         return None
 
     def _checked_header(self, picture: bytes) -> Header:

@@ -11,7 +11,8 @@ import numpy as np
 from msgspec import Meta
 
 from processors.errors import WrongWeights
-from processors.frame import Frame, Lane, Verdicts
+from processors.frame import Frame, Verdicts
+from processors.stage import Lane
 from schemas.events import Detection
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import msgspec
 import numpy as np
 
-from processors.frame import Frame, Invalid, Lane, Verdicts
+from processors.frame import Frame, Invalid, Verdicts
+from processors.stage import Lane
 from schemas.events import Embedding
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from processors.frame import Frame, Lane, Verdicts
+from processors.frame import Frame, Verdicts
 from processors.shrink import shrink
+from processors.stage import Lane
 from schemas.results import register
 
 Grey = NDArray[np.uint8]

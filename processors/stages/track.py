@@ -16,7 +16,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from processors.frame import Frame, Lane, Verdicts
+from processors.frame import Frame, Verdicts
+from processors.stage import Lane
 from schemas.events import Detection
 
 Share = Annotated[float, Meta(ge=0, le=1)]

@@ -13,11 +13,12 @@ from prometheus_client import CollectorRegistry
 from processors.models import threads
 from processors.models.card import Fit
 from processors.models.sides import longest_side, plan_side
+from processors.stage import AnyStage
 from schemas import points
 from sightline.config import Config
 from sightline.config_parser import ConfigError
 from sightline.wiring.parts import Parts
-from sightline.wiring.stage_loader import AnyStage, stage_class, stage_settings
+from sightline.wiring.stage_loader import stage_class, stage_settings
 from sightline.wiring.weights import FILLED, chosen_device, model_set, with_weights
 from stores.index import CollectionSpec
 from streams.metrics import Metrics

@@ -12,10 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from processors import stages
-from processors.frame import Stage, StatefulStage
 from sightline.config_parser import shaped
-
-AnyStage = Stage | StatefulStage
 
 
 def stage_class(name: str, table: Mapping[str, Any]) -> type[Any]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from schemas import codec, topics
+from schemas import codec, points, topics
 from schemas.errors import SchemaError
 from schemas.events import FrameEvent, Kind
 from schemas.identity import unknown_frame_id
@@ -118,7 +118,7 @@ def judge(found: Snapshot, *, embedded_by: str = "embed") -> Findings:
     for collection, owners in found.owners.items():
         findings.points_of_dead += sorted(one for one in owners if one in last and last[one].state == "dead")
         findings.orphans += sorted(one for one in owners if one not in last or one not in embedded)
-        if collection.startswith("frames-"):
+        if points.holds_frames(collection):
             findings.points_missing += sorted(embedded - owners.keys())
             findings.doubled += sorted(one for one, times in owners.items() if times > 1)
     return findings

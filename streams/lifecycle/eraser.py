@@ -15,7 +15,7 @@ from typing import TypeVar
 import structlog
 from msgspec.structs import replace
 
-from schemas import cloudevents, codec, topics
+from schemas import cloudevents, codec, points, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
 from stores.blobs import SCHEME, BlobStore, blob_uri
@@ -30,7 +30,6 @@ from streams.transport import NewRecord, Record, Transport
 
 log = structlog.get_logger()
 T = TypeVar("T")
-FRAME_TOPICS, FRAME_COLLECTIONS = "frames.", "frames-"
 SETTLE_WATCHES = 5
 """A worker that hears of deletions once in `watch_seconds` has certainly heard of one after so many."""
 PAYLOAD = ("uri", "thumbnail")
@@ -145,7 +144,7 @@ class Eraser:
         feeds = {(deletion.tenant, deletion.feed) for deletion in deletions}
         names = {feed.encode() for _, feed in feeds}
         for topic in await self.retry.forever("broker", self.transport.topics, Unavailable):
-            if topic.startswith(FRAME_TOPICS) and topic != topics.OBSERVED:
+            if topics.carries_frames(topic):
                 async for record in self._records(topic):
                     source = record.headers.get("ce_source", b"").rstrip(b"/").rpartition(b"/")[2]
                     if source in names and (found := _citation(record, feeds)) is not None:
@@ -165,7 +164,7 @@ class Eraser:
 
     async def _frame_collections(self) -> list[str]:
         found = await self._ask_index(self.index.collections)
-        return sorted(name for name in found if name.startswith(FRAME_COLLECTIONS))
+        return sorted(name for name in found if points.holds_frames(name))
 
     async def _ask_index(self, ask: Callable[[], Awaitable[T]]) -> T:
         return await self.retry.forever("index", ask, StoreUnavailable)

@@ -78,7 +78,7 @@ class FrameEncoder:
 
     def _onward(self, frame: Frame) -> NewRecord:
         """The event for the next segment, with the original inside if it is small."""
-        content = frame.bytes
+        content = frame.original
         inline = content if content is not None and len(content) <= self.inline_limit_bytes else None
         event = freeze(frame)
         if event.image.inline is not inline:
@@ -138,22 +138,22 @@ def _named_thumbnail(frame: Frame) -> tuple[str, bytes] | None:
     content = frame.thumbnail_jpeg
     if content is None or frame.image.thumbnail:
         return None
-    if content is frame.bytes:
+    if content is frame.original:
         uri = frame.image.uri
     else:
         uri = blob_uri(frame.tenant, frame.feed, frame.ingested.date(), sha256_hex(content), ".thumb")
     frame.image = msgspec.structs.replace(frame.image, thumbnail=uri)
-    return None if content is frame.bytes else (uri, content)
+    return None if content is frame.original else (uri, content)
 
 
 def _points(event: FrameEvent) -> dict[str, list[Point]]:
     found: dict[str, list[Point]] = {}
     if vectors := points.vectors(event):
-        name = points.collection("frames", event.model_set)
+        name = points.collection(points.FRAMES, event.model_set)
         found[name] = [Point(id=event.id, vectors=vectors, payload=points.payload(event))]
     regions = [(region, vectors) for region in event.regions if (vectors := points.vectors(region))]
     if regions:
-        name = points.collection("regions", event.model_set)
+        name = points.collection(points.REGIONS, event.model_set)
         found[name] = [
             Point(id=region.id, vectors=vectors, payload=points.region_payload(event, region))
             for region, vectors in regions

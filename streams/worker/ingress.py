@@ -32,7 +32,7 @@ def decode_record(record: Record, router: Router, *, ready_at: float, repeated: 
     frame = thaw(decoded.event)
     frame.extra = decoded.extra
     if decoded.picture is not None:
-        frame.bytes = decoded.picture
+        frame.original = decoded.picture
     route = router.route(frame)
     return InFlightFrame(
         record=record,

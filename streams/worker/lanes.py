@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
-from processors.frame import Lane
+from processors.stage import Lane
 
 DEPTH = 2
 Ts = TypeVarTuple("Ts")

@@ -49,7 +49,7 @@ class Originals:
         return absent
 
     async def _store(self, frame: Frame) -> None:
-        content = frame.bytes
+        content = frame.original
         if content is None:
             raise ValueError("the event has neither a blob nor bytes")
         sha256 = hashlib.sha256(content).hexdigest()
@@ -62,7 +62,9 @@ class Originals:
             await self._blobs.put(tenant, uri, content)
 
     async def _fetch(self, frame: Frame) -> None:
-        frame.bytes = await self._retry.forever("blobs", lambda: self._get(frame.tenant, frame.image), StoreUnavailable)
+        frame.original = await self._retry.forever(
+            "blobs", lambda: self._get(frame.tenant, frame.image), StoreUnavailable
+        )
 
     async def _get(self, tenant: str, image: ImageRef) -> bytes:
         with self._metrics.blob_seconds.labels("get").time():
@@ -70,4 +72,4 @@ class Originals:
 
 
 def _needs_fetch(flight: InFlightFrame) -> bool:
-    return flight.route.needs_bytes and flight.frame.bytes is None and bool(flight.frame.image.uri)
+    return flight.route.needs_bytes and flight.frame.original is None and bool(flight.frame.image.uri)

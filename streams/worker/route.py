@@ -54,7 +54,7 @@ class Router:
     def _make(self, frame: Frame, done: tuple[str, ...], skipped: tuple[str, ...]) -> Route:
         modes = self._modes(frozenset(done), frozenset(skipped))
         runs = [stage for stage, mode in zip(self._segment, modes, strict=True) if mode is not Mode.PASS]
-        return Route(modes, self._fields(frame, done), any("bytes" in stage.requires for stage in runs))
+        return Route(modes, self._fields(frame, done), any("original" in stage.requires for stage in runs))
 
     def _modes(self, done: frozenset[str], skipped: frozenset[str]) -> tuple[Mode, ...]:
         """Backwards, because what a later stage requires decides whether an earlier one runs again."""

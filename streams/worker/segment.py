@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from processors.frame import StatefulStage
+from processors.stage import AnyStage, StatefulStage
 from streams.clock import Clock
 from streams.metrics import Metrics
 from streams.plan import StageShape
@@ -16,7 +16,7 @@ from streams.worker.route import Mode, Router
 from streams.worker.shedding import shed
 from streams.worker.stage_policy import StagePolicy
 from streams.worker.stage_state import StageState
-from streams.worker.step import AnyStage, Step
+from streams.worker.step import Step
 
 
 class Segment:

@@ -13,6 +13,7 @@ from datetime import timedelta
 from itertools import chain
 from operator import attrgetter
 
+from schemas import points
 from stores.blobs import BlobStore
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Index, Match, Point
@@ -232,7 +233,7 @@ def _died_here(one: EncodedFrame) -> bool:
 
 def _rewritten(one: EncodedFrame, collection: str) -> bool:
     """Its only point in this collection will be written over: a frame's own, but not its regions'."""
-    return collection in one.points and collection.startswith("frames-")
+    return collection in one.points and points.holds_frames(collection)
 
 
 def _outcome(one: EncodedFrame) -> PendingCommit:

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from processors.frame import StatefulStage
+from processors.stage import StatefulStage
 from streams.transport import Partition
 from streams.worker.in_flight import InFlightFrame
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, cast
 
-from processors.frame import LOCAL_FIELDS, Frame, Stage, StatefulStage, Verdicts
+from processors.frame import LOCAL_FIELDS, Frame, Verdicts
+from processors.stage import AnyStage, Stage, StatefulStage
 from schemas.events import TraceEntry
 from streams.clock import Clock
 from streams.metrics import Metrics
@@ -17,7 +18,6 @@ from streams.worker.route import Mode
 from streams.worker.stage_policy import StagePolicy
 from streams.worker.stage_state import StageState
 
-AnyStage = Stage | StatefulStage
 _ABSENT = object()
 
 

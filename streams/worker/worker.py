@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import structlog
 
+from processors.stage import AnyStage
 from stores.blobs import BlobStore
 from stores.errors import StoreUnavailable
 from stores.index import CollectionSpec, Index
@@ -42,7 +43,6 @@ from streams.worker.poller import POLLED_BATCHES, Poller
 from streams.worker.segment import Segment
 from streams.worker.settings import WorkerSettings
 from streams.worker.sinks import Sinks
-from streams.worker.step import AnyStage
 
 log = structlog.get_logger()
 

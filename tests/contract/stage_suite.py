@@ -10,9 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from processors.frame import LOCAL_FIELDS, Frame, Stage, StatefulStage, Verdicts, freeze
-
-AnyStage = Stage | StatefulStage
+from processors.frame import LOCAL_FIELDS, Frame, Verdicts, freeze
+from processors.stage import AnyStage, Stage, StatefulStage
 
 
 class StageSuite:

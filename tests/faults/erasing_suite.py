@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from processors.stage import AnyStage
 from processors.stages.decode import Decode, DecodeSettings
 from schemas import topics
 from schemas.events import Deletion
@@ -19,7 +20,6 @@ from streams.lifecycle.check import records
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.eraser import deletion_record
 from streams.transport import NewRecord
-from streams.worker.step import AnyStage
 from streams.worker.worker import Worker
 from tests.support.deployment import QUICK, Deployment, fated, identity, running, until
 from tests.support.fault_stages import DIMENSION, Fate, Vectors

@@ -10,12 +10,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from processors.stage import AnyStage
 from schemas import cloudevents, codec, topics
 from schemas.events import Deletion
 from stores.index import Point
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
 from streams.transport import NewRecord
-from streams.worker.step import AnyStage
 from tests.support.deployment import FRAMES, QUICK, Deployment, deployed, fated, identity, running, until
 from tests.support.fault_stages import DIMENSION, Fate, Vectors
 from tests.support.pictures import START

@@ -11,7 +11,8 @@ from typing import ClassVar
 import pytest
 from msgspec.structs import replace
 
-from processors.frame import Frame, Lane, Verdicts
+from processors.frame import Frame, Verdicts
+from processors.stage import AnyStage, Lane
 from schemas import codec, topics
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.events import Answer, Caption, FrameEvent, ImageRef
@@ -21,7 +22,6 @@ from stores.index import Filter, Match
 from streams.clock import ManualClock, SystemClock
 from streams.plan import Plan
 from streams.transport import NewRecord
-from streams.worker.step import AnyStage
 from tests.support.deployment import QUICK, Deployment, collections, deployed, running, until
 from tests.support.fault_stages import Vectors, commented
 from tests.support.pictures import encoded, scene

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from processors.stage import AnyStage
 from processors.stages.decode import Decode, DecodeSettings
 from processors.stages.gate import Gate, GateSettings
 from schemas import cloudevents, topics
@@ -17,7 +18,6 @@ from schemas.identity import partition_key
 from streams.lifecycle.check import records
 from streams.plan import Plan, StageShape
 from streams.transport import NewRecord
-from streams.worker.step import AnyStage
 from tests.support.deployment import Deployment, deployed, running, until
 from tests.support.fault_stages import Count, Fate, Shade, Vectors, commented
 from tests.support.pictures import START, encoded, scene

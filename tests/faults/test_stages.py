@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from processors.stage import AnyStage
 from schemas import topics
 from streams.errors import NewerVersion, PlanError, StageBroken
 from streams.transport import NewRecord
-from streams.worker.step import AnyStage
 from tests.support.deployment import FRAMES, QUICK, Deployment, collections, deployed, fated, identity, running, until
 from tests.support.fault_stages import Count, Fate, Vectors
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from processors.stage import AnyStage
 from processors.stages.decode import Decode, DecodeSettings
 from processors.stages.gate import Gate, GateSettings
 from stores.edge.client import EdgeIndex
@@ -18,7 +19,6 @@ from stores.edge.settings import EdgeSettings
 from stores.index import Point
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord
-from streams.worker.step import AnyStage
 from tests.support.deployment import INDEX_IDLE_SECONDS, QUICK, deployed
 from tests.support.fault_stages import Count, Fate, Vectors
 

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 import torch
 
-from processors.frame import Frame, Lane, Verdicts
+from processors.frame import Frame, Verdicts
 from processors.models.memory import out_of_memory_named
+from processors.stage import Lane
 from processors.stages.caption import Caption, CaptionSettings
 from processors.stages.detect import Detect, DetectSettings
 from processors.stages.embed import Embed, EmbedSettings

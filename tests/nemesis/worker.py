@@ -25,6 +25,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry
 
 from processors.frame import Frame, Verdicts
+from processors.stage import AnyStage
 from processors.stages.decode import Decode, DecodeSettings
 from processors.stages.detect import Detect, DetectSettings
 from sightline.terminal.signals import leave_hung_stages, stopping
@@ -40,7 +41,6 @@ from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import Transport
 from streams.worker.settings import WorkerSettings
-from streams.worker.step import AnyStage
 from streams.worker.worker import Worker
 from tests.nemesis.history import History
 from tests.nemesis.recording import Death, recorded_index, recorded_transport

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.frame import LOCAL_FIELDS, Frame, Lane
+from processors.frame import LOCAL_FIELDS, Frame
+from processors.stage import Lane
 from schemas.events import TraceEntry
 from streams.errors import PlanError
 from streams.plan import GIVEN, Plan, StageShape, check

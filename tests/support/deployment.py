@@ -11,6 +11,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from processors.stage import AnyStage
 from schemas import cloudevents, codec, points, topics
 from schemas.events import DeadLetter, FrameEvent, Kind
 from schemas.identity import frame_id, partition_key, produced_position
@@ -25,7 +26,6 @@ from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, TopicSpec
 from streams.worker.settings import WorkerSettings
-from streams.worker.step import AnyStage
 from streams.worker.worker import Worker
 from tests.support.fault_stages import DIMENSION, commented
 from tests.support.pictures import encoded, scene

@@ -25,7 +25,8 @@ import msgspec
 import numpy as np
 
 from processors.errors import OutOfMemory, Transient
-from processors.frame import Frame, Invalid, Lane, Verdicts
+from processors.frame import Frame, Invalid, Verdicts
+from processors.stage import Lane
 from schemas.events import Answer, Caption, Embedding, Label
 
 DIMENSION = 8
@@ -78,7 +79,7 @@ class Fate:
     def close(self) -> None: ...
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
-        fates = [comment(frame.bytes or b"").split("#")[0] for frame in frames]
+        fates = [comment(frame.original or b"").split("#")[0] for frame in frames]
         self.calls.append(fates)
         for frame, fate in zip(frames, fates, strict=True):
             frame.labels = (*frame.labels, Label(name=fate, probability=1.0))  # appends: a retry must not show it
@@ -126,7 +127,7 @@ class Vectors:
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         for frame in frames:
-            content = frame.bytes or b""
+            content = frame.original or b""
             numbers = np.frombuffer(content[-DIMENSION:], np.uint8).astype("<f4") + 1
             if comment(content).startswith("nan"):
                 numbers[0] = np.nan

@@ -62,7 +62,7 @@ def frame(
         ingested=when,
         captured=when,
         image=image,
-        bytes=picture,
+        original=picture,
         pixels=pixels,
     )
 

@@ -16,7 +16,7 @@ def test_a_frame_has_an_events_fields_in_their_order_and_then_its_own() -> None:
 def test_an_event_comes_through_a_frame_unchanged() -> None:
     event = full_event()
     frame = thaw(event)
-    frame.bytes, frame.extra = b"picture", {"unknown": 1}
+    frame.original, frame.extra = b"picture", {"unknown": 1}
     assert freeze(frame) == event
 
 

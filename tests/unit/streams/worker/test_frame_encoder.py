@@ -28,7 +28,7 @@ OUTLET = FrameEncoder(
 def prepared(thumbnail: bytes | None) -> tuple[EncodedFrame, ImageRef]:
     """What goes out of a frame with this thumbnail, and the image as its event has it."""
     frame = thaw(raw_event())
-    frame.bytes, frame.thumbnail_jpeg = ORIGINAL, thumbnail
+    frame.original, frame.thumbnail_jpeg = ORIGINAL, thumbnail
     record = Record(Partition(topics.RAW, 0), 0, 1, b"default/lobby", b"", {}, NOW.timestamp())
     route = Route((Mode.RUN,), GIVEN, needs_bytes=True)
     outbound = OUTLET.prepare(InFlightFrame(record, frame, route, len(ORIGINAL), 0.0, GIVEN), NOW)
