@@ -36,7 +36,7 @@ class Detect:
 
     name: ClassVar[str] = "detect"
     lane: ClassVar[Lane] = "cpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"original"})
     provides: ClassVar[frozenset[str]] = frozenset({"answers"})
 
     def open(self, device: str) -> None: ...
@@ -54,7 +54,7 @@ class SlowCaption:
 
     name: ClassVar[str] = "caption"
     lane: ClassVar[Lane] = "gpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"original"})
     provides: ClassVar[frozenset[str]] = frozenset({"captions"})
 
     def __init__(self) -> None:

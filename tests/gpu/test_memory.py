@@ -34,7 +34,7 @@ class Hungry:
 
     name: ClassVar[str] = "fate"
     lane: ClassVar[Lane] = "gpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"original"})
     provides: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     def __init__(self, device: str) -> None:

@@ -30,7 +30,7 @@ def shape(name: str, requires: str = "", provides: str = "") -> Shape:
 
 
 CHAIN = (
-    shape("decode", "bytes", "pixels thumbnail_jpeg"),
+    shape("decode", "original", "pixels thumbnail_jpeg"),
     shape("gate", "pixels"),
     shape("detect", "pixels", "detections"),
     shape("track", "detections", "detections"),

@@ -64,7 +64,7 @@ class Fate:
 
     name: ClassVar[str] = "fate"
     lane: ClassVar[Lane] = "gpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"original"})
     provides: ClassVar[frozenset[str]] = frozenset({"labels"})
     Settings: ClassVar[type[FateSettings]] = FateSettings
     model = "fate"
@@ -113,7 +113,7 @@ class Vectors:
 
     name: ClassVar[str] = "embed"
     lane: ClassVar[Lane] = "gpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"bytes"})
+    requires: ClassVar[frozenset[str]] = frozenset({"original"})
     provides: ClassVar[frozenset[str]] = frozenset({"embeddings"})
     Settings: ClassVar[type[VectorsSettings]] = VectorsSettings
     model = "bytes"
