@@ -63,7 +63,7 @@ class Metrics:
             "sightline_live_latency_seconds", "Captured to published", buckets=_SLOW, registry=registry
         )
         self.retries = Counter(
-            "sightline_retries", "CrashTracker repeated, by what was away or too large", ["what"], registry=registry
+            "sightline_retries", "Attempts repeated, by what was away or too large", ["what"], registry=registry
         )
         self.index_seconds = Histogram(
             "sightline_index_seconds", "Calls of the index", ["call"], buckets=_FAST, registry=registry

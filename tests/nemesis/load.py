@@ -53,7 +53,7 @@ class Load:
     content: bytes = PICTURE
     accepted: int = 0
     refused: int = 0
-    """CrashTracker that were not acknowledged, and made again."""
+    """Attempts that were not acknowledged, and made again."""
     fates: Counter[str] = field(default_factory=Counter)
     _streaming: asyncio.Task[None] | None = None
     _numbers: int = 0
