@@ -34,8 +34,8 @@ from sightline.wiring.parts import opened
 from stores.index import Index
 from streams.clock import SystemClock
 from streams.sources.ingest import ingest
-from streams.sources.session import uuid7
 from streams.sources.source import Offer, Picture, Seen
+from streams.sources.uuid7 import uuid7
 
 FEED = "camera"
 SECONDS = 15

@@ -28,7 +28,7 @@ from sightline.ingest_runner import IngestJob, feed_one
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up
 from sightline.wiring.parts import opened
-from streams.sources.play import Playback
+from streams.sources.playback import Playback
 
 FEW, MANY = 2_000, 20_000
 

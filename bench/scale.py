@@ -44,8 +44,8 @@ from stores.folder import BlobFolder
 from streams.clock import SystemClock
 from streams.kafka.transport import KafkaTransport
 from streams.sources.ingest import IngestSettings, ingest
-from streams.sources.session import uuid7
 from streams.sources.source import Offer, Picture, Seen
+from streams.sources.uuid7 import uuid7
 from streams.transport import Partition, TopicSpec
 
 ROOT = Path(__file__).parents[1]

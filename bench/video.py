@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench.report import in_turns, median_ratio, spread
 from streams.clock import SystemClock
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import Picture
 from streams.sources.video import decode_frames
 

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from schemas.identity import DEFAULT_TENANT, check_name
 from sightline.config_parser import ConfigError, from_environment, merged, read_file, shaped
 from streams.analytics.settings import AnalyticsSettings
-from streams.sources.fetching import FetchSettings
+from streams.sources.fetcher import FetchSettings
 from streams.sources.image_search import ImageSearch
 from streams.worker.settings import WorkerSettings
 

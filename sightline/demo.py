@@ -27,7 +27,7 @@ from sightline.wiring.idle import shown_until_caught_up
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.searcher import load_searcher
 from sightline.wiring.server import served
-from streams.sources.play import Playback
+from streams.sources.playback import Playback
 
 SAMPLES = {"left": "left.mp4", "right": "right.mp4", "stills": "still-*.jpg"}
 """Shipped files by feed: two cameras on one scene, and pictures."""

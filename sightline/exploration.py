@@ -24,10 +24,10 @@ from sightline.wiring.parts import Parts
 from sightline.wiring.searcher import load_searcher
 from streams.clock import SystemClock
 from streams.sources.acceptor import Report, Summary
-from streams.sources.choose import slug
-from streams.sources.fetching import Fetcher
+from streams.sources.fetcher import Fetcher
 from streams.sources.image_search import ImageSearch, Result, Search, shipped
 from streams.sources.source import Offer, Picture, Repeated
+from streams.sources.source_choice import slug
 from streams.sources.url_guard import redacted
 from streams.sources.urls import from_urls
 

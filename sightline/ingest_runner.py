@@ -17,10 +17,10 @@ from schemas.identity import check_name
 from sightline.wiring.parts import Parts
 from streams.clock import Clock, SystemClock
 from streams.sources.acceptor import Progress, Report, Summary
-from streams.sources.choose import RemoteOptions, choose_source, feed_name
 from streams.sources.ingest import IngestSettings, ingest
-from streams.sources.play import Playback
+from streams.sources.playback import Playback
 from streams.sources.source import Source
+from streams.sources.source_choice import RemoteOptions, choose_source, feed_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ def _told(url: str) -> None:
 
 async def _embedded(config: Config) -> None:
     from streams.analytics.embedded import FileTable, count
-    from streams.analytics.page import served
-    from streams.analytics.reduce import Ledger
-    from streams.analytics.view import View
+    from streams.analytics.json_server import served
+    from streams.analytics.ledger import Ledger
+    from streams.analytics.ledger_view import View
 
     ended, settings = asyncio.Event(), config.analytics
     async with opened_transport(config) as transport:

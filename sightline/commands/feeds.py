@@ -18,12 +18,12 @@ from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.signals import stopping
 from sightline.wiring.parts import opened_blobs, opened_transport
 from streams.clock import SystemClock
-from streams.feeds.reading import FeedReader
-from streams.feeds.references import checked
+from streams.feeds.credentials import checked
+from streams.feeds.group_member import Sharing
+from streams.feeds.reader import FeedReader
 from streams.feeds.roster import all_feeds, removed, written
-from streams.feeds.sharing import Sharing
 from streams.plan import Plan
-from streams.sources.choose import RemoteOptions
+from streams.sources.source_choice import RemoteOptions
 from streams.sources.url_guard import redacted
 from streams.transport import Transport
 

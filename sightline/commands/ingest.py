@@ -10,7 +10,7 @@ from sightline.config import Config
 from sightline.ingest_runner import feed_all, feedings, told
 from sightline.terminal.options import UsageError, configured, err, out
 from sightline.wiring.parts import opened
-from streams.sources.play import Playback
+from streams.sources.playback import Playback
 
 Sources = Annotated[
     list[str],

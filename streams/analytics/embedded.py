@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from schemas.topics import OBSERVED
-from streams.analytics.reduce import Ledger
+from streams.analytics.count_record import take
+from streams.analytics.ledger import Ledger
 from streams.analytics.settings import AnalyticsSettings
-from streams.analytics.taken import take
 from streams.transport import Consumer, Partition, Position, Transport
 
 POLL_RECORDS = 1000

@@ -18,11 +18,11 @@ import structlog
 from faust.transport.drivers.aiokafka import Producer
 
 from schemas.topics import OBSERVED
-from streams.analytics.page import served
-from streams.analytics.reduce import Ledger
+from streams.analytics.count_record import take
+from streams.analytics.json_server import served
+from streams.analytics.ledger import Ledger
+from streams.analytics.ledger_view import View
 from streams.analytics.settings import AnalyticsSettings
-from streams.analytics.taken import take
-from streams.analytics.view import View
 from streams.kafka.mending import ask_with_pauses
 from streams.kafka.settings import KafkaSettings
 from streams.transport import TopicSpec

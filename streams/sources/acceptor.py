@@ -21,8 +21,8 @@ from stores.errors import StoreUnavailable
 from streams.clock import Clock
 from streams.errors import LogFull, TooLarge, Unavailable
 from streams.retry import pauses
-from streams.sources.accepted import acceptance, id_bytes
-from streams.sources.shed import ShedTally
+from streams.sources.accepted_frames import acceptance, id_bytes
+from streams.sources.shed_counter import ShedTally
 from streams.sources.source import Offer, Picture, Refusal, Shed
 from streams.transport import NewRecord, Transport
 

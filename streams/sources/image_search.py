@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from streams.errors import Unavailable
-from streams.sources.fetching import Fetcher
+from streams.sources.fetcher import Fetcher
 from streams.sources.json_path import check_path, pick, pick_text
 from streams.sources.source import UnreadableSource
 from streams.sources.url_guard import ForbiddenUrl

@@ -17,7 +17,7 @@ from schemas.events import Kind
 from schemas.identity import still_position
 from schemas.pictures import picture_format
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
-from streams.sources.threaded import in_thread
+from streams.sources.thread_iterator import in_thread
 
 MAX_PICTURE_BYTES = 64 << 20
 """A 100-megapixel JPEG has some 40 MB; what is larger is no camera's picture."""

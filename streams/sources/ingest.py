@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from schemas.identity import check_name
 from stores.blobs import BlobStore
 from streams.clock import Clock
-from streams.sources.accepted import accepted_before
+from streams.sources.accepted_frames import accepted_before
 from streams.sources.acceptor import Acceptor, Progress, Report, Summary
-from streams.sources.buffer import buffered
-from streams.sources.rate import limited
+from streams.sources.offer_buffer import buffered
+from streams.sources.rate_limit import limited
 from streams.sources.source import Source
 from streams.transport import Transport
 

@@ -21,13 +21,13 @@ from schemas.identity import live_position
 from streams.clock import Clock
 from streams.errors import StreamError
 from streams.retry import pauses
+from streams.sources.drop_oldest_queue import Mailbox
 from streams.sources.guarded_io import GuardedIo, without_credentials
 from streams.sources.live_input import Reading, live_protocol, live_stream
-from streams.sources.mailbox import Mailbox
-from streams.sources.play import encode_jpeg
-from streams.sources.session import uuid7
+from streams.sources.playback import encode_jpeg
 from streams.sources.source import Offer, Picture, Seen, Shed
 from streams.sources.url_guard import Checked, UrlGuard, redacted, split_url
+from streams.sources.uuid7 import uuid7
 from streams.sources.video import pixels
 
 log = structlog.get_logger()

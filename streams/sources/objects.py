@@ -19,7 +19,7 @@ from schemas.pictures import picture_format
 from streams.clock import Clock
 from streams.errors import Unavailable
 from streams.retry import pauses
-from streams.sources.ahead import ahead
+from streams.sources.concurrent_map import ahead
 from streams.sources.images import MAX_PICTURE_BYTES
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
 from streams.sources.url_guard import redacted

@@ -15,11 +15,11 @@ from schemas.events import Kind
 from schemas.identity import still_position
 from schemas.pictures import picture_format
 from streams.errors import Unavailable
-from streams.sources.ahead import ahead
-from streams.sources.fetching import Fetcher
+from streams.sources.concurrent_map import ahead
+from streams.sources.fetcher import Fetcher
 from streams.sources.images import read_picture
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
-from streams.sources.threaded import in_thread
+from streams.sources.thread_iterator import in_thread
 from streams.sources.url_guard import ForbiddenUrl, redacted
 
 SCHEMES = ("http://", "https://")

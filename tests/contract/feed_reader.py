@@ -8,7 +8,7 @@ import sys
 
 from schemas.events import Feed
 from streams.clock import SystemClock
-from streams.feeds.sharing import Sharing
+from streams.feeds.group_member import Sharing
 from tests.support.transport_urls import connect
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.topics import RAW
 from streams.clock import SystemClock
-from streams.sources.fetching import Fetcher, FetchSettings
+from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.source import Source
 from streams.sources.urls import from_listed

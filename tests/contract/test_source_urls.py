@@ -12,7 +12,7 @@ import pytest
 
 from schemas.events import FrameEvent
 from streams.clock import SystemClock
-from streams.sources.fetching import Fetcher, FetchSettings
+from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.source import Picture, Refusal, Source
 from streams.sources.urls import from_listed, from_url_file, from_urls
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals

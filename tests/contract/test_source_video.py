@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from streams.clock import SystemClock
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import Source
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place
 from tests.support.videos import write_video

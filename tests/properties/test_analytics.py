@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import Observed
-from streams.analytics.reduce import Ledger
+from streams.analytics.ledger import Ledger
 from streams.analytics.settings import AnalyticsSettings
-from streams.analytics.state import feed_key, read_feed
+from streams.analytics.table_values import feed_key, read_feed
 from tests.support.observed import BEGAN, observed
 
 SETTINGS = AnalyticsSettings(window_seconds=10, grace_seconds=20, kept_hours=24)

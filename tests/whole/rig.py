@@ -17,7 +17,7 @@ from sightline.wiring.idle import caught_up
 from sightline.wiring.parts import Parts, opened
 from streams.lifecycle.check import Findings, check, records
 from streams.lifecycle.dead_letters import DeadLetters
-from streams.sources.play import Playback
+from streams.sources.playback import Playback
 from tests.support.deployment import running
 from tests.support.edge_folder import edge_folder
 

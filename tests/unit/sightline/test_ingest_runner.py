@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sightline.ingest_runner import feedings
-from streams.sources.play import Playback
+from streams.sources.playback import Playback
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 

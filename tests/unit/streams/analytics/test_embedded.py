@@ -7,9 +7,9 @@ from pathlib import Path
 
 from schemas.topics import OBSERVED
 from streams.analytics.embedded import FileTable, count
-from streams.analytics.reduce import Ledger
+from streams.analytics.ledger import Ledger
+from streams.analytics.ledger_view import View
 from streams.analytics.settings import AnalyticsSettings
-from streams.analytics.view import View
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import TopicSpec
 from tests.support.observed import observed, record

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from schemas.topics import RAW
 from streams.clock import SystemClock
-from streams.feeds.readers import Readers
-from streams.feeds.reading import FeedReader
-from streams.sources.choose import RemoteOptions
+from streams.feeds.reader import FeedReader
+from streams.feeds.reader_tasks import Readers
+from streams.sources.source_choice import RemoteOptions
 from tests.contract.feeds_suite import feed
 from tests.contract.source_suite import place
 from tests.support.videos import write_video

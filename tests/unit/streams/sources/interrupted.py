@@ -10,7 +10,7 @@ from stores.folder import BlobFolder
 from streams.clock import SystemClock
 from streams.sources.acceptor import Progress
 from streams.sources.ingest import IngestSettings, ingest
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from streams.sqlite.transport import SqliteTransport
 from tests.contract.source_suite import FEED, TENANT
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from streams.clock import SystemClock
-from streams.sources.fetching import Fetcher, FetchSettings
+from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.image_search import ImageSearch, Result, Search, shipped
 from streams.sources.json_path import check_path, pick
 from streams.sources.source import UnreadableSource

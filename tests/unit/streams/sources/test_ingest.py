@@ -16,8 +16,8 @@ from stores.folder import BlobFolder
 from streams.clock import ManualClock, SystemClock
 from streams.errors import LogFull, PlanError, TooLarge
 from streams.sources.acceptor import Progress
-from streams.sources.buffer import buffered
 from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.offer_buffer import buffered
 from streams.sources.source import Offer, Picture, Refusal, Seen
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord

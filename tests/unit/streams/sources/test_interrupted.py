@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streams.clock import SystemClock
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from tests.contract.source_suite import TENANT, place
 from tests.support.videos import write_video
 

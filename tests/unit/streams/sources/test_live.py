@@ -22,12 +22,12 @@ from schemas import topics
 from schemas.codec import decode_observed
 from streams.clock import ManualClock, SystemClock
 from streams.sources.acceptor import Acceptor
+from streams.sources.drop_oldest_queue import Mailbox
 from streams.sources.live import LiveSettings, LiveSource, LiveState
 from streams.sources.live_input import Reading, live_protocol
-from streams.sources.mailbox import Mailbox
-from streams.sources.session import uuid7
 from streams.sources.source import Picture, Shed
 from streams.sources.url_guard import ForbiddenUrl
+from streams.sources.uuid7 import uuid7
 from streams.transport import Record
 from tests.contract.source_suite import FEED, TENANT, place
 from tests.support.pictures import encoded, scene

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from streams.errors import Unavailable
-from streams.sources.fetch import fetch
+from streams.sources.http_get import fetch
 from streams.sources.url_guard import ForbiddenUrl, UrlGuard, redacted
 
 _watching: list[list[Any]] = []

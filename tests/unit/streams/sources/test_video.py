@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from streams.clock import SystemClock
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import UnreadableSource
 from streams.sources.video import Stamp, decode_frames, opened, thinned
 from tests.contract.source_suite import offers_of, pictures, refusals

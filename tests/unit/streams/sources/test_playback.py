@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streams.clock import ManualClock, SystemClock
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import Offer, Picture, UnreadableSource
 from tests.contract.source_suite import offers_of, pictures
 from tests.support.videos import write_video

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from aiohttp import web
 
-from streams.analytics.view import View, to_json
+from streams.analytics.ledger_view import View, to_json
 
 
 @asynccontextmanager

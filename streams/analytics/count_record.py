@@ -8,7 +8,7 @@ import structlog
 
 from schemas import cloudevents, codec
 from schemas.errors import Undecodable
-from streams.analytics.reduce import Ledger
+from streams.analytics.ledger import Ledger
 
 log = structlog.get_logger()
 

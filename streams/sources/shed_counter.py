@@ -11,7 +11,7 @@ from schemas.events import Observed
 from schemas.identity import frame_id, partition_key
 from schemas.topics import OBSERVED
 from streams.clock import Clock
-from streams.sources.session import uuid7
+from streams.sources.uuid7 import uuid7
 from streams.transport import NewRecord
 
 _EVERY_SECONDS = 60.0

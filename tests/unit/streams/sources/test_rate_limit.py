@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from streams.clock import ManualClock
-from streams.sources.rate import limited
+from streams.sources.rate_limit import limited
 from streams.sources.source import Offer, Picture, Refusal, Shed
 
 

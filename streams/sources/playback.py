@@ -19,7 +19,7 @@ from schemas.events import Kind
 from schemas.identity import video_position
 from streams.clock import Clock
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
-from streams.sources.threaded import in_thread
+from streams.sources.thread_iterator import in_thread
 from streams.sources.video import opened, pixels, thinned
 
 _CHUNK_FRAMES = 4

@@ -7,12 +7,12 @@ import pytest
 
 from schemas.identity import check_name
 from streams.clock import SystemClock
-from streams.sources.choose import RemoteOptions, choose_source, feed_name
 from streams.sources.images import ImagesSource
 from streams.sources.live import LiveSource
 from streams.sources.objects import ObjectsSource
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import UnreadableSource
+from streams.sources.source_choice import RemoteOptions, choose_source, feed_name
 from streams.sources.urls import UrlsSource
 from tests.contract.source_suite import offers_of, pictures
 from tests.support.pictures import encoded, scene

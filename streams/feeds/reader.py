@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from schemas.events import Feed
 from stores.blobs import BlobStore
 from streams.clock import Clock
-from streams.feeds.references import resolved
-from streams.sources.choose import RemoteOptions, choose_source
+from streams.feeds.credentials import resolved
 from streams.sources.ingest import Backpressure, IngestSettings, ingest
+from streams.sources.lag_backpressure import Lossless
 from streams.sources.live import LiveSettings, LiveSource
 from streams.sources.live_input import Reading, live_protocol
-from streams.sources.lossless import Lossless
-from streams.sources.play import Playback
+from streams.sources.playback import Playback
 from streams.sources.source import Source
+from streams.sources.source_choice import RemoteOptions, choose_source
 from streams.transport import Transport
 
 LOSSLESS_RECORDS = 1_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from streams.analytics.reduce import Ledger
+from streams.analytics.ledger import Ledger
+from streams.analytics.ledger_view import View
 from streams.analytics.settings import AnalyticsSettings
-from streams.analytics.view import View
 from tests.support.observed import BEGAN, observed
 
 SETTINGS = AnalyticsSettings(window_seconds=10, grace_seconds=20, silent_seconds=15, hold_seconds=5)

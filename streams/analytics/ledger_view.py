@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from streams.analytics.reduce import Ledger
-from streams.analytics.state import Counts, Feed, is_feed, read_feed, total
+from streams.analytics.ledger import Ledger
+from streams.analytics.table_values import Counts, Feed, is_feed, read_feed, total
 
 HOUR_SECONDS = 3600.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.feeds.references import ClearCredentials, UnsetReference, checked, resolved
+from streams.feeds.credentials import ClearCredentials, UnsetReference, checked, resolved
 
 SECRET = "hunter2"  # noqa: S105 - of nobody
 

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 from streams.clock import Clock
 from streams.errors import Unavailable
 from streams.retry import pauses
-from streams.sources.fetch import Fetched, fetch
+from streams.sources.http_get import Fetched, fetch
 from streams.sources.url_guard import UrlGuard
 
 _FIRST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.5, 10.0

@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 from schemas.pictures import picture_format
 from streams.clock import Clock
-from streams.sources.fetching import Fetcher, FetchSettings
+from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.live import LiveSettings, LiveSource
 from streams.sources.live_input import live_protocol
 from streams.sources.objects import SCHEMES as OBJECT_SCHEMES
 from streams.sources.objects import Listing, ObjectsSource
-from streams.sources.play import Playback, VideoSource
+from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import Source, UnreadableSource
 from streams.sources.url_guard import redacted
 from streams.sources.urls import from_listed, from_url_file, from_urls, is_picture_url, is_url_list

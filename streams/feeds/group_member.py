@@ -14,7 +14,7 @@ import structlog
 from schemas.topics import FEEDS
 from streams.clock import Clock
 from streams.errors import Fenced, Unavailable
-from streams.feeds.readers import Read, Readers
+from streams.feeds.reader_tasks import Read, Readers
 from streams.feeds.roster import feed_in
 from streams.retry import pauses
 from streams.transport import Consumer, Partition, Record, Transport

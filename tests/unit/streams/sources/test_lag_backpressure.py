@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.topics import RAW
 from streams.clock import ManualClock
-from streams.sources.lossless import Lossless
+from streams.sources.lag_backpressure import Lossless
 from streams.transport import NewRecord, Partition, Position
 from tests.contract.source_suite import place
 

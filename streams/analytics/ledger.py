@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from schemas.events import Observed
 from streams.analytics.settings import AnalyticsSettings
-from streams.analytics.state import (
+from streams.analytics.table_values import (
     Counts,
     Feed,
     Slice,
