@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -41,20 +42,20 @@ class Signal:
         self.set, self.clear, self.is_set = self._event.set, self._event.clear, self._event.is_set
 
     async def wait(self, seconds: float | None = None) -> None:
-        """Return when it is set or the time is over, whichever is first; None waits for ever."""
+        """Return when it is set or the time is over, whichever comes first; None waits without a limit."""
         if seconds is None or self.is_set():
             await self._event.wait()
             return
-        both = (asyncio.ensure_future(self._event.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
+        waits = (asyncio.ensure_future(self._event.wait()), asyncio.ensure_future(self._clock.sleep(seconds)))
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for one in both:
-                one.cancel()
+            for wait in waits:
+                wait.cancel()
 
 
 class ManualClock:
-    """Stands still until `advance` is called; whoever sleeps is woken in order."""
+    """Stands still until `advance` is called, which wakes sleepers in order."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self._wall = now
@@ -84,3 +85,8 @@ class ManualClock:
             woken = heapq.heappop(self._sleepers)[2]
             if not woken.done():
                 woken.set_result(None)
+
+
+def utc(seconds: float) -> datetime:
+    """The moment `seconds` after 1970 UTC."""
+    return datetime.fromtimestamp(seconds, UTC)

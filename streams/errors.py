@@ -1,8 +1,8 @@
-"""Errors of the runtime, by what is done about them.
+"""Errors of the runtime, by the action that they call for.
 
 StreamError
-├── Unavailable       the broker or the log cannot be reached: wait, keep membership, try again
-├── Fenced            another owner has taken over (a lease or a transaction): drop the work, poll anew
+├── Unavailable       the broker or the log cannot be reached: wait, keep membership, retry
+├── Fenced            another owner has taken over (a lease or a transaction): drop the work, poll again
 ├── Gap               records between the committed offset and the log's start are gone: stop the partition
 ├── LogFull           the log refuses writes until what registered groups have not finished is finished
 ├── TooLarge          a record exceeds the topic's limit: dead-letter it with a reference, never truncate
@@ -14,15 +14,15 @@ StreamError
 
 
 class StreamError(Exception):
-    """Base of the runtime's errors."""
+    """Base class of the runtime's errors."""
 
 
 class Unavailable(StreamError):  # noqa: N818 - named for the state
-    """The transport cannot be reached now; nothing is lost, try again."""
+    """The transport cannot be reached now; nothing is lost, retry."""
 
 
 class Fenced(StreamError):  # noqa: N818 - named for the state
-    """This assignment is no longer ours; whatever it was about to write must not be written."""
+    """This assignment is no longer ours; its pending writes must not happen."""
 
 
 class Gap(StreamError):  # noqa: N818 - named for the state
@@ -30,7 +30,7 @@ class Gap(StreamError):  # noqa: N818 - named for the state
 
 
 class LogFull(StreamError):  # noqa: N818 - named for the state
-    """The log has reached its size limit and holds only what some registered group still needs."""
+    """The log has reached its size limit and holds only records that a registered group still needs."""
 
 
 class TooLarge(StreamError):  # noqa: N818 - named for the state
@@ -50,7 +50,7 @@ class NewerVersion(StreamError):  # noqa: N818 - named for the state
 
 
 class PlanError(StreamError):
-    """The plan, its topics or settings do not fit; `reasons` holds every one."""
+    """The plan, its topics or settings do not fit; `reasons` holds every reason."""
 
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("\n".join(reasons))

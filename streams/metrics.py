@@ -10,7 +10,7 @@ import sys
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _FAST = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-"""One stage on one batch: from a dictionary look-up to a large model on a CPU."""
+"""One stage on one batch: from a dictionary lookup to a large model on a CPU."""
 _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 """End to end, backlog included."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -113,7 +113,7 @@ class Metrics:
 
 
 def gpu_memory_bytes() -> int:
-    """What torch holds on the GPU, if some stage has loaded torch and there is a GPU; the runtime itself needs none."""
+    """Memory that torch holds on the GPU; 0 without a GPU, or while no stage has loaded torch."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return 0

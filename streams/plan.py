@@ -1,7 +1,7 @@
 """The plan: which stages there are, in which segments, and the topics between them.
 
-A plan is checked before anything is loaded; what could fail later (a missing field, a stage that would run twice)
-is refused at start, every reason at once.
+A plan is checked before anything is loaded. What could fail later (a missing field, a stage that would run twice)
+is refused at start, with every reason at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GIVEN = frozenset(
 
 
 class StageShape(Protocol):
-    """What a plan needs to know of a stage; a stage's class has it."""
+    """What a plan needs to know about a stage. A stage's class has it."""
 
     @property
     def name(self) -> str: ...
@@ -44,11 +44,11 @@ class Plan:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Every stage once, in order."""
+        """Each stage once, in order."""
         return tuple(dict.fromkeys(name for segment in self.segments for name in segment))
 
     def new_stages(self, segment: int) -> tuple[str, ...]:
-        """The stages of a segment that no earlier one has."""
+        """The stages of a segment that no earlier segment has."""
         before = {name for earlier in self.segments[:segment] for name in earlier}
         return tuple(name for name in self.segments[segment] if name not in before)
 

@@ -1,4 +1,4 @@
-"""Tasks that live and die together: the first that fails ends them all."""
+"""Tasks that belong together: the first failure is reported, and all of them end with one call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Tasks:
-    """`failed` is called with the first error of any task, once; `failure` keeps it."""
+    """`failed` is called once, with the first error of any task; `failure` keeps it."""
 
     def __init__(self, failed: Callable[[BaseException], None]) -> None:
         self._failed = failed
@@ -26,7 +26,7 @@ class Tasks:
         while self._running:
             for task in self._running:
                 task.cancel()
-            # again and again: in Python 3.11 `wait_for` loses a cancellation that comes as its future ends
+            # repeatedly: in Python 3.11 `wait_for` loses a cancellation that comes as its future ends
             await asyncio.wait(self._running, timeout=0.1)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -1,10 +1,10 @@
-"""What the runtime asks of a durable partitioned log; `sqlite://` and `kafka://` implement it.
+"""The runtime's contract with a durable partitioned log; `sqlite://` and `kafka://` implement it.
 
-Delivery is at least once. A consumer group shares a topic's partitions; each assignment of a partition carries an
-*epoch* that grows with every assignment, and everything done for a partition is tagged with it, so that work from
-before a rebalance cannot commit afterwards. Records of one partition arrive in offset order.
+Delivery is at least once. A consumer group shares a topic's partitions. Each assignment of a partition carries an
+*epoch*, which grows with every assignment. All work on a partition is tagged with it, so that work from before a
+rebalance cannot commit afterwards. Records of one partition arrive in offset order.
 
-What is made or hashed once a record is a msgspec struct: a tenth of a frozen dataclass's time to make.
+Types that are made or hashed once per record are msgspec structs: they take a tenth of a frozen dataclass's time.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ class NewRecord(msgspec.Struct, frozen=True, gc=False):
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
-    """How far a group is in a partition.
+    """A group's position in a partition.
 
     `next_offset` is the first offset not finished. `attempts` counts assignments that started here without
-    finishing anything; it travels with the committed position, so a frame that kills its process is found.
+    finishing anything. It is committed with the position, so a frame that kills its process can be found.
     """
 
     next_offset: int
@@ -56,7 +56,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """What a topic must be; `compacted` keeps the last value per key, else `retention_seconds` bounds it."""
+    """A topic's settings; `compacted` keeps the last value per key, else `retention_seconds` bounds it."""
 
     name: str
     partitions: int
@@ -67,28 +67,28 @@ class TopicSpec:
 
 
 class Listener(Protocol):
-    """Hears of assignments. Both calls are awaited before the transport goes on."""
+    """Is told of assignments. Both calls are awaited before the transport goes on."""
 
     async def assigned(self, partitions: Mapping[Partition, int]) -> None:
-        """These partitions are ours now, with these epochs; called before any record of them is returned.
+        """These partitions are ours now, with these epochs. Called before any record of them is returned.
 
-        None of them where a rebalance left this member without any.
+        Empty where a rebalance left this member without partitions.
         """
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
-        """Drain and commit them now, under the consumer's drain deadline; afterwards their epochs are void.
+        """Drain and commit them now, under the consumer's drain deadline. Afterwards their epochs are void.
 
         Also called when ownership is already lost (a lease ran out): a commit then raises `Fenced`.
         """
 
 
 class Consumer(Protocol):
-    """One member of a consumer group. Not safe for use from several tasks but for `commit` and `lag`."""
+    """One member of a consumer group. Only `commit` and `lag` may be called from several tasks."""
 
     async def poll(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         """At most `max_records` records, taking turns between partitions; empty after the timeout.
 
-        Raises Unavailable, Gap (naming the partition, which then stands still while others go on).
+        Raises Unavailable, Gap (naming the partition, which is paused while others go on).
         """
 
     async def keep_alive(self) -> None:
@@ -101,9 +101,9 @@ class Consumer(Protocol):
         """The group's position in the partition; None if it never committed (it starts at the earliest)."""
 
     async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
-        """Make positions durable. A partition whose epoch is not the current one is left out and counted.
+        """Make positions durable. A partition whose epoch is not current is left out and counted.
 
-        Raises Fenced when every one was left out, Unavailable.
+        Raises Fenced when all were left out, Unavailable.
         """
 
     async def publish_and_commit(
@@ -114,15 +114,15 @@ class Consumer(Protocol):
     ) -> None:
         """Write outputs and positions in one transaction, where `Transport.atomic`. Raises Fenced: nothing written.
 
-        Give it one partition at a time: Kafka shuts out a former owner by partition. Raises Unavailable, which leaves
-        open whether it was written; the same call again finds out and writes nothing twice.
+        Call it with one partition at a time: Kafka fences a former owner by partition. After Unavailable the outcome is
+        unknown; the same call again finds out and writes nothing twice.
         """
 
     async def lag(self) -> Mapping[Partition, int]:
         """Records between the committed position and the partition's end, for the held partitions."""
 
     async def close(self) -> None:
-        """Leave the group (calling `revoked` first) and let go of everything. May be called twice."""
+        """Leave the group (calling `revoked` first) and release everything. May be called twice."""
 
 
 class Transport(Protocol):
@@ -141,10 +141,10 @@ class Transport(Protocol):
     async def topics(self) -> Mapping[str, TopicSpec]: ...
 
     async def publish(self, records: Sequence[NewRecord]) -> None:
-        """Append and return once durable; all or, on an error, possibly some. Raises LogFull, TooLarge, Unavailable."""
+        """Append and return once durable; after an error some may be written. Raises LogFull, TooLarge, Unavailable."""
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> Consumer:
-        """Join `group`, which is registered with the log from now on: what it has not finished is kept."""
+        """Join `group`. From then on it is registered: records that it has not finished are kept."""
 
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         """Read without a group, for `show`, `dead list` and pages (epoch is -1)."""

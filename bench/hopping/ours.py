@@ -24,10 +24,12 @@ from processors.stage import Lane
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
+from streams.backends import Backends
 from streams.kafka.transport import KafkaTransport
 from streams.metrics import Metrics
 from streams.plan import Plan
 from streams.worker.gc_tuning import collect_rarely
+from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 
@@ -114,17 +116,10 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, kind: str, fol
     transport = KafkaTransport.from_url(f"kafka://{bootstrap}?compiled={str(kind != 'plain').lower()}")
     await transport.open()
     index, blobs = EdgeIndex(folder / "index", EdgeSettings()), BlobFolder(folder / "blobs")
-    worker = Worker(
-        transport=transport,
-        plan=Named(((STAGE,), ("after",)), into, out_of),
-        segment=0,
-        stages=[stage],
-        plan_stages={STAGE: stage, "after": After()},
-        index=index,
-        blobs=blobs,
-        settings=replace(settings, group=group),
-        metrics=Metrics(CollectorRegistry()),
-    )
+    plan = Named(((STAGE,), ("after",)), into, out_of)
+    spec = SegmentSpec(plan, 0, [stage], plan_stages={STAGE: stage, "after": After()})
+    backends = Backends(transport, index, blobs)
+    worker = Worker(backends, spec, replace(settings, group=group), Metrics(CollectorRegistry()))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     collect_rarely()
     await worker.run()

@@ -10,9 +10,9 @@ from typing import Any, cast
 import msgspec
 from prometheus_client import CollectorRegistry
 
-from processors.models import threads
-from processors.models.card import Fit
-from processors.models.sides import longest_side, plan_side
+from processors.models import torch_threads
+from processors.models.input_size import longest_side, plan_side
+from processors.models.model_card import Fit
 from processors.stage import AnyStage
 from schemas import points
 from sightline.config import Config
@@ -21,8 +21,10 @@ from sightline.wiring.parts import Parts
 from sightline.wiring.stage_loader import stage_class, stage_settings
 from sightline.wiring.weights import FILLED, chosen_device, model_set, with_weights
 from stores.index import CollectionSpec
+from streams.backends import Backends
 from streams.metrics import Metrics
 from streams.plan import Plan, StageShape, check
+from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 
@@ -124,17 +126,14 @@ def _dimension(folder: str) -> int:
 def build_worker(parts: Parts, segment: int, registry: CollectorRegistry | None = None) -> Worker:
     """A worker that is ready to run. Raises ConfigError, PlanError, WrongWeights."""
     config, plan = parts.config, parts.plan
-    threads.share_with(config.workers)
+    torch_threads.set_worker_count(config.workers)
     stages, settings = checked_stages(config), worker_settings(config)
-    return Worker(
-        transport=parts.transport,
+    spec = SegmentSpec(
         plan=plan,
-        segment=segment,
+        number=segment,
         stages=stages.build(plan.segments[segment]),
         plan_stages=stages.shapes,
-        index=parts.index,
-        blobs=parts.blobs,
-        settings=settings,
-        metrics=Metrics(registry or CollectorRegistry()),
         collections=collections(config, settings),
     )
+    backends = Backends(parts.transport, parts.index, parts.blobs)
+    return Worker(backends, spec, settings, Metrics(registry or CollectorRegistry()))

@@ -18,15 +18,16 @@ from msgspec.structs import replace
 from schemas import cloudevents, codec, points, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
-from stores.blobs import SCHEME, BlobStore, blob_uri
+from stores.blobs import SCHEME, blob_uri
 from stores.errors import Refused, StoreUnavailable
-from stores.index import Filter, Index, Match
+from stores.index import Filter, Match
+from streams.backends import Backends
 from streams.clock import Clock
 from streams.errors import LogFull, Unavailable
 from streams.lifecycle.dead_letters import ANSWERS_HEADER
 from streams.lifecycle.deletions import PAGE_RECORDS, Deletions
 from streams.retry import Retry
-from streams.transport import NewRecord, Record, Transport
+from streams.transport import NewRecord, Record
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -40,29 +41,19 @@ AT_ONCE = 256
 
 @dataclass(slots=True)
 class Eraser:
-    """Erases while it is `elected`: one worker of a deployment, though two would do no harm.
+    """Erases what is due. One worker of a deployment does it, though two would do no harm.
 
     It waits a while after it hears of a deletion: by then every worker, which looks every `watch_seconds`, knows too
     and writes nothing more of the frame, and what it wrote before stands on the topics.
     """
 
-    transport: Transport
-    index: Index
-    blobs: BlobStore
+    backends: Backends
     deletions: Deletions
     retry: Retry
     clock: Clock
     watch_seconds: float
-    elected: Callable[[], bool]
     _noted: dict[str, float] = field(default_factory=dict)
     """When (monotonic) the blobs of a frame's points were written down here: what they hid is known from then on."""
-
-    async def run(self) -> None:
-        """For ever; beside the rest, because whole topics are read."""
-        while True:
-            await self.clock.sleep(self.watch_seconds)
-            if self.elected():
-                await self.erase()
 
     async def note(self, frames: Sequence[str]) -> None:
         """Write down which blobs the points of deleted frames cite, before these points are deleted.
@@ -77,7 +68,7 @@ class Eraser:
     async def _note(self, asked: Mapping[str, Deletion]) -> None:
         cited: dict[str, set[str]] = {}
         for collection in await self._frame_collections():
-            for hit in await self._ask_index(partial(self.index.get, collection, tuple(asked))):
+            for hit in await self._ask_index(partial(self.backends.index.get, collection, tuple(asked))):
                 cited.setdefault(hit.id, set()).update(str(hit.payload.get(name) or "") for name in PAYLOAD)
         known = {frame: {*asked[frame].uris, *uris} - {""} for frame, uris in cited.items()}
         told = [replace(asked[frame], uris=tuple(sorted(uris))) for frame, uris in known.items()]
@@ -87,7 +78,7 @@ class Eraser:
     async def _tell(self, deletions: Sequence[Deletion]) -> None:
         if deletions:
             said = [deletion_record(deletion) for deletion in deletions]
-            await self.retry.forever("broker", lambda: self.transport.publish(said), (Unavailable, LogFull))
+            await self.retry.forever("broker", lambda: self.backends.transport.publish(said), (Unavailable, LogFull))
 
     async def erase(self) -> int:
         """Erase what is due, and say so on `deletions`; how many frames that were."""
@@ -97,7 +88,7 @@ class Eraser:
         settled = self.clock.monotonic() - SETTLE_WATCHES * self.watch_seconds
         due = [frame for frame, noted in self._noted.items() if noted <= settled][:AT_ONCE]
         if due:
-            now = Deletions(self.transport)  # with what others have noted since
+            now = Deletions(self.backends.transport)  # with what others have noted since
             await self.retry.forever("broker", now.catch_up, Unavailable)
             await self._erase({frame: now.pending[frame] for frame in due if frame in now.pending})
         return len(due)
@@ -135,7 +126,7 @@ class Eraser:
             for uri in sorted(uris - shared):
                 for name in PAYLOAD:
                     where = Filter(must=(Match(field=name, any_of=(uri,)),), must_not=(others,))
-                    if await self._ask_index(partial(self.index.count, collection, where)):
+                    if await self._ask_index(partial(self.backends.index.count, collection, where)):
                         shared.add(uri)
         return shared
 
@@ -143,7 +134,7 @@ class Eraser:
         """Frames of the deletions' feeds on all topics, each time with the blobs that it cites there."""
         feeds = {(deletion.tenant, deletion.feed) for deletion in deletions}
         names = {feed.encode() for _, feed in feeds}
-        for topic in await self.retry.forever("broker", self.transport.topics, Unavailable):
+        for topic in await self.retry.forever("broker", self.backends.transport.topics, Unavailable):
             if topics.carries_frames(topic):
                 async for record in self._records(topic):
                     source = record.headers.get("ce_source", b"").rstrip(b"/").rpartition(b"/")[2]
@@ -151,11 +142,11 @@ class Eraser:
                         yield found
 
     async def _records(self, topic: str) -> AsyncIterator[Record]:
-        ends = await self.retry.forever("broker", partial(self.transport.ends, topic), Unavailable)
+        ends = await self.retry.forever("broker", partial(self.backends.transport.ends, topic), Unavailable)
         for partition, (first, end) in ends.items():
             offset = first
             while offset < end:
-                read = partial(self.transport.read, partition, offset, PAGE_RECORDS)
+                read = partial(self.backends.transport.read, partition, offset, PAGE_RECORDS)
                 if not (page := await self.retry.forever("broker", read, Unavailable)):
                     break
                 for record in page:
@@ -163,7 +154,7 @@ class Eraser:
                 offset = page[-1].offset + 1
 
     async def _frame_collections(self) -> list[str]:
-        found = await self._ask_index(self.index.collections)
+        found = await self._ask_index(self.backends.index.collections)
         return sorted(name for name in found if points.holds_frames(name))
 
     async def _ask_index(self, ask: Callable[[], Awaitable[T]]) -> T:
@@ -171,7 +162,7 @@ class Eraser:
 
     async def _delete(self, tenant: str, uri: str) -> None:
         try:
-            await self.retry.forever("blobs", partial(self.blobs.delete, tenant, uri), StoreUnavailable)
+            await self.retry.forever("blobs", partial(self.backends.blobs.delete, tenant, uri), StoreUnavailable)
         except Refused as wrong:
             log.warning("not erased", why=str(wrong))  # somebody else's, or no blob: nothing of this frame
 

@@ -1,8 +1,8 @@
-"""The waiting room: frames queue per feed, and whoever has room pulls the next batch.
+"""The waiting frames: they queue per feed, and the segment pulls the next batch when it has room.
 
-Batches grow under load by themselves (a busy segment comes back later and finds more), so no timer forms them;
+Batches grow under load by themselves (a busy segment comes back later and finds more frames), so no timer forms them;
 `linger_seconds` may hold a batch that is not full a little longer. Feeds take turns, one frame each, and the turn is
-kept from batch to batch: a feed that floods delays itself.
+kept from batch to batch: a feed that floods delays only itself.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Batcher:
     def size_bytes(self) -> int:
         return self._bytes
 
-    def put(self, flight: InFlightFrame) -> None:
-        queue = self._feeds.get(flight.feed)
+    def put(self, inflight: InFlightFrame) -> None:
+        queue = self._feeds.get(inflight.feed)
         if queue is None:
-            queue = self._feeds[flight.feed] = deque()
-            self._turns.append(flight.feed)
-        queue.append(flight)
+            queue = self._feeds[inflight.feed] = deque()
+            self._turns.append(inflight.feed)
+        queue.append(inflight)
         self._count += 1
-        self._bytes += flight.size_bytes
+        self._bytes += inflight.size_bytes
 
     def wait_seconds(self) -> float | None:
         """How long until `take` gives a batch: 0 is now, None is not before something is put."""
@@ -54,7 +54,7 @@ class Batcher:
         return max(0.0, oldest + self._linger_seconds - self._clock.monotonic())
 
     def take(self) -> list[InFlightFrame]:
-        """The next batch; empty if none is ready. One frame may exceed the bytes, alone."""
+        """The next batch; empty if none is ready. A frame larger than the byte limit is a batch of its own."""
         if self.wait_seconds() != 0.0:
             return []
         batch: list[InFlightFrame] = []
@@ -68,39 +68,36 @@ class Batcher:
         return batch
 
     def __iter__(self) -> Iterator[InFlightFrame]:
-        return (flight for queue in self._feeds.values() for flight in queue)
+        return (inflight for queue in self._feeds.values() for inflight in queue)
 
     def take_first(self, partition: Partition) -> InFlightFrame:
         """The frame of `partition` with the lowest offset, which must exist; feeds' turns do not count here."""
-        first = min((one for one in self if one.record.partition == partition), key=lambda one: one.record.offset)
-        rest = [one for one in self if one is not first]
-        self._clear()
-        for flight in rest:
-            self.put(flight)
+        candidates = (inflight for inflight in self if inflight.record.partition == partition)
+        first = min(candidates, key=lambda inflight: inflight.record.offset)
+        self._keep_only([inflight for inflight in self if inflight is not first])
         return first
 
     def drop(self, partitions: Collection[Partition]) -> list[InFlightFrame]:
-        """Take out what came from `partitions`; it was never started and will be delivered again."""
-        dropped = [flight for flight in self if flight.record.partition in partitions]
-        kept = [flight for flight in self if flight.record.partition not in partitions]
-        self._clear()
-        for flight in kept:
-            self.put(flight)
+        """Take out the frames of `partitions`; they were never started and will be delivered again."""
+        dropped = [inflight for inflight in self if inflight.record.partition in partitions]
+        self._keep_only([inflight for inflight in self if inflight.record.partition not in partitions])
         return dropped
 
-    def _clear(self) -> None:
+    def _keep_only(self, frames: Collection[InFlightFrame]) -> None:
         self._feeds.clear()
         self._turns.clear()
         self._count = self._bytes = 0
+        for inflight in frames:
+            self.put(inflight)
 
     def _pull(self) -> InFlightFrame:
         feed = self._turns.popleft()
         queue = self._feeds[feed]
-        flight = queue.popleft()
+        inflight = queue.popleft()
         if queue:
             self._turns.append(feed)
         else:
             del self._feeds[feed]
         self._count -= 1
-        self._bytes -= flight.size_bytes
-        return flight
+        self._bytes -= inflight.size_bytes
+        return inflight

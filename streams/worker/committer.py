@@ -1,97 +1,87 @@
 """Commits what is finished: on a timer, off the batch path, never before the flush that covers the points.
 
 A frame that finishes after a quiet time is committed at once; under load several batches share a commit. Where the
-transport is atomic, one transaction per partition holds the outputs of all that is committed, in offset order, and the
-offset.
+transport is atomic, one transaction per partition holds the outputs of everything that is committed, in offset order,
+and the offset.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from streams.clock import Clock
+from streams.clock import Signal
 from streams.errors import Fenced
-from streams.metrics import Metrics
-from streams.retry import Retry
 from streams.transport import Consumer, Partition, Position
-from streams.worker.crash_tracker import CrashTracker
-from streams.worker.health import Health
-from streams.worker.offsets import OffsetTracker, Prefix
+from streams.worker.assignment import Assignments
+from streams.worker.instruments import Instruments
+from streams.worker.offsets import Prefix
 from streams.worker.sinks import BROKER_AWAY, Sinks
 
 COMMIT_SHARE = 3.0
-"""After a commit at least so many times its duration passes: an index on a slow disk flushes for a quarter of the
+"""After a commit at least this multiple of its duration passes: an index on a slow disk flushes for a quarter of the
 time at most, and writes points in the rest."""
 LONGEST_PAUSE_SECONDS = 3.0
-"""A commit that had to wait for the broker or the index, or a process that was suspended, says nothing of the disk."""
+"""A commit that waited for the broker or the index, or a suspended process, says nothing about the disk."""
 
 
 class Committer:
+    """`room_freed` is set after each commit: its frames are no longer in flight."""
+
     def __init__(
         self,
         consumer: Consumer,
-        tracker: OffsetTracker,
-        attempts: CrashTracker,
+        assignments: Assignments,
         sinks: Sinks,
-        *,
-        atomic: bool,
+        room_freed: Signal,
         every_seconds: float,
-        committed: Callable[[], None],
-        retry: Retry,
-        clock: Clock,
-        health: Health,
-        metrics: Metrics,
+        instruments: Instruments,
     ) -> None:
-        self._consumer = consumer
-        self._tracker = tracker
-        self._attempts = attempts
-        self._sinks = sinks
-        self._atomic = atomic
-        self._every_seconds = every_seconds
-        self._committed = committed
-        self._retry = retry
-        self._clock = clock
-        self._health = health
-        self._metrics = metrics
+        self._consumer, self._sinks = consumer, sinks
+        self._offsets, self._crashes = assignments.offsets, assignments.crashes
+        self._room_freed, self._every_seconds = room_freed, every_seconds
+        self._clock, self._metrics = instruments.clock, instruments.metrics
+        self._health, self._retry = instruments.health, instruments.retry
         self._finished = asyncio.Event()
         self._backlogged = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
 
     def notify_finished(self, *, backlogged: bool) -> None:
-        """Called after each batch; `backlogged`: what waits for a commit takes the room of new frames."""
+        """Called after each batch. `backlogged`: frames that wait for a commit take the room of new ones."""
         self._finished.set()
         if backlogged:
             self._backlogged.set()
 
     async def run(self) -> None:
-        """Commit for ever, at most every so often, sooner when it is backlogged."""
+        """Commit until cancelled: when something has finished, at most once per interval, sooner when backlogged."""
         while True:
             await self._finished.wait()
             self._finished.clear()
             self._backlogged.clear()
             began = self._clock.monotonic()
             await self.commit()
-            took = self._clock.monotonic() - began
-            seconds = max(self._every_seconds, min(COMMIT_SHARE * took, LONGEST_PAUSE_SECONDS))
-            pause = asyncio.ensure_future(self._clock.sleep(seconds))
-            crowd = asyncio.ensure_future(self._backlogged.wait())
-            try:
-                await asyncio.wait((pause, crowd), return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                pause.cancel()
-                crowd.cancel()
+            duration = self._clock.monotonic() - began
+            await self._pause(max(self._every_seconds, min(COMMIT_SHARE * duration, LONGEST_PAUSE_SECONDS)))
+
+    async def _pause(self, seconds: float) -> None:
+        pause = asyncio.ensure_future(self._clock.sleep(seconds))
+        backlog = asyncio.ensure_future(self._backlogged.wait())
+        try:
+            await asyncio.wait((pause, backlog), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+            backlog.cancel()
 
     async def commit(self) -> None:
-        """Commit everything finished by now. Waits out what is away; partitions that were taken away are dropped."""
+        """Commit everything finished by now. Waits out an outage; partitions that were taken away are dropped."""
         async with self._one_at_a_time:
-            prefixes = self._tracker.finished()
+            prefixes = self._offsets.finished()
             if not prefixes:
                 return
             began = self._clock.monotonic()
             await self._sinks.flush()
-            if self._atomic:
+            if self._sinks.atomic:
                 await self._write_each(prefixes)
             else:
                 await self._write_together(prefixes)
@@ -100,24 +90,27 @@ class Committer:
     async def mark(self, positions: Mapping[Partition, Position]) -> None:
         """Make attempts durable before a partition's first frame, or a suspect, is computed.
 
-        Raises Fenced, and ends these assignments: what follows would be published before the frames that now drop out.
+        Raises Fenced, and ends these assignments: later frames would be published before those that drop out now.
         """
-        epochs = self._tracker.epochs()
+        epochs = self._offsets.epochs()
         try:
             async with self._one_at_a_time:
-                await self._retry.forever("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+                await self._commit_positions(positions, epochs)
         except Fenced:
             for partition in positions.keys() & epochs.keys():
-                self._tracker.end(partition, epochs[partition])
+                self._offsets.end(partition, epochs[partition])
             raise
 
     async def unmark(self, partitions: Sequence[Partition]) -> None:
-        """Take marks back: a start ended in peace without a commit, or a suspect survived its computing."""
-        async with self._one_at_a_time:  # asked inside: a commit that ends meanwhile must not be taken back
-            positions, epochs = self._attempts.unmarked(partitions), self._tracker.epochs()
+        """Take crash marks back: a clean stop without a commit, or a suspect that survived its computing."""
+        async with self._one_at_a_time:  # read inside: a commit that ends meanwhile must not be taken back
+            positions, epochs = self._crashes.unmarked(partitions), self._offsets.epochs()
             with suppress(Fenced):
                 if positions:
-                    await self._retry.forever("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+                    await self._commit_positions(positions, epochs)
+
+    async def _commit_positions(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
+        await self._retry.forever("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
 
     async def _write_together(self, prefixes: Mapping[Partition, Prefix]) -> None:
         try:
@@ -126,7 +119,7 @@ class Committer:
             await self._write_each(prefixes)
 
     async def _write_each(self, prefixes: Mapping[Partition, Prefix]) -> None:
-        """Every partition for itself, all at once; one that is not ours any more is dropped."""
+        """Each partition by itself, all at once; one that is not ours any more is dropped."""
         writes = [self._write_one(partition, prefix) for partition, prefix in prefixes.items()]
         for error in await asyncio.gather(*writes, return_exceptions=True):
             if error is not None:
@@ -136,26 +129,34 @@ class Committer:
         try:
             await self._write({partition: prefix})
         except Fenced:
-            self._metrics.late.inc(len(prefix.outcomes))
-            self._tracker.end(partition, prefix.epoch)
+            self._metrics.late.inc(len(prefix.pending))
+            self._offsets.end(partition, prefix.epoch)
 
     async def _write(self, prefixes: Mapping[Partition, Prefix]) -> None:
         positions = {
-            partition: self._attempts.position(partition, prefix.next_offset) for partition, prefix in prefixes.items()
+            partition: self._crashes.position(partition, prefix.next_offset) for partition, prefix in prefixes.items()
         }
         epochs = {partition: prefix.epoch for partition, prefix in prefixes.items()}
-        outcomes = [outcome for prefix in prefixes.values() for outcome in prefix.outcomes]
-        if self._atomic:
-            outgoing = [record for outcome in outcomes for record in outcome.outgoing]
-            await self._retry.forever(
-                "broker", lambda: self._consumer.publish_and_commit(outgoing, positions, epochs), BROKER_AWAY
-            )
-            self._sinks.published(outcomes)
+        if self._sinks.atomic:
+            await self._publish_and_commit(prefixes, positions, epochs)
         else:
-            await self._retry.forever("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
+            await self._commit_positions(positions, epochs)
         for partition, prefix in prefixes.items():
-            self._tracker.committed(partition, prefix.epoch, prefix.next_offset)
-            self._attempts.committed(partition, positions[partition])
+            self._offsets.committed(partition, prefix.epoch, prefix.next_offset)
+            self._crashes.committed(partition, positions[partition])
         self._health.progressed()
-        self._committed()
+        self._room_freed.set()
         self._metrics.last_success.set(self._clock.now())
+
+    async def _publish_and_commit(
+        self,
+        prefixes: Mapping[Partition, Prefix],
+        positions: Mapping[Partition, Position],
+        epochs: Mapping[Partition, int],
+    ) -> None:
+        pending = [commit for prefix in prefixes.values() for commit in prefix.pending]
+        outgoing = [record for commit in pending for record in commit.outgoing]
+        await self._retry.forever(
+            "broker", lambda: self._consumer.publish_and_commit(outgoing, positions, epochs), BROKER_AWAY
+        )
+        self._sinks.count_published(pending)

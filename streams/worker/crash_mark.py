@@ -1,33 +1,41 @@
-"""The mark of a frame that runs alone: durable while it is computed and written, and gone whenever it waits."""
+"""The crash mark of a frame that runs alone: durable while it is computed and written, removed while it waits."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from streams.errors import Fenced
 from streams.transport import Partition, Position, Record
 from streams.worker.crash_tracker import CrashTracker
 
 
+class MarkWriter(Protocol):
+    """Makes crash marks durable; the worker's committer."""
+
+    async def mark(self, positions: Mapping[Partition, Position]) -> None:
+        """Write the marks. Raises Fenced when the assignments are over."""
+
+    async def unmark(self, partitions: Sequence[Partition]) -> None:
+        """Take back the marks of these partitions."""
+
+
 @dataclass(frozen=True, slots=True)
 class CrashMark:
-    """`write` makes positions durable (raises Fenced), `unmark` takes back what these partitions' marks say."""
-
     record: Record
-    attempts: CrashTracker
-    write: Callable[[Mapping[Partition, Position]], Awaitable[None]]
-    unmark: Callable[[Sequence[Partition]], Awaitable[None]]
+    crashes: CrashTracker
+    writer: MarkWriter
 
     async def put(self) -> bool:
-        """Return once it is durable, at once if it is already; False: the partition is no longer ours."""
-        marks = self.attempts.mark([self.record])
+        """Return once the mark is durable, at once if it already is. False: the partition is no longer ours."""
+        marks = self.crashes.mark([self.record])
         try:
             if marks:
-                await self.write(marks)
+                await self.writer.mark(marks)
         except Fenced:
             return False
         return True
 
     async def lift(self) -> None:
-        await self.unmark([self.record.partition])
+        await self.writer.unmark([self.record.partition])

@@ -1,10 +1,11 @@
-"""Finding the frame that kills the process: starts without progress are counted beside the committed position.
+"""Finds the poison frame, the one that kills the process, by counting starts without progress.
 
-The count is made durable before a partition's first frame is computed, and is back at zero with the first commit.
-After `isolate_after` starts without progress frames run singly. Each carries a mark while it is computed and written,
-and at no other time; a process that dies meanwhile leaves it behind, and a frame under which the process died
-`DEATHS_ALONE` times is the culprit. Frames go on running singly until `window` of them are through: a start that
-follows one without progress takes no more than that until something is committed, so the culprit is among them.
+The count is kept beside the committed position. It is durable before a partition's first frame is computed, and back
+at zero with the first commit. After `isolate_after` starts without progress, frames run singly. Such a frame carries
+a crash mark while it is computed and written, and at no other time; a process that dies meanwhile leaves the mark
+behind. A frame under which the process died `DEATHS_ALONE` times is the poison frame. Frames run singly until
+`window` of them are done: a start after one without progress takes at most that many until something is committed,
+so the poison frame is among them.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from dataclasses import dataclass
 from streams.transport import Partition, Position, Record
 
 DEATHS_ALONE = 3
-"""A kill from outside may happen to hit this frame while it is marked; three in a row, with pauses between, do not."""
+"""A kill from outside may hit this frame by chance while it is marked; three in a row, with pauses between, do not."""
 
 
 @dataclass(slots=True)
 class _Assignment:
     position: Position
-    """As it was found, then as it was last made durable."""
+    """As it was read, then as it was last made durable."""
     single_until: int
     """Offsets below this run singly."""
     marked: bool = False
     """This start is counted in the position: as one without progress, or as the death of the frame that runs alone."""
     proven: bool = True
-    """Whether a start has got past this position, or none was tried."""
+    """A start has passed this position, or none was tried."""
 
 
 class CrashTracker:
@@ -49,7 +50,7 @@ class CrashTracker:
             self._assigned.pop(partition, None)
 
     def unmarked(self, partitions: Iterable[Partition]) -> dict[Partition, Position]:
-        """The marks of these partitions, taken back: the start ended in peace, or the frame alone did no harm."""
+        """Positions with the crash marks of these partitions taken back: a clean stop, or a frame that survived."""
         positions = {}
         for partition in partitions:
             known = self._assigned.get(partition)
@@ -62,30 +63,30 @@ class CrashTracker:
 
     @property
     def unproven(self) -> bool:
-        """Whether some partition saw a start without progress and none since: take no more than `window` frames."""
+        """Whether some partition had a start without progress and none since: take at most `window` frames."""
         return not all(known.proven for known in self._assigned.values())
 
     @property
     def suspicious(self) -> bool:
-        """Whether any record can be a suspect: mostly not, and then none needs to be asked."""
+        """Whether any record can be a suspect; mostly not, and then no record needs to be looked up."""
         return any(known.position.next_offset < known.single_until for known in self._assigned.values())
 
     def suspects(self, record: Record) -> bool:
-        """Whether this record must run alone: the process dies as a whole, so nothing else may run beside it."""
+        """Whether this record must run alone: the process dies as a whole, so nothing may run beside it."""
         known = self._assigned.get(record.partition)
         return known is not None and record.offset < known.single_until
 
-    def is_deadly(self, partition: Partition) -> bool:
-        """Whether a culprit can be among this partition's records at all."""
+    def may_hold_poison(self, partition: Partition) -> bool:
+        """Whether the poison frame can be among this partition's records at all."""
         known = self._assigned.get(partition)
         return known is not None and known.position.attempts >= DEATHS_ALONE
 
     def is_poison(self, record: Record) -> bool:
-        """The record ran alone, marked, and the process died; `DEATHS_ALONE` times."""
+        """Whether the process died `DEATHS_ALONE` times while this record ran alone, marked."""
         return self.deaths(record) >= DEATHS_ALONE
 
     def deaths(self, record: Record) -> int:
-        """How often in a row the process died while this record ran alone."""
+        """How many times in a row the process died while this record ran alone."""
         known = self._assigned.get(record.partition)
         if known is None or known.marked or record.offset != known.position.next_offset:
             return 0
@@ -101,13 +102,14 @@ class CrashTracker:
             return marks
         for record in records:
             known = self._assigned.get(record.partition)
-            if known is not None and not known.marked and (position := self._one_more(known, record)) is not None:
+            if known is not None and not known.marked and (position := self._counted(known, record)) is not None:
                 known.position, known.marked = position, True
                 marks[record.partition] = position
         return marks
 
-    def _one_more(self, known: _Assignment, record: Record) -> Position | None:
-        """None: not to be counted, because what stands at the position is a suspect that waits for its original."""
+    def _counted(self, known: _Assignment, record: Record) -> Position | None:
+        """The position with one more start. None: the record at the position is a suspect that waits for its
+        original, so this start says nothing about it."""
         position = known.position
         if record.offset < known.single_until:
             deaths = position.attempts if record.offset == position.next_offset else 0

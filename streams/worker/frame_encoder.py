@@ -6,9 +6,9 @@ Nothing is written before all of it is known to fit; a frame whose event cannot 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -31,19 +31,24 @@ MESSAGE_CHARACTERS = 2000
 
 
 class EncodedFrame(msgspec.Struct):
-    """What one frame sends out: its thumbnail (uri, JPEG), its points, its records."""
+    """What one frame sends out: its thumbnail (URI, JPEG), its points, its records."""
 
-    flight: InFlightFrame
+    inflight: InFlightFrame
     outgoing: list[NewRecord]
     thumbnail: tuple[str, bytes] | None = None
     points: dict[str, list[Point]] = {}
     """By collection."""
     skipped: tuple[tuple[str, str], ...] = ()
+    """Stage and reason."""
+
+    @property
+    def frame_id(self) -> str:
+        return self.inflight.frame.id
 
 
 @dataclass(frozen=True, slots=True)
 class FrameEncoder:
-    """Where a segment's frames go. `limits` are the topics' largest records in bytes."""
+    """Encodes the frames at a segment's end. `limits` are the topics' largest records in bytes."""
 
     topic: str
     is_last: bool
@@ -51,30 +56,32 @@ class FrameEncoder:
     limits: Mapping[str, int]
     inline_limit_bytes: int
     publish_embeddings: bool
+    observed: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By stage, the keys of its results that `frames.observed` carries."""
 
-    def prepare(self, flight: InFlightFrame, now: datetime) -> EncodedFrame:
-        """Encode everything. Never raises for what a frame holds: such a frame's flight gets its death."""
-        if flight.death is None:
+    def encode(self, inflight: InFlightFrame, now: datetime) -> EncodedFrame:
+        """Encode everything. Never raises for what a frame holds: such a frame gets its death instead."""
+        if inflight.death is None:
             try:
-                return self._alive(flight, now)
+                return self._alive(inflight, now)
             except Unencodable as error:
-                flight.death = Death(STAGE, error.reason, str(error))
+                inflight.death = Death(STAGE, error.reason, str(error))
             except ValueError as error:
-                flight.death = Death(STAGE, "unencodable", str(error))
-        return self._dead(flight, flight.death, now)
+                inflight.death = Death(STAGE, "unencodable", str(error))
+        return self._dead(inflight, inflight.death, now)
 
-    def _alive(self, flight: InFlightFrame, now: datetime) -> EncodedFrame:
-        frame = flight.frame
+    def _alive(self, inflight: InFlightFrame, now: datetime) -> EncodedFrame:
+        frame = inflight.frame
         thumbnail = _named_thumbnail(frame)
         frame.model_set = self.model_set
         if not self.is_last:
-            return EncodedFrame(flight, [self._onward(frame)], thumbnail)
+            return EncodedFrame(inflight, [self._onward(frame)], thumbnail)
         frame.published = now
         event = freeze(frame)
         event = msgspec.structs.replace(event, image=msgspec.structs.replace(event.image, inline=None))
-        outgoing = [self._enriched(event, frame.extra), _observed(frame, now, Death("", "", ""))]
+        outgoing = [self._enriched(event, frame.extra), self._observed(frame, now, None)]
         skipped = tuple((entry.stage, entry.reason) for entry in event.skipped)
-        return EncodedFrame(flight, outgoing, thumbnail, _points(event), skipped)
+        return EncodedFrame(inflight, outgoing, thumbnail, _points(event), skipped)
 
     def _onward(self, frame: Frame) -> NewRecord:
         """The event for the next segment, with the original inside if it is small."""
@@ -92,13 +99,13 @@ class FrameEncoder:
         headers = cloudevents.frame_headers(event, cloudevents.ENRICHED_TYPE, content_type=cloudevents.JSON)
         return self._checked(NewRecord(self.topic, partition_key(event.tenant, event.feed), value, headers))
 
-    def _dead(self, flight: InFlightFrame, death: Death, now: datetime) -> EncodedFrame:
-        outgoing = [self._letter(flight, death, now), _observed(flight.frame, now, death)]
-        return EncodedFrame(flight, outgoing)
+    def _dead(self, inflight: InFlightFrame, death: Death, now: datetime) -> EncodedFrame:
+        outgoing = [self._letter(inflight, death, now), self._observed(inflight.frame, now, death)]
+        return EncodedFrame(inflight, outgoing)
 
-    def _letter(self, flight: InFlightFrame, death: Death, now: datetime) -> NewRecord:
-        """The dead letter; its key is the frame's id, so that a later mark can take it off the list."""
-        frame, record = flight.frame, flight.record
+    def _letter(self, inflight: InFlightFrame, death: Death, now: datetime) -> NewRecord:
+        """The dead letter; its key is the frame's id, so that a later closing record can take it off the list."""
+        frame, record = inflight.frame, inflight.record
         letter = DeadLetter(
             id=frame.id,
             tenant=frame.tenant,
@@ -123,6 +130,42 @@ class FrameEncoder:
         )
         return NewRecord(topics.DEAD, still_key(frame.id), value, headers)
 
+    def _observed(self, frame: Frame, now: datetime, death: Death | None) -> NewRecord:
+        """One small record per terminal state."""
+        observed = Observed(
+            frame=frame.id,
+            tenant=frame.tenant,
+            feed=frame.feed,
+            kind=frame.kind,
+            state="enriched" if death is None else "dead",
+            published=now,
+            captured=frame.captured,
+            reason="" if death is None else death.reason,
+            labels=dict(Counter(detection.label for detection in frame.detections)),
+            skipped={entry.stage: entry.reason for entry in frame.skipped},
+            **(self._measures(frame) if death is None else {}),
+        )
+        headers = cloudevents.headers(
+            cloudevents.OBSERVED_TYPE,
+            tenant=frame.tenant,
+            feed=frame.feed,
+            frame=frame.id,
+            time=now,
+            model_set=frame.model_set,
+            content_type=cloudevents.JSON,
+        )
+        key = partition_key(frame.tenant, frame.feed)
+        return NewRecord(topics.OBSERVED, key, codec.encode_observed(observed), headers)
+
+    def _measures(self, frame: Frame) -> dict[str, Any]:
+        """What the stages of the plan declare to be observed, as far as the frame has it."""
+        measures: dict[str, Any] = {}
+        for stage, names in self.observed.items():
+            results = frame.results.get(stage)
+            if isinstance(results, Mapping):
+                measures |= {name: results[name] for name in names if name in results}
+        return measures
+
     def _checked(self, record: NewRecord) -> NewRecord:
         size, limit = len(record.value or b"") + RECORD_OVERHEAD_BYTES, self.limits[record.topic]
         if size > limit:
@@ -131,9 +174,9 @@ class FrameEncoder:
 
 
 def _named_thumbnail(frame: Frame) -> tuple[str, bytes] | None:
-    """Give the thumbnail its `blob:` URI, after its own content; returns what is to be written, None for nothing.
+    """Name the thumbnail by its content in the event; returns the URI and bytes to write, None for nothing.
 
-    A picture so small that decode left it as its own thumbnail is stored already: it is cited twice, not kept twice.
+    A picture so small that it is its own thumbnail is stored already: it is cited twice, not kept twice.
     """
     content = frame.thumbnail_jpeg
     if content is None or frame.image.thumbnail:
@@ -147,49 +190,15 @@ def _named_thumbnail(frame: Frame) -> tuple[str, bytes] | None:
 
 
 def _points(event: FrameEvent) -> dict[str, list[Point]]:
-    found: dict[str, list[Point]] = {}
+    by_collection: dict[str, list[Point]] = {}
     if vectors := points.vectors(event):
         name = points.collection(points.FRAMES, event.model_set)
-        found[name] = [Point(id=event.id, vectors=vectors, payload=points.payload(event))]
+        by_collection[name] = [Point(id=event.id, vectors=vectors, payload=points.payload(event))]
     regions = [(region, vectors) for region in event.regions if (vectors := points.vectors(region))]
     if regions:
         name = points.collection(points.REGIONS, event.model_set)
-        found[name] = [
+        by_collection[name] = [
             Point(id=region.id, vectors=vectors, payload=points.region_payload(event, region))
             for region, vectors in regions
         ]
-    return found
-
-
-def _observed(frame: Frame, now: datetime, death: Death) -> NewRecord:
-    """One small record per terminal state; an empty death is an enriched frame."""
-    gate = frame.results.get("gate") if not death.reason else None
-    gate = gate if isinstance(gate, Mapping) else {}
-    observed = Observed(
-        frame=frame.id,
-        tenant=frame.tenant,
-        feed=frame.feed,
-        kind=frame.kind,
-        state="dead" if death.reason else "enriched",
-        published=now,
-        captured=frame.captured,
-        reason=death.reason,
-        labels=dict(Counter(found.label for found in frame.detections)),
-        skipped={entry.stage: entry.reason for entry in frame.skipped},
-        luminance=gate.get("luminance"),
-        difference=gate.get("difference"),
-    )
-    headers = cloudevents.headers(
-        cloudevents.OBSERVED_TYPE,
-        tenant=frame.tenant,
-        feed=frame.feed,
-        frame=frame.id,
-        time=now,
-        model_set=frame.model_set,
-        content_type=cloudevents.JSON,
-    )
-    return NewRecord(topics.OBSERVED, partition_key(frame.tenant, frame.feed), codec.encode_observed(observed), headers)
-
-
-def utc(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    return by_collection

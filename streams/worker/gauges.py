@@ -1,50 +1,40 @@
-"""Looks at the worker now and then: the loop's delay, what is in flight, the lag, whether vectors differ."""
+"""Gauges that are read now and then, not per frame: the loop's delay, frames in flight, lag, vector drift."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from streams.clock import Clock
 from streams.errors import Unavailable
-from streams.metrics import Metrics, gpu_memory_bytes
+from streams.metrics import gpu_memory_bytes
 from streams.transport import Consumer
-from streams.worker.health import Health
+from streams.worker.instruments import Instruments
 from streams.worker.offsets import OffsetTracker
 from streams.worker.vector_drift import VectorDrift
 
 
-async def watch(
-    consumer: Consumer,
-    tracker: OffsetTracker,
-    recent: VectorDrift,
-    *,
-    size_bytes: Callable[[], int],
-    every_seconds: float,
-    clock: Clock,
-    health: Health,
-    metrics: Metrics,
-) -> None:
-    """For ever."""
-    while True:
-        asleep = clock.monotonic()
-        await clock.sleep(every_seconds)
-        metrics.loop_delay_seconds.observe(max(0.0, clock.monotonic() - asleep - every_seconds))
-        metrics.in_flight.set(tracker.in_flight())
-        metrics.in_flight_bytes.set(size_bytes())
+class Gauges:
+    def __init__(
+        self, consumer: Consumer, offsets: OffsetTracker, drift: VectorDrift, instruments: Instruments
+    ) -> None:
+        self._consumer, self._offsets, self._drift = consumer, offsets, drift
+        self._metrics, self._health = instruments.metrics, instruments.health
+
+    async def update(self, *, loop_delay_seconds: float, held_bytes: int) -> None:
+        metrics = self._metrics
+        metrics.loop_delay_seconds.observe(max(0.0, loop_delay_seconds))
+        metrics.in_flight.set(self._offsets.in_flight())
+        metrics.in_flight_bytes.set(held_bytes)
         metrics.gpu_memory_bytes.set(gpu_memory_bytes())
         metrics.waiting.clear()
-        for what in health.waits:
+        for what in self._health.waits:
             metrics.waiting.labels(what).set(1)
-        recent.report()
-        await _look_at_lag(consumer, health, metrics)
+        self._drift.report()
+        await self._update_lag()
 
-
-async def _look_at_lag(consumer: Consumer, health: Health, metrics: Metrics) -> None:
-    try:
-        behind = await consumer.lag()
-    except Unavailable:
-        return  # the poll says so, and waits
-    metrics.lag.clear()
-    for partition, records in behind.items():
-        metrics.lag.labels(partition.topic, partition.index).set(records)
-    health.set_lag(sum(behind.values()))
+    async def _update_lag(self) -> None:
+        try:
+            behind = await self._consumer.lag()
+        except Unavailable:
+            return  # the poll reports it, and waits
+        self._metrics.lag.clear()
+        for partition, records in behind.items():
+            self._metrics.lag.labels(partition.topic, partition.index).set(records)
+        self._health.set_lag(sum(behind.values()))

@@ -1,8 +1,8 @@
-"""Python's cycle collector, told what a worker's process is like: models that stay, and frames that refer to no cycle.
+"""Tunes Python's cycle collector to a worker's process: models that stay, and frames without reference cycles.
 
 Thousands of frames in flight look to the collector like a heap that grows, so it walks through all of it again and
-again: a tenth of a fast segment's time. Frames die by their reference counts; cycles are rare (errors with their
-tracebacks) and are still found, later.
+again: a tenth of a fast segment's time. Frames are freed by their reference counts; cycles are rare (errors with their
+tracebacks) and are still collected, later.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ ALLOCATIONS = 50_000
 
 
 def collect_rarely() -> None:
-    """Call once in a process, when its modules are imported."""
+    """Call once per process, after its modules are imported."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(ALLOCATIONS, 20, 20)

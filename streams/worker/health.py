@@ -17,15 +17,15 @@ class Health:
         self._cause: str | None = None
         self._waits: dict[str, str] = {}
         self._lag = 0
-        self._moved_at = clock.monotonic()
+        self._progressed_at = clock.monotonic()
 
     def warmed(self) -> None:
         """Every stage is open and warm; the stall rule counts from here."""
         self._warm = True
-        self._moved_at = self._clock.monotonic()
+        self.progressed()
 
     def stopped(self, cause: str) -> None:
-        """An error ended the work; it stays so until the process is started anew."""
+        """An error ended the work; it stays so until the process is restarted."""
         self._cause = cause
 
     def waits_for(self, what: str, why: str) -> None:
@@ -33,9 +33,9 @@ class Health:
         self._waits[what] = why
 
     def recovered(self, what: str) -> None:
-        """`what` is back; the stall rule counts anew when it was the last."""
+        """`what` is back; when it was the last, the stall rule starts over."""
         if self._waits.pop(what, None) is not None and not self._waits:
-            self._moved_at = self._clock.monotonic()
+            self.progressed()
 
     @property
     def waits(self) -> dict[str, str]:
@@ -43,10 +43,10 @@ class Health:
 
     def progressed(self) -> None:
         """The committed position moved."""
-        self._moved_at = self._clock.monotonic()
+        self._progressed_at = self._clock.monotonic()
 
     def set_lag(self, records: int) -> None:
-        """So many records are left to commit; standing still counts from when there is something to do."""
+        """`records` are left to commit; a stall counts from the moment there is something to do."""
         if self._lag == 0 or records == 0:
             self.progressed()
         self._lag = records
@@ -59,8 +59,10 @@ class Health:
         return reasons + [f"waits for {what}: {why}" for what, why in self._waits.items()]
 
     def stall_reason(self) -> str | None:
-        """Why the process should be started anew, or None."""
-        still = self._clock.monotonic() - self._moved_at
-        if not self._warm or self._cause is not None or self._waits or self._lag == 0 or still <= self._stall_seconds:
+        """Why the process should be restarted, or None."""
+        idle_seconds = self._clock.monotonic() - self._progressed_at
+        if not self._warm or self._cause is not None or self._waits or self._lag == 0:
             return None
-        return f"{self._lag} records to do and nothing committed for {still:.0f} s"
+        if idle_seconds <= self._stall_seconds:
+            return None
+        return f"{self._lag} records to do and nothing committed for {idle_seconds:.0f} s"

@@ -30,15 +30,28 @@ class InFlightFrame(Struct, eq=False):
     size_bytes: int
     ready_at: float
     fields: frozenset[str]
-    """What the frame has by now; grows with each stage."""
+    """The fields that the frame has; each stage adds what it provides."""
     repeated: bool = False
-    """It may have been processed before: a crash or a rebalance came between."""
+    """The frame may have been processed before: a crash or a rebalance came between."""
     death: Death | None = None
     absent_since: float | None = None
-    """When (monotonic) its original was first missed."""
+    """When (monotonic) the original was first missing."""
     mark: CrashMark | None = None
-    """Only of a frame that runs alone."""
+    """Only on a frame that runs alone."""
 
     @property
     def feed(self) -> str:
         return self.frame.key
+
+
+class Batch(Struct, eq=False):
+    """Frames that go through the segment together. `number` counts batches in the order they began."""
+
+    number: int
+    frames: list[InFlightFrame]
+    alone: bool
+    """A single suspect frame, with no other batch beside it."""
+    size_bytes: int
+    """Held until the batch ends, also by frames that have left it."""
+    computing: bool = True
+    """It holds one of the places for batches that compute."""

@@ -1,4 +1,4 @@
-"""From a record to a frame in flight; what cannot be read is a dead frame already, and goes the same way."""
+"""From a record to a frame in flight. What cannot be read is a dead frame from the start, and takes the same way."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from schemas import codec
 from schemas.errors import NewerMajor, Undecodable
 from schemas.events import ImageRef
 from schemas.identity import DEFAULT_TENANT, unknown_frame_id
+from streams.clock import utc
 from streams.errors import NewerVersion
 from streams.lifecycle.dead_letters import REPLAYED_HEADER
 from streams.plan import GIVEN
 from streams.transport import Record
-from streams.worker.frame_encoder import utc
 from streams.worker.in_flight import Death, InFlightFrame
 from streams.worker.route import Mode, Route, Router
 
-DECODE_STAGE = "codec"
+STAGE = "codec"
 """Stands as `stage` in the dead letters of records that cannot be read."""
 UNKNOWN_FEED = "unknown"
 
 
 def decode_record(record: Record, router: Router, *, ready_at: float, repeated: bool) -> InFlightFrame:
-    """The flight of `record`. Raises NewerVersion, for which the worker stops."""
+    """The frame of `record`, with its route. Raises NewerVersion, for which the worker stops."""
     try:
         decoded = codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp)
     except Undecodable as error:
@@ -46,7 +46,7 @@ def decode_record(record: Record, router: Router, *, ready_at: float, repeated: 
 
 
 def _unreadable(record: Record, error: Undecodable, ready_at: float) -> InFlightFrame:
-    """A frame with an id made of topic, partition and offset, dead before it began."""
+    """A frame that is dead already; its id is made of topic, partition and offset."""
     frame = Frame(
         id=unknown_frame_id(record.partition.topic, record.partition.index, record.offset),
         tenant=DEFAULT_TENANT,
@@ -56,9 +56,12 @@ def _unreadable(record: Record, error: Undecodable, ready_at: float) -> InFlight
         ingested=utc(record.timestamp),
         image=ImageRef(format="jpeg", sha256="", size_bytes=0),
     )
-    death = Death(DECODE_STAGE, error.reason, str(error))
-    route = Route((Mode.PASS,), GIVEN, needs_bytes=False)
-    size = len(record.value or b"")
     return InFlightFrame(
-        record=record, frame=frame, route=route, size_bytes=size, ready_at=ready_at, fields=GIVEN, death=death
+        record=record,
+        frame=frame,
+        route=Route((Mode.PASS,), GIVEN, needs_original=False),
+        size_bytes=len(record.value or b""),
+        ready_at=ready_at,
+        fields=GIVEN,
+        death=Death(STAGE, error.reason, str(error)),
     )

@@ -14,6 +14,7 @@ from typing import TypeVar, TypeVarTuple
 from processors.stage import Lane
 
 DEPTH = 2
+"""Calls per lane: one runs, one waits behind it."""
 Ts = TypeVarTuple("Ts")
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""What a worker shows to whoever runs it: `/metrics`, `/readyz`, `/healthz` over HTTP."""
+"""A worker's endpoints for operators: `/metrics`, `/readyz` and `/healthz` over HTTP."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from streams.worker.health import Health
 Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
-class Watched(Protocol):
+class HasHealth(Protocol):
     @property
     def health(self) -> Health: ...
 
 
 class Monitor:
-    """Serves while entered (`async with`). A free port where `port` is 0; raises OSError for one that is taken.
+    """Serves while entered (`async with`), on a free port where `port` is 0. Raises OSError for a port that is taken.
 
     `/readyz` is 503 with one reason a line before the models are warm, after a stop by error, and while the worker
-    waits; `/healthz` is 503 when the process should be started anew.
+    waits; `/healthz` is 503 when the process should be restarted.
     """
 
-    def __init__(self, worker: Watched, registry: CollectorRegistry, host: str, port: int) -> None:
+    def __init__(self, worker: HasHealth, registry: CollectorRegistry, host: str, port: int) -> None:
         self._host = host
         self._port = port
         application = web.Application()
@@ -62,7 +62,7 @@ def _metrics(registry: CollectorRegistry) -> Answer:
 
 def _readiness(health: Health) -> Answer:
     async def answer(_: web.Request) -> web.Response:
-        return _verdict(health.unready_reasons(), "ready")
+        return _response(health.unready_reasons(), "ready")
 
     return answer
 
@@ -70,10 +70,10 @@ def _readiness(health: Health) -> Answer:
 def _liveness(health: Health) -> Answer:
     async def answer(_: web.Request) -> web.Response:
         stalled = health.stall_reason()
-        return _verdict([stalled] if stalled else [], "alive")
+        return _response([stalled] if stalled else [], "alive")
 
     return answer
 
 
-def _verdict(reasons: list[str], good: str) -> web.Response:
-    return web.Response(text="\n".join(reasons or [good]) + "\n", status=503 if reasons else 200)
+def _response(reasons: list[str], healthy: str) -> web.Response:
+    return web.Response(text="\n".join(reasons or [healthy]) + "\n", status=503 if reasons else 200)

@@ -1,7 +1,7 @@
 """What of each partition is finished: the contiguous prefix is what may be committed.
 
 Frames finish in any order, and offsets may have holes (compaction, transactions), so a partition's position is the
-offset after the longest finished run of *started* ones. Everything is tagged with the assignment's epoch: what was
+offset after the longest finished run of *started* frames. Everything is tagged with the assignment's epoch: what was
 started before a rebalance cannot count after it.
 """
 
@@ -17,7 +17,7 @@ from streams.transport import NewRecord, Partition
 
 
 class PendingCommit(Struct, frozen=True, gc=False):
-    """A finished frame's records, held back for the commit, and when (Unix time) it was ingested and captured."""
+    """A finished frame's records, held until the commit, and when (Unix time) it was ingested and captured."""
 
     outgoing: Sequence[NewRecord] = ()
     ingested: float | None = None
@@ -26,7 +26,7 @@ class PendingCommit(Struct, frozen=True, gc=False):
 
 class _Started(Struct, eq=False, gc=False):
     offset: int
-    outcome: PendingCommit | None = None
+    pending: PendingCommit | None = None
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Prefix:
 
     epoch: int
     next_offset: int
-    outcomes: list[PendingCommit]
+    pending: list[PendingCommit]
 
 
 class OffsetTracker:
@@ -62,12 +62,12 @@ class OffsetTracker:
             self._assigned.pop(partition, None)
 
     def end(self, partition: Partition, epoch: int) -> None:
-        """This assignment is over, before anybody has said so: what is in flight of it is late. A newer one goes on."""
+        """End this assignment before the transport reports it: frames in flight are late. A newer one goes on."""
         if self.is_current(partition, epoch):
             self.revoke([partition])
 
     def leave(self, partitions: Iterable[Partition]) -> None:
-        """Start nothing more of these: what only waited was dropped, and a later record must not pass it."""
+        """Start nothing more of these: their waiting frames were dropped, and no later record may pass them."""
         for partition in partitions:
             if partition in self._assigned:
                 self._assigned[partition].leaving = True
@@ -85,7 +85,7 @@ class OffsetTracker:
         return assigned is not None and assigned.epoch == epoch and not assigned.leaving
 
     def start(self, partition: Partition, epoch: int, offset: int) -> bool:
-        """Take note that `offset` is in flight. False: of another epoch, leaving, or seen already; drop the record."""
+        """Note that `offset` is in flight. False: of another epoch, leaving, or seen already; drop the record."""
         assigned = self._assigned.get(partition)
         if assigned is None or assigned.epoch != epoch or assigned.leaving or offset < assigned.next_offset:
             return False
@@ -96,15 +96,15 @@ class OffsetTracker:
         started.append(entry)
         return True
 
-    def finish(self, partition: Partition, epoch: int, offset: int, outcome: PendingCommit) -> bool:
-        """Count a frame as done, keeping its outcome for the commit. False: too late, another epoch has it."""
+    def finish(self, partition: Partition, epoch: int, offset: int, pending: PendingCommit) -> bool:
+        """Count a frame as done, with what its commit releases. False: too late, another epoch has it."""
         assigned = self._assigned.get(partition)
         if assigned is None or assigned.epoch != epoch:
             return False
         entry = assigned.waiting.pop(offset, None)
         if entry is None:
             return False
-        entry.outcome = outcome
+        entry.pending = pending
         return True
 
     def first(self, partition: Partition) -> int | None:
@@ -118,8 +118,8 @@ class OffsetTracker:
         for partition, assigned in self._assigned.items():
             run = _finished_run(assigned.started)
             if run:
-                outcomes = [entry.outcome for entry in run if entry.outcome is not None]
-                prefixes[partition] = Prefix(assigned.epoch, run[-1].offset + 1, outcomes)
+                pending = [entry.pending for entry in run if entry.pending is not None]
+                prefixes[partition] = Prefix(assigned.epoch, run[-1].offset + 1, pending)
         return prefixes
 
     def committed(self, partition: Partition, epoch: int, next_offset: int) -> None:
@@ -127,7 +127,7 @@ class OffsetTracker:
         assigned = self._assigned.get(partition)
         if assigned is None or assigned.epoch != epoch:
             return
-        while assigned.started and assigned.started[0].outcome and assigned.started[0].offset < next_offset:
+        while assigned.started and assigned.started[0].pending and assigned.started[0].offset < next_offset:
             assigned.started.popleft()
         assigned.next_offset = max(assigned.next_offset, next_offset)
 
@@ -144,7 +144,7 @@ class OffsetTracker:
 def _finished_run(started: Iterable[_Started]) -> list[_Started]:
     run = []
     for entry in started:
-        if entry.outcome is None:
+        if entry.pending is None:
             break
         run.append(entry)
     return run

@@ -1,4 +1,4 @@
-"""A frame's original: in the blob store before the first stage sees it, at hand before a stage requires it."""
+"""A frame's original: stored as a blob before the first stage, and in memory before a stage requires it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.retry import Retry
 from streams.worker.in_flight import Death, InFlightFrame
 
 STAGE = "original"
-"""Stands as `stage` in the dead letters of frames whose original is not there."""
+"""Stands as `stage` in the dead letters of frames whose original is missing or wrong."""
 
 
 class Originals:
@@ -28,25 +28,27 @@ class Originals:
         self._retry = retry
         self._metrics = metrics
 
-    async def load(self, flights: Sequence[InFlightFrame]) -> list[InFlightFrame]:
-        """Store pictures that came without a blob, fetch bytes that a stage will require; returns the absent ones.
+    async def load(self, frames: Sequence[InFlightFrame]) -> list[InFlightFrame]:
+        """Store pictures that came without a blob, fetch those that a stage will require; returns the absent ones.
 
-        A frame whose reference can never be resolved gets its death here. Of a deleted frame nothing is stored.
+        A frame whose reference can never be resolved gets its death here. Nothing is stored for a deleted frame.
         """
-        alive = [flight for flight in flights if flight.death is None]
-        kept = [one for one in alive if one.frame.id not in self._deletions] if self._deletions else alive
-        work = [(flight, self._store(flight.frame)) for flight in kept if not flight.frame.image.uri]
-        work += [(flight, self._fetch(flight.frame)) for flight in alive if _needs_fetch(flight)]
-        outcomes = await asyncio.gather(*(call for _, call in work), return_exceptions=True)
+        alive = [inflight for inflight in frames if inflight.death is None]
+        calls = [(inflight, self._store(inflight.frame)) for inflight in alive if self._needs_store(inflight.frame)]
+        calls += [(inflight, self._fetch(inflight.frame)) for inflight in alive if _needs_fetch(inflight)]
+        results = await asyncio.gather(*(call for _, call in calls), return_exceptions=True)
         absent = []
-        for (flight, _), outcome in zip(work, outcomes, strict=True):
-            if isinstance(outcome, Missing):
-                absent.append(flight)
-            elif isinstance(outcome, Refused | ValueError):
-                flight.death = Death(STAGE, "wrong_original", str(outcome))
-            elif isinstance(outcome, BaseException):
-                raise outcome
+        for (inflight, _), result in zip(calls, results, strict=True):
+            if isinstance(result, Missing):
+                absent.append(inflight)
+            elif isinstance(result, Refused | ValueError):
+                inflight.death = Death(STAGE, "wrong_original", str(result))
+            elif isinstance(result, BaseException):
+                raise result
         return absent
+
+    def _needs_store(self, frame: Frame) -> bool:
+        return not frame.image.uri and frame.id not in self._deletions
 
     async def _store(self, frame: Frame) -> None:
         content = frame.original
@@ -71,5 +73,6 @@ class Originals:
             return await self._blobs.get(tenant, image.uri)
 
 
-def _needs_fetch(flight: InFlightFrame) -> bool:
-    return flight.route.needs_bytes and flight.frame.original is None and bool(flight.frame.image.uri)
+def _needs_fetch(inflight: InFlightFrame) -> bool:
+    frame = inflight.frame
+    return inflight.route.needs_original and frame.original is None and bool(frame.image.uri)

@@ -2,78 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 
 import structlog
 
-from streams.clock import Clock, Signal
 from streams.errors import Gap, Unavailable
-from streams.metrics import Metrics
-from streams.retry import Retry
 from streams.transport import Consumer, Partition, Position, Record
-from streams.worker.batcher import Batcher
-from streams.worker.crash_tracker import CrashTracker
-from streams.worker.health import Health
+from streams.worker.assignment import Assignments
 from streams.worker.in_flight import Death
 from streams.worker.ingress import decode_record
-from streams.worker.offsets import OffsetTracker
+from streams.worker.instruments import Instruments
 from streams.worker.route import Router
 from streams.worker.settings import WorkerSettings
 
 log = structlog.get_logger()
 
+STAGE = "worker"
+"""Stands as `stage` in the dead letter of a frame that kills the process."""
 POLL_SECONDS = 0.25
-"""How long one poll waits for records, and so how soon a stop is noticed by it."""
-KEEP_ALIVE_SECONDS = 0.5
-"""How often membership is kept alive while there is no room for records."""
+"""How long one poll waits for records, and so how soon it notices a stop."""
 POLLED_BATCHES = 2
-"""At most so many batches per poll: their records are in memory before their sizes are known."""
+"""Batches per poll at most: their records are in memory before their sizes are known."""
 
 
 class Poller:
-    """`size_bytes` is what frames in flight hold; `arrived` is set when frames came, `freed` when there is room."""
-
     def __init__(
         self,
         consumer: Consumer,
-        *,
         router: Router,
-        tracker: OffsetTracker,
-        attempts: CrashTracker,
-        batcher: Batcher,
-        size_bytes: Callable[[], int],
-        arrived: Signal,
-        freed: Signal,
-        retry: Retry,
+        assignments: Assignments,
         settings: WorkerSettings,
-        clock: Clock,
-        health: Health,
-        metrics: Metrics,
+        instruments: Instruments,
     ) -> None:
         self._consumer, self._router = consumer, router
-        self._tracker, self._attempts, self._batcher = tracker, attempts, batcher
-        self._size_bytes, self._arrived, self._freed = size_bytes, arrived, freed
-        self._retry, self._settings = retry, settings
-        self._clock, self._health, self._metrics = clock, health, metrics
+        self._offsets, self._crashes, self._waiting = assignments.offsets, assignments.crashes, assignments.waiting
+        self._settings = settings
+        self._clock, self._health = instruments.clock, instruments.health
+        self._metrics, self._retry = instruments.metrics, instruments.retry
         self._repeats_until: dict[Partition, int] = {}
-        self.draining = False
-        """Take nothing more, only keep the membership."""
 
-    async def run(self) -> None:
-        """For ever. Raises NewerVersion."""
-        while True:
-            room = 0 if self.draining else self._room()
-            if room > 0:
-                records = await self._retry.forever("broker", lambda r=room: self._poll(r), Unavailable)  # type: ignore[misc]
-                await self._take_all(records)
-            else:
-                self._freed.clear()
-                await self._retry.forever("broker", self._consumer.keep_alive, Unavailable)
-                await self._freed.wait(KEEP_ALIVE_SECONDS)
+    def room(self, held_bytes: int) -> int:
+        """How many records may be taken now; `held_bytes` is what frames in flight hold."""
+        if held_bytes >= self._settings.in_flight_bytes:
+            return 0
+        limit = self._crashes.window if self._crashes.unproven else self._settings.in_flight_frames
+        return min(limit - self._offsets.in_flight(), POLLED_BATCHES * self._settings.batch_frames)
 
-    async def _poll(self, room: int) -> Sequence[Record]:
+    async def poll(self, room: int) -> bool:
+        """Take at most `room` records and begin their frames; whether there were any. Raises NewerVersion.
+
+        While the broker is away this waits.
+        """
+        records = await self._retry.forever("broker", lambda: self._polled(room), Unavailable)
+        if records:
+            await self._begin(records)
+        return bool(records)
+
+    async def keep_alive(self) -> None:
+        """Keep the membership without taking records."""
+        await self._retry.forever("broker", self._consumer.keep_alive, Unavailable)
+
+    async def _polled(self, room: int) -> Sequence[Record]:
         try:
             return await self._consumer.poll(room, POLL_SECONDS)
         except Gap as gap:
@@ -81,43 +72,35 @@ class Poller:
             log.warning("records_lost", error=str(gap))
             return ()
 
-    def _room(self) -> int:
-        """How many records may be taken now."""
-        if self._size_bytes() >= self._settings.in_flight_bytes:
-            return 0
-        most = self._attempts.window if self._attempts.unproven else self._settings.in_flight_frames
-        return min(most - self._tracker.in_flight(), POLLED_BATCHES * self._settings.batch_frames)
-
-    async def _take_all(self, records: Sequence[Record]) -> None:
-        """Begin what a poll gave; all of it waits from the same moment on. Raises NewerVersion."""
-        if not records:
-            return
+    async def _begin(self, records: Sequence[Record]) -> None:
+        """Begin the frames of one poll; all of them wait from the same moment on."""
         runs = [(partition, list(run)) for partition, run in groupby(records, attrgetter("partition"))]
         for partition, run in runs:
-            if not self._attempts.knows(partition):
+            if not self._crashes.knows(partition):
                 await self._recall(partition, run[0].offset)
         now = self._clock.monotonic()
         for partition, run in runs:
             self._metrics.frames_in.labels(partition.topic).inc(self._take(partition, run, now))
-        self._arrived.set()
 
     def _take(self, partition: Partition, records: Sequence[Record], ready_at: float) -> int:
-        """Note offsets, decode, queue frames. How many: not those that are not ours, or known already."""
-        repeats_until, is_deadly = self._repeats_until[partition], self._attempts.is_deadly(partition)
+        """Track offsets, decode, queue frames. Returns how many: not those that are not ours, or known already."""
+        repeats_until = self._repeats_until[partition]
+        may_hold_poison = self._crashes.may_hold_poison(partition)
         taken = 0
         for record in records:
             offset = record.offset
-            if self._tracker.start(partition, record.epoch, offset):
-                flight = decode_record(record, self._router, ready_at=ready_at, repeated=offset < repeats_until)
-                if is_deadly and self._attempts.is_poison(record):
-                    message = "the process died when this frame ran, at last alone"
-                    flight.death = Death("worker", "crashed_worker", message)
-                self._batcher.put(flight)
+            if self._offsets.start(partition, record.epoch, offset):
+                inflight = decode_record(record, self._router, ready_at=ready_at, repeated=offset < repeats_until)
+                if may_hold_poison and self._crashes.is_poison(record):
+                    message = "the process died each time this frame ran, at last alone"
+                    inflight.death = Death(STAGE, "crashed_worker", message)
+                self._waiting.put(inflight)
                 taken += 1
         return taken
 
     async def _recall(self, partition: Partition, first_offset: int) -> None:
-        """With a partition's first record: where the group stands, and how often it started here in vain."""
-        found = await self._retry.forever("broker", lambda: self._consumer.committed(partition), Unavailable)
-        self._attempts.assign(partition, found or Position(first_offset))
-        self._repeats_until[partition] = found.next_offset + self._settings.in_flight_frames if found else 0
+        """With a partition's first record: the group's position, and how many starts there made no progress."""
+        committed = await self._retry.forever("broker", lambda: self._consumer.committed(partition), Unavailable)
+        self._crashes.assign(partition, committed or Position(first_offset))
+        repeats = committed.next_offset + self._settings.in_flight_frames if committed else 0
+        self._repeats_until[partition] = repeats

@@ -1,6 +1,6 @@
 """Which stages of a segment run for a frame, given what its trace says is done.
 
-Most frames of a batch have the same history, so routes are remembered by it.
+Most frames of a batch have the same history, so routes are cached by it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum
 from processors.frame import LOCAL_FIELDS, Frame
 from streams.plan import GIVEN, StageShape
 
-REMEMBERED_ROUTES = 1024
+CACHED_ROUTES = 1024
 """Histories are few; a producer that invents trace names must not fill the memory."""
 
 
@@ -29,7 +29,7 @@ class Route:
 
     modes: tuple[Mode, ...]
     fields: frozenset[str]
-    needs_bytes: bool
+    needs_original: bool
 
 
 class Router:
@@ -47,7 +47,7 @@ class Router:
         if (known := self._routes.get(history)) is not None:
             return known
         route = self._make(frame, *history)
-        if all(name in self._provides for name in done) and len(self._routes) < REMEMBERED_ROUTES:
+        if all(name in self._provides for name in done) and len(self._routes) < CACHED_ROUTES:
             self._routes[history] = route
         return route
 

@@ -1,4 +1,4 @@
-"""What a worker can be told: `[worker]` of the configuration."""
+"""A worker's settings: `[worker]` of the configuration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     group: str = "sightline"
     """Consumer group; each segment adds the name of its first new stage, so that segments do not share offsets."""
     model_set: str = ""
-    """Slug of the models, their revisions, fit and precision (`tiny-1a2b3c4d`); names the collections."""
+    """Slug of the models, their revisions, fit and precision (`tiny-1a2b3c4d`); part of the collections' names."""
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`; the wiring layer resolves `auto`."""
 
@@ -28,7 +28,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batch_bytes: Bytes = 64 << 20
     """Encoded originals of one batch; a single larger frame is a batch of its own."""
     linger_seconds: Pause = 0.0
-    """How long a batch that is not full may wait for more frames; 0 hands over whatever is there."""
+    """How long a batch that is not full may wait for more frames; 0 does not wait."""
     in_flight_frames: Count = 512
     """Polled and not yet committed: bounds memory, and what a crash repeats."""
     in_flight_bytes: Bytes = 256 << 20
@@ -40,20 +40,21 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drain_seconds: Seconds = 20.0
     """The one deadline for finishing what is in flight, on a stop and on a rebalance alike."""
     stall_seconds: Seconds = 120.0
-    """`/healthz` fails when nothing was committed for so long while there was work to do."""
+    """`/healthz` fails when nothing was committed for this long while there was work to do."""
     watch_seconds: Seconds = 1.0
-    """How often the event loop's delay, the lag and the memory of the GPU are looked at."""
+    """Between two readings of the event loop's delay, the lag and the GPU's memory."""
 
     backoff_seconds: Seconds = 0.1
-    """The first wait after a passing failure; doubled each time, with jitter."""
+    """The first pause after a transient failure; doubled each time, with jitter."""
     backoff_max_seconds: Seconds = 10.0
     absent_seconds: Pause = 600.0
-    """A frame whose original is still missing after so long is dead."""
+    """A frame whose original is still missing after this time is dead."""
     isolate_after: Count = 2
     """Starts without progress after which frames run singly; a frame that then ends the process is dead."""
 
-    shed_first: tuple[str, ...] = ("caption", "refine", "embed", "moderate")
-    """Stages that a live feed's frame leaves out when it is older than `max_age_seconds`; at twice that, all."""
+    shed_first: tuple[str, ...] | None = None
+    """Stages that a live feed's frame skips when it is older than `max_age_seconds`; at twice that age it skips all.
+    Not given: the stages that declare to be expensive (of ours: caption, embed)."""
     inline_limit_bytes: Annotated[int, Meta(ge=0)] = 512 << 10
     """Originals up to this size travel inside internal events."""
     publish_embeddings: bool = False

@@ -1,7 +1,7 @@
-"""What happens to frames of a live feed for which we are too late: they pass stages by, and say so.
+"""Shedding: frames of a live feed that are too old skip stages, and the event says so.
 
-A frame older than its feed allows leaves out the expensive stages, one twice as old all of them. It is published all
-the same, without points. Age counts from when it was captured, or ingested where nobody knows.
+A frame older than its feed allows skips the expensive stages, one twice as old skips all. It is published all the
+same, without points. Age counts from when the frame was captured or, where that is unknown, ingested.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from processors.frame import Frame
 
 REASON = "shed"
 ALL_AT = 2.0
-"""So many times the feed's age: then even what is cheap goes, until we are back in the present."""
+"""At this multiple of the feed's age even cheap stages are skipped, until the worker has caught up."""
 
 
 def shed(frame: Frame, stages: Sequence[str], expensive: Collection[str], now: float) -> bool:
-    """Leave out those of `stages` for which the frame is too old at `now` (Unix time); whether there was one."""
+    """Skip those of `stages` for which the frame is too old at `now` (Unix time); returns whether there was one."""
     if frame.max_age_seconds <= 0:
         return False
     age_seconds = now - (frame.captured or frame.ingested).timestamp()
     if age_seconds <= frame.max_age_seconds:
         return False
-    over = stages if age_seconds > ALL_AT * frame.max_age_seconds else [name for name in stages if name in expensive]
-    for name in over:
+    all_of_them = age_seconds > ALL_AT * frame.max_age_seconds
+    shed_stages = [name for name in stages if all_of_them or name in expensive]
+    for name in shed_stages:
         frame.skip(name, REASON)
-    return bool(over)
+    return bool(shed_stages)

@@ -14,17 +14,16 @@ from itertools import chain
 from operator import attrgetter
 
 from schemas import points
-from stores.blobs import BlobStore
 from stores.errors import Refused, StoreUnavailable
-from stores.index import Filter, Index, Match, Point
-from streams.clock import Clock
+from stores.index import Filter, Match, Point
+from streams.backends import Backends
+from streams.clock import utc
 from streams.errors import LogFull, StageBroken, Unavailable
 from streams.lifecycle.deletions import Deletions
-from streams.metrics import Metrics
-from streams.retry import Retry
-from streams.transport import NewRecord, Transport
-from streams.worker.frame_encoder import EncodedFrame, FrameEncoder, utc
+from streams.transport import NewRecord
+from streams.worker.frame_encoder import EncodedFrame, FrameEncoder
 from streams.worker.in_flight import Death, InFlightFrame
+from streams.worker.instruments import Instruments
 from streams.worker.offsets import PendingCommit
 from streams.worker.stage_policy import FailureWindow
 from streams.worker.vector_drift import VectorDrift
@@ -33,102 +32,92 @@ STAGE = "index"
 """Stands as `stage` in the dead letters of frames whose vectors the index refuses."""
 TOPIC = attrgetter("topic")
 MICROSECOND = timedelta(microseconds=1)
-FORGOTTEN_AT_ONCE = 256
-"""A worker that starts forgets every deleted frame again; one call of the index must stay short."""
+DELETED_PER_CALL = 256
+"""A worker that starts deletes every deleted frame's points again; one call of the index must stay short."""
 BROKER_AWAY = (Unavailable, LogFull)
 
 
 class Sinks:
-    """`collections` are those that exist, in which a dead frame may have left points."""
+    """`collections` are those in which a dead frame may have left points."""
 
     def __init__(
         self,
-        outlet: FrameEncoder,
-        transport: Transport,
-        index: Index,
-        blobs: BlobStore,
-        *,
+        encoder: FrameEncoder,
+        backends: Backends,
         deletions: Deletions,
         collections: Sequence[str],
-        retry: Retry,
-        clock: Clock,
-        metrics: Metrics,
+        instruments: Instruments,
     ) -> None:
-        self._outlet = outlet
-        self._transport = transport
-        self._index = index
-        self._blobs = blobs
-        self._deletions = deletions
-        self._collections = tuple(collections)
-        self._retry = retry
-        self._clock = clock
-        self._metrics = metrics
-        self._suspicion = FailureWindow()
-        self.recent = VectorDrift(metrics)
-        self.unflushed = False
-        """Points were written since the last flush; whoever commits flushes first."""
+        self._encoder = encoder
+        self._transport, self._index, self._blobs = backends.transport, backends.index, backends.blobs
+        self._deletions, self._collections = deletions, tuple(collections)
+        self._clock, self._metrics, self._retry = instruments.clock, instruments.metrics, instruments.retry
+        self._failures = FailureWindow()
+        self.drift = VectorDrift(instruments.metrics)
+        self._unflushed = False
+        """Points were written since the last flush."""
 
-    async def write(self, flights: Sequence[InFlightFrame]) -> list[PendingCommit]:
-        """Write everything for a batch, waiting out what is away; one outcome per flight, in order.
+    @property
+    def atomic(self) -> bool:
+        """Whether records are held for the commit, which releases them together with the offsets."""
+        return self._transport.atomic
 
-        Of a frame that was deleted nothing is written, and its points are deleted. Raises StageBroken when the index
-        refuses frame after frame: wrong weights, not wrong frames.
+    async def write(self, frames: Sequence[InFlightFrame]) -> list[PendingCommit]:
+        """Write everything of a batch, waiting out outages; one pending commit per frame, in order.
+
+        Nothing is written for a deleted frame, and its points are deleted. Raises StageBroken when the index refuses
+        frame after frame: then the weights are wrong, not the frames.
         """
         if not self._deletions:
-            return await self._write(flights)
-        kept = [flight for flight in flights if flight.frame.id not in self._deletions]
+            return await self._write(frames)
+        kept = [inflight for inflight in frames if inflight.frame.id not in self._deletions]
         written = dict(zip(kept, await self._write(kept), strict=True))
-        gone = {flight.frame.id for flight in flights if flight.frame.id in self._deletions}
+        gone = {inflight.frame.id for inflight in frames if inflight.frame.id in self._deletions}
         await self.forget(sorted(gone))
-        return [PendingCommit() if flight.frame.id in gone else written[flight] for flight in flights]
+        return [PendingCommit() if inflight.frame.id in gone else written[inflight] for inflight in frames]
 
     async def forget(self, frames: Sequence[str]) -> None:
-        """Delete the points of deleted frames."""
-        for at in range(0, len(frames), FORGOTTEN_AT_ONCE):
+        """Delete the points of deleted frames, by their ids."""
+        for start in range(0, len(frames), DELETED_PER_CALL):
             for collection in self._collections:
-                await self._delete(collection, tuple(frames[at : at + FORGOTTEN_AT_ONCE]))
+                await self._delete(collection, tuple(frames[start : start + DELETED_PER_CALL]))
 
-    async def _write(self, flights: Sequence[InFlightFrame]) -> list[PendingCommit]:
+    async def _write(self, frames: Sequence[InFlightFrame]) -> list[PendingCommit]:
         now = utc(self._clock.now())
-        # a microsecond apart, so that whoever compares times sees which of a frame's states is the last
-        outbound = [self._outlet.prepare(flight, now + number * MICROSECOND) for number, flight in enumerate(flights)]
-        have_points = any(one.points for one in outbound)
+        # a microsecond apart, so that a reader who compares times sees which state of a frame is the last
+        encoded = [self._encoder.encode(inflight, now + number * MICROSECOND) for number, inflight in enumerate(frames)]
+        have_points = any(entry.points for entry in encoded)
         if have_points:
-            _keep_last_points(outbound)
-        await self._write_thumbnails(outbound)
-        await self._delete_points(outbound)
+            _keep_last_points(encoded)
+        await self._write_thumbnails(encoded)
+        await self._delete_points(encoded)
         if have_points:
-            await self._write_points(outbound)
-            outbound = [self._outlet.prepare(one.flight, now) if _died_here(one) else one for one in outbound]
-        outcomes = [_outcome(one) for one in outbound]
-        if not self._transport.atomic and outcomes:
-            await self.publish([record for outcome in outcomes for record in outcome.outgoing])
-            self._count_published(outcomes)
-            outcomes = [PendingCommit()] * len(outcomes)
-        self._count(outbound)
-        return outcomes
+            await self._write_points(encoded)
+            encoded = [self._encoder.encode(entry.inflight, now) if _was_refused(entry) else entry for entry in encoded]
+        pending = [_pending_commit(entry) for entry in encoded]
+        if not self.atomic and pending:
+            await self._publish([record for commit in pending for record in commit.outgoing])
+            self.count_published(pending)
+            pending = [PendingCommit()] * len(pending)
+        self._count(encoded)
+        return pending
 
-    async def publish(self, records: Sequence[NewRecord]) -> None:
+    async def _publish(self, records: Sequence[NewRecord]) -> None:
         await self._retry.forever("broker", lambda: self._transport.publish(records), BROKER_AWAY)
 
     async def flush(self) -> None:
         """Return when every point written before this call survives a power cut."""
-        if self.unflushed:
-            self.unflushed = False
+        if self._unflushed:
+            self._unflushed = False
             try:
                 await self._ask("flush", self._index.flush)
             except BaseException:
-                self.unflushed = True
+                self._unflushed = True
                 raise
 
-    def published(self, outcomes: Sequence[PendingCommit]) -> None:
-        """These frames' records are out (with the commit)."""
-        self._count_published(outcomes)
-
-    async def _write_thumbnails(self, outbound: Sequence[EncodedFrame]) -> None:
-        await asyncio.gather(
-            *(self._put(one.flight.frame.tenant, *one.thumbnail) for one in outbound if one.thumbnail is not None)
-        )
+    async def _write_thumbnails(self, encoded: Sequence[EncodedFrame]) -> None:
+        puts = [self._put(entry.inflight.frame.tenant, *entry.thumbnail) for entry in encoded if entry.thumbnail]
+        await asyncio.gather(*puts)
 
     async def _put(self, tenant: str, uri: str, content: bytes) -> None:
         async def put() -> None:
@@ -137,54 +126,54 @@ class Sinks:
 
         await self._retry.forever("blobs", put, StoreUnavailable)
 
-    async def _delete_points(self, outbound: Sequence[EncodedFrame]) -> None:
-        """Of dead frames all points; of frames that may have been here before those that are not written anew."""
+    async def _delete_points(self, encoded: Sequence[EncodedFrame]) -> None:
+        """Of dead frames all points; of repeated frames those that are not about to be overwritten."""
         for collection in self._collections:
             frames = tuple(
-                one.flight.frame.id
-                for one in outbound
-                if one.flight.death is not None or (one.flight.repeated and not _rewritten(one, collection))
+                entry.frame_id
+                for entry in encoded
+                if entry.inflight.death is not None or (entry.inflight.repeated and not _rewritten(entry, collection))
             )
             if frames:
                 await self._delete(collection, frames)
 
     async def _delete(self, collection: str, frames: tuple[str, ...]) -> None:
         where = Filter(must=(Match(field="frame", any_of=frames),))
-        self.unflushed = True
+        self._unflushed = True
         await self._ask("delete", lambda: self._index.delete(collection, where))
 
-    async def _write_points(self, outbound: Sequence[EncodedFrame]) -> None:
+    async def _write_points(self, encoded: Sequence[EncodedFrame]) -> None:
         batches: dict[str, list[EncodedFrame]] = {}
-        for one in outbound:
-            for collection in one.points:
-                batches.setdefault(collection, []).append(one)
+        for entry in encoded:
+            for collection in entry.points:
+                batches.setdefault(collection, []).append(entry)
         if batches:
-            self.unflushed = True
-        await asyncio.gather(*(self._upsert(collection, ones) for collection, ones in batches.items()))
+            self._unflushed = True
+        await asyncio.gather(*(self._upsert(collection, entries) for collection, entries in batches.items()))
 
-    async def _upsert(self, collection: str, outbound: Sequence[EncodedFrame]) -> None:
-        """Refused points are looked for one frame at a time: the others are not to blame."""
-        batch = [point for one in outbound for point in one.points[collection]]
+    async def _upsert(self, collection: str, encoded: Sequence[EncodedFrame]) -> None:
+        """When points are refused, each frame is tried by itself: the others are not to blame."""
+        batch = [point for entry in encoded for point in entry.points[collection]]
         try:
             await self._ask("upsert", lambda: self._index.upsert(collection, batch))
         except Refused as error:
-            await self._refused(collection, outbound, error)
+            await self._refused(collection, encoded, error)
         else:
-            self._suspicion.succeeded(len(outbound))
+            self._failures.succeeded(len(encoded))
             self._metrics.points_out.labels(collection).inc(len(batch))
             self._note_vectors(batch)
 
-    async def _refused(self, collection: str, outbound: Sequence[EncodedFrame], error: Refused) -> None:
-        if len(outbound) > 1:
-            for one in outbound:
-                await self._upsert(collection, [one])
+    async def _refused(self, collection: str, encoded: Sequence[EncodedFrame], error: Refused) -> None:
+        if len(encoded) > 1:
+            for entry in encoded:
+                await self._upsert(collection, [entry])
             return
-        flight = outbound[0].flight
-        if self._suspicion.failed(flight.feed):
+        inflight = encoded[0].inflight
+        if self._failures.failed(inflight.feed):
             raise StageBroken(f"the index refuses frame after frame, last with: {error}") from error
-        flight.death = Death(STAGE, "refused_by_index", str(error))
+        inflight.death = Death(STAGE, "refused_by_index", str(error))
         for name in self._collections:
-            await self._delete(name, (flight.frame.id,))
+            await self._delete(name, (inflight.frame.id,))
 
     async def _ask(self, call: str, attempt: Callable[[], Awaitable[None]]) -> None:
         async def timed() -> None:
@@ -196,49 +185,50 @@ class Sinks:
     def _note_vectors(self, batch: Sequence[Point]) -> None:
         for point in batch:
             if point.payload.get("frame") == point.id:
-                self.recent.add(point.vectors)
+                self.drift.add(point.vectors)
 
-    def _count(self, outbound: Sequence[EncodedFrame]) -> None:
-        deaths = Counter((death.stage, death.reason) for one in outbound if (death := one.flight.death))
+    def _count(self, encoded: Sequence[EncodedFrame]) -> None:
+        deaths = Counter((death.stage, death.reason) for entry in encoded if (death := entry.inflight.death))
         for labels, times in deaths.items():
             self._metrics.dead.labels(*labels).inc(times)
-        for labels, times in Counter(skip for one in outbound for skip in one.skipped).items():
+        for labels, times in Counter(skip for entry in encoded for skip in entry.skipped).items():
             self._metrics.skipped.labels(*labels).inc(times)
 
-    def _count_published(self, outcomes: Sequence[PendingCommit]) -> None:
+    def count_published(self, commits: Sequence[PendingCommit]) -> None:
+        """Count records that are out now, and how long their frames took."""
         now = self._clock.now()
-        outgoing = chain.from_iterable(one.outgoing for one in outcomes)
+        outgoing = chain.from_iterable(commit.outgoing for commit in commits)
         for topic, records in Counter(map(TOPIC, outgoing)).items():
             self._metrics.events_out.labels(topic).inc(records)
-        for outcome in outcomes:
-            if outcome.ingested is not None:
-                self._metrics.latency_seconds.observe(max(0.0, now - outcome.ingested))
-            if outcome.captured is not None:
-                self._metrics.live_latency_seconds.observe(max(0.0, now - outcome.captured))
+        for commit in commits:
+            if commit.ingested is not None:
+                self._metrics.latency_seconds.observe(max(0.0, now - commit.ingested))
+            if commit.captured is not None:
+                self._metrics.live_latency_seconds.observe(max(0.0, now - commit.captured))
 
 
-def _keep_last_points(outbound: Sequence[EncodedFrame]) -> None:
-    """Of a frame that stands in the batch more than once the last state counts: deletions come before points."""
+def _keep_last_points(encoded: Sequence[EncodedFrame]) -> None:
+    """A frame may stand in the batch more than once; its last state counts, because deletions come before points."""
     seen = set()
-    for one in reversed(outbound):
-        if one.flight.frame.id in seen:
-            one.points = {}
-        seen.add(one.flight.frame.id)
+    for entry in reversed(encoded):
+        if entry.frame_id in seen:
+            entry.points = {}
+        seen.add(entry.frame_id)
 
 
-def _died_here(one: EncodedFrame) -> bool:
-    """Prepared as alive, then refused by the index."""
-    return one.flight.death is not None and bool(one.points)
+def _was_refused(entry: EncodedFrame) -> bool:
+    """Encoded as alive, then refused by the index."""
+    return entry.inflight.death is not None and bool(entry.points)
 
 
-def _rewritten(one: EncodedFrame, collection: str) -> bool:
-    """Its only point in this collection will be written over: a frame's own, but not its regions'."""
-    return collection in one.points and points.holds_frames(collection)
+def _rewritten(entry: EncodedFrame, collection: str) -> bool:
+    """Whether its only point in this collection will be overwritten: a frame's own, but not its regions'."""
+    return collection in entry.points and points.holds_frames(collection)
 
 
-def _outcome(one: EncodedFrame) -> PendingCommit:
-    frame = one.flight.frame
-    if one.flight.death is not None or frame.published is None:
-        return PendingCommit(one.outgoing)
+def _pending_commit(entry: EncodedFrame) -> PendingCommit:
+    frame = entry.inflight.frame
+    if entry.inflight.death is not None or frame.published is None:
+        return PendingCommit(entry.outgoing)
     captured = frame.captured.timestamp() if frame.captured else None
-    return PendingCommit(one.outgoing, frame.ingested.timestamp(), captured)
+    return PendingCommit(entry.outgoing, frame.ingested.timestamp(), captured)

@@ -1,10 +1,10 @@
-"""What is done about a stage's errors.
+"""What the worker does about a stage's errors.
 
 Invalid            the frame is dead at once
-Transient          again, with growing pauses; kills no frame
+Transient          retry with growing pauses; kills no frame
 OutOfMemory        half the batch, and smaller batches for a while
-anything else      unknown: bisect until the poison frame stands alone, which is dead; where many fail, the stage
-                   is broken, not the frames: stop and keep them
+anything else      unknown: bisect until the poison frame stands alone, and dead-letter it; where many fail, the
+                   stage is broken, not the frames: stop and keep them
 """
 
 from __future__ import annotations
@@ -21,51 +21,51 @@ from streams.worker.in_flight import InFlightFrame
 
 Call = Callable[[Sequence[InFlightFrame]], Awaitable[Verdicts]]
 
-REMEMBERED_OUTCOMES = 16
+RECENT_OUTCOMES = 16
 FAILURES_OF_SEVERAL_FEEDS = 4
-"""So many unknown errors among the last outcomes, at least half of them and from two feeds or more: not the frames."""
+"""This many unknown errors or more among the last outcomes, half of them or more, from several feeds: the stage."""
 FAILURES_IN_A_ROW = 8
-"""So many frames one after the other, with no success between: the stage is broken even if there is one feed."""
+"""This many frames in a row with no success between: the stage is broken, even if there is only one feed."""
 SUCCESSES_TO_GROW = 32
-"""Batches at a reduced size before the size is doubled again: what took the memory may have gone."""
+"""Batches at a reduced size before the size is doubled again: the memory may be free by then."""
 
 
 class FailureWindow:
-    """Decides whether unknown errors are the frames' fault or the stage's."""
+    """Decides from the last outcomes whether unknown errors are the frames' fault or the stage's."""
 
     def __init__(self) -> None:
-        self._recent: deque[str | None] = deque(maxlen=REMEMBERED_OUTCOMES)
-        self._row = 0
+        self._recent: deque[str | None] = deque(maxlen=RECENT_OUTCOMES)
+        self._in_a_row = 0
 
     def succeeded(self, frames: int) -> None:
-        self._row = 0
-        self._recent.extend([None] * min(frames, REMEMBERED_OUTCOMES))
+        self._in_a_row = 0
+        self._recent.extend([None] * min(frames, RECENT_OUTCOMES))
 
     def failed(self, feed: str) -> bool:
-        """Take note of a frame that failed alone; whether the stage must be held to be broken."""
-        self._row += 1
+        """Note a frame that failed alone; returns whether the stage counts as broken."""
+        self._in_a_row += 1
         self._recent.append(feed)
         failures = [entry for entry in self._recent if entry is not None]
         spread = len(set(failures)) > 1 and len(failures) >= FAILURES_OF_SEVERAL_FEEDS
-        return self._row >= FAILURES_IN_A_ROW or (spread and 2 * len(failures) >= len(self._recent))
+        return self._in_a_row >= FAILURES_IN_A_ROW or (spread and 2 * len(failures) >= len(self._recent))
 
 
 class StagePolicy:
-    """Runs one stage's calls under the policy. `call` undoes what it changed when it raises."""
+    """Runs one stage's calls under the policy. When `call` raises, it has undone its changes."""
 
     def __init__(self, stage: str, retry: Retry, metrics: Metrics) -> None:
         self._stage = stage
         self._retry = retry
         self._metrics = metrics
-        self._suspicion = FailureWindow()
+        self._failures = FailureWindow()
         self._limit: int | None = None
         self._successes = 0
 
-    async def run(self, flights: Sequence[InFlightFrame], call: Call) -> list[Invalid | None]:
-        """One verdict per flight, in order. Raises StageBroken, naming the cause; then no frame has died."""
+    async def run(self, frames: Sequence[InFlightFrame], call: Call) -> list[Invalid | None]:
+        """One verdict per frame, in order. Raises StageBroken, naming the cause; then no frame has died."""
         verdicts: list[Invalid | None] = []
-        while len(verdicts) < len(flights):
-            piece = flights[len(verdicts) :][: self._limit]
+        while len(verdicts) < len(frames):
+            piece = frames[len(verdicts) :][: self._limit]
             try:
                 verdicts += await self._retry.forever(f"stage {self._stage}", lambda p=piece: call(p), Transient)  # type: ignore[misc]
             except (OutOfMemory, MemoryError) as error:
@@ -88,7 +88,7 @@ class StagePolicy:
     async def _bisect(self, piece: Sequence[InFlightFrame], call: Call, error: Exception) -> list[Invalid | None]:
         message = f"{type(error).__name__}: {error}"
         if len(piece) == 1:
-            if self._suspicion.failed(piece[0].feed):
+            if self._failures.failed(piece[0].feed):
                 raise StageBroken(f"stage {self._stage} fails for frame after frame, last with {message}") from error
             return [Invalid("stage_error", message)]
         self._metrics.retries.labels("bisect").inc()
@@ -96,7 +96,7 @@ class StagePolicy:
         return [*await self.run(piece[:half], call), *await self.run(piece[half:], call)]
 
     def _succeeded(self, frames: int) -> None:
-        self._suspicion.succeeded(frames)
+        self._failures.succeeded(frames)
         if self._limit is None:
             return
         self._successes += 1

@@ -10,9 +10,8 @@ from typing import Any, cast
 from processors.frame import LOCAL_FIELDS, Frame, Verdicts
 from processors.stage import AnyStage, Stage, StatefulStage
 from schemas.events import TraceEntry
-from streams.clock import Clock
-from streams.metrics import Metrics
 from streams.worker.in_flight import Death, InFlightFrame
+from streams.worker.instruments import Instruments
 from streams.worker.lanes import Lanes, Turns
 from streams.worker.route import Mode
 from streams.worker.stage_policy import StagePolicy
@@ -22,7 +21,7 @@ _ABSENT = object()
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class _Call:
     """What a call of a stage gave, and when (monotonic) it began and ended."""
 
     verdicts: Verdicts
@@ -32,29 +31,22 @@ class _Done:
 
 
 class Step:
-    """Binds a stage to its lane, its policy and, where it has one, its memory."""
+    """Binds a stage to its lane, its policy and, where it has memory, its states. `place`: its index in the segment."""
 
     def __init__(
         self,
         stage: AnyStage,
         place: int,
-        *,
         lanes: Lanes,
         policy: StagePolicy,
-        memory: StageState | None,
-        clock: Clock,
-        metrics: Metrics,
+        states: StageState | None,
         worker: str,
+        instruments: Instruments,
     ) -> None:
         self.stage = stage
-        self.memory = memory
-        self._place = place
-        self._lanes = lanes
-        self._policy = policy
-        self._clock = clock
-        self._worker = worker
-        self._metrics = metrics
-        self._turns = Turns() if memory is not None else None
+        self._place, self._lanes, self._policy, self._states = place, lanes, policy, states
+        self._worker, self._clock, self._metrics = worker, instruments.clock, instruments.metrics
+        self._turns = Turns() if states is not None else None
         self._rollback_fields = tuple(sorted((stage.provides - {"results"}) | {"skipped", "image"}))
         """What a failed call may have changed."""
         self._values = attrgetter(*self._rollback_fields)
@@ -70,17 +62,17 @@ class Step:
     async def close(self) -> None:
         await self._lanes.run(self.stage.lane, self.stage.close)
 
-    async def run(self, number: int, flights: Sequence[InFlightFrame]) -> None:
+    async def run(self, number: int, frames: Sequence[InFlightFrame]) -> None:
         """Lead the batch past or through the stage. Raises StageBroken."""
         if self._turns is not None:
             await self._turns.enter(number)
-        chosen = self._choose(flights)
+        chosen = self._choose(frames)
         if chosen:
             verdicts = await self._policy.run(chosen, self._call)
-            self._grow(chosen)
-            for flight, verdict in zip(chosen, verdicts, strict=True):
+            self._add_fields(chosen)
+            for inflight, verdict in zip(chosen, verdicts, strict=True):
                 if verdict is not None:
-                    flight.death = Death(self.stage.name, verdict.reason, verdict.message)
+                    inflight.death = Death(self.stage.name, verdict.reason, verdict.message)
         self.leave(number)
 
     def leave(self, number: int) -> None:
@@ -88,52 +80,52 @@ class Step:
         if self._turns is not None:
             self._turns.leave(number)
 
-    def _choose(self, flights: Sequence[InFlightFrame]) -> list[InFlightFrame]:
-        """The frames that run here; the others learn why not."""
+    def _choose(self, frames: Sequence[InFlightFrame]) -> list[InFlightFrame]:
+        """The frames that run here; the others get the reason why not."""
         name, requires, place = self.stage.name, self.stage.requires, self._place
         chosen = []
-        for flight in flights:
-            if flight.death is not None or (mode := flight.route.modes[place]) is Mode.PASS:
+        for inflight in frames:
+            if inflight.death is not None or (mode := inflight.route.modes[place]) is Mode.PASS:
                 continue
-            frame = flight.frame
+            frame = inflight.frame
             if mode is Mode.RUN and frame.skipped and frame.skips(name) is not None:
                 continue
-            if requires <= flight.fields:
-                chosen.append(flight)
+            if requires <= inflight.fields:
+                chosen.append(inflight)
             elif mode is Mode.RUN:
-                frame.skip(name, f"requires:{min(requires - flight.fields)}")
+                frame.skip(name, f"requires:{min(requires - inflight.fields)}")
         return chosen
 
-    async def _call(self, flights: Sequence[InFlightFrame]) -> Verdicts:
-        """One call of the stage; when it raises, the frames are as before, and none is marked while it waits."""
-        before, mark = [self._snapshot(flight.frame) for flight in flights], flights[0].mark
+    async def _call(self, frames: Sequence[InFlightFrame]) -> Verdicts:
+        """One call of the stage. When it raises, the frames are as before, and none keeps its crash mark meanwhile."""
+        before, mark = [self._snapshot(inflight.frame) for inflight in frames], frames[0].mark
         try:
             if mark is not None:
                 await mark.put()
-            done = await self._lanes.run(self.stage.lane, self._process, flights)
+            call = await self._lanes.run(self.stage.lane, self._process, frames)
         except BaseException as error:
-            for flight, values in zip(flights, before, strict=True):
-                self._restore(flight.frame, self._rollback_fields, values)
+            for inflight, values in zip(frames, before, strict=True):
+                self._restore(inflight.frame, self._rollback_fields, values)
             if mark is not None and isinstance(error, Exception):
                 await mark.lift()
             raise
-        if self.memory is not None:
-            self.memory.keep(done.states, flights)
-        self._note(flights, before, done)
-        return done.verdicts
+        if self._states is not None:
+            self._states.keep(call.states, frames)
+        self._note(frames, before, call)
+        return call.verdicts
 
-    def _process(self, flights: Sequence[InFlightFrame]) -> _Done:
+    def _process(self, inflight_frames: Sequence[InFlightFrame]) -> _Call:
         """In the lane's thread. A wrong number of verdicts is an error of the stage like any other."""
         began = self._clock.monotonic()
-        frames, states = [flight.frame for flight in flights], {}
-        if self.memory is not None:
-            states = self.memory.copies(flights)
+        frames, states = [inflight.frame for inflight in inflight_frames], {}
+        if self._states is not None:
+            states = self._states.copies(inflight_frames)
             verdicts = cast("StatefulStage", self.stage).process(frames, states)
         else:
             verdicts = cast("Stage", self.stage).process(frames)
         if len(verdicts) != len(frames):
             raise ValueError(f"stage {self.stage.name} gave {len(verdicts)} verdicts for {len(frames)} frames")
-        return _Done(verdicts, states, began, self._clock.monotonic())
+        return _Call(verdicts, states, began, self._clock.monotonic())
 
     def _snapshot(self, frame: Frame) -> tuple[Any, ...]:
         return (*self._values(frame), frame.results.get(self.stage.name, _ABSENT))
@@ -147,21 +139,21 @@ class Step:
         else:
             frame.results[self.stage.name] = before[-1]
 
-    def _note(self, flights: Sequence[InFlightFrame], before: Sequence[tuple[Any, ...]], done: _Done) -> None:
+    def _note(self, frames: Sequence[InFlightFrame], before: Sequence[tuple[Any, ...]], call: _Call) -> None:
         """Write the trace; of a stage that ran again, keep only what is local."""
-        seconds, size = done.ended - done.began, len(flights)
+        seconds, size = call.ended - call.began, len(frames)
         entries: dict[float, TraceEntry] = {}
-        for flight, values, verdict in zip(flights, before, done.verdicts, strict=True):
-            frame, ready_at = flight.frame, flight.ready_at
-            flight.ready_at = done.ended
-            if flight.route.modes[self._place] is Mode.AGAIN:
+        for inflight, values, verdict in zip(frames, before, call.verdicts, strict=True):
+            frame, ready_at = inflight.frame, inflight.ready_at
+            inflight.ready_at = call.ended
+            if inflight.route.modes[self._place] is Mode.AGAIN:
                 self._restore(frame, self._preserved_fields, values)
             elif verdict is None:
                 if ready_at not in entries:
-                    entries[ready_at] = self._entry(done.began - ready_at, seconds, size)
+                    entries[ready_at] = self._entry(call.began - ready_at, seconds, size)
                 frame.trace = (*frame.trace, entries[ready_at])
         self._metrics.compute_seconds.labels(self.stage.name).observe(seconds)
-        self._metrics.queue_seconds.labels(self.stage.name).observe(max(0.0, done.began - ready_at))
+        self._metrics.queue_seconds.labels(self.stage.name).observe(max(0.0, call.began - ready_at))
         self._metrics.batch_frames.labels(self.stage.name).observe(size)
 
     def _entry(self, queue_seconds: float, compute_seconds: float, size: int) -> TraceEntry:
@@ -175,11 +167,11 @@ class Step:
             batch_size=size,
         )
 
-    def _grow(self, flights: Sequence[InFlightFrame]) -> None:
+    def _add_fields(self, frames: Sequence[InFlightFrame]) -> None:
         """Add what the stage provides to what the frames have; most frames share one set."""
-        grown: dict[frozenset[str], frozenset[str]] = {}
-        for flight in flights:
-            fields = flight.fields
-            if fields not in grown:
-                grown[fields] = fields | self.stage.provides
-            flight.fields = grown[fields]
+        extended: dict[frozenset[str], frozenset[str]] = {}
+        for inflight in frames:
+            fields = inflight.fields
+            if fields not in extended:
+                extended[fields] = fields | self.stage.provides
+            inflight.fields = extended[fields]

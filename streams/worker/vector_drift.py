@@ -1,4 +1,4 @@
-"""Do recent vectors differ? A silently broken model gives every picture the same one."""
+"""Whether recent vectors differ: a silently broken model gives every picture the same one."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from streams.metrics import Metrics
 
-REMEMBERED = 64
+RECENT_FRAMES = 64
 """Enough that one static camera among several does not look like a broken model, little enough to follow changes."""
 
 
 class VectorDrift:
-    """Keeps the last frames' vectors by name; `report` is called now and then, not per frame."""
+    """Keeps the vectors of the last frames by name; `report` is called once per watch interval, not per frame."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -23,7 +23,7 @@ class VectorDrift:
 
     def add(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
         for name, vector in vectors.items():
-            self._recent.setdefault(name, deque(maxlen=REMEMBERED)).append(vector)
+            self._recent.setdefault(name, deque(maxlen=RECENT_FRAMES)).append(vector)
 
     def report(self) -> None:
         for name, recent in self._recent.items():

@@ -34,12 +34,14 @@ from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
 from stores.index import Index
 from stores.open import open_index
+from streams.backends import Backends
 from streams.clock import Clock, SystemClock
 from streams.errors import Unavailable
 from streams.metrics import Metrics
 from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import Transport
+from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 from tests.nemesis.history import History
@@ -171,18 +173,10 @@ async def main(orders: Orders, ready: Callable[[], None]) -> None:
         stages: list[AnyStage] = [trial(orders, death), Count(), Vectors()]
         if orders.detector:
             stages += [Decode(DecodeSettings(threads=1)), Detect(DetectSettings(weights=orders.detector))]
-        worker = Worker(
-            transport=recorded_transport(transport, history, death),
-            plan=Plan((tuple(stage.name for stage in stages),)),
-            segment=0,
-            stages=stages,
-            index=recorded_index(index, history, death),
-            blobs=blobs,
-            settings=settings(orders),
-            metrics=Metrics(CollectorRegistry()),
-            collections=collections(),
-            clock=clock,
-        )
+        backends = Backends(recorded_transport(transport, history, death), recorded_index(index, history, death), blobs)
+        plan = Plan((tuple(stage.name for stage in stages),))
+        spec = SegmentSpec(plan, 0, stages, collections=collections())
+        worker = Worker(backends, spec, settings(orders), Metrics(CollectorRegistry()), clock)
 
         def stop() -> None:
             death.draining = True

@@ -33,7 +33,7 @@ def flight(
     feed: str = "lobby", offset: int = 0, *, size_bytes: int = 1, ready_at: float = 0.0, partition: int = 0
 ) -> InFlightFrame:
     record = Record(Partition("frames.raw", partition), offset, 1, b"", b"", {}, 0.0)
-    route = Route((), GIVEN, needs_bytes=False)
+    route = Route((), GIVEN, needs_original=False)
     return InFlightFrame(
         record=record,
         frame=frame(feed, offset),

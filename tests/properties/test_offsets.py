@@ -85,7 +85,7 @@ class Tracking(RuleBasedStateMachine):
         if run:
             prefix = prefixes[HERE]
             assert (prefix.epoch, prefix.next_offset) == (self.epoch, run[-1] + 1)
-            assert prefix.outcomes == [output(self.epoch, offset) for offset in run], "outputs in offset order"
+            assert prefix.pending == [output(self.epoch, offset) for offset in run], "outputs in offset order"
 
     @invariant()
     def counts_what_is_in_flight(self) -> None:

@@ -117,7 +117,7 @@ def test_decoding_again_is_spared_where_nobody_left_wants_pixels() -> None:
     stages = [STAGES[name] for name in ("decode", "caption", "refine", "embed", "moderate")]
     route = Router(stages, STAGES).route(one)
     assert route.modes[0] is Mode.PASS
-    assert not route.needs_bytes
+    assert not route.needs_original
 
 
 def test_a_stage_of_nobodys_knowledge_counts_by_what_it_filled_in() -> None:

@@ -19,12 +19,14 @@ from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
 from stores.index import CollectionSpec, Filter
+from streams.backends import Backends
 from streams.clock import Clock
 from streams.lifecycle.check import Findings, check, records
 from streams.metrics import Metrics
 from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, TopicSpec
+from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 from tests.support.fault_stages import DIMENSION, commented
@@ -99,19 +101,14 @@ class Deployment:
         plan_stages: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> Worker:
-        return Worker(
-            transport=self.transport,
+        spec = SegmentSpec(
             plan=plan or Plan((tuple(stage.name for stage in stages),)),
-            segment=segment,
+            number=segment,
             stages=stages,
-            index=self.index,
-            blobs=self.blobs,
-            settings=settings,
-            metrics=self.metrics,
-            plan_stages=plan_stages,
+            plan_stages=plan_stages or {},
             collections=collections(),
-            clock=clock,
         )
+        return Worker(Backends(self.transport, self.index, self.blobs), spec, settings, self.metrics, clock)
 
     async def drained(self, topic: str = topics.RAW, group: str = "sightline.fate") -> bool:
         return not any((await self.transport.group_lag(group, [topic])).values())

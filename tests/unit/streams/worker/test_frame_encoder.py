@@ -15,7 +15,7 @@ from streams.worker.route import Mode, Route
 from tests.support.events import NOW, raw_event
 
 ORIGINAL = b"an original"
-OUTLET = FrameEncoder(
+ENCODER = FrameEncoder(
     topic=topics.ENRICHED,
     is_last=True,
     model_set="",
@@ -30,24 +30,24 @@ def prepared(thumbnail: bytes | None) -> tuple[EncodedFrame, ImageRef]:
     frame = thaw(raw_event())
     frame.original, frame.thumbnail_jpeg = ORIGINAL, thumbnail
     record = Record(Partition(topics.RAW, 0), 0, 1, b"default/lobby", b"", {}, NOW.timestamp())
-    route = Route((Mode.RUN,), GIVEN, needs_bytes=True)
-    outbound = OUTLET.prepare(InFlightFrame(record, frame, route, len(ORIGINAL), 0.0, GIVEN), NOW)
-    event = outbound.outgoing[0]
-    return outbound, decode_frame(event.value, event.headers).event.image
+    route = Route((Mode.RUN,), GIVEN, needs_original=True)
+    encoded = ENCODER.encode(InFlightFrame(record, frame, route, len(ORIGINAL), 0.0, GIVEN), NOW)
+    event = encoded.outgoing[0]
+    return encoded, decode_frame(event.value, event.headers).event.image
 
 
 def test_a_thumbnail_is_written_beside_the_original() -> None:
-    outbound, image = prepared(b"a smaller one")
-    assert outbound.thumbnail == (image.thumbnail, b"a smaller one")
+    encoded, image = prepared(b"a smaller one")
+    assert encoded.thumbnail == (image.thumbnail, b"a smaller one")
     assert image.thumbnail == blob_uri("default", "lobby", NOW.date(), sha256_hex(b"a smaller one"), ".thumb")
 
 
 def test_a_picture_that_is_its_own_thumbnail_is_not_written_again() -> None:
-    outbound, image = prepared(ORIGINAL)
-    assert outbound.thumbnail is None
+    encoded, image = prepared(ORIGINAL)
+    assert encoded.thumbnail is None
     assert image.thumbnail == image.uri
 
 
 def test_without_a_thumbnail_none_is_cited() -> None:
-    outbound, image = prepared(None)
-    assert (outbound.thumbnail, image.thumbnail) == (None, "")
+    encoded, image = prepared(None)
+    assert (encoded.thumbnail, image.thumbnail) == (None, "")

@@ -1,0 +1,141 @@
+"""Builds the parts of a worker from its settings. Nothing here opens, reads or starts anything."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from processors.stage import traits
+from streams.backends import Backends
+from streams.clock import Clock, Signal
+from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.eraser import Eraser
+from streams.metrics import Metrics
+from streams.retry import Retry
+from streams.transport import Consumer, TopicSpec
+from streams.worker.assignment import Assignments
+from streams.worker.batch_runner import BatchRunner
+from streams.worker.batcher import Batcher
+from streams.worker.committer import Committer
+from streams.worker.crash_tracker import CrashTracker
+from streams.worker.dispatcher import Dispatcher
+from streams.worker.frame_encoder import FrameEncoder
+from streams.worker.gauges import Gauges
+from streams.worker.health import Health
+from streams.worker.instruments import Instruments
+from streams.worker.lanes import Lanes
+from streams.worker.offsets import OffsetTracker
+from streams.worker.originals import Originals
+from streams.worker.poller import POLLED_BATCHES, Poller
+from streams.worker.segment import Segment, SegmentSpec
+from streams.worker.settings import WorkerSettings
+from streams.worker.sinks import Sinks
+from streams.worker.stage_state import StageStates
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What a worker has before it joins its group."""
+
+    instruments: Instruments
+    assignments: Assignments
+    lanes: Lanes
+    segment: Segment
+    deletions: Deletions
+    eraser: Eraser
+
+
+@dataclass(frozen=True, slots=True)
+class LoopParts:
+    """What the loop runs, once there is a consumer. The signals are what flows back: new frames, and room for more."""
+
+    poller: Poller
+    dispatcher: Dispatcher
+    runner: BatchRunner
+    committer: Committer
+    sinks: Sinks
+    gauges: Gauges
+    arrived: Signal
+    room_freed: Signal
+
+
+def make_core(backends: Backends, spec: SegmentSpec, settings: WorkerSettings, metrics: Metrics, clock: Clock) -> Core:
+    instruments = _instruments(settings, metrics, clock)
+    offsets = OffsetTracker()
+    states = StageStates(offsets)
+    lanes = Lanes(settings.cpu_threads)
+    worker = settings.name or f"{socket.gethostname()}-{os.getpid()}"
+    deletions = Deletions(backends.transport)
+    return Core(
+        instruments=instruments,
+        assignments=Assignments(
+            offsets=offsets,
+            crashes=CrashTracker(settings.isolate_after, POLLED_BATCHES * settings.batch_frames),
+            waiting=Batcher(
+                clock,
+                frames=settings.batch_frames,
+                size_bytes=settings.batch_bytes,
+                linger_seconds=settings.linger_seconds,
+            ),
+            states=states,
+        ),
+        lanes=lanes,
+        segment=Segment(spec, lanes, states, settings.shed_first, worker, instruments),
+        deletions=deletions,
+        eraser=Eraser(backends, deletions, instruments.retry, clock, settings.watch_seconds),
+    )
+
+
+def _instruments(settings: WorkerSettings, metrics: Metrics, clock: Clock) -> Instruments:
+    health = Health(clock, settings.stall_seconds)
+    retry = Retry(
+        clock,
+        health,
+        metrics,
+        first_seconds=settings.backoff_seconds,
+        most_seconds=settings.backoff_max_seconds,
+    )
+    return Instruments(clock, metrics, health, retry)
+
+
+def make_loop_parts(
+    core: Core,
+    backends: Backends,
+    spec: SegmentSpec,
+    settings: WorkerSettings,
+    consumer: Consumer,
+    topics: Mapping[str, TopicSpec],
+) -> LoopParts:
+    """`topics` are those that exist; their record limits are checked before anything is written."""
+    instruments, assignments = core.instruments, core.assignments
+    arrived, room_freed = Signal(instruments.clock), Signal(instruments.clock)
+    collections = [collection.name for collection in spec.collections.values()]
+    sinks = Sinks(_encoder(spec, settings, topics), backends, core.deletions, collections, instruments)
+    committer = Committer(consumer, assignments, sinks, room_freed, settings.commit_seconds, instruments)
+    originals = Originals(backends.blobs, core.deletions, instruments.retry, instruments.metrics)
+    runner = BatchRunner(originals, core.segment, sinks, committer, assignments, settings, instruments)
+    return LoopParts(
+        poller=Poller(consumer, core.segment.router, assignments, settings, instruments),
+        dispatcher=Dispatcher(assignments, runner, arrived),
+        runner=runner,
+        committer=committer,
+        sinks=sinks,
+        gauges=Gauges(consumer, assignments.offsets, sinks.drift, instruments),
+        arrived=arrived,
+        room_freed=room_freed,
+    )
+
+
+def _encoder(spec: SegmentSpec, settings: WorkerSettings, topics: Mapping[str, TopicSpec]) -> FrameEncoder:
+    declared = {name: traits(stage).observed for name, stage in spec.shapes.items()}
+    return FrameEncoder(
+        topic=spec.topic_out,
+        is_last=spec.is_last,
+        model_set=settings.model_set,
+        limits={name: topic.max_record_bytes for name, topic in topics.items()},
+        inline_limit_bytes=settings.inline_limit_bytes,
+        publish_embeddings=settings.publish_embeddings,
+        observed={name: keys for name, keys in declared.items() if keys},
+    )
