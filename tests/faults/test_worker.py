@@ -1,4 +1,4 @@
-"""A worker's life: what is away is waited for, what is taken away is let go, what was begun is finished."""
+"""A worker's life: it waits out outages, gives up what is revoked, and finishes what it has begun."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ AWAY = "away for a while"
 
 
 @pytest.fixture
-async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
+async def deployment(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
     async with deployed(tmp_path, index_folder=index_folder) as deployment:
         yield deployment
 
@@ -127,54 +127,54 @@ def by_reference(number: int) -> tuple[NewRecord, FrameEvent, bytes]:
     return NewRecord(topics.RAW, event.id.encode(), codec.encode_frame(event), headers), event, content
 
 
-async def asked(url: str) -> tuple[int, str]:
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        return answer.status, await answer.text()
+async def get(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
 
 
-async def test_while_the_index_is_away_the_worker_waits_and_says_so(here: Deployment) -> None:
-    index = FickleIndex(here.index_folder)
-    here.index = index
-    await here.publish(OTHERS)
-    worker = here.worker([Fate(), Vectors()])
-    async with Monitor(worker, here.metrics.registry, "127.0.0.1", 0) as monitor:
-        assert (await asked(f"{monitor.url}/readyz"))[1] == "models are not warm yet\n"
+async def test_while_the_index_is_away_the_worker_waits_and_says_so(deployment: Deployment) -> None:
+    index = FickleIndex(deployment.index_folder)
+    deployment.index = index
+    await deployment.publish(OTHERS)
+    worker = deployment.worker([Fate(), Vectors()])
+    async with Monitor(worker, deployment.metrics.registry, "127.0.0.1", 0) as monitor:
+        assert (await get(f"{monitor.url}/readyz"))[1] == "models are not warm yet\n"
         async with running(worker) as task:
             await until(lambda: worker.health.waits, task)
-            assert await asked(f"{monitor.url}/readyz") == (503, f"waits for index: {AWAY}\n")
-            assert (await asked(f"{monitor.url}/healthz"))[0] == 200
-            assert not await here.drained()
+            assert await get(f"{monitor.url}/readyz") == (503, f"waits for index: {AWAY}\n")
+            assert (await get(f"{monitor.url}/healthz"))[0] == 200
+            assert not await deployment.drained()
             index.away = False
-            await until(here.drained, task)
-            assert await asked(f"{monitor.url}/readyz") == (200, "ready\n")
-            assert 'sightline_retries_total{what="index"}' in (await asked(f"{monitor.url}/metrics"))[1]
-    found = await here.findings()
-    assert found.kept, found
-    assert found.enriched == len(OTHERS)
+            await until(deployment.drained, task)
+            assert await get(f"{monitor.url}/readyz") == (200, "ready\n")
+            assert 'sightline_retries_total{what="index"}' in (await get(f"{monitor.url}/metrics"))[1]
+    findings = await deployment.findings()
+    assert findings.kept, findings
+    assert findings.enriched == len(OTHERS)
     await index.close()
 
 
-async def test_a_stop_finishes_what_was_begun_and_leaves_the_rest(here: Deployment) -> None:
+async def test_a_stop_finishes_what_was_begun_and_leaves_the_rest(deployment: Deployment) -> None:
     """Nothing is lost, nothing is done twice, and the position left behind says that the start was no crash."""
-    await here.publish(OTHERS)
+    await deployment.publish(OTHERS)
     stage = Closed()
-    worker = here.worker([stage, Vectors()], settings=msgspec.structs.replace(QUICK, batch_frames=4))
+    worker = deployment.worker([stage, Vectors()], settings=msgspec.structs.replace(QUICK, batch_frames=4))
     task = asyncio.create_task(worker.run())
     await until(stage.entered.is_set, task)
     worker.stop()
     stage.gate.set()
     await asyncio.wait_for(task, 30)
-    enriched = await here.enriched()
+    enriched = await deployment.enriched()
     assert 0 < len(enriched) < len(OTHERS)
-    async with running(here.worker([Fate(), Vectors()])) as task:
-        await until(here.drained, task)
-    found = await here.findings()
-    assert found.kept, found
-    assert (found.enriched, found.repeated) == (len(OTHERS), 0)
+    async with running(deployment.worker([Fate(), Vectors()])) as task:
+        await until(deployment.drained, task)
+    findings = await deployment.findings()
+    assert findings.kept, findings
+    assert (findings.enriched, findings.repeated) == (len(OTHERS), 0)
 
 
-async def test_on_a_cpu_a_batch_runs_through_before_the_next_begins(here: Deployment) -> None:
-    await here.publish(OTHERS)
+async def test_on_a_cpu_a_batch_runs_through_before_the_next_begins(deployment: Deployment) -> None:
+    await deployment.publish(OTHERS)
     calls: list[str] = []
 
     class First(Fate):
@@ -188,17 +188,17 @@ async def test_on_a_cpu_a_batch_runs_through_before_the_next_begins(here: Deploy
             return super().process(frames)
 
     settings = msgspec.structs.replace(QUICK, device="cpu", batch_frames=4)
-    async with running(here.worker([First(), Then()], settings=settings)) as task:
-        await until(here.drained, task)
+    async with running(deployment.worker([First(), Then()], settings=settings)) as task:
+        await until(deployment.drained, task)
     assert calls == ["first", "then"] * (len(calls) // 2)
     assert len(calls) >= 2 * len(OTHERS) // 4
 
 
-async def test_the_drain_has_one_deadline(here: Deployment) -> None:
+async def test_the_drain_has_one_deadline(deployment: Deployment) -> None:
     """A stage that hangs does not keep a worker from leaving; its frames come again."""
-    await here.publish(OTHERS)
+    await deployment.publish(OTHERS)
     stage = Closed()
-    worker = here.worker([stage, Vectors()], settings=msgspec.structs.replace(QUICK, drain_seconds=0.3))
+    worker = deployment.worker([stage, Vectors()], settings=msgspec.structs.replace(QUICK, drain_seconds=0.3))
     task = asyncio.create_task(worker.run())
     await until(stage.entered.is_set, task)
     worker.stop()
@@ -206,98 +206,98 @@ async def test_the_drain_has_one_deadline(here: Deployment) -> None:
         await asyncio.wait_for(task, 10)
     finally:
         stage.gate.set()
-    assert not await here.enriched()
-    async with running(here.worker([Fate(), Vectors()])) as task:
-        await until(here.drained, task)
-    assert (await here.findings()).kept
+    assert not await deployment.enriched()
+    async with running(deployment.worker([Fate(), Vectors()])) as task:
+        await until(deployment.drained, task)
+    assert (await deployment.findings()).kept
 
 
-async def test_two_workers_share_and_hand_over(here: Deployment) -> None:
+async def test_two_workers_share_and_hand_over(deployment: Deployment) -> None:
     """A second worker joins under load, the first leaves: every frame once, each feed in order."""
     sent = [
         fated("ok", feed=feed, kind="frame", number=number) for number in range(60) for feed in ("a", "b", "c", "d")
     ]
-    await here.publish(sent[:120])
-    first, second = (here.worker([Fate(), Count(), Vectors()]) for _ in range(2))
+    await deployment.publish(sent[:120])
+    first, second = (deployment.worker([Fate(), Count(), Vectors()]) for _ in range(2))
     async with running(second):
         async with running(first) as task:
-            await until(lambda: len(here.transport._consumers) == 2, task)
-            await here.publish(sent[120:])
-            await until(here.enriched, task)
-        await until(here.drained)
-    found = await here.findings()
-    assert found.kept, found
-    assert (found.enriched, found.repeated) == (len(sent), 0)
+            await until(lambda: len(deployment.transport._consumers) == 2, task)
+            await deployment.publish(sent[120:])
+            await until(deployment.enriched, task)
+        await until(deployment.drained)
+    findings = await deployment.findings()
+    assert findings.kept, findings
+    assert (findings.enriched, findings.repeated) == (len(sent), 0)
 
 
-async def test_a_refused_mark_takes_along_what_would_overtake_the_frames_it_dropped(here: Deployment) -> None:
+async def test_a_refused_mark_takes_along_what_would_overtake_the_frames_it_dropped(deployment: Deployment) -> None:
     """The member is told of its assignment's end later; until then the rest of the feed must not be published."""
     frames = [fated("ok", kind="frame", number=number) for number in range(12)]
-    await here.publish(frames)
-    outrun = Outrun(here.folder / "log.sqlite")
+    await deployment.publish(frames)
+    outrun = Outrun(deployment.folder / "log.sqlite")
     await outrun.open()
     settings = msgspec.structs.replace(QUICK, batch_frames=2)
-    async with running(replace(here, transport=outrun).worker([Fate(), Vectors()], settings=settings)) as task:
+    async with running(replace(deployment, transport=outrun).worker([Fate(), Vectors()], settings=settings)) as task:
 
         async def all_seen() -> bool:
-            dropped = here.metrics.registry.get_sample_value("sightline_late_completions_total") or 0
-            return dropped + len(await here.enriched()) == len(frames)
+            dropped = deployment.metrics.registry.get_sample_value("sightline_late_completions_total") or 0
+            return dropped + len(await deployment.enriched()) == len(frames)
 
         await until(all_seen, task)
-        assert not await here.enriched()
+        assert not await deployment.enriched()
     await outrun.close()
-    async with running(here.worker([Fate(), Vectors()], settings=settings)) as task:
-        await until(here.drained, task)
-    assert [record.headers["ce_subject"].decode() async for record in records(here.transport, topics.ENRICHED)] == [
-        identity(frame) for frame in frames
-    ]
+    async with running(deployment.worker([Fate(), Vectors()], settings=settings)) as task:
+        await until(deployment.drained, task)
+    assert [
+        record.headers["ce_subject"].decode() async for record in records(deployment.transport, topics.ENRICHED)
+    ] == [identity(frame) for frame in frames]
 
 
-async def test_a_foreign_picture_has_its_blob_before_the_first_stage(here: Deployment) -> None:
-    await here.publish(OTHERS[:1])
-    async with running(here.worker([Fate(), Vectors()])) as task:
-        await until(here.drained, task)
-    event = (await here.enriched())[identity(OTHERS[0])]
-    assert await here.blobs.get("default", event.image.uri) == OTHERS[0].value
+async def test_a_foreign_picture_has_its_blob_before_the_first_stage(deployment: Deployment) -> None:
+    await deployment.publish(OTHERS[:1])
+    async with running(deployment.worker([Fate(), Vectors()])) as task:
+        await until(deployment.drained, task)
+    event = (await deployment.enriched())[identity(OTHERS[0])]
+    assert await deployment.blobs.get("default", event.image.uri) == OTHERS[0].value
 
 
-async def test_an_original_that_is_not_inline_is_fetched(here: Deployment) -> None:
+async def test_an_original_that_is_not_inline_is_fetched(deployment: Deployment) -> None:
     record, event, content = by_reference(1)
-    await here.blobs.put("default", event.image.uri, content)
-    await here.publish([record])
-    async with running(here.worker([Fate(), Vectors()])) as task:
-        await until(here.drained, task)
-    assert [label.name for label in (await here.enriched())[event.id].labels] == ["ok"]
+    await deployment.blobs.put("default", event.image.uri, content)
+    await deployment.publish([record])
+    async with running(deployment.worker([Fate(), Vectors()])) as task:
+        await until(deployment.drained, task)
+    assert [label.name for label in (await deployment.enriched())[event.id].labels] == ["ok"]
 
 
-async def test_an_original_that_comes_late_is_waited_for_while_others_go_on(here: Deployment) -> None:
+async def test_an_original_that_comes_late_is_waited_for_while_others_go_on(deployment: Deployment) -> None:
     record, event, content = by_reference(2)
-    await here.publish([record, *OTHERS])
-    async with running(here.worker([Fate(), Vectors()])) as task:
-        await until(lambda: enriched_count(here, len(OTHERS) - 20), task)
-        assert not await here.letters()
-        await here.blobs.put("default", event.image.uri, content)
-        await until(here.drained, task)
-    assert event.id in await here.enriched()
+    await deployment.publish([record, *OTHERS])
+    async with running(deployment.worker([Fate(), Vectors()])) as task:
+        await until(lambda: enriched_count(deployment, len(OTHERS) - 20), task)
+        assert not await deployment.letters()
+        await deployment.blobs.put("default", event.image.uri, content)
+        await until(deployment.drained, task)
+    assert event.id in await deployment.enriched()
 
 
-async def test_a_suspect_does_not_pass_one_that_waits_for_its_original(here: Deployment) -> None:
+async def test_a_suspect_does_not_pass_one_that_waits_for_its_original(deployment: Deployment) -> None:
     """A suspect is marked at its own offset; one that is not finished would be lost with the next crash."""
     record, event, content = by_reference(4)
     behind = next(one for one in map(suspect, range(99)) if same_partition(one, record))
-    await here.publish([record, behind])
-    (partition,) = [where for where, (_, end) in (await here.transport.ends(topics.RAW)).items() if end]
-    consumer = await here.transport.consumer("sightline.fate", [topics.RAW], Silent())
+    await deployment.publish([record, behind])
+    (partition,) = [where for where, (_, end) in (await deployment.transport.ends(topics.RAW)).items() if end]
+    consumer = await deployment.transport.consumer("sightline.fate", [topics.RAW], Silent())
     await consumer.poll(1, 5.0)
     await consumer.commit({partition: Position(0, attempts=QUICK.isolate_after)}, consumer.assignment())
     await consumer.close()
     stage = Fate()
-    async with running(here.worker([stage, Vectors()])) as task:
-        await until(lambda: missed(here) >= 3, task)
+    async with running(deployment.worker([stage, Vectors()])) as task:
+        await until(lambda: missed(deployment) >= 3, task)
         assert not stage.calls
-        await here.blobs.put("default", event.image.uri, content)
-        await until(here.drained, task)
-    assert (await here.enriched()).keys() == {event.id, identity(behind)}
+        await deployment.blobs.put("default", event.image.uri, content)
+        await until(deployment.drained, task)
+    assert (await deployment.enriched()).keys() == {event.id, identity(behind)}
 
 
 def suspect(number: int) -> NewRecord:
@@ -308,17 +308,17 @@ def same_partition(one: NewRecord, other: NewRecord) -> bool:
     return partition_of(one.key, PARTITIONS) == partition_of(other.key, PARTITIONS)
 
 
-async def test_an_original_that_stays_away_makes_a_dead_letter(here: Deployment) -> None:
+async def test_an_original_that_stays_away_makes_a_dead_letter(deployment: Deployment) -> None:
     record, event, _ = by_reference(3)
-    await here.publish([record])
+    await deployment.publish([record])
     clock = ManualClock()
-    async with running(here.worker([Fate(), Vectors()], clock=clock)) as task:
-        await until(lambda: after(clock, 1.0) and missed(here) >= 3, task)
+    async with running(deployment.worker([Fate(), Vectors()], clock=clock)) as task:
+        await until(lambda: after(clock, 1.0) and missed(deployment) >= 3, task)
         assert clock.monotonic() < QUICK.absent_seconds
-        assert not await here.letters()
+        assert not await deployment.letters()
         clock.advance(QUICK.absent_seconds)
-        await until(lambda: after(clock, 1.0) and here.letters(), task)
-    assert (await here.letters())[event.id].reason == "absent_original"
+        await until(lambda: after(clock, 1.0) and deployment.letters(), task)
+    assert (await deployment.letters())[event.id].reason == "absent_original"
 
 
 def after(clock: ManualClock, seconds: float) -> bool:
@@ -327,24 +327,24 @@ def after(clock: ManualClock, seconds: float) -> bool:
     return True
 
 
-def missed(here: Deployment) -> float:
-    return here.metrics.registry.get_sample_value("sightline_retries_total", {"what": "absent_original"}) or 0
+def missed(deployment: Deployment) -> float:
+    return deployment.metrics.registry.get_sample_value("sightline_retries_total", {"what": "absent_original"}) or 0
 
 
-async def enriched_count(here: Deployment, least: int) -> bool:
-    return len(await here.enriched()) >= least
+async def enriched_count(deployment: Deployment, least: int) -> bool:
+    return len(await deployment.enriched()) >= least
 
 
-async def test_points_are_gone_when_a_repeated_frame_has_none(here: Deployment) -> None:
+async def test_points_are_gone_when_a_repeated_frame_has_none(deployment: Deployment) -> None:
     """First enriched, then led through a plan that embeds nothing: what the last event says counts."""
-    await here.publish(OTHERS[:1])
-    async with running(here.worker([Fate(), Vectors()])) as task:
-        await until(here.drained, task)
-    assert await here.index.count(FRAMES) == 1
+    await deployment.publish(OTHERS[:1])
+    async with running(deployment.worker([Fate(), Vectors()])) as task:
+        await until(deployment.drained, task)
+    assert await deployment.index.count(FRAMES) == 1
     again = NewRecord(
         OTHERS[0].topic, OTHERS[0].key, OTHERS[0].value, {**OTHERS[0].headers, "sightline_replayed": b"1"}
     )
-    await here.publish([again])
-    async with running(here.worker([Fate()])) as task:
-        await until(here.drained, task)
-    assert await here.index.count(FRAMES) == 0
+    await deployment.publish([again])
+    async with running(deployment.worker([Fate()])) as task:
+        await until(deployment.drained, task)
+    assert await deployment.index.count(FRAMES) == 0
