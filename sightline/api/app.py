@@ -34,7 +34,8 @@ from sightline.api.static import page
 
 def create_app(services: Services) -> Litestar:
     """The application; `app.state.live.close()` ends its open event streams before a server waits for them."""
-    live = Live(services.transport, services.settings.poll_seconds)
+    settings = services.settings
+    live = Live(services.transport, settings.poll_seconds, settings.skip_states)
     frames = Frames(services, live)
     app = Litestar(
         route_handlers=[events, status, metrics, search, search_image, FramesController, page],
@@ -44,7 +45,7 @@ def create_app(services: Services) -> Litestar:
             "frames": Provide(lambda: frames, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
-        before_request=answers_to(services.settings.allowed_hosts),
+        before_request=answers_to(settings.allowed_hosts),
         lifespan=[_running(live)],
         openapi_config=None,
         response_headers=HEADERS,

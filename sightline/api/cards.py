@@ -9,13 +9,16 @@ from typing import Any
 from schemas.events import FrameEvent
 from schemas.points import payload
 from search.results import Found, SearchResult
+from sightline.api.skip_state import skip_states
 
 _FROM_PAYLOAD = ("feed", "kind", "time", "captured", "ingested", "published", "caption", "width", "height")
 
 
-def event_card(event: FrameEvent) -> dict[str, Any]:
+def event_card(event: FrameEvent, declared_states: Mapping[str, str]) -> dict[str, Any]:
+    """`skip_state` is the first of the frame's skip states in the order of `declared_states`, None without one."""
     card = payload_card(event.id, payload(event))
     card["skipped"] = {entry.stage: entry.reason for entry in event.skipped}
+    card["skip_state"] = next(iter(skip_states(card["skipped"].values(), declared_states)), None)
     card["latency_seconds"] = _seconds(event.ingested, event.published)
     return card
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -40,10 +40,11 @@ class Message(NamedTuple):
 class Live:
     """Tails `frames.enriched` without a group, from its end. `run` until cancelled; `close` ends all listeners."""
 
-    def __init__(self, transport: Transport, poll_seconds: float) -> None:
+    def __init__(self, transport: Transport, poll_seconds: float, declared_states: Mapping[str, str]) -> None:
         self._transport = transport
         self._poll_seconds = poll_seconds
-        self._tally = Tally(transport)
+        self._declared_states = declared_states
+        self._tally = Tally(transport, declared_states)
         self._next: dict[Partition, int] = {}
         self._events: OrderedDict[str, FrameEvent] = OrderedDict()
         self._recent: deque[Message] = deque(maxlen=SHOWN_AT_FIRST)
@@ -78,7 +79,7 @@ class Live:
         for event in fresh:
             self._remember(event)
         for event in fresh[-MOST_A_STEP:]:
-            message = Message("frame", msgspec.json.encode(event_card(event)))
+            message = Message("frame", msgspec.json.encode(event_card(event, self._declared_states)))
             self._recent.append(message)
             self._tell(message)
         return busy

@@ -17,8 +17,8 @@ from schemas.codec import encode_frame
 from schemas.events import FrameEvent
 from search.uploads import decode_upload
 from sightline.api.live import Live
-from sightline.api.lookup import find_event, find_payload
 from sightline.api.services import Services
+from streams.lifecycle.event_lookup import find_event, find_payload
 
 PRIVATE = "private, max-age=86400, immutable"
 """A frame's picture never changes; it is nobody's business but the browser's."""
@@ -101,7 +101,7 @@ class FramesController(Controller):
 
 
 def _drawn(event: FrameEvent, content: bytes) -> bytes:
-    from sightline.api.draw import annotated  # imports a drawing library that nothing else here needs
+    from search.annotate import annotated  # imports a drawing library that nothing else here needs
 
     return annotated(event, decode_upload(content))
 

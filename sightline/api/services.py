@@ -24,6 +24,9 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
     """How often the log is looked at for new events."""
     limit: int = 24
     """Results of a search that does not say how many."""
+    skip_states: dict[str, str] = {}
+    """Prefixes of reasons for skipped stages and the states that frames are counted and shown as, by the plan's stages:
+    `{"gate:": "gated"}`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -11,6 +12,7 @@ from schemas.codec import decode_observed
 from schemas.errors import NewerMajor, Undecodable
 from schemas.events import Observed
 from schemas.topics import OBSERVED, RAW
+from sightline.api.skip_state import skip_states
 from streams.transport import Partition, Transport
 
 _log = structlog.get_logger("sightline.api")
@@ -19,10 +21,14 @@ CHUNK = 1000
 
 
 class Tally:
-    """Reads `frames.observed` from its beginning on, one chunk a partition and step."""
+    """Reads `frames.observed` from its beginning on, one chunk a partition and step.
 
-    def __init__(self, transport: Transport) -> None:
+    `declared_states` are the stages' `skip_states`; each of them has its count.
+    """
+
+    def __init__(self, transport: Transport, declared_states: Mapping[str, str]) -> None:
         self._transport = transport
+        self._declared_states = declared_states
         self._next: dict[Partition, int] = {}
         self._came_in = 0
         self._states: Counter[str] = Counter()
@@ -54,15 +60,16 @@ class Tally:
 
     def _count(self, observed: Observed) -> None:
         self._states[observed.state] += observed.count
-        gated = any(reason.startswith("gate:") for reason in observed.skipped.values())
-        self._states["gated"] += observed.count if gated else 0
+        for state in skip_states(observed.skipped.values(), self._declared_states):
+            self._states[state] += observed.count
         feed = self._feeds.setdefault(observed.feed, {"frames": 0, "last": ""})
         feed["frames"] += observed.count
         feed["last"] = max(feed["last"], observed.published.isoformat())
 
     def counts(self) -> dict[str, int]:
-        """Frames taken in, and of those: enriched (gated ones among them), dead, shed."""
-        states = {name: self._states[name] for name in ("enriched", "gated", "dead", "shed")}
+        """Frames accepted (`in`), and of those: enriched, enriched by each skip state, dead; and shed ones."""
+        names = ("enriched", *self._declared_states.values(), "dead", "shed")
+        states = {name: self._states[name] for name in names}
         return {"in": max(self._came_in, states["enriched"] + states["dead"]), **states}
 
     def feeds(self) -> dict[str, dict[str, Any]]:

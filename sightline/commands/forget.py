@@ -9,13 +9,13 @@ import typer
 
 from schemas.events import Deletion
 from schemas.points import collection
-from sightline.api.lookup import find_event, find_payload
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, out
 from sightline.wiring.build_worker import worker_settings
 from sightline.wiring.parts import Parts, opened
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
 from streams.lifecycle.eraser import deletion_record
+from streams.lifecycle.event_lookup import find_event, find_payload
 
 Frames = Annotated[list[str], typer.Argument(help="Ids of frames, as search and `dead list` show them.")]
 Reason = Annotated[str, typer.Option(help="Is written into the request.")]

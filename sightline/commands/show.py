@@ -10,14 +10,14 @@ import typer
 
 from schemas.codec import encode_frame
 from schemas.points import collection
+from search.annotate import annotated
 from search.uploads import decode_upload
-from sightline.api.draw import annotated
-from sightline.api.lookup import find_event, find_payload
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err
 from sightline.wiring.build_worker import worker_settings
 from sightline.wiring.parts import opened
 from stores.errors import Missing
+from streams.lifecycle.event_lookup import find_event, find_payload
 
 Frame = Annotated[str, typer.Argument(help="The frame's id.")]
 Picture = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the annotated picture (JPEG) here.")]

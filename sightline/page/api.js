@@ -1,4 +1,4 @@
-// The HTTP API. A refusal becomes an Error whose message is meant for people.
+// The HTTP API. An error response becomes an Error with the server's message.
 
 async function answer(response) {
   const content = await response.json().catch(() => null);
@@ -11,10 +11,10 @@ export const status = async () => answer(await fetch("/api/status"));
 export const frame = async (id) => answer(await fetch(`/api/frames/${id}`));
 
 export async function search({ q, like, feed, since, picture }, signal) {
-  const asked = new URLSearchParams();
-  for (const [name, value] of Object.entries({ q, like, feed, since })) if (value) asked.set(name, value);
-  if (!picture) return answer(await fetch(`/api/search?${asked}`, { signal }));
-  return answer(await fetch(`/api/search/image?${asked}`, { method: "POST", body: picture, signal }));
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries({ q, like, feed, since })) if (value) parameters.set(name, value);
+  if (!picture) return answer(await fetch(`/api/search?${parameters}`, { signal }));
+  return answer(await fetch(`/api/search/image?${parameters}`, { method: "POST", body: picture, signal }));
 }
 
 export const pictureUrl = (id, kind = "thumbnail") => `/api/frames/${id}/${kind}`;

@@ -1,4 +1,4 @@
-// The page: what happens now, a search over what happened, and one frame looked at closely.
+// The page: the live view, the search, and a dialog that shows one frame in full.
 
 import * as api from "./api.js";
 import { FrameDialog } from "./dialog.js";
@@ -8,10 +8,10 @@ import { Search } from "./search.js";
 
 const open = (frame) => dialog.open(frame);
 const search = new Search({ open });
-const live = new Live({ open, onFeeds: (names) => search.feeds(names) });
+const live = new Live({ open, onFeeds: (names) => search.setFeeds(names) });
 const dialog = new FrameDialog({
   similar: (frame) => search.similar(frame),
-  neighbours: (frame) => (search.hits.some((hit) => hit.id === frame.id) ? search.hits : live.frames()),
+  neighbors: (frame) => (search.hits.some((hit) => hit.id === frame.id) ? search.hits : live.frames()),
 });
 
 dialog.start();

@@ -1,4 +1,4 @@
-// What was found, drawn over a picture in the pixels of its original: an SVG scales as the picture does.
+// Detections drawn over a picture: an SVG in the original's pixels, which scales as the picture does.
 
 import { svg } from "./dom.js";
 import { percent } from "./format.js";
@@ -11,52 +11,53 @@ function hash(text) {
   return value >>> 0;
 }
 
-const places = new Map();
+const hueOfLabel = new Map(); // Label to index in HUES.
 
-// One label has one colour on every picture, its own as long as there are enough: the next free one after its hash.
-export function colour(label) {
-  if (!places.has(label)) {
-    const taken = new Set(places.values());
+// A label has the same color on every picture. While there are enough, no two labels share one: a label takes the
+// first free color from its hash on.
+export function color(label) {
+  if (!hueOfLabel.has(label)) {
+    const taken = new Set(hueOfLabel.values());
     const first = hash(label) % HUES.length;
-    const free = HUES.map((_, step) => (first + step) % HUES.length).find((place) => !taken.has(place));
-    places.set(label, free ?? first);
+    const free = HUES.map((_, step) => (first + step) % HUES.length).find((index) => !taken.has(index));
+    hueOfLabel.set(label, free ?? first);
   }
-  return `hsl(${HUES[places.get(label)]} 95% 66%)`;
+  return `hsl(${HUES[hueOfLabel.get(label)]} 95% 66%)`;
 }
 
-// `named`: labels are written, in letters of that part of the picture; 0 leaves them out.
-export function overlay(frame, { fit = "slice", named = 0 } = {}) {
+// With `lettersPerSide`, labels are written, in letters of that fraction of the longer side; 0 leaves them out.
+export function overlay(frame, { fit = "slice", lettersPerSide = 0 } = {}) {
   const width = frame.width || 1;
   const height = frame.height || 1;
   return svg(
     "svg",
     { class: "boxes", viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: `xMidYMid ${fit}`, "aria-hidden": "true" },
-    frame.detections.map((found, place) => box(found, place, { width, height, named })),
+    frame.detections.map((detection, index) => box(detection, index, { width, height, lettersPerSide })),
   );
 }
 
-function box(found, place, { width, height, named }) {
-  const [x1, y1, x2, y2] = found.box;
-  const where = { x: x1, y: y1, width: Math.max(x2 - x1, 0), height: Math.max(y2 - y1, 0), rx: Math.min(width, height) / 100 };
+function box(detection, index, { width, height, lettersPerSide }) {
+  const [x1, y1, x2, y2] = detection.box;
+  const area = { x: x1, y: y1, width: Math.max(x2 - x1, 0), height: Math.max(y2 - y1, 0), rx: Math.min(width, height) / 100 };
   return svg(
     "g",
-    { class: "box", "data-place": place },
-    svg("rect", { ...where, class: "halo" }),
-    svg("rect", { ...where, class: "line", stroke: colour(found.label) }),
-    named ? tag(found, { x1, y1, width, height, named }) : null,
+    { class: "box", "data-index": index },
+    svg("rect", { ...area, class: "halo" }),
+    svg("rect", { ...area, class: "line", stroke: color(detection.label) }),
+    lettersPerSide ? tag(detection, { x1, y1, width, height, lettersPerSide }) : null,
   );
 }
 
-function tag(found, { x1, y1, width, height, named }) {
-  const size = Math.max(width, height) / named;
-  const text = `${found.label} ${percent(found.confidence)}`;
-  const long = text.length * size * 0.58 + size;
-  const x = Math.max(0, Math.min(x1, width - long));
+function tag(detection, { x1, y1, width, height, lettersPerSide }) {
+  const size = Math.max(width, height) / lettersPerSide;
+  const text = `${detection.label} ${percent(detection.confidence)}`;
+  const tagWidth = text.length * size * 0.58 + size;
+  const x = Math.max(0, Math.min(x1, width - tagWidth));
   const y = y1 > size * 1.6 ? y1 - size * 1.6 : y1;
   return svg(
     "g",
     { class: "tag" },
-    svg("rect", { x, y, width: long, height: size * 1.5, rx: size * 0.3, fill: colour(found.label) }),
+    svg("rect", { x, y, width: tagWidth, height: size * 1.5, rx: size * 0.3, fill: color(detection.label) }),
     svg("text", { x: x + size / 2, y: y + size * 1.08, "font-size": size }, text),
   );
 }

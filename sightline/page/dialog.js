@@ -1,15 +1,15 @@
-// One frame, closely: the picture with what was found, and everything that is known of it.
+// The dialog that shows one frame: the picture with its detections, and everything that is known about it.
 
 import * as api from "./api.js";
-import { colour } from "./boxes.js";
+import { color } from "./boxes.js";
 import { describe, picture } from "./card.js";
 import { byId, h } from "./dom.js";
 import { duration, exact, percent } from "./format.js";
 
 export class FrameDialog {
-  constructor({ similar, neighbours }) {
+  constructor({ similar, neighbors }) {
     this.similar = similar;
-    this.neighbours = neighbours;
+    this.neighbors = neighbors;
     this.dialog = byId("frame");
   }
 
@@ -24,49 +24,49 @@ export class FrameDialog {
 
   async open(frame) {
     this.frame = frame;
-    const fitted = h("div", { class: "fitted" }, picture(frame, { kind: "image", fit: "meet", named: 56 }));
+    const fitted = h("div", { class: "fitted" }, picture(frame, { kind: "image", fit: "meet", lettersPerSide: 56 }));
     fitted.style.aspectRatio = `${frame.width || 4} / ${frame.height || 3}`;
-    byId("frame-stage").replaceChildren(fitted);
+    byId("frame-picture").replaceChildren(fitted);
     byId("frame-feed").textContent = frame.feed;
     byId("frame-title").textContent = describe(frame);
-    byId("frame-body").replaceChildren(objects(frame, byId("frame-stage")), facts(frame));
+    byId("frame-body").replaceChildren(objects(frame, byId("frame-picture")), facts(frame));
     byId("frame-actions").replaceChildren(...this.#actions(frame));
     if (!this.dialog.open) this.dialog.showModal();
     byId("frame-title").focus();
     const event = await api.frame(frame.id).catch(() => null);
-    if (event && this.frame === frame) byId("frame-body").replaceChildren(objects(frame, byId("frame-stage")), facts(frame, event), work(event), json(event));
+    if (event && this.frame === frame) byId("frame-body").replaceChildren(objects(frame, byId("frame-picture")), facts(frame, event), stages(event), json(event));
   }
 
   #actions(frame) {
     const link = (kind, text) => h("a", { href: api.pictureUrl(frame.id, kind), target: "_blank", rel: "noopener" }, text);
-    const like = () => {
+    const searchSimilar = () => {
       this.dialog.close();
       this.similar(frame);
     };
-    return [h("button", { type: "button", class: "go", onclick: like }, "More like this"), link("image", "Original"), link("annotated", "Annotated")];
+    return [h("button", { type: "button", class: "go", onclick: searchSimilar }, "More like this"), link("image", "Original"), link("annotated", "Annotated")];
   }
 
   #step(by) {
-    const frames = this.neighbours(this.frame);
+    const frames = this.neighbors(this.frame);
     const next = frames[frames.findIndex((frame) => frame.id === this.frame.id) + by];
     if (next) this.open(next);
   }
 }
 
-function objects(frame, stage) {
+function objects(frame, view) {
   if (!frame.detections.length) return h("p", { class: "hint" }, "No objects were detected.");
-  const mark = (place, on) => stage.querySelector(`[data-place="${place}"]`)?.classList.toggle("marked", on);
+  const mark = (index, on) => view.querySelector(`[data-index="${index}"]`)?.classList.toggle("marked", on);
   return h(
     "ul",
     { class: "objects" },
-    frame.detections.map((found, place) =>
+    frame.detections.map((detection, index) =>
       h(
         "li",
-        { onmouseenter: () => mark(place, true), onmouseleave: () => mark(place, false) },
-        swatch(found.label),
-        h("span", {}, found.label),
-        found.track ? h("small", { title: "Track" }, `#${found.track}`) : null,
-        h("b", {}, percent(found.confidence)),
+        { onmouseenter: () => mark(index, true), onmouseleave: () => mark(index, false) },
+        swatch(detection.label),
+        h("span", {}, detection.label),
+        detection.track ? h("small", { title: "Track" }, `#${detection.track}`) : null,
+        h("b", {}, percent(detection.confidence)),
       ),
     ),
   );
@@ -74,7 +74,7 @@ function objects(frame, stage) {
 
 function swatch(label) {
   const element = h("i", { class: "swatch", "aria-hidden": "true" });
-  element.style.background = colour(label);
+  element.style.background = color(label);
   return element;
 }
 
@@ -85,21 +85,21 @@ function facts(frame, event) {
     ["Latency", event?.published && duration((Date.parse(event.published) - Date.parse(event.ingested)) / 1000)],
     ["Size", frame.width && `${frame.width} × ${frame.height}`],
     ["Match", typeof frame.probability === "number" && percent(frame.probability)],
-    ["Left out", (event?.skipped ?? []).map((entry) => `${entry.stage} (${entry.reason})`).join(", ")],
+    ["Skipped", (event?.skipped ?? []).map((entry) => `${entry.stage} (${entry.reason})`).join(", ")],
     ["Models", event?.model_set],
     ["Frame", frame.id],
   ];
   return h("dl", { class: "facts" }, rows.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
-function work(event) {
-  const steps = (event.trace ?? []).filter((entry) => entry.compute_seconds > 0);
-  if (!steps.length) return "";
-  const longest = Math.max(...steps.map((entry) => entry.compute_seconds));
-  return h("details", {}, h("summary", {}, "Stages"), h("ul", { class: "work" }, steps.map((entry) => step(entry, longest))));
+function stages(event) {
+  const computed = (event.trace ?? []).filter((entry) => entry.compute_seconds > 0);
+  if (!computed.length) return "";
+  const longest = Math.max(...computed.map((entry) => entry.compute_seconds));
+  return h("details", {}, h("summary", {}, "Stages"), h("ul", { class: "work" }, computed.map((entry) => stage(entry, longest))));
 }
 
-function step(entry, longest) {
+function stage(entry, longest) {
   const bar = h("i", { "aria-hidden": "true" });
   bar.style.width = `${Math.max(2, (100 * entry.compute_seconds) / longest)}%`;
   const title = [entry.model, entry.revision].filter(Boolean).join(" ");

@@ -1,4 +1,4 @@
-// Elements from data: text is always text, so nothing that a model or a person wrote is ever markup.
+// Creates elements. Text is inserted as text: what a model or a person wrote is never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 

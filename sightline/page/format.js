@@ -24,8 +24,8 @@ export function duration(seconds) {
   return seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
 }
 
-// "tiny-1a2b3c4d" is a set of the family "tiny".
+// The model set "tiny-1a2b3c4d" belongs to the family "tiny".
 export const family = (modelSet) => modelSet.split("-")[0] || "these";
 
-// Models write in small letters.
+// Captions come in lower case; each sentence gets a capital.
 export const sentences = (text) => text.replace(/(^|[.!?]\s+)(\p{L})/gu, (_, before, letter) => before + letter.toUpperCase());

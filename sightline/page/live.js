@@ -1,14 +1,15 @@
-// What happens now: one large picture a feed, changed in place, and below it what came just before.
+// The live view: one large picture a feed, replaced in place, and below it the frames that came before.
 
-import { card, describe, gated, picture, refreshTimes, when } from "./card.js";
+import { card, describe, picture, refreshTimes, when } from "./card.js";
+import { showCounts } from "./counts.js";
 import { byId, h } from "./dom.js";
-import { count, plural } from "./format.js";
+import { plural } from "./format.js";
 
-const MOST_FEEDS = 6;
-const MOST_LATEST = 24;
-const CALM_MILLISECONDS = 900; // A tile changes at most so often: faster is noise to the eye.
-const SETTLED_MILLISECONDS = 60; // The first frames come together: the newest are shown at once.
-const AGEING_MILLISECONDS = 4000;
+const MAX_TILES = 6;
+const MAX_EARLIER = 24;
+const TILE_MILLISECONDS = 900; // A tile changes no more often: the eye sees faster changes as noise.
+const FIRST_MILLISECONDS = 60; // The first frames come together; this is long enough to show the newest of them.
+const TIMES_MILLISECONDS = 4000;
 
 export class Live {
   constructor({ open, onFeeds }) {
@@ -16,41 +17,40 @@ export class Live {
     this.onFeeds = onFeeds;
     this.tiles = new Map();
     this.waiting = [];
-    this.known = [];
+    this.shown = [];
     this.paused = false;
-    this.feeds = "";
+    this.feedNames = "";
   }
 
   start() {
     this.source = new EventSource("/api/events");
-    this.source.addEventListener("open", () => this.#pulse("live", "Live"));
-    this.source.addEventListener("error", () => this.#pulse("away", "Reconnecting"));
+    this.source.addEventListener("open", () => this.#connection("live", "Live"));
+    this.source.addEventListener("error", () => this.#connection("away", "Reconnecting"));
     this.source.addEventListener("status", (message) => this.#status(JSON.parse(message.data)));
-    this.source.addEventListener("frame", (message) => this.#arrived(JSON.parse(message.data)));
+    this.source.addEventListener("frame", (message) => this.#receive(JSON.parse(message.data)));
     window.addEventListener("pagehide", () => this.source.close());
     byId("pause").addEventListener("click", () => this.#pause(!this.paused));
-    setInterval(() => this.#flush(), CALM_MILLISECONDS);
-    setInterval(() => refreshTimes(), AGEING_MILLISECONDS);
+    setInterval(() => this.#flush(), TILE_MILLISECONDS);
+    setInterval(() => refreshTimes(), TIMES_MILLISECONDS);
   }
 
   frames() {
-    return this.known;
+    return this.shown;
   }
 
   #status({ counts, feeds, log }) {
-    for (const name of ["in", "enriched", "gated", "dead"]) byId(`count-${name}`).textContent = count(counts[name]);
-    document.querySelector(".counts .dead").classList.toggle("some", counts.dead > 0);
-    this.#pulse(log ? "live" : "away", log ? "Live" : "Log is away");
+    showCounts(counts);
+    this.#connection(log ? "live" : "away", log ? "Live" : "Log unavailable");
     const names = Object.keys(feeds);
-    if (names.join() === this.feeds) return;
-    this.feeds = names.join();
+    if (names.join() === this.feedNames) return;
+    this.feedNames = names.join();
     this.onFeeds(names);
   }
 
-  #arrived(frame) {
+  #receive(frame) {
     this.waiting.push(frame);
-    if (this.waiting.length > MOST_LATEST) this.waiting.shift();
-    if (this.known.length === 0 && this.waiting.length === 1) setTimeout(() => this.#flush(), SETTLED_MILLISECONDS);
+    if (this.waiting.length > MAX_EARLIER) this.waiting.shift();
+    if (this.shown.length === 0 && this.waiting.length === 1) setTimeout(() => this.#flush(), FIRST_MILLISECONDS);
   }
 
   #flush() {
@@ -58,35 +58,39 @@ export class Live {
       byId("live-hint").textContent = this.paused && this.waiting.length ? `${plural(this.waiting.length, "new frame")} waiting` : "";
       return;
     }
-    const fresh = this.waiting.splice(0);
+    const received = this.waiting.splice(0);
     byId("empty").hidden = true;
-    this.#unchanged(fresh.filter((frame) => gated(frame) && this.tiles.has(frame.feed)));
-    const telling = fresh.filter((frame) => !gated(frame) || !this.tiles.has(frame.feed));
-    const newest = new Map(telling.map((frame) => [frame.feed, frame]));
+    this.#countUnchanged(received.filter((frame) => this.#isUnchanged(frame)));
+    const changed = received.filter((frame) => !this.#isUnchanged(frame));
+    const newest = new Map(changed.map((frame) => [frame.feed, frame]));
     const replaced = [...newest.values()].map((frame) => this.#show(frame)).filter(Boolean);
-    const shown = new Set([...newest.values()].map((frame) => frame.id));
-    this.#before([...telling.filter((frame) => !shown.has(frame.id)), ...replaced]);
-    this.known = [...[...this.tiles.values()].map((tile) => tile.frame), ...this.earlier];
+    const onTiles = new Set([...newest.values()].map((frame) => frame.id));
+    this.#addEarlier([...changed.filter((frame) => !onTiles.has(frame.id)), ...replaced]);
+    this.shown = [...[...this.tiles.values()].map((tile) => tile.frame), ...this.earlier];
   }
 
-  // A gated frame shows nothing new: the tile keeps the picture with its boxes, and says so.
-  #unchanged(frames) {
+  // A frame that left out stages brings no newer result: the tile keeps its picture with the boxes, and counts it.
+  #isUnchanged(frame) {
+    return Boolean(frame.skip_state) && this.tiles.has(frame.feed);
+  }
+
+  #countUnchanged(frames) {
     for (const frame of frames) {
       const tile = this.tiles.get(frame.feed);
-      tile.gated += 1;
-      tile.note.textContent = `nothing new in ${plural(tile.gated, "frame")}`;
+      tile.unchanged += 1;
+      tile.note.textContent = `nothing new in ${plural(tile.unchanged, "frame")}`;
     }
   }
 
-  // The feed's tile shows `frame`; returns the frame that it showed before.
+  // Shows `frame` on its feed's tile and returns the frame that was there before.
   #show(frame) {
-    const tile = this.tiles.get(frame.feed) ?? this.#tile(frame.feed);
+    const tile = this.tiles.get(frame.feed) ?? this.#addTile(frame.feed);
     const before = tile.frame;
     if (before?.id === frame.id) return null;
     tile.frame = frame;
-    tile.gated = 0;
+    tile.unchanged = 0;
     tile.note.textContent = "";
-    const [image, boxes] = picture(frame, { kind: "image", named: 40 });
+    const [image, boxes] = picture(frame, { kind: "image", lettersPerSide: 40 });
     image.decode().then(
       () => {
         if (tile.frame !== frame) return;
@@ -100,36 +104,36 @@ export class Live {
     return before;
   }
 
-  #tile(feed) {
-    const tile = { gated: 0, note: h("span", { class: "note" }) };
-    tile.view = h("button", { type: "button", class: "view", title: "Look closer", onclick: () => tile.frame && this.open(tile.frame) });
+  #addTile(feed) {
+    const tile = { unchanged: 0, note: h("span", { class: "note" }) };
+    tile.view = h("button", { type: "button", class: "view", title: "Open this frame", onclick: () => tile.frame && this.open(tile.frame) });
     tile.caption = h("p", { class: "caption" });
     tile.meta = h("p", { class: "meta" }, h("span", { class: "feed" }, feed));
     tile.element = h("article", { class: "tile new", "data-feed": feed }, tile.view, h("div", { class: "under" }, tile.caption, tile.meta));
     this.tiles.set(feed, tile);
-    if (this.tiles.size > MOST_FEEDS) this.#dropOldest();
+    if (this.tiles.size > MAX_TILES) this.#removeOldestTile();
     byId("wall").append(tile.element);
     byId("wall").dataset.tiles = this.tiles.size;
     return tile;
   }
 
-  #dropOldest() {
-    const age = (tile) => tile.frame?.published ?? "9";
-    const [feed, oldest] = [...this.tiles].sort(([, a], [, b]) => (age(a) < age(b) ? -1 : 1))[0];
+  #removeOldestTile() {
+    const published = (tile) => tile.frame?.published ?? "9";
+    const [feed, oldest] = [...this.tiles].sort(([, a], [, b]) => (published(a) < published(b) ? -1 : 1))[0];
     oldest.element.remove();
     this.tiles.delete(feed);
   }
 
   earlier = [];
 
-  #before(frames) {
-    const there = new Set(this.earlier.map((frame) => frame.id));
-    const added = frames.filter((frame) => !there.has(frame.id)).sort((a, b) => (a.published < b.published ? 1 : -1));
+  #addEarlier(frames) {
+    const ids = new Set(this.earlier.map((frame) => frame.id));
+    const added = frames.filter((frame) => !ids.has(frame.id)).sort((a, b) => (a.published < b.published ? 1 : -1));
     if (!added.length) return;
     byId("latest").prepend(...added.map((frame) => card(frame, this.open)));
     byId("latest-title").hidden = false;
-    this.earlier = [...added, ...this.earlier].slice(0, MOST_LATEST);
-    while (byId("latest").children.length > MOST_LATEST) byId("latest").lastElementChild.remove();
+    this.earlier = [...added, ...this.earlier].slice(0, MAX_EARLIER);
+    while (byId("latest").children.length > MAX_EARLIER) byId("latest").lastElementChild.remove();
   }
 
   #pause(paused) {
@@ -139,7 +143,7 @@ export class Live {
     this.#flush();
   }
 
-  #pulse(state, text) {
+  #connection(state, text) {
     byId("pulse").dataset.state = state;
     if (byId("pulse-text").textContent !== text) byId("pulse-text").textContent = text;
   }

@@ -1,4 +1,4 @@
-// Asking: a text, a picture, or more like one that is there; and saying plainly when nothing matches.
+// The search: by text, by picture, or for frames similar to one; when nothing matches, it says so.
 
 import * as api from "./api.js";
 import { card } from "./card.js";
@@ -6,7 +6,8 @@ import { byId, h } from "./dom.js";
 import { family, percent, plural } from "./format.js";
 
 const EXAMPLES = ["a red circle, but no square", "a cartoon of a blue star", "a yellow triangle above a circle", "-cartoon"];
-const LARGEST_BYTES = 16 * 1024 * 1024;
+const MAX_PICTURE_BYTES = 16 * 1024 * 1024;
+const MAX_SUGGESTIONS = 14;
 
 export class Search {
   constructor({ open }) {
@@ -19,54 +20,54 @@ export class Search {
   start() {
     byId("search-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.ask({ q: byId("q").value.trim() });
+      this.search({ q: byId("q").value.trim() });
     });
-    for (const name of ["feed", "since"]) byId(name).addEventListener("change", () => this.asked && this.ask(this.asked));
+    for (const name of ["feed", "since"]) byId(name).addEventListener("change", () => this.query && this.search(this.query));
     byId("clear").addEventListener("click", () => this.clear());
     byId("q").addEventListener("search", () => byId("q").value || this.picture || this.clear());
-    byId("file").addEventListener("change", () => this.#take(byId("file").files[0]));
-    byId("examples").append(...EXAMPLES.map((text) => this.#example(text)));
-    this.#dropping();
-    window.addEventListener("popstate", () => this.#fromAddress());
-    this.#fromAddress();
+    byId("file").addEventListener("change", () => this.#searchByFile(byId("file").files[0]));
+    byId("examples").append(...EXAMPLES.map((text) => this.#suggestion(text)));
+    this.#acceptFiles();
+    window.addEventListener("popstate", () => this.#readAddress());
+    this.#readAddress();
   }
 
-  feeds(names) {
+  setFeeds(names) {
     const chosen = byId("feed").value;
     byId("feed").replaceChildren(h("option", { value: "" }, "all"), ...names.map((name) => h("option", { value: name }, name)));
     byId("feed").value = names.includes(chosen) ? chosen : "";
   }
 
-  async ask(asked, { remember = true } = {}) {
-    const nothing = !asked.q && !asked.like && !this.picture && !byId("feed").value && !byId("since").value;
-    if (nothing) return this.clear();
-    this.asked = asked;
-    if (asked.like) this.#forgetPicture();
-    if (remember && !this.picture) this.#toAddress(asked);
-    this.#busy(true);
+  async search(query, { remember = true } = {}) {
+    const empty = !query.q && !query.like && !this.picture && !byId("feed").value && !byId("since").value;
+    if (empty) return this.clear();
+    this.query = query;
+    if (query.like) this.#removePicture();
+    if (remember && !this.picture) this.#writeAddress(query);
+    this.#setBusy(true);
     this.running?.abort();
     this.running = new AbortController();
     const { signal } = this.running;
     try {
-      const result = await api.search({ ...asked, feed: byId("feed").value, since: byId("since").value, picture: this.picture }, signal);
+      const result = await api.search({ ...query, feed: byId("feed").value, since: byId("since").value, picture: this.picture }, signal);
       this.#show(result);
     } catch (error) {
-      if (error.name !== "AbortError") this.#failed(error);
+      if (error.name !== "AbortError") this.#showError(error);
     } finally {
-      if (!signal.aborted) this.#busy(false);
+      if (!signal.aborted) this.#setBusy(false);
     }
   }
 
   similar(frame) {
     byId("q").value = "";
-    return this.ask({ like: frame.id, frame });
+    return this.search({ like: frame.id, frame });
   }
 
   clear() {
     this.running?.abort();
-    this.asked = null;
+    this.query = null;
     this.hits = [];
-    this.#forgetPicture();
+    this.#removePicture();
     byId("q").value = "";
     byId("results").hidden = true;
     byId("outcome").textContent = "";
@@ -77,7 +78,7 @@ export class Search {
   #show(result) {
     this.hits = result.hits;
     byId("results").hidden = false;
-    byId("understood").replaceChildren(...this.#understood(result));
+    byId("understood").replaceChildren(...this.#interpretation(result));
     byId("hits").replaceChildren(...result.hits.map((frame) => card(frame, this.open)));
     byId("notices").replaceChildren(...this.#notices(result));
     byId("outcome").textContent = result.hits.length ? `${plural(result.hits.length, "picture")} found` : "Nothing matches";
@@ -85,78 +86,78 @@ export class Search {
     byId("results").scrollIntoView({ block: "start", behavior: "smooth" });
   }
 
-  #understood(result) {
+  #interpretation(result) {
     const parts = [];
-    if (this.picture) parts.push(h("span", { class: "wanted" }, "like your picture"));
-    if (this.asked.like) parts.push(h("span", { class: "wanted" }, "more like this"));
+    if (this.picture) parts.push(h("span", { class: "wanted" }, "similar to your picture"));
+    if (this.query.like) parts.push(h("span", { class: "wanted" }, "similar to this frame"));
     if (result.text) parts.push(h("span", { class: "wanted" }, result.text));
-    return [...parts, ...result.negatives.map((text) => h("span", { class: "unwanted", title: "Left out" }, `without ${text}`))];
+    return [...parts, ...result.negatives.map((text) => h("span", { class: "unwanted", title: "Excluded" }, `without ${text}`))];
   }
 
   #notices(result) {
-    const found = [];
-    if (result.unknown_words.length) found.push(this.#unknown(result));
-    if (result.nothing_matches || !result.hits.length) found.push(this.#nothing(result));
-    else if (!result.calibrated && result.hits[0].probability === null && (result.text || this.picture || this.asked.like)) found.push(uncalibrated());
-    return found;
+    const notices = [];
+    if (result.unknown_words.length) notices.push(this.#unknownWords(result));
+    if (result.nothing_matches || !result.hits.length) notices.push(this.#nothingMatches(result));
+    else if (!result.calibrated && result.hits[0].probability === null && (result.text || this.picture || this.query.like)) notices.push(uncalibrated());
+    return notices;
   }
 
-  #unknown(result) {
+  #unknownWords(result) {
     const words = result.unknown_words.flatMap((word) => [h("b", {}, word), ", "]).slice(0, -1);
-    const rest = result.text ? [" Searched for ", h("b", {}, result.text), " instead."] : [];
+    const rest = result.text ? [" The search was for ", h("b", {}, result.text), "."] : [];
     return h("p", { class: "notice warn" }, `The ${family(this.modelSet)} models do not know: `, ...words, ".", ...rest);
   }
 
-  #nothing({ best, contents }) {
-    const close = best ? ` The nearest picture is a match with a probability of ${percent(best)}.` : "";
-    const there = contents ? inside(contents).map(([text, number]) => this.#example(text, number)) : [];
+  #nothingMatches({ best, contents }) {
+    const closest = best ? ` The closest one matches with a probability of ${percent(best)}.` : "";
+    const suggestions = contents ? frequent(contents).map(([text, number]) => this.#suggestion(text, number)) : [];
     return h(
       "div",
       { class: "notice nothing" },
       h("h3", {}, "Nothing matches"),
-      h("p", {}, contents?.pictures === 0 ? "The index is still empty." : `No picture here shows that.${close}`),
-      there.length ? h("p", { class: "examples" }, h("span", {}, `In these ${plural(contents.pictures, "picture")}`), there) : null,
+      h("p", {}, contents?.pictures === 0 ? "The index is empty." : `No picture in the index shows that.${closest}`),
+      suggestions.length ? h("p", { class: "examples" }, h("span", {}, `Frequent in ${plural(contents.pictures, "picture")}`), suggestions) : null,
     );
   }
 
-  #example(text, number) {
-    const ask = () => {
-      this.#forgetPicture();
+  #suggestion(text, number) {
+    const search = () => {
+      this.#removePicture();
       byId("q").value = text;
-      this.ask({ q: text });
+      this.search({ q: text });
     };
-    return h("button", { type: "button", class: "chip", onclick: ask }, text, number ? h("small", {}, String(number)) : null);
+    return h("button", { type: "button", class: "chip", onclick: search }, text, number ? h("small", {}, String(number)) : null);
   }
 
-  #failed(error) {
+  #showError(error) {
     this.hits = [];
     byId("results").hidden = false;
-    byId("results-title").textContent = "That did not work";
+    byId("results-title").textContent = "The search failed";
     byId("understood").replaceChildren();
     byId("hits").replaceChildren();
     byId("notices").replaceChildren(h("p", { class: "notice warn" }, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`));
     byId("outcome").textContent = error.message;
   }
 
-  #busy(busy) {
+  #setBusy(busy) {
     byId("search-form").classList.toggle("busy", busy);
     byId("hits").setAttribute("aria-busy", busy);
   }
 
-  #take(file) {
+  #searchByFile(file) {
     if (!file) return;
-    this.#forgetPicture();
+    this.#removePicture();
     byId("q").value = "";
-    if (file.size > LARGEST_BYTES) return this.#failed(new Error("a picture may have at most 16 MB"));
+    if (file.size > MAX_PICTURE_BYTES) return this.#showError(new Error("the picture is larger than 16 MB; choose a smaller one"));
     this.picture = file;
     this.preview = URL.createObjectURL(file);
     const remove = h("button", { type: "button", class: "close", "aria-label": "Remove the picture", onclick: () => this.clear() }, "×");
-    byId("sample").replaceChildren(h("img", { src: this.preview, alt: "The picture that is looked for" }), remove);
+    byId("sample").replaceChildren(h("img", { src: this.preview, alt: "The picture to search by" }), remove);
     byId("sample").hidden = false;
-    this.ask({ q: "" });
+    this.search({ q: "" });
   }
 
-  #forgetPicture() {
+  #removePicture() {
     if (this.preview) URL.revokeObjectURL(this.preview);
     this.picture = this.preview = null;
     byId("sample").hidden = true;
@@ -164,7 +165,7 @@ export class Search {
     byId("file").value = "";
   }
 
-  #dropping() {
+  #acceptFiles() {
     const veil = byId("drop");
     const carriesFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
     window.addEventListener("dragover", (event) => {
@@ -176,12 +177,12 @@ export class Search {
     window.addEventListener("drop", (event) => {
       event.preventDefault();
       veil.hidden = true;
-      this.#take([...event.dataTransfer.files].find((file) => file.type.startsWith("image/")));
+      this.#searchByFile([...event.dataTransfer.files].find((file) => file.type.startsWith("image/")));
     });
-    window.addEventListener("paste", (event) => this.#take([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+    window.addEventListener("paste", (event) => this.#searchByFile([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
   }
 
-  #toAddress({ q, like }) {
+  #writeAddress({ q, like }) {
     const address = new URLSearchParams();
     if (q) address.set("q", q);
     if (like) address.set("like", like);
@@ -189,23 +190,23 @@ export class Search {
     if (target !== location.pathname + location.search) history.pushState(null, "", target);
   }
 
-  #fromAddress() {
+  #readAddress() {
     const address = new URLSearchParams(location.search);
     const [q, like] = [address.get("q") ?? "", address.get("like") ?? ""];
     byId("q").value = q;
-    this.#forgetPicture();
-    if (q || like) this.ask({ q, like }, { remember: false });
+    this.#removePicture();
+    if (q || like) this.search({ q, like }, { remember: false });
     else byId("results").hidden = true;
   }
 }
 
-// Phrases tell more than labels; labels that no phrase mentions come after.
-function inside({ phrases, labels }) {
+// What the index holds most often: phrases first, then labels that no phrase mentions.
+function frequent({ phrases, labels }) {
   const mentioned = Object.keys(phrases).join(" ");
-  return [...Object.entries(phrases), ...Object.entries(labels).filter(([label]) => !mentioned.includes(label))].slice(0, 14);
+  return [...Object.entries(phrases), ...Object.entries(labels).filter(([label]) => !mentioned.includes(label))].slice(0, MAX_SUGGESTIONS);
 }
 
 function uncalibrated() {
   const command = h("code", {}, "sightline calibrate");
-  return h("p", { class: "notice" }, "These models are uncalibrated: scores are cosines, and nothing is left out for being unlikely. ", command, " mends that.");
+  return h("p", { class: "notice" }, "These models are not calibrated: scores are cosine similarities, and improbable matches are shown too. Run ", command, " to turn scores into probabilities.");
 }

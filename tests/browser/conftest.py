@@ -87,7 +87,7 @@ async def served(folder: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
         world.index, clip, vit, load(CHECKPOINTS / "clip"), load_vocabulary(CHECKPOINTS / "clip"),
         SearcherSettings(collection=NAME),
     )  # fmt: skip
-    settings = ApiSettings(model_set=MODEL_SET, collection=NAME, poll_seconds=0.05)
+    settings = ApiSettings(model_set=MODEL_SET, collection=NAME, poll_seconds=0.05, skip_states={"gate:": "gated"})
     app = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, CollectorRegistry()))
     server, listener = Server(app), listen("127.0.0.1", 0)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -17,13 +17,14 @@ from schemas.events import FrameEvent
 from search.retrieve import Searcher, SearcherSettings
 from sightline.api.app import create_app
 from sightline.api.live import KEPT_EVENTS, Live
-from sightline.api.lookup import find_event, find_payload
 from sightline.api.services import ApiSettings, Services
+from streams.lifecycle.event_lookup import find_event, find_payload
 from tests.browser.world import NAME, TENANT, Shown, World, opened, shown
 from tests.unit.search.bags import Bags
 from tinyworld.samples import staged
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+GATED = {"gate:": "gated"}
 KINDS = ((("red", "circle"),), (("blue", "square"), ("green", "star")), (("yellow", "ring"),))
 
 
@@ -51,7 +52,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     registry = CollectorRegistry()
     Counter("sightline_tested", "Whether the registry is shown", registry=registry).inc()
     searcher = Searcher(world.index, bags, bags, settings=SearcherSettings(collection=NAME))
-    settings = ApiSettings(model_set="hand-1", collection=NAME, poll_seconds=0.02)
+    settings = ApiSettings(model_set="hand-1", collection=NAME, poll_seconds=0.02, skip_states=GATED)
     app: Any = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, registry))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
         yield Served(client, world, events, gated, pictures)
@@ -143,7 +144,7 @@ async def test_events_are_found_in_the_log_alone(served: Served) -> None:
 
 
 async def test_status_counts_the_log(served: Served) -> None:
-    live = Live(served.world.transport, 0.01)
+    live = Live(served.world.transport, 0.01, GATED)
     while await live.step():
         pass
     status = live.status()
@@ -154,7 +155,7 @@ async def test_status_counts_the_log(served: Served) -> None:
 
 
 async def test_a_slow_listener_loses_the_oldest_and_never_blocks(served: Served) -> None:
-    live = Live(served.world.transport, 0.01)
+    live = Live(served.world.transport, 0.01, GATED)
     listener = live.listen()
     assert (await anext(listener)).name == "status"
     await live.step()

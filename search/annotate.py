@@ -1,4 +1,4 @@
-"""An event drawn on its picture, for a look without the page."""
+"""Draws an event's detections on its picture."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def annotated(event: FrameEvent, pixels: Pixels) -> bytes:
     height, width = pixels.shape[:2]
     scene = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     if event.detections:
-        import supervision  # half of the time that every command would take to start
+        import supervision  # its import takes half of a command's start
 
-        detections, texts = _found(event, width, height)
+        detections, texts = _detections(event, width, height)
         thickness = supervision.calculate_optimal_line_thickness((width, height))
         scale = supervision.calculate_optimal_text_scale((width, height))
         by_label = supervision.ColorLookup.CLASS
@@ -36,16 +36,17 @@ def annotated(event: FrameEvent, pixels: Pixels) -> bytes:
     return cv2.imencode(".jpg", scene, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes()
 
 
-def _found(event: FrameEvent, width: int, height: int) -> tuple[supervision.Detections, list[str]]:
+def _detections(event: FrameEvent, width: int, height: int) -> tuple[supervision.Detections, list[str]]:
+    """Boxes in pixels of a picture of this size, and a text for each."""
     import supervision
 
     scale = np.array([width / (event.image.width or width), height / (event.image.height or height)] * 2)
-    names = sorted({found.label for found in event.detections})
+    labels = sorted({detection.label for detection in event.detections})
     detections = supervision.Detections(
-        xyxy=np.array([found.box for found in event.detections]) * scale,
-        class_id=np.array([names.index(found.label) for found in event.detections]),
+        xyxy=np.array([detection.box for detection in event.detections]) * scale,
+        class_id=np.array([labels.index(detection.label) for detection in event.detections]),
     )
-    return detections, [_text(found.label, found.confidence, found.track) for found in event.detections]
+    return detections, [_text(each.label, each.confidence, each.track) for each in event.detections]
 
 
 def _text(label: str, confidence: float, track: str) -> str:
