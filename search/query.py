@@ -150,6 +150,16 @@ def parse_time(text: str, now: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+def parse_filters(feeds: Iterable[str], labels: Iterable[str], since: str, until: str, now: datetime) -> Filters:
+    """Filters from text as people type it; empty texts set no condition. Raises BadQuery."""
+    return Filters(
+        feeds=tuple(name for name in feeds if name),
+        labels=tuple(name for name in labels if name),
+        since=parse_time(since, now) if since else None,
+        until=parse_time(until, now) if until else None,
+    )
+
+
 def unique(terms: Iterable[Term]) -> tuple[Term, ...]:
     """Terms without repetitions, in order."""
     return tuple({entry.words: entry for entry in terms}.values())

@@ -27,7 +27,7 @@ from sightline.api.errors import HANDLERS
 from sightline.api.live import Live, Message
 from sightline.api.pictures import Frames, FramesController
 from sightline.api.policy import HEADERS, answers_to
-from sightline.api.searches import search, search_image
+from sightline.api.searches import make_query, search, search_image
 from sightline.api.services import Services
 from sightline.api.static import page
 
@@ -43,6 +43,7 @@ def create_app(services: Services) -> Litestar:
             "services": Provide(lambda: services, sync_to_thread=False),
             "live": Provide(lambda: live, sync_to_thread=False),
             "frames": Provide(lambda: frames, sync_to_thread=False),
+            "make_query": Provide(make_query, sync_to_thread=False),
         },
         exception_handlers=HANDLERS,
         before_request=answers_to(settings.allowed_hosts),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from search.query import BadQuery, Filters, parse, parse_time
+from search.query import BadQuery, Filters, parse, parse_filters, parse_time
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 
@@ -52,6 +52,13 @@ def test_filters_in_the_text_join_those_beside_it() -> None:
 def test_what_cannot_be_understood_is_refused(typed: str) -> None:
     with pytest.raises(BadQuery):
         parse(typed, now=NOW)
+
+
+def test_filters_of_empty_text_set_no_condition() -> None:
+    assert parse_filters(["", "lobby"], [], "2h", "", NOW) == Filters(feeds=("lobby",), since=NOW - timedelta(hours=2))
+    assert parse_filters([], [""], "", "", NOW) == Filters()
+    with pytest.raises(BadQuery, match="is no time"):
+        parse_filters([], [], "soon", "", NOW)
 
 
 def test_times() -> None:
