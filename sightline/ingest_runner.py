@@ -49,8 +49,8 @@ async def feed_one(
 ) -> Summary:
     """Raises UnreadableSource."""
     clock = clock or SystemClock()
-    reach = RemoteOptions(fetch=parts.config.fetch, follow_seconds=feeding.follow_seconds)
-    source = await asyncio.to_thread(choose_source, feeding.spec, feeding.playback, clock, reach)
+    remote = RemoteOptions(fetch=parts.config.fetch, follow_seconds=feeding.follow_seconds)
+    source = await asyncio.to_thread(choose_source, feeding.spec, feeding.playback, clock, remote)
     return await feed_source(parts, source, feeding.feed, report, clock)
 
 

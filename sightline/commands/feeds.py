@@ -187,7 +187,7 @@ async def run(config: Config) -> None:
             clock=SystemClock(),
             watched=watched,
             environment=os.environ,
-            reach=RemoteOptions(fetch=config.fetch),
+            remote=RemoteOptions(fetch=config.fetch),
             inline_limit_bytes=config.worker.inline_limit_bytes,
         )
         sharing = Sharing(transport, reader, SystemClock())

@@ -32,7 +32,7 @@ class FeedReader:
     clock: Clock
     watched: Mapping[str, Sequence[str]]
     environment: Mapping[str, str]
-    reach: RemoteOptions
+    remote: RemoteOptions
     inline_limit_bytes: int
     lossless_records: int = LOSSLESS_RECORDS
 
@@ -62,7 +62,7 @@ class FeedReader:
             reading = Reading(keyframes_only=feed.keyframes_only)
             return LiveSource(spec, LiveSettings(fps=rate, quality=feed.quality, reading=reading), self.clock)
         played = Playback(fps=rate, realtime=feed.loop, laps=None if feed.loop else 1, quality=feed.quality)
-        return choose_source(spec, played, self.clock, self.reach)
+        return choose_source(spec, played, self.clock, self.remote)
 
     def _backpressure(self, feed: Feed) -> Backpressure | None:
         if feed.policy == "live":

@@ -34,7 +34,7 @@ class RemoteOptions:
     follow_seconds: float | None = None
 
 
-def choose_source(spec: str, playback: Playback, clock: Clock, reach: RemoteOptions | None = None) -> Source:
+def choose_source(spec: str, playback: Playback, clock: Clock, remote: RemoteOptions | None = None) -> Source:
     """A folder, a glob, a picture, a video file; `-` for a list of pictures and URLs on standard input; a list of URLs
     in a file; a picture's URL; an object store's prefix (`s3://BUCKET/PREFIX`, `gs://`, `az://`, `file:///FOLDER`);
     or a camera.
@@ -42,14 +42,14 @@ def choose_source(spec: str, playback: Playback, clock: Clock, reach: RemoteOpti
     Cameras are `rtsp://…`, `http(s)://…` (`.m3u8` is HLS, else MJPEG), `/dev/videoN`, or N. Raises UnreadableSource,
     naming what was typed and the way out. Blocking: it looks at files.
     """
-    reach = reach or RemoteOptions()
+    remote = remote or RemoteOptions()
     elsewhere = not Path(spec).is_file()
     if elsewhere and _object_scheme(spec):
-        listing = Listing(follow_seconds=reach.follow_seconds, limit=playback.limit, at_once=reach.fetch.at_once)
+        listing = Listing(follow_seconds=remote.follow_seconds, limit=playback.limit, at_once=remote.fetch.at_once)
         return ObjectsSource(spec, listing, clock)
-    if reach.follow_seconds is not None:
+    if remote.follow_seconds is not None:
         raise UnreadableSource(f"{redacted(spec)}: cannot be followed; only {', '.join(OBJECT_SCHEMES)}:// can")
-    fetcher = Fetcher(reach.fetch, clock)
+    fetcher = Fetcher(remote.fetch, clock)
     if elsewhere and is_picture_url(spec):
         return from_urls([spec], fetcher, limit=playback.limit)
     if elsewhere and live_protocol(spec) is not None:

@@ -42,7 +42,7 @@ async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: 
             clock=SystemClock(),
             watched={},
             environment={},
-            reach=RemoteOptions(),
+            remote=RemoteOptions(),
             inline_limit_bytes=1 << 20,
         )
         readers = Readers(reader, SystemClock(), failures.append)

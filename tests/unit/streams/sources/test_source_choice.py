@@ -38,10 +38,10 @@ async def test_files_are_told_by_their_content(tmp_path: Path) -> None:
 
 
 def test_only_an_object_store_is_followed(tmp_path: Path) -> None:
-    reach = RemoteOptions(follow_seconds=10.0)
-    assert isinstance(choose_source("s3://bucket", Playback(), SystemClock(), reach), ObjectsSource)
+    remote = RemoteOptions(follow_seconds=10.0)
+    assert isinstance(choose_source("s3://bucket", Playback(), SystemClock(), remote), ObjectsSource)
     with pytest.raises(UnreadableSource, match="only s3"):
-        choose_source(str(tmp_path), Playback(), SystemClock(), reach)
+        choose_source(str(tmp_path), Playback(), SystemClock(), remote)
 
 
 async def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> None:
