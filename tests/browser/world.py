@@ -14,16 +14,17 @@ from msgspec.structs import replace
 from schemas import points
 from schemas.cloudevents import ENRICHED_TYPE, JSON, OBSERVED_TYPE, frame_headers
 from schemas.codec import encode_frame, encode_observed
-from schemas.events import Caption, Detection, Embedding, FrameEvent, ImageRef, Observed, Skipped
-from schemas.identity import frame_id, partition_key, still_position
+from schemas.events import Caption, Detection, Embedding, FrameEvent, Observed, Skipped
+from schemas.identity import partition_key, still_position
 from schemas.topics import ENRICHED, OBSERVED, RAW, declared
 from search.models import Array, PictureModel, Pixels, TextAndPictureModel
-from stores.blobs import BlobStore, blob_uri, sha256_hex
+from stores.blobs import BlobStore, sha256_hex
 from stores.edge.client import EdgeIndex
 from stores.folder import BlobFolder
 from stores.index import CollectionSpec, Index, Point
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, TopicSpec, Transport
+from tests.support.events import frame_event
 from tinyworld.captions import HALF, caption
 from tinyworld.render import Rendered, render
 from tinyworld.scenes import Scene
@@ -93,15 +94,12 @@ class World:
     async def _event(self, shown: Shown, feed: str, gated: bool) -> FrameEvent:  # noqa: FBT001
         picture, now = shown.jpeg, datetime.now(UTC)
         sha256 = sha256_hex(picture)
-        uri = blob_uri(TENANT, feed, now.date(), sha256)
-        await self.blobs.put(TENANT, uri, picture)
         height, width = shown.rendered.image.shape[:2]
-        position = still_position(f"{sha256[:8]}.jpg", sha256)
-        image = ImageRef(format="jpeg", sha256=sha256, size_bytes=len(picture), width=width, height=height, uri=uri)
-        event = FrameEvent(
-            id=frame_id(TENANT, feed, position), tenant=TENANT, feed=feed, kind="still", position=position,
-            ingested=now, captured=now, published=datetime.now(UTC), image=image, model_set=MODEL_SET,
+        event = frame_event(
+            still_position(f"{sha256[:8]}.jpg", sha256), picture, feed=feed, kind="still", ingested=now, captured=now,
+            published=datetime.now(UTC), model_set=MODEL_SET, inline=False, image={"width": width, "height": height},
         )  # fmt: skip
+        await self.blobs.put(event.tenant, event.image.uri, picture)
         return _gated(event) if gated else self._enriched(event, shown)
 
     def _enriched(self, event: FrameEvent, shown: Shown) -> FrameEvent:

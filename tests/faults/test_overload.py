@@ -15,14 +15,14 @@ from processors.frame import Frame, Verdicts
 from processors.stage import AnyStage, Lane
 from schemas import codec, topics
 from schemas.cloudevents import RAW_TYPE, frame_headers
-from schemas.events import Answer, Caption, FrameEvent, ImageRef
-from schemas.identity import DEFAULT_TENANT, frame_id, live_position, partition_key
-from stores.blobs import blob_uri, sha256_hex
+from schemas.events import Answer, Caption, FrameEvent
+from schemas.identity import DEFAULT_TENANT, live_position, partition_key
 from stores.index import Filter, Match
 from streams.clock import ManualClock, SystemClock
 from streams.plan import Plan
 from streams.transport import NewRecord
 from tests.support.deployment import QUICK, Deployment, collections, deployed, running, until
+from tests.support.events import frame_event
 from tests.support.fault_stages import Vectors, commented
 from tests.support.pictures import encoded, scene
 
@@ -74,23 +74,9 @@ class SlowCaption:
 
 def live_frame(number: int, captured: datetime, *, max_age_seconds: float = MAX_AGE_SECONDS) -> FrameEvent:
     content = commented(encoded(scene(number % 5, 32, 24)), f"ok#{number}")
-    position, digest = live_position("01932d5c-7d00-7000-8000-000000000000", number), sha256_hex(content)
-    return FrameEvent(
-        id=frame_id(DEFAULT_TENANT, "camera", position),
-        tenant=DEFAULT_TENANT,
-        feed="camera",
-        kind="frame",
-        position=position,
-        captured=captured,
-        ingested=captured,
-        image=ImageRef(
-            format="jpeg",
-            sha256=digest,
-            size_bytes=len(content),
-            uri=blob_uri(DEFAULT_TENANT, "camera", captured.date(), digest),
-            inline=content,
-        ),
-        max_age_seconds=max_age_seconds,
+    position = live_position("01932d5c-7d00-7000-8000-000000000000", number)
+    return frame_event(
+        position, content, feed="camera", captured=captured, ingested=captured, max_age_seconds=max_age_seconds
     )
 
 

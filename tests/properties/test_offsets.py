@@ -1,4 +1,4 @@
-"""The offset tracker against the plainest model of it: sets of offsets."""
+"""The offset tracker against the simplest model: sets of offsets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from streams.transport import NewRecord, Partition
 from streams.worker.offsets import OffsetTracker, PendingCommit
 
-HERE = Partition("frames.raw", 0)
-THERE = Partition("frames.raw", 1)
+FIRST = Partition("frames.raw", 0)
+SECOND = Partition("frames.raw", 1)
 
 
 def output(epoch: int, offset: int) -> PendingCommit:
@@ -18,7 +18,7 @@ def output(epoch: int, offset: int) -> PendingCommit:
 
 
 class Tracking(RuleBasedStateMachine):
-    """Any order of starts, finishes, commits and rebalances, with holes between offsets."""
+    """Any order of starts, finishes, commits and rebalances, with gaps between offsets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,23 +28,23 @@ class Tracking(RuleBasedStateMachine):
         self.started: list[int] = []
         self.finished: set[int] = set()
         self.old: list[tuple[int, int]] = []
-        """What earlier epochs had in flight, by epoch."""
+        """Epoch and offset of what earlier epochs had in flight."""
         self.assign()
 
     @rule()
     def assign(self) -> None:
-        """A rebalance: the next owner begins at what is committed; here the owner is the same again."""
+        """A rebalance: the next owner starts at the committed offset; here it is the same owner again."""
         self.old += [(self.epoch, offset) for offset in self.started if offset not in self.finished]
         self.epoch += 1
-        self.tracker.assign(HERE, self.epoch, self.next)
+        self.tracker.assign(FIRST, self.epoch, self.next)
         self.started, self.finished = [], set()
 
-    @rule(hole=st.integers(0, 3))
-    def start(self, hole: int) -> None:
-        offset = (self.started[-1] + 1 if self.started else self.next) + hole
-        assert self.tracker.start(HERE, self.epoch, offset)
-        assert not self.tracker.start(HERE, self.epoch, offset), "a record that was seen counts once"
-        assert not self.tracker.start(HERE, self.epoch - 1, offset + 1)
+    @rule(gap=st.integers(0, 3))
+    def start(self, gap: int) -> None:
+        offset = (self.started[-1] + 1 if self.started else self.next) + gap
+        assert self.tracker.start(FIRST, self.epoch, offset)
+        assert not self.tracker.start(FIRST, self.epoch, offset), "a record counts once"
+        assert not self.tracker.start(FIRST, self.epoch - 1, offset + 1)
         self.started.append(offset)
 
     @precondition(lambda self: set(self.started) - self.finished)
@@ -52,15 +52,15 @@ class Tracking(RuleBasedStateMachine):
     def finish(self, which: int) -> None:
         waiting = sorted(set(self.started) - self.finished)
         offset = waiting[which % len(waiting)]
-        assert self.tracker.finish(HERE, self.epoch, offset, output(self.epoch, offset))
-        assert not self.tracker.finish(HERE, self.epoch, offset, output(self.epoch, offset))
+        assert self.tracker.finish(FIRST, self.epoch, offset, output(self.epoch, offset))
+        assert not self.tracker.finish(FIRST, self.epoch, offset, output(self.epoch, offset))
         self.finished.add(offset)
 
     @precondition(lambda self: self.old)
     @rule()
     def finish_late(self) -> None:
         epoch, offset = self.old.pop()
-        assert not self.tracker.finish(HERE, epoch, offset, output(epoch, offset))
+        assert not self.tracker.finish(FIRST, epoch, offset, output(epoch, offset))
 
     @rule()
     def commit(self) -> None:
@@ -81,9 +81,9 @@ class Tracking(RuleBasedStateMachine):
     @invariant()
     def commits_the_finished_prefix_and_nothing_else(self) -> None:
         run, prefixes = self.expected(), self.tracker.finished()
-        assert bool(run) == (HERE in prefixes)
+        assert bool(run) == (FIRST in prefixes)
         if run:
-            prefix = prefixes[HERE]
+            prefix = prefixes[FIRST]
             assert (prefix.epoch, prefix.next_offset) == (self.epoch, run[-1] + 1)
             assert prefix.pending == [output(self.epoch, offset) for offset in run], "outputs in offset order"
 
@@ -97,29 +97,29 @@ TestTracking = Tracking.TestCase
 
 
 @given(st.permutations(range(12)))
-def test_partitions_do_not_know_of_each_other(order: list[int]) -> None:
+def test_partitions_are_independent(order: list[int]) -> None:
     tracker = OffsetTracker()
-    for partition in (HERE, THERE):
+    for partition in (FIRST, SECOND):
         tracker.assign(partition, 1, 0)
         for offset in range(12):
             tracker.start(partition, 1, offset)
     for offset in order:
-        tracker.finish(HERE, 1, offset, PendingCommit())
-    tracker.finish(THERE, 1, 1, PendingCommit())
-    assert {partition: prefix.next_offset for partition, prefix in tracker.finished().items()} == {HERE: 12}
-    tracker.revoke([HERE])
-    assert not tracker.is_current(HERE, 1)
-    assert tracker.unfinished([HERE]) == 0
+        tracker.finish(FIRST, 1, offset, PendingCommit())
+    tracker.finish(SECOND, 1, 1, PendingCommit())
+    assert {partition: prefix.next_offset for partition, prefix in tracker.finished().items()} == {FIRST: 12}
+    tracker.revoke([FIRST])
+    assert not tracker.is_current(FIRST, 1)
+    assert tracker.unfinished([FIRST]) == 0
 
 
-def test_nothing_more_is_started_of_a_partition_that_is_leaving() -> None:
-    """What waited was dropped when its drain began: a record that comes after that would pass it."""
+def test_no_record_starts_in_a_partition_that_is_being_revoked() -> None:
+    """Waiting frames are dropped when the drain begins; a record that started later would overtake them."""
     tracker = OffsetTracker()
-    tracker.assign(HERE, 1, 0)
-    assert tracker.start(HERE, 1, 0)
-    tracker.leave([HERE])
-    assert not tracker.start(HERE, 1, 1)
-    assert tracker.finish(HERE, 1, 0, PendingCommit()), "what was begun is finished and committed"
-    assert tracker.finished()[HERE].next_offset == 1
-    tracker.assign(HERE, 2, 1)
-    assert tracker.start(HERE, 2, 1)
+    tracker.assign(FIRST, 1, 0)
+    assert tracker.start(FIRST, 1, 0)
+    tracker.leave([FIRST])
+    assert not tracker.start(FIRST, 1, 1)
+    assert tracker.finish(FIRST, 1, 0, PendingCommit()), "a started record is finished and committed"
+    assert tracker.finished()[FIRST].next_offset == 1
+    tracker.assign(FIRST, 2, 1)
+    assert tracker.start(FIRST, 2, 1)

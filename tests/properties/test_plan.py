@@ -1,4 +1,4 @@
-"""Plans: any cut of a good plan is good and does the same work, and nothing that is missing goes unnoticed."""
+"""Plans: every split of a valid plan is valid and does the same work; a missing stage or field is reported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from schemas.events import TraceEntry
 from streams.errors import PlanError
 from streams.plan import GIVEN, Plan, StageShape, check
 from streams.worker.route import Mode, Router
-from tests.properties.flights import frame
+from tests.support.in_flight import frame
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ NAMES = tuple(STAGES)
 
 
 @st.composite
-def cuts(draw: st.DrawFn) -> Plan:
-    """The chain cut anywhere; a segment that needs pixels decodes them itself."""
-    places = sorted(draw(st.sets(st.integers(1, len(NAMES) - 1), max_size=4)))
-    runs = [NAMES[a:b] for a, b in zip([0, *places], [*places, len(NAMES)], strict=True)]
+def splits(draw: st.DrawFn) -> Plan:
+    """The chain split at any points; a segment that needs pixels decodes them itself."""
+    ends = sorted(draw(st.sets(st.integers(1, len(NAMES) - 1), max_size=4)))
+    runs = [NAMES[a:b] for a, b in zip([0, *ends], [*ends, len(NAMES)], strict=True)]
     return Plan(tuple(_with_decode(run) for run in runs))
 
 
@@ -56,31 +56,31 @@ def _with_decode(run: tuple[str, ...]) -> tuple[str, ...]:
     return ("decode", *run) if wants and "decode" not in run else run
 
 
-def travelled(plan: Plan, one: Frame) -> tuple[list[str], list[str]]:
-    """Lead a frame through every segment on paper: the stages that ran, and those that ran again."""
+def traverse(plan: Plan, traveler: Frame) -> tuple[list[str], list[str]]:
+    """Route a frame through every segment: the stages that would run, and those that would run again."""
     ran: list[str] = []
     again: list[str] = []
     for segment in plan.segments:
         stages = [STAGES[name] for name in segment]
-        route = Router(stages, STAGES).route(one)
+        route = Router(stages, STAGES).route(traveler)
         fields = route.fields
         for stage, mode in zip(stages, route.modes, strict=True):
-            if mode is Mode.PASS or one.skips(stage.name):
+            if mode is Mode.PASS or traveler.skips(stage.name):
                 continue
             if not stage.requires <= fields:
-                one.skip(stage.name, f"requires:{min(stage.requires - fields)}")
+                traveler.skip(stage.name, f"requires:{min(stage.requires - fields)}")
                 continue
             fields |= stage.provides
             (again if mode is Mode.AGAIN else ran).append(stage.name)
             if mode is Mode.RUN:
-                one.trace = (*one.trace, TraceEntry(stage=stage.name, worker="w"))
+                traveler.trace = (*traveler.trace, TraceEntry(stage=stage.name, worker="w"))
     return ran, again
 
 
-@given(cuts())
-def test_every_cut_of_a_good_plan_is_good_and_runs_each_stage_once(plan: Plan) -> None:
+@given(splits())
+def test_every_split_of_a_valid_plan_is_valid_and_runs_each_stage_once(plan: Plan) -> None:
     check(plan, STAGES)
-    ran, again = travelled(plan, frame())
+    ran, again = traverse(plan, frame())
     assert ran == list(NAMES)
     assert set(again) <= {"decode"}
     assert plan.stages == NAMES
@@ -89,48 +89,48 @@ def test_every_cut_of_a_good_plan_is_good_and_runs_each_stage_once(plan: Plan) -
     assert [plan.topic_out_of(n) for n in range(len(plan.segments))] == list(topics[1:])
 
 
-@given(cuts(), st.sets(st.sampled_from(NAMES[2:])))
-def test_skips_say_the_same_however_the_plan_is_cut(plan: Plan, gated: set[str]) -> None:
-    cut, fused = frame(), frame()
-    for one in (cut, fused):
+@given(splits(), st.sets(st.sampled_from(NAMES[2:])))
+def test_skips_are_the_same_however_the_plan_is_split(plan: Plan, gated: set[str]) -> None:
+    split, fused = frame(), frame()
+    for each in (split, fused):
         for name in gated:
-            one.skip(name, "gate:static")
-    assert travelled(plan, cut)[0] == travelled(Plan((NAMES,)), fused)[0]
-    assert cut.skipped == fused.skipped
-    done = {entry.stage for entry in cut.trace} | {entry.stage for entry in cut.skipped}
+            each.skip(name, "gate:static")
+    assert traverse(plan, split)[0] == traverse(Plan((NAMES,)), fused)[0]
+    assert split.skipped == fused.skipped
+    done = {entry.stage for entry in split.trace} | {entry.stage for entry in split.skipped}
     assert done == set(NAMES), "no stage disappears silently"
 
 
-@given(cuts(), st.integers(0, len(NAMES)))
+@given(splits(), st.integers(0, len(NAMES)))
 def test_any_plan_finishes_anothers_records(plan: Plan, done: int) -> None:
-    """A frame that some other plan led half way: the rest runs, and nothing twice but what is local."""
-    one = frame()
-    one.trace = tuple(TraceEntry(stage=name, worker="elsewhere") for name in NAMES[:done])
-    assert travelled(plan, one)[0] == list(NAMES[done:])
+    """A frame that another plan processed in part: the remaining stages run, and only local fields are made again."""
+    partial = frame()
+    partial.trace = tuple(TraceEntry(stage=name, worker="elsewhere") for name in NAMES[:done])
+    assert traverse(plan, partial)[0] == list(NAMES[done:])
 
 
-def test_decoding_again_is_spared_where_nobody_left_wants_pixels() -> None:
-    one = frame()
-    one.trace = tuple(TraceEntry(stage=name, worker="w") for name in ("decode", "gate", "detect", "track"))
+def test_decode_does_not_run_again_where_no_remaining_stage_requires_pixels() -> None:
+    partial = frame()
+    partial.trace = tuple(TraceEntry(stage=name, worker="w") for name in ("decode", "gate", "detect", "track"))
     for name in ("caption", "embed"):
-        one.skip(name, "gate:static")
+        partial.skip(name, "gate:static")
     stages = [STAGES[name] for name in ("decode", "caption", "refine", "embed", "moderate")]
-    route = Router(stages, STAGES).route(one)
+    route = Router(stages, STAGES).route(partial)
     assert route.modes[0] is Mode.PASS
     assert not route.needs_original
 
 
-def test_a_stage_of_nobodys_knowledge_counts_by_what_it_filled_in() -> None:
-    one = frame()
-    one.trace = (TraceEntry(stage="somebody_elses_captioner", worker="w"),)
+def test_an_unknown_stage_in_the_trace_counts_by_the_fields_it_filled_in() -> None:
+    partial = frame()
+    partial.trace = (TraceEntry(stage="unknown_captioner", worker="w"),)
     router = Router([STAGES["refine"]], STAGES)
-    assert "captions" not in router.route(one).fields
-    one.captions = ("a caption",)  # type: ignore[assignment]
-    assert "captions" in router.route(one).fields
+    assert "captions" not in router.route(partial).fields
+    partial.captions = ("a caption",)  # type: ignore[assignment]
+    assert "captions" in router.route(partial).fields
 
 
-@given(cuts(), st.data())
-def test_a_plan_without_a_stage_that_others_stand_on_is_refused(plan: Plan, data: st.DataObject) -> None:
+@given(splits(), st.data())
+def test_a_plan_without_a_required_stage_is_refused(plan: Plan, data: st.DataObject) -> None:
     needed = data.draw(st.sampled_from(["decode", "detect", "caption", "embed"]))
     rest = tuple(kept for run in plan.segments if (kept := tuple(name for name in run if name != needed)))
     if len({name for run in rest for name in run} - {"decode"}) == 0 or any(

@@ -1,8 +1,10 @@
-"""Events for tests: a small one as a source writes it, and one with every field of every type set."""
+"""Events for tests: `frame_event` makes every one; `full_event` has every field of every type set."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,6 +19,7 @@ from schemas.events import (
     FrameEvent,
     ImageRef,
     Keywords,
+    Kind,
     Label,
     Mask,
     Moderation,
@@ -27,27 +30,56 @@ from schemas.events import (
     Skipped,
     TraceEntry,
 )
-from schemas.identity import frame_id, region_id, video_position
+from schemas.identity import DEFAULT_TENANT, frame_id, region_id, video_position
+from stores.blobs import blob_uri, sha256_hex
 
 NOW = datetime(2026, 11, 21, 8, 30, 0, 250_000, tzinfo=UTC)
+CONTENT = b"\xff\xd8\xff"
 SHA256 = "ab" * 32
-POSITION = video_position(SHA256, 12_800, 0)
 BOX: Box = (10.0, 20.0, 110.5, 140.25)
 
 
-def raw_event() -> FrameEvent:
-    uri = f"blob:default/lobby/2026-11-21/{SHA256}"
-    image = ImageRef(format="jpeg", sha256=SHA256, size_bytes=3, width=640, height=480, uri=uri, inline=b"\xff\xd8\xff")
+def frame_event(
+    position: str,
+    content: bytes = CONTENT,
+    *,
+    tenant: str = DEFAULT_TENANT,
+    feed: str = "lobby",
+    kind: Kind = "frame",
+    ingested: datetime = NOW,
+    inline: bool = True,
+    image: Mapping[str, Any] | None = None,
+    **fields: Any,
+) -> FrameEvent:
+    """An event as a source writes it: the id follows from tenant, feed and position, the image from `content`.
+
+    The image cites `content` as a blob of the day of `ingested`, and carries it where `inline`. `image` and `fields`
+    set other fields of the image and of the event.
+    """
+    digest = sha256_hex(content)
+    written: dict[str, Any] = {
+        "format": "jpeg",
+        "sha256": digest,
+        "size_bytes": len(content),
+        "uri": blob_uri(tenant, feed, ingested.date(), digest),
+        "inline": content if inline else None,
+    }
     return FrameEvent(
-        id=frame_id("default", "lobby", POSITION),
-        tenant="default",
-        feed="lobby",
-        kind="frame",
-        position=POSITION,
-        captured=NOW,
-        ingested=NOW,
-        image=image,
+        id=frame_id(tenant, feed, position),
+        tenant=tenant,
+        feed=feed,
+        kind=kind,
+        position=position,
+        ingested=ingested,
+        image=ImageRef(**written | dict(image or {})),
+        **fields,
     )
+
+
+def raw_event() -> FrameEvent:
+    """The small event of the stored corpus, whose digest is made up."""
+    image = {"width": 640, "height": 480, "sha256": SHA256, "uri": blob_uri("default", "lobby", NOW.date(), SHA256)}
+    return frame_event(video_position(SHA256, 12_800, 0), captured=NOW, image=image)
 
 
 def embedding(name: str = "semantic", dimension: int = 4) -> Embedding:
@@ -114,7 +146,7 @@ def dead_letter() -> DeadLetter:
         key=b"default/lobby",
         headers={"ce_id": b"1"},
         value=b"\x80",
-        uri="blob:default/lobby/2026-11-21/" + SHA256,
+        uri=raw_event().image.uri,
         attempts=2,
     )
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.frame import Frame
-from schemas.events import ImageRef, Kind
-from schemas.identity import frame_id
+from processors.frame import Frame, thaw
+from schemas.events import Kind
+from tests.support.events import frame_event
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 Format = Literal["jpeg", "png", "webp"]
@@ -47,24 +46,14 @@ def frame(
     pixels: NDArray[np.uint8] | None = None,
 ) -> Frame:
     """A frame as the runtime hands it over; with `pixels` as the decode stage leaves it."""
-    position = f"test:{number}"
     height, width = pixels.shape[:2] if pixels is not None else (0, 0)
-    image = ImageRef(
-        format="jpeg", sha256=sha256(picture).hexdigest(), size_bytes=len(picture), width=width, height=height
+    when, image = START + timedelta(seconds=seconds), {"width": width, "height": height}
+    event = frame_event(
+        f"test:{number}", picture, feed=feed, kind=kind, ingested=when, captured=when, inline=False, image=image
     )
-    when = START + timedelta(seconds=seconds)
-    return Frame(
-        id=frame_id("default", feed, position),
-        tenant="default",
-        feed=feed,
-        kind=kind,
-        position=position,
-        ingested=when,
-        captured=when,
-        image=image,
-        original=picture,
-        pixels=pixels,
-    )
+    made = thaw(event)
+    made.original, made.pixels = picture, pixels
+    return made
 
 
 def decoded(seed: int, **settings: object) -> Frame:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from schemas.events import Caption, Detection, FrameEvent, ImageRef
+from schemas.events import Caption, Detection, FrameEvent
 from schemas.points import FRAME_FIELDS, SEMANTIC, VISUAL, payload
 from search.calibrate import Calibration, fit
 from search.filters import says
@@ -20,6 +20,7 @@ from search.words import Vocabulary
 from stores.edge.client import EdgeIndex
 from stores.errors import Missing
 from stores.index import CollectionSpec, Point
+from tests.support.events import frame_event
 from tests.unit.search.bags import DIMENSION, Bags
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
@@ -39,11 +40,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def event(caption: str, number: int, feed: str = "lobby", tenant: str = "default") -> FrameEvent:
-    image = ImageRef(format="jpeg", sha256="0" * 64, size_bytes=1, width=320, height=240)
     labels = [shape for shape in SHAPES if shape in caption]
-    return FrameEvent(
-        id=str(uuid4()), tenant=tenant, feed=feed, kind="still", position=f"test:{number}", image=image,
-        ingested=NOW - timedelta(hours=number), captions=(Caption(text=caption, model="hand"),),
+    return frame_event(
+        f"test:{uuid4()}", tenant=tenant, feed=feed, kind="still", ingested=NOW - timedelta(hours=number),
+        image={"width": 320, "height": 240}, captions=(Caption(text=caption, model="hand"),),
         detections=tuple(Detection(label=label, confidence=0.9, box=(0, 0, 9, 9)) for label in labels),
     )  # fmt: skip
 
