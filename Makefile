@@ -18,17 +18,17 @@ help: ## list the commands
 
 setup: $(READY) ## make .venv and install everything pinned
 
-$(READY): pyproject.toml constraints.txt streams/kafka/_wire.pyx streams/kafka/_writing.pxi
+$(READY): pyproject.toml constraints.txt $(addprefix streams/kafka/compiled/,_wire.pyx _checksum.pxi _writing.pxi)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Sightline needs Python 3.11 or newer; set PYTHON=/path/to/it"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "python3 has no venv: apt-get install python3-venv"; exit 1; }
 	@echo "setting up $(VENV) (a minute and 6 GB on the first run, torch is most of it)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^uv==' constraints.txt)"
-	@rm -f streams/kafka/_wire.*.so  # of other code, if it cannot be compiled now
+	@rm -f streams/kafka/compiled/_wire.*.so  # built from an earlier source
 	@$(BIN)/uv pip install -q --python $(BIN)/python -e '.[dev]' -c constraints.txt
-	@compgen -G 'streams/kafka/_wire.*.so' > /dev/null || echo "no C compiler: Kafka's batches are read in Python," \
-	  "somewhat slower (apt-get install gcc python3-dev; rm $@; make setup)"
+	@compgen -G 'streams/kafka/compiled/_wire.*.so' > /dev/null || echo "There is no C compiler: Kafka's batches are read" \
+	  "and written in Python, which is slower. To compile: apt-get install gcc python3-dev; rm $@; make setup"
 	@touch $@
 
 demo: $(READY) ## two cameras and some stills, to a page and search results (ARGS=--once ends by itself)
@@ -66,4 +66,4 @@ kafka: $(READY) ## a local Kafka broker (ARGS=stop stops it)
 	@$(BIN)/python -m deploy.local.kafka $(or $(ARGS),start)
 
 clean: ## remove the environment and everything built
-	@rm -rf $(VENV) build *.egg-info streams/kafka/_wire.c streams/kafka/_wire.*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build *.egg-info streams/kafka/compiled/_wire.c streams/kafka/compiled/_wire.*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -40,7 +40,7 @@ from deploy.local.cluster import Cluster
 from schemas import cloudevents, codec
 from schemas.events import FrameEvent
 from schemas.identity import partition_key
-from streams.kafka.compiled import wire
+from streams.kafka.compiled.wire import wire
 from streams.kafka.transport import KafkaTransport
 from streams.transport import NewRecord
 

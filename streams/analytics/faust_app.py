@@ -23,7 +23,7 @@ from streams.analytics.json_server import served
 from streams.analytics.ledger import Ledger
 from streams.analytics.ledger_view import View
 from streams.analytics.settings import AnalyticsSettings
-from streams.kafka.mending import ask_with_pauses
+from streams.kafka.aiokafka_internals.client import limit_metadata_requests
 from streams.kafka.settings import KafkaSettings
 from streams.transport import TopicSpec
 
@@ -39,7 +39,7 @@ class _Patient(Producer):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        ask_with_pauses(self._producer.client)
+        limit_metadata_requests(self._producer.client)
 
 
 def changelog(settings: AnalyticsSettings, partitions: int) -> TopicSpec:

@@ -1,13 +1,14 @@
 """One member of a Kafka consumer group: polls fairly, keeps its membership, never resets where it reads.
 
-One fetch at a time runs in a task of its own that is never cancelled: a cancelled one would switch aiokafka's
-watchdog off for good.
+One fetch at a time runs in a task of its own that is never cancelled: a cancelled fetch would disable aiokafka's poll
+watchdog for good.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -15,25 +16,35 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from streams.errors import Fenced, Gap
-from streams.kafka.buffer import FairBuffer
+from streams.kafka.aiokafka_internals.fetcher import count_ended_fetch
+from streams.kafka.conversion import from_aiokafka, to_aiokafka
 from streams.kafka.failures import translated
-from streams.kafka.lots import PartitionBatch
-from streams.kafka.membership import Membership, from_aiokafka, to_aiokafka
+from streams.kafka.fair_buffer import FairBuffer
+from streams.kafka.fetched_records import runs
+from streams.kafka.membership import Membership
+from streams.kafka.partition_batch import PartitionBatch
 from streams.kafka.transactions import Transactions
-from streams.kafka.unpacking import runs
 from streams.transport import NewRecord, Partition, Position, Record
 
 Fetched: TypeAlias = dict[TopicPartition, list[Any]]
 """What `runs` takes, by partition."""
 
-NOWHERE = TopicPartition("none", 0)
-"""Fetching from a partition that does not exist feeds the watchdog and takes nothing."""
-
-LOST_COUNT = (NoOffsetForPartitionError, OffsetOutOfRangeError)
-"""Raising these, aiokafka forgets to count the fetch as ended, and its watchdog stands still."""
+NO_PARTITION = TopicPartition("none", 0)
+"""A fetch from a partition that does not exist feeds the watchdog and takes nothing."""
 
 FETCH_SECONDS = 0.5
-"""A fetch waits so long at most: it has to end before the consumer can be stopped."""
+"""Longest wait of a fetch: it has to end before the consumer can be stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupAccess:
+    """What a consumer calls on its cluster besides its own membership."""
+
+    positions: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, Position | None]]]
+    """The group's positions, with no transaction about to move them."""
+    lag: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]]
+    publish: Callable[[Sequence[NewRecord]], Awaitable[None]]
+    by_partition: Callable[[Sequence[NewRecord]], Awaitable[Sequence[PartitionBatch]]]
 
 
 class KafkaConsumer:
@@ -43,17 +54,12 @@ class KafkaConsumer:
         self,
         consumer: AIOKafkaConsumer,
         membership: Membership,
-        positions: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, Position | None]]],
-        lag: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]],
-        publish: Callable[[Sequence[NewRecord]], Awaitable[None]],
+        group: GroupAccess,
         transactions: Transactions | None,
-        lots: Callable[[Sequence[NewRecord]], Awaitable[Sequence[PartitionBatch]]],
         request_seconds: float,
     ) -> None:
-        self._consumer, self.membership = consumer, membership
-        self._positions, self._lag, self._publish = positions, lag, publish
-        self._transactions, self._lots = transactions, lots
-        self._request_seconds = request_seconds
+        self._consumer, self.membership, self._group = consumer, membership, group
+        self._transactions, self._request_seconds = transactions, request_seconds
         self._buffer: FairBuffer[Partition, Record] = FairBuffer()
         self._buffered: Mapping[Partition, int] = {}
         self._fetching: asyncio.Task[Fetched] | None = None
@@ -68,22 +74,22 @@ class KafkaConsumer:
             left = deadline - loop.time()
             with translated():
                 await self._refill(0.0 if self._buffer else max(0.0, min(left, FETCH_SECONDS)))
-            self._raise_what_happened()
+            self._raise_pending()
             if records := self._take(max_records):
                 return records
             if left <= 0:
                 return ()
 
     async def keep_alive(self) -> None:
-        self._raise_what_happened()
+        self._raise_pending()
         with translated():
-            await self._collect(self._fetching or self._fetch([NOWHERE], 0.0), 0.0)
+            await self._collect(self._fetching or self._fetch([NO_PARTITION], 0.0), 0.0)
 
     def assignment(self) -> Mapping[Partition, int]:
         return dict(self.membership.epochs)
 
     async def committed(self, partition: Partition) -> Position | None:
-        return (await self._positions([partition]))[partition]
+        return (await self._group.positions([partition]))[partition]
 
     async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
         await self.membership.commit(positions, epochs)
@@ -97,15 +103,15 @@ class KafkaConsumer:
         """In one transaction, for one partition; else the outputs are acknowledged before positions are committed."""
         if self._transactions is not None:
             ((partition, position),) = positions.items()
-            lots, epoch = await self._lots(outgoing), epochs.get(partition, -1)
-            await self._transactions.write(partition, epoch, lots, position)
+            batches, epoch = await self._group.by_partition(outgoing), epochs.get(partition, -1)
+            await self._transactions.write(partition, epoch, batches, position)
             return
         self.membership.check({partition: epochs.get(partition, -1) for partition in positions})
-        await self._publish(outgoing)
+        await self._group.publish(outgoing)
         await self.membership.commit(positions, epochs)
 
     async def lag(self) -> Mapping[Partition, int]:
-        return await self._lag(list(self.membership.epochs))
+        return await self._group.lag(list(self.membership.epochs))
 
     async def close(self) -> None:
         if self._closed:
@@ -121,23 +127,23 @@ class KafkaConsumer:
                 await asyncio.gather(self._fetching, return_exceptions=True)
 
     async def _follow(self) -> None:
-        """Take up a new assignment: forget what was fetched for an earlier one, decide where reading starts."""
+        """Adopt a new assignment: drop what was fetched for an earlier one, decide where reading starts."""
         membership = self.membership
         if self._buffered is not membership.epochs:
             self._buffered = membership.epochs
             self._buffer.hold(())
-        if membership.unplaced and not membership.leaving:
-            epochs, unplaced = membership.epochs, sorted(membership.unplaced)
+        if membership.unpositioned and not membership.leaving:
+            epochs, unpositioned = membership.epochs, sorted(membership.unpositioned)
             if not await self._is_claimed(epochs):
                 return
             with translated():
-                parked = await asyncio.wait_for(self._place(unplaced), self._request_seconds)
+                parked = await asyncio.wait_for(self._seek(unpositioned), self._request_seconds)
             if membership.epochs is epochs:
-                membership.unplaced = set()
-                self._buffer.hold(set(unplaced) - parked)
+                membership.unpositioned = set()
+                self._buffer.hold(set(unpositioned) - parked)
 
     async def _is_claimed(self, epochs: Mapping[Partition, int]) -> bool:
-        """With transactions: shut out earlier owners before it is read where they left off."""
+        """With transactions: fence earlier owners before reading where the group stands."""
         if self._transactions is None:
             return True
         self._transactions.keep(epochs)
@@ -147,47 +153,46 @@ class KafkaConsumer:
             return False  # another assignment is on its way
         return True
 
-    async def _place(self, partitions: Sequence[Partition]) -> set[Partition]:
-        """Start at the group's position, or at the earliest for a new group; those with a gap are parked."""
-        places = [to_aiokafka(partition) for partition in partitions]
-        starts = await self._consumer.beginning_offsets(places)
+    async def _seek(self, partitions: Sequence[Partition]) -> set[Partition]:
+        """Start at the group's position, or at the earliest for a new group; returns those parked for a gap."""
+        starts = await self._consumer.beginning_offsets([to_aiokafka(partition) for partition in partitions])
         parked: set[Partition] = set()
-        positions = await self._positions(partitions)
-        self._forget_fetched()
+        positions = await self._group.positions(partitions)
+        self._drop_finished_fetch()
         for partition, position in positions.items():
-            place = to_aiokafka(partition)
-            if place not in self._consumer.assignment():
+            topic_partition = to_aiokafka(partition)
+            if topic_partition not in self._consumer.assignment():
                 continue
-            if position is not None and position.next_offset < starts[place]:
-                self._park(partition, f"the group is at {position.next_offset}, the log starts at {starts[place]}")
+            start = starts[topic_partition]
+            if position is not None and position.next_offset < start:
+                self._park(partition, f"the group is at {position.next_offset}, the log starts at {start}")
                 parked.add(partition)
             else:
-                self._consumer.seek(place, starts[place] if position is None else position.next_offset)
+                self._consumer.seek(topic_partition, start if position is None else position.next_offset)
         return parked
 
-    def _forget_fetched(self) -> None:
-        """What was fetched before it is decided where reading starts: taken up now, it would pass what lies before."""
+    def _drop_finished_fetch(self) -> None:
+        """It began before it was decided where reading starts: its records would pass earlier ones."""
         if self._fetching is not None and self._fetching.done():
             self._end(self._fetching)
 
     def _end(self, fetching: asyncio.Task[Fetched]) -> None:
         """The fetch under way is done: the next one may begin."""
         self._fetching = None
-        if isinstance(fetching.exception(), LOST_COUNT):
-            self._consumer._subscription._fetch_count -= 1
+        count_ended_fetch(self._consumer, fetching.exception())
 
     async def _refill(self, seconds: float) -> None:
-        """Fetch for partitions of which nothing is left; the others keep what they have and wait their turn."""
-        places = [to_aiokafka(partition) for partition in self._buffer.hungry()] or [NOWHERE]
-        await self._collect(self._fetching or self._fetch(places, seconds), seconds)
+        """Fetch for empty partitions; the others keep what they have and wait topic_partition turn."""
+        partitions = [to_aiokafka(partition) for partition in self._buffer.empty()] or [NO_PARTITION]
+        await self._collect(self._fetching or self._fetch(partitions, seconds), seconds)
 
-    def _fetch(self, places: Sequence[TopicPartition], seconds: float) -> asyncio.Task[Fetched]:
-        fetching = asyncio.create_task(self._consumer.getmany(*places, timeout_ms=round(1000 * seconds)))
+    def _fetch(self, partitions: Sequence[TopicPartition], seconds: float) -> asyncio.Task[Fetched]:
+        fetching = asyncio.create_task(self._consumer.getmany(*partitions, timeout_ms=round(1000 * seconds)))
         self._fetching = fetching
         return fetching
 
     async def _collect(self, fetching: asyncio.Task[Fetched], seconds: float) -> None:
-        """Wait so long for the fetch under way; it goes on if that is not enough, or if the caller is cancelled."""
+        """Wait up to `seconds` for the fetch under way; it goes on after that, and if the caller is cancelled."""
         await asyncio.wait({fetching}, timeout=seconds + 0.001)
         if not fetching.done():
             return
@@ -195,13 +200,13 @@ class KafkaConsumer:
         try:
             fetched = fetching.result()
         except NoOffsetForPartitionError:
-            return  # it looked before we had said where a new group starts; raising it took it off the partition
+            return  # it began before `_seek` for a new group; raising the error cleared it
         except OffsetOutOfRangeError as error:
-            for place, offset in error.args[0].items():
-                self._park(from_aiokafka(place), f"the group is at {offset}, which is not in the log")
+            for topic_partition, offset in error.args[0].items():
+                self._park(from_aiokafka(topic_partition), f"the group is at {offset}, which is not in the log")
             return
-        for place, records in fetched.items():
-            partition = from_aiokafka(place)
+        for topic_partition, records in fetched.items():
+            partition = from_aiokafka(topic_partition)
             if (epoch := self._buffered.get(partition)) is not None:
                 self._buffer.add(partition, runs(partition, epoch, records))
 
@@ -213,9 +218,9 @@ class KafkaConsumer:
     def _park(self, partition: Partition, why: str) -> None:
         self._buffer.drop(partition)
         self._consumer.pause(to_aiokafka(partition))
-        self._gaps.append(Gap(f"{partition.topic}[{partition.index}]: {why}; the partition stands still"))
+        self._gaps.append(Gap(f"{partition.topic}[{partition.index}]: {why}; the partition is paused"))
 
-    def _raise_what_happened(self) -> None:
+    def _raise_pending(self) -> None:
         if self.membership.failures:
             raise self.membership.failures.pop(0)
         if self._gaps:

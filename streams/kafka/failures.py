@@ -1,4 +1,4 @@
-"""aiokafka's errors as the runtime's: by what is done about them."""
+"""aiokafka's errors as the runtime's, by what is done about them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FATAL_TO_PRODUCER = (
     errors.UnknownProducerId,
     errors.IllegalOperation,
 )
-"""After these a producer never works again: a new one has to be built."""
+"""After one of these a producer never works again: a new one has to be built."""
 
 ENDED = (
     errors.CommitFailedError,
@@ -31,7 +31,7 @@ ENDED = (
 )
 """The group has gone on without this assignment."""
 
-AWAY = (
+UNAVAILABLE = (
     errors.KafkaConnectionError,
     errors.KafkaTimeoutError,
     errors.NodeNotReadyError,
@@ -44,13 +44,13 @@ AWAY = (
 
 
 def translate(error: BaseException) -> StreamError | None:
-    """The runtime's error for `error`; None where it is a mistake of ours or of the configuration (authorisation)."""
+    """The runtime's error for `error`; None for a programming error or a wrong configuration (authorization)."""
     if isinstance(error, ENDED):
         return Fenced(str(error))
     if isinstance(error, (errors.MessageSizeTooLargeError, errors.RecordListTooLargeError)):
         return TooLarge(str(error))
-    if isinstance(error, (*AWAY, TimeoutError, OSError)) or getattr(error, "retriable", False):
-        return Unavailable(f"the Kafka cluster cannot be used now: {error or type(error).__name__}")
+    if isinstance(error, (*UNAVAILABLE, TimeoutError, OSError)) or getattr(error, "retriable", False):
+        return Unavailable(f"the Kafka cluster is unavailable: {error or type(error).__name__}")
     return None
 
 
@@ -62,12 +62,12 @@ def translated() -> Iterator[None]:
     except StreamError:
         raise
     except Exception as error:
-        if (ours := translate(error)) is None:
+        if (translation := translate(error)) is None:
             raise
-        raise ours from error
+        raise translation from error
 
 
 def consume_exception(future: asyncio.Future[Any]) -> None:
-    """A callback for one that nobody may await: asyncio prints errors that were not heard."""
+    """A done callback for a future that may never be awaited: asyncio prints exceptions that were not retrieved."""
     if not future.cancelled():
         future.exception()

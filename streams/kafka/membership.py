@@ -1,55 +1,39 @@
-"""A member's assignment: epochs, draining before a rebalance, and commits that belong to the present one only.
+"""A member's assignment: epochs, draining before a rebalance, and commits that belong to the present assignment only.
 
 Kafka's classic protocol takes every partition from every member at each rebalance. The group's generation is the
-epoch: it grows with each, for all members.
+epoch: it grows with each rebalance, for all members.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
 
+from streams.clock import SystemClock
 from streams.errors import Fenced, Unavailable
+from streams.kafka.aiokafka_internals import coordinator
+from streams.kafka.conversion import from_aiokafka, offsets_from
 from streams.kafka.failures import ENDED, translated
+from streams.retry import Backoff, retry
 from streams.transport import Listener, Partition, Position
 
-ATTEMPTS = "attempts="
-"""How a position's attempts stand in the commit's metadata."""
-
 RETRY_SECONDS = 0.1
-"""Before a commit is sent again that the group's coordinator could not take just then."""
+"""Pause before a commit is sent again that the group's coordinator could not take."""
 
 log = structlog.get_logger()
 
 
-def from_aiokafka(place: TopicPartition) -> Partition:
-    return Partition(place.topic, place.partition)
-
-
-def to_aiokafka(partition: Partition) -> TopicPartition:
-    return TopicPartition(partition.topic, partition.index)
-
-
-def position_from(committed: OffsetAndMetadata) -> Position:
-    attempts = committed.metadata.removeprefix(ATTEMPTS)
-    return Position(committed.offset, int(attempts) if attempts.isdigit() else 0)
-
-
-def offsets_from(positions: Mapping[Partition, Position]) -> dict[TopicPartition, OffsetAndMetadata]:
-    return {
-        to_aiokafka(partition): OffsetAndMetadata(position.next_offset, f"{ATTEMPTS}{position.attempts}")
-        for partition, position in positions.items()
-    }
+class _CoordinatorBusyError(Exception):
+    """The coordinator could not take a commit now; the same commit may succeed later."""
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Hears of rebalances from aiokafka, which logs and forgets what a listener raises: `failures` keeps it."""
+    """Follows rebalances. aiokafka logs and drops what a listener raises: `failures` keeps it."""
 
     def __init__(self, consumer: AIOKafkaConsumer, listener: Listener, drain_seconds: float, request_seconds: float):
         self._consumer, self._listener = consumer, listener
@@ -57,13 +41,13 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._committing = asyncio.Lock()
         self._handing_over = asyncio.Lock()
         self.epochs: dict[Partition, int] = {}
-        self.unplaced: set[Partition] = set()
-        """Held partitions of which it is not decided yet where reading starts."""
+        self.unpositioned: set[Partition] = set()
+        """Held partitions for which it is not decided yet where reading starts."""
         self.leaving = False
         """Draining: no record is handed out any more."""
         self.failures: list[Exception] = []
         self.late_positions = 0
-        self.drain_seconds_last = 0.0
+        """Positions that were not committed because their assignment had ended."""
 
     async def on_partitions_revoked(self, revoked: object) -> None:
         try:
@@ -72,31 +56,30 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             self.failures.append(error)
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        """Runs while no heartbeat is sent, so it asks the broker for nothing."""
+        """Runs while no heartbeat is sent, so it makes no request."""
         generation = self._generation()
-        self.epochs = {from_aiokafka(place): generation for place in assigned}
-        self.unplaced, self.leaving = set(self.epochs), False
+        self.epochs = {from_aiokafka(partition): generation for partition in assigned}
+        self.unpositioned, self.leaving = set(self.epochs), False
         try:
             await self._listener.assigned(dict(self.epochs))
         except Exception as error:
             self.failures.append(error)
 
     async def hand_over(self) -> None:
-        """Drain, commit, and only then void the epochs; if the group has already gone on, void them first."""
+        """Drain, commit, and only then invalidate the epochs; first, if the group has already gone on."""
         async with self._handing_over:
             if not (partitions := list(self.epochs)):
                 return
-            self.leaving, begun = True, time.monotonic()
+            self.leaving = True
             try:
                 if self._generation() < 0:
                     await self._invalidate_epochs()
                 await self._drain(partitions)
             finally:
                 await self._invalidate_epochs()
-                self.drain_seconds_last = time.monotonic() - begun
 
     async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
-        """Raises Fenced when nothing was current, Unavailable."""
+        """Raises Fenced when none of the assignments is current, Unavailable."""
         async with self._committing:
             current = {
                 partition: position
@@ -108,7 +91,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
                 raise Fenced(f"{len(positions)} positions come from assignments that have ended")
             try:
                 with translated():
-                    await asyncio.wait_for(self._send(current), self._request_seconds)
+                    await asyncio.wait_for(self._commit(current), self._request_seconds)
             except Fenced:
                 self.late_positions += len(current)
                 raise
@@ -122,46 +105,44 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     async def confirm(self, epochs: Mapping[Partition, int]) -> None:
         """Ask the group whether these assignments still hold. Raises Fenced, Unavailable.
 
-        A group that is about to rebalance says yes: nobody else has them before this member has let go, or was thrown
-        out, and then it says no.
+        A group that is about to rebalance says yes: no other member gets the partitions before this one has handed
+        them over, or was expelled, and then the group says no.
         """
         self.check(epochs)
         with translated():
             async with asyncio.timeout(self._request_seconds):
-                heard = await self._consumer._coordinator._do_heartbeat()
+                accepted = await coordinator.heartbeat(self._consumer)
         if self._generation() < 0:
             self.late_positions += len(epochs)
             raise Fenced("the group has gone on without this member")
         self.check(epochs)
-        if not heard:
-            raise Unavailable("the group's coordinator does not answer")
+        if not accepted:
+            raise Unavailable("the group's coordinator does not answer; try again")
 
     def rejoin(self) -> None:
-        """Have everything assigned anew."""
-        self._consumer._coordinator.request_rejoin()
+        """Have all partitions assigned again, under new epochs."""
+        coordinator.request_rejoin(self._consumer)
 
-    async def _send(self, positions: Mapping[Partition, Position]) -> None:
-        """aiokafka's own commit takes the generation of the moment, at every attempt: none, after the member was thrown
-        out. A broker takes a commit without one from anybody as soon as the group is empty, and positions go back.
-        """
-        coordinator, offsets = self._consumer._coordinator, offsets_from(positions)
-        while positions:
-            await coordinator.ensure_coordinator_known()
-            async with coordinator._commit_lock:
-                if {self._generation()} != {self.epochs[partition] for partition in positions}:
-                    raise Fenced("the group has gone on without this member")
-                try:
-                    await asyncio.shield(coordinator._do_commit_offsets(None, offsets))
-                    return
-                except KafkaError as error:
-                    if isinstance(error, ENDED) or not error.retriable:
-                        raise
-            await asyncio.sleep(RETRY_SECONDS)
+    async def _commit(self, positions: Mapping[Partition, Position]) -> None:
+        if positions:
+            (epoch,) = {self.epochs[partition] for partition in positions}
+            attempt = partial(self._commit_once, positions, epoch)
+            backoff = Backoff(SystemClock(), first_seconds=RETRY_SECONDS, most_seconds=RETRY_SECONDS)
+            await retry(attempt, _CoordinatorBusyError, backoff)
+
+    async def _commit_once(self, positions: Mapping[Partition, Position], epoch: int) -> None:
+        await coordinator.find_coordinator(self._consumer)
+        try:
+            await coordinator.commit_once(self._consumer, offsets_from(positions), epoch)
+        except KafkaError as error:
+            if isinstance(error, ENDED) or not error.retriable:
+                raise
+            raise _CoordinatorBusyError from error
 
     async def _invalidate_epochs(self) -> None:
-        """No commit of these epochs is under way or can begin after this: aiokafka would send it as a later one."""
+        """After this no commit of these epochs is under way or can begin: aiokafka would send it as a later one."""
         async with self._committing:
-            self.epochs, self.unplaced = {}, set()
+            self.epochs, self.unpositioned = {}, set()
 
     async def _drain(self, partitions: Sequence[Partition]) -> None:
         try:
@@ -173,5 +154,4 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
             log.warning("drain_deadline_passed", partitions=len(partitions))
 
     def _generation(self) -> int:
-        """-1 after the member has left or was thrown out. aiokafka does not publish it."""
-        return int(self._consumer._coordinator.generation)
+        return coordinator.generation(self._consumer)

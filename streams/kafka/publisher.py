@@ -1,7 +1,7 @@
-"""Writing to Kafka: acknowledged by all replicas in sync, idempotent, and once where it can be helped.
+"""Writing to Kafka: acknowledged by all replicas in sync, idempotent, and once where that is possible.
 
-What was handed over is on its way also when nobody acknowledges it in time: whoever tries again waits for that,
-instead of putting another copy into the queue of a cluster that is away.
+Records that were handed to a producer stay on their way if they are not acknowledged in time: a second publish of the
+same records waits for the first copy, instead of adding another one to the queue of a cluster that is away.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from streams.errors import StreamError
+from streams.kafka.aiokafka_internals.client import limit_metadata_requests
+from streams.kafka.batch_sender import build_batches, send
 from streams.kafka.failures import FATAL_TO_PRODUCER, translated
-from streams.kafka.lots import PartitionBatch, lots
-from streams.kafka.mending import ask_with_pauses
-from streams.kafka.packing import packed, send
+from streams.kafka.partition_batch import PartitionBatch, by_partition
 from streams.kafka.settings import KafkaSettings
 from streams.transport import NewRecord, TopicSpec
 
@@ -33,23 +33,23 @@ BATCH_BYTES = 1 << 20
 REQUEST_BYTES = 64 << 20
 """More than any topic's largest record; the topic's own limit is checked before."""
 
-REMEMBERED = 64
-"""Unacknowledged publishes, of which most are tried again soon; one that is forgotten is sent twice."""
+REMEMBERED_PUBLISHES = 64
+"""Unacknowledged publishes, most of which are tried again soon; a forgotten one is sent twice."""
 
 
 @dataclass(slots=True, eq=False)
-class _Shipment:
-    """The records of one publish by partition, and what acknowledges those that were handed over."""
+class _Publish:
+    """The records of one publish by partition, and the acknowledgements of those that were handed over."""
 
-    lots: list[tuple[Compression, PartitionBatch]]
+    batches: list[tuple[Compression, PartitionBatch]]
     generation: int
-    """Of the producers: what was handed to earlier ones may never be answered."""
+    """Of the producers: what earlier ones were given may never be acknowledged."""
     handed_over: dict[int, list[asyncio.Future[Any]]] = field(default_factory=dict)
-    """By the lot's place in `lots`."""
+    """By index in `batches`."""
 
 
 class Publisher:
-    """Two producers, because compression is a producer's: zstd for JSON, none for pictures and msgpack."""
+    """Two producers, because compression belongs to a producer: zstd for JSON, none for pictures and msgpack."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         self._client, self._compiled = settings.client(), settings.compiled
@@ -57,26 +57,26 @@ class Publisher:
         self._producers: dict[Compression, AIOKafkaProducer] = {}
         self._building = asyncio.Lock()
         self._generation = 0
-        self._unacknowledged: dict[tuple[int, ...], _Shipment] = {}
+        self._unacknowledged: dict[tuple[int, ...], _Publish] = {}
 
     async def publish(self, specs: Mapping[str, TopicSpec], records: Sequence[NewRecord]) -> None:
         """Return once all are acknowledged. Raises TooLarge before anything is sent; Unavailable: some may be there.
 
-        The same record objects again: those that were handed over already are waited for, not sent again.
+        Called again with the same record objects, it waits for those that were handed over already.
         """
-        shipment = self._found_again(records) or self._sorted(specs, records)
+        publish = self._recall(records) or self._sorted(specs, records)
         if not records:
             return
         try:
             with translated():
-                await self._hand_over(shipment)
-                await self._acknowledged(shipment)
+                await self._hand_over(publish)
+                await self._acknowledged(publish)
         except StreamError:
-            self._remember(records, shipment)
+            self._remember(records, publish)
             raise
 
     async def close(self) -> None:
-        """Give what is under way the time of a request; a cluster that is away must not keep the process alive."""
+        """Wait as long as a request may take for what is under way: a cluster that is away must not block the exit."""
         producers, self._producers = self._producers, {}
         self._generation += 1
         self._unacknowledged.clear()
@@ -86,53 +86,51 @@ class Publisher:
             except TimeoutError:
                 log.warning("unacknowledged_at_close", seconds=self._request_seconds)
 
-    def _sorted(self, specs: Mapping[str, TopicSpec], records: Sequence[NewRecord]) -> _Shipment:
+    def _sorted(self, specs: Mapping[str, TopicSpec], records: Sequence[NewRecord]) -> _Publish:
         """Raises PlanError."""
         json = [record for record in records if compression(record) is not None]
         rest = [record for record in records if compression(record) is None] if json else records
-        by_compression: dict[Compression, list[PartitionBatch]] = {"zstd": lots(specs, json), None: lots(specs, rest)}
-        found = [(how, lot) for how, some in by_compression.items() for lot in some]
-        return _Shipment(found, self._generation)
+        compressed: list[tuple[Compression, PartitionBatch]] = [("zstd", batch) for batch in by_partition(specs, json)]
+        return _Publish([*compressed, *((None, batch) for batch in by_partition(specs, rest))], self._generation)
 
-    def _found_again(self, records: Sequence[NewRecord]) -> _Shipment | None:
+    def _recall(self, records: Sequence[NewRecord]) -> _Publish | None:
         return self._unacknowledged.pop(tuple(map(id, records)), None) if self._unacknowledged else None
 
-    def _remember(self, records: Sequence[NewRecord], shipment: _Shipment) -> None:
-        """By the records' identity, which is theirs alone for as long as the shipment holds them."""
-        if shipment.generation == self._generation:
-            self._unacknowledged[tuple(map(id, records))] = shipment
-            if len(self._unacknowledged) > REMEMBERED:
+    def _remember(self, records: Sequence[NewRecord], publish: _Publish) -> None:
+        """By the records' ids, which belong to no other object as long as `publish` holds the records."""
+        if publish.generation == self._generation:
+            self._unacknowledged[tuple(map(id, records))] = publish
+            if len(self._unacknowledged) > REMEMBERED_PUBLISHES:
                 del self._unacknowledged[next(iter(self._unacknowledged))]
 
-    async def _hand_over(self, shipment: _Shipment) -> None:
+    async def _hand_over(self, publish: _Publish) -> None:
         """Give the producers what they do not have yet. Raises TooLarge before they get anything."""
-        missing = [place for place in range(len(shipment.lots)) if place not in shipment.handed_over]
         ready = []
-        for place in missing:
-            how, lot = shipment.lots[place]
-            producer = await self._producer(how)
-            ready.append((place, producer, lot, packed(producer, lot, compiled=self._compiled)))
-        sent = await asyncio.gather(*(self._send(shipment, *one) for one in ready), return_exceptions=True)
+        for index, (how, records) in enumerate(publish.batches):
+            if index not in publish.handed_over:
+                producer = await self._producer(how)
+                ready.append((index, producer, records, build_batches(producer, records, compiled=self._compiled)))
+        sent = await asyncio.gather(*(self._send(publish, *arguments) for arguments in ready), return_exceptions=True)
         await self._raise_first([error for error in sent if error is not None])
 
     async def _send(
         self,
-        shipment: _Shipment,
-        place: int,
+        publish: _Publish,
+        index: int,
         producer: AIOKafkaProducer,
-        lot: PartitionBatch,
+        records: PartitionBatch,
         batches: Sequence[BatchBuilder],
     ) -> None:
-        shipment.handed_over[place] = await send(producer, lot, batches)
+        publish.handed_over[index] = await send(producer, records, batches)
 
-    async def _acknowledged(self, shipment: _Shipment) -> None:
-        """An idempotent producer tries for ever: what is not acknowledged in time may still be written later."""
-        futures = [future for some in shipment.handed_over.values() for future in some]
+    async def _acknowledged(self, publish: _Publish) -> None:
+        """An idempotent producer never gives up: what is not acknowledged in time may still be written later."""
+        futures = [future for of_batch in publish.handed_over.values() for future in of_batch]
         _, waiting = await asyncio.wait(futures, timeout=self._request_seconds)
         failed = {future: error for future in futures if future not in waiting and (error := future.exception())}
-        for place, some in list(shipment.handed_over.items()):
-            if not failed.keys().isdisjoint(some):
-                del shipment.handed_over[place]
+        for index, of_batch in list(publish.handed_over.items()):
+            if not failed.keys().isdisjoint(of_batch):
+                del publish.handed_over[index]
         await self._raise_first(list(failed.values()))
         if waiting:
             raise TimeoutError(f"{len(waiting)} batches were not acknowledged in {self._request_seconds} s")
@@ -157,7 +155,7 @@ class Publisher:
                     max_request_size=REQUEST_BYTES,
                 )
                 await producer.start()
-                ask_with_pauses(producer.client)
+                limit_metadata_requests(producer.client)
                 self._producers[how] = producer
             return producer
 

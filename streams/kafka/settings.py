@@ -1,4 +1,4 @@
-"""How a Kafka cluster is reached and how patient its members are."""
+"""How a Kafka cluster is reached, and the time limits of its members."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Keys of a `kafka://` URL's query, and what its authority says."""
+    """What a `kafka://` URL gives: the keys of its query, and brokers and login from its authority."""
 
     bootstrap: tuple[str, ...]
     username: str = ""
@@ -19,21 +19,21 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
     ca_file: str = ""
-    """Certificates to trust; the system's where this is empty."""
+    """File of certificates to trust; empty: the system's."""
     session_seconds: float = 10.0
-    """A member that does not answer for this long is dead to its group."""
+    """A member without a heartbeat for this long is expelled from its group."""
     drain_seconds: float = 30.0
-    """How long a member may drain before partitions move; the group waits half as long again for it."""
+    """How long a member may drain before its partitions move; the group waits half as long again for it."""
     max_poll_seconds: float = 300.0
-    """A member that neither polls nor keeps alive for this long leaves its group: it hangs."""
+    """A member that neither polls nor keeps alive for this long leaves its group, because it hangs."""
     request_seconds: float = 30.0
     """How long a request may take, retries included, before the cluster counts as unavailable."""
     delivery: Literal["at_least_once", "transactional"] = "at_least_once"
     """`transactional`: outputs and the group's position in one transaction per partition and commit."""
     replicas: int = 0
-    """Copies of each partition of a topic that we create; 0 is three, or as many as there are brokers."""
+    """Replicas of each partition of the topics that Sightline creates; 0: three, or as many as there are brokers."""
     compiled: bool = True
-    """Whether compiled code reads and writes batches where there is some; without it, Python and aiokafka do."""
+    """Read and write batches with the compiled code, where it was built; false: with Python and aiokafka."""
 
     @classmethod
     def from_url(cls, url: str) -> KafkaSettings:
@@ -51,7 +51,7 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return msgspec.convert(keys, cls, strict=False)
 
     def client(self) -> dict[str, Any]:
-        """What every aiokafka client takes."""
+        """Keyword arguments that every aiokafka client takes."""
         keys: dict[str, Any] = {
             "bootstrap_servers": list(self.bootstrap),
             "request_timeout_ms": round(1000 * self.request_seconds),

@@ -11,78 +11,83 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from streams.errors import PlanError, Unavailable
+from streams.kafka.wait_until import wait_until
 from streams.transport import TopicSpec
 
 BATCH_OVERHEAD_BYTES = 4096
-"""Kafka limits a batch, we a record: a batch's header, and a record's with many headers, fit in this."""
+"""Kafka limits a batch, Sightline a record: a batch's header and a record's many headers fit in the difference."""
 
 NO_LEADER_SECONDS = 0.05
-FOREVER = -1
+"""Pause before it is checked again whether the partitions of new topics have leaders."""
+
+UNLIMITED = -1
 
 TOPIC_ALREADY_EXISTS = 36
 
 
-def configuration(spec: TopicSpec, agreeing: int) -> dict[str, str]:
+def configuration(spec: TopicSpec, min_in_sync: int) -> dict[str, str]:
+    """A topic's settings as Kafka names them."""
     seconds, size = spec.retention_seconds, spec.retention_bytes
     return {
         "cleanup.policy": "compact" if spec.compacted else "delete",
-        "retention.ms": str(FOREVER if seconds is None else round(1000 * seconds)),
-        "retention.bytes": str(FOREVER if size is None else size),
+        "retention.ms": str(UNLIMITED if seconds is None else round(1000 * seconds)),
+        "retention.bytes": str(UNLIMITED if size is None else size),
         "max.message.bytes": str(spec.max_record_bytes + BATCH_OVERHEAD_BYTES),
-        "min.insync.replicas": str(agreeing),
+        "min.insync.replicas": str(min_in_sync),
     }
 
 
-def specification(name: str, partitions: int, found: dict[str, str]) -> TopicSpec:
-    milliseconds, size = int(found["retention.ms"]), int(found["retention.bytes"])
+def specification(name: str, partitions: int, settings: dict[str, str]) -> TopicSpec:
+    """The inverse of `configuration`."""
+    milliseconds, size = int(settings["retention.ms"]), int(settings["retention.bytes"])
     return TopicSpec(
         name,
         partitions,
-        compacted="compact" in found["cleanup.policy"],
-        retention_seconds=None if milliseconds == FOREVER else milliseconds / 1000,
-        retention_bytes=None if size == FOREVER else size,
-        max_record_bytes=int(found["max.message.bytes"]) - BATCH_OVERHEAD_BYTES,
+        compacted="compact" in settings["cleanup.policy"],
+        retention_seconds=None if milliseconds == UNLIMITED else milliseconds / 1000,
+        retention_bytes=None if size == UNLIMITED else size,
+        max_record_bytes=int(settings["max.message.bytes"]) - BATCH_OVERHEAD_BYTES,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A topic as the cluster has it: beside what was declared, how many copies there are and how many must agree."""
+class ClusterTopic:
+    """A topic as the cluster has it: its specification, replicas, and how many of them must have a record."""
 
     spec: TopicSpec
-    copies: int
-    in_sync: int
+    replicas: int
+    min_in_sync: int
 
 
-def differences(wanted: TopicSpec, copies: int, found: Found) -> list[str]:
-    """How a topic does not fit; more copies than wanted do no harm."""
+def differences(wanted: TopicSpec, replicas: int, topic: ClusterTopic) -> list[str]:
+    """How a topic does not fit; more replicas than wanted do no harm."""
     wrong = [
-        (field.name, getattr(found.spec, field.name), getattr(wanted, field.name))
+        (field.name, getattr(topic.spec, field.name), getattr(wanted, field.name))
         for field in fields(TopicSpec)
-        if getattr(found.spec, field.name) != getattr(wanted, field.name)
+        if getattr(topic.spec, field.name) != getattr(wanted, field.name)
     ]
-    if found.copies < copies:
-        wrong.append(("replication factor", found.copies, copies))
-    if found.in_sync < in_sync(copies):
-        wrong.append(("min.insync.replicas", found.in_sync, in_sync(copies)))
-    return [f"topic {wanted.name}: {name} is {there}, wanted {asked}" for name, there, asked in wrong]
+    if topic.replicas < replicas:
+        wrong.append(("replication factor", topic.replicas, replicas))
+    if topic.min_in_sync < min_in_sync(replicas):
+        wrong.append(("min.insync.replicas", topic.min_in_sync, min_in_sync(replicas)))
+    return [f"topic {wanted.name}: {name} is {actual}, wanted {expected}" for name, actual, expected in wrong]
 
 
-def in_sync(copies: int) -> int:
-    """Acknowledged is what two copies have, where there are three."""
-    return 2 if copies >= 3 else 1
+def min_in_sync(replicas: int) -> int:
+    """With three replicas, a record is acknowledged when two have it."""
+    return 2 if replicas >= 3 else 1
 
 
-async def describe(admin: AIOKafkaAdminClient) -> dict[str, Found]:
+async def describe(admin: AIOKafkaAdminClient) -> dict[str, ClusterTopic]:
     """Every topic but the cluster's own."""
-    found = {
+    partitions = {
         topic["topic"]: topic["partitions"]
         for topic in await admin.describe_topics()
         if not topic["is_internal"] and not topic["error_code"]
     }
-    if not found:
+    if not partitions:
         return {}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in found]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in partitions]
     configurations = {
         resource[3]: {entry[0]: entry[1] for entry in resource[4]}
         for response in await admin.describe_configs(resources)
@@ -90,30 +95,31 @@ async def describe(admin: AIOKafkaAdminClient) -> dict[str, Found]:
         if not resource[0]
     }
     return {
-        name: Found(
-            specification(name, len(found[name]), entries),
-            copies=min(len(partition["replicas"]) for partition in found[name]),
-            in_sync=int(entries["min.insync.replicas"]),
+        name: ClusterTopic(
+            specification(name, len(partitions[name]), settings),
+            replicas=min(len(partition["replicas"]) for partition in partitions[name]),
+            min_in_sync=int(settings["min.insync.replicas"]),
         )
-        for name, entries in configurations.items()
+        for name, settings in configurations.items()
     }
 
 
 async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replicas: int, seconds: float) -> None:
-    """Create the missing topics and wait until they can be written to.
+    """Create the missing topics and wait up to `seconds` until they can be written to; 0 replicas is three, or as many
+    as there are brokers.
 
-    Raises PlanError naming every existing one that differs; nothing is created then.
+    Raises PlanError naming every existing topic that differs; nothing is created then. Raises Unavailable.
     """
-    found = await describe(admin)
-    copies = replicas or min(3, len((await admin.describe_cluster())["brokers"]))
-    there = [spec for spec in specs if spec.name in found]
-    if reasons := [reason for spec in there for reason in differences(spec, copies, found[spec.name])]:
+    existing = await describe(admin)
+    replicas = replicas or min(3, len((await admin.describe_cluster())["brokers"]))
+    compared = [spec for spec in specs if spec.name in existing]
+    if reasons := [reason for spec in compared for reason in differences(spec, replicas, existing[spec.name])]:
         raise PlanError(reasons)
-    missing = [spec for spec in specs if spec.name not in found]
+    missing = [spec for spec in specs if spec.name not in existing]
     if not missing:
         return
     new = [
-        NewTopic(spec.name, spec.partitions, copies, topic_configs=configuration(spec, in_sync(copies)))
+        NewTopic(spec.name, spec.partitions, replicas, topic_configs=configuration(spec, min_in_sync(replicas)))
         for spec in missing
     ]
     response = await admin.create_topics(new)
@@ -125,18 +131,21 @@ async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replica
 
 async def _wait_for_leaders(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], seconds: float) -> None:
     names = [spec.name for spec in specs]
+
+    async def led() -> bool | None:
+        return _have_leaders(await admin.describe_topics(names), specs) or None
+
     try:
         async with asyncio.timeout(seconds):
-            while not _led(await admin.describe_topics(names), specs):  # noqa: ASYNC110 - the broker is asked
-                await asyncio.sleep(NO_LEADER_SECONDS)
+            await wait_until(led, NO_LEADER_SECONDS)
     except TimeoutError as error:
-        raise Unavailable(f"no leaders for {', '.join(names)} after {seconds} s") from error
+        raise Unavailable(f"topics {', '.join(names)} have no leaders after {seconds} s") from error
 
 
-def _led(found: Sequence[dict[str, object]], specs: Sequence[TopicSpec]) -> bool:
+def _have_leaders(described: Sequence[dict[str, object]], specs: Sequence[TopicSpec]) -> bool:
     leaders = {
         topic["topic"]: sum(partition["leader"] >= 0 for partition in topic["partitions"])  # type: ignore[attr-defined]
-        for topic in found
+        for topic in described
         if not topic["error_code"]
     }
     return all(leaders.get(spec.name) == spec.partitions for spec in specs)

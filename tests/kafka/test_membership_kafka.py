@@ -13,6 +13,7 @@ import pytest
 
 from deploy.local.cluster import VERSION, Cluster
 from streams.errors import Fenced, Unavailable
+from streams.kafka.aiokafka_internals.coordinator import coordinator
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Consumer, NewRecord, Partition, Position, Record, TopicSpec
@@ -122,7 +123,7 @@ async def test_a_member_that_was_thrown_out_while_it_drains_commits_nothing(clus
         refused: list[bool] = []
 
         async def drain(partitions: Sequence[Partition]) -> None:
-            late.membership._consumer._coordinator.reset_generation()
+            coordinator(late.membership._consumer).reset_generation()
             await stall(2.5)
             with pytest.raises(Fenced):
                 await late.commit({here: Position(1)}, epochs)

@@ -10,6 +10,7 @@ from aiokafka import TopicPartition
 
 from deploy.local.cluster import VERSION, Cluster
 from streams.errors import Unavailable
+from streams.kafka.aiokafka_internals.producer import transaction_manager
 from streams.kafka.transport import KafkaTransport
 from streams.transport import NewRecord, Partition, TopicSpec
 from tests.contract.transport_suite import values
@@ -52,7 +53,7 @@ async def test_after_a_fatal_error_new_producers_write_what_the_old_ones_could_n
     await transport.create([TopicSpec("gap", 1)])
     await transport.publish(values("gap", "a", range(5)))
     (broken,) = transport._publisher._producers.values()
-    broken._txn_manager.increment_sequence_number(TopicPartition("gap", 0), 1)
+    transaction_manager(broken).increment_sequence_number(TopicPartition("gap", 0), 1)
     records = values("gap", "a", range(5, 20))
     with pytest.raises(Unavailable):
         await transport.publish(records)

@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer
 
 from deploy.local.cluster import Cluster
 from schemas import topics
-from streams.kafka.membership import to_aiokafka
+from streams.kafka.conversion import to_aiokafka
 from streams.lifecycle.check import records
 from tests.kafka.conftest import emptied
 from tests.kafka.worker_process import Where, deployed, lay_fault, start

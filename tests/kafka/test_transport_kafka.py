@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.local.cluster import Cluster
-from streams.kafka.membership import to_aiokafka
+from streams.kafka.conversion import to_aiokafka
 from streams.kafka.topics import configuration
 from streams.transport import NewRecord, Partition, Transport
 from tests.contract.transport_suite import TransportSuite

@@ -20,8 +20,8 @@ from aiokafka.structs import OffsetAndMetadata
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
-from streams.kafka.lots import PartitionBatch
 from streams.kafka.membership import Membership
+from streams.kafka.partition_batch import PartitionBatch
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
 from streams.kafka.transport import KafkaTransport
@@ -50,11 +50,11 @@ class Faulty(Transactions):
     async def _put(
         self,
         producer: AIOKafkaProducer,
-        lots: Sequence[PartitionBatch],
+        batches: Sequence[PartitionBatch],
         offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> None:
         self._fall("before")
-        await super()._put(producer, lots, offsets)
+        await super()._put(producer, batches, offsets)
 
     async def _end(self, producer: AIOKafkaProducer) -> None:
         self._fall("inside")

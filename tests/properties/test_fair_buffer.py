@@ -9,7 +9,7 @@ from itertools import chain
 import hypothesis.strategies as st
 from hypothesis import given
 
-from streams.kafka.buffer import FairBuffer
+from streams.kafka.fair_buffer import FairBuffer
 
 STEPS = st.lists(
     st.tuples(st.just("add"), st.integers(0, 4), st.integers(0, 30)) | st.tuples(st.just("take"), st.integers(1, 40)),
@@ -54,7 +54,7 @@ def test_every_record_comes_once_and_in_order(steps: list[tuple[str, int] | tupl
         ready = [at for at in waiting if waiting[at]]
         assert all(shares[at] >= min(waiting[at], numbers[0] // len(ready)) for at in ready)
         assert bool(buffer) == any(added[at] > taken[at] for at in added)
-        assert set(buffer.hungry()) == {at for at in added if added[at] == taken[at]}
+        assert set(buffer.empty()) == {at for at in added if added[at] == taken[at]}
 
 
 @given(st.integers(1, 3), st.integers(4, 12))
@@ -77,4 +77,4 @@ def test_what_an_ended_assignment_left_is_dropped() -> None:
     buffer.hold(["b"])
     buffer.add("a", in_runs([3]))
     assert not buffer
-    assert buffer.hungry() == ["b"]
+    assert buffer.empty() == ["b"]

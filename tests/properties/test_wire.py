@@ -16,8 +16,9 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 
-from streams.kafka.compiled import wire
-from streams.kafka.unpacking import _Unpacked, records_from, runs
+from streams.kafka.aiokafka_internals.fetcher import RawPartitionRecords
+from streams.kafka.compiled.wire import wire
+from streams.kafka.fetched_records import records_from, runs
 from streams.transport import NewRecord, Partition, Record
 
 pytestmark = pytest.mark.skipif(wire is None, reason="no C compiler was there when this was installed")
@@ -67,7 +68,7 @@ def plainly(data: bytes, offset: int) -> list[Record]:
 
 def compiled(data: bytes, offset: int, count: int = 1 << 30) -> list[Record]:
     taken: list[Record] = []
-    for run in runs(PARTITION, EPOCH, list(_Unpacked(PLACE, wire.Batches(data), [], offset, *HOW))):
+    for run in runs(PARTITION, EPOCH, list(RawPartitionRecords(PLACE, wire.Batches(data), [], offset, *HOW))):
         while len(run):
             some = run.take(count)
             assert len(some) <= count

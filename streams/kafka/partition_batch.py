@@ -1,4 +1,4 @@
-"""Records sorted by partition."""
+"""Sorts records into one batch per partition."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from schemas.identity import partition_of
 from streams.errors import PlanError
 from streams.transport import NewRecord, TopicSpec
 
-number_of = lru_cache(65_536)(partition_of)
+partition_index = lru_cache(65_536)(partition_of)
 """The hash is pure Python; feeds' keys come again and again."""
 
 
@@ -24,18 +24,18 @@ class PartitionBatch:
     records: list[NewRecord] = field(default_factory=list)
 
 
-def lots(specs: Mapping[str, TopicSpec], records: Iterable[NewRecord]) -> list[PartitionBatch]:
-    """Records by partition. Raises PlanError for a tombstone where nothing is compacted."""
-    found: dict[tuple[str, int], PartitionBatch] = {}
+def by_partition(specs: Mapping[str, TopicSpec], records: Iterable[NewRecord]) -> list[PartitionBatch]:
+    """Raises PlanError for a tombstone on a topic that is not compacted."""
+    batches: dict[tuple[str, int], PartitionBatch] = {}
     by_key: dict[tuple[str, bytes], PartitionBatch] = {}
     for record in records:
-        if (lot := by_key.get((record.topic, record.key))) is None:
+        if (batch := by_key.get((record.topic, record.key))) is None:
             spec = specs[record.topic]
-            place = record.topic, number_of(record.key, spec.partitions)
-            lot = by_key[record.topic, record.key] = found.setdefault(
-                place, PartitionBatch(*place, spec.max_record_bytes)
+            partition = record.topic, partition_index(record.key, spec.partitions)
+            batch = by_key[record.topic, record.key] = batches.setdefault(
+                partition, PartitionBatch(*partition, spec.max_record_bytes)
             )
         if record.value is None and not specs[record.topic].compacted:
-            raise PlanError([f"{record.topic}: a tombstone, but the topic is not compacted"])
-        lot.records.append(record)
-    return list(found.values())
+            raise PlanError([f"topic {record.topic}: it is not compacted and takes no record without a value"])
+        batch.records.append(record)
+    return list(batches.values())

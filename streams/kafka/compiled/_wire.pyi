@@ -1,7 +1,5 @@
 from collections.abc import Iterator
-from typing import ClassVar
-
-from aiokafka.record._protocols import DefaultRecordBatchProtocol, LegacyRecordBatchProtocol
+from typing import Any, ClassVar
 
 from streams.transport import NewRecord, Partition, Record
 
@@ -28,9 +26,10 @@ class Batches:
     def __init__(self, data: bytes) -> None: ...
     def size_in_bytes(self) -> int: ...
     def has_next(self) -> bool: ...
-    def next_batch(self) -> Batch | DefaultRecordBatchProtocol | LegacyRecordBatchProtocol: ...
+    def next_batch(self) -> Batch | Any:
+        """A compressed, control or older batch is aiokafka's own object."""
 
-def pack(records: list[NewRecord], first: int, most_bytes: int) -> tuple[bytearray, int, int]: ...
+def pack(records: list[NewRecord], first: int, max_bytes: int) -> tuple[bytearray, int, int]: ...
 def seal(
     batch: bytearray,
     count: int,

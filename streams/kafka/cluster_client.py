@@ -1,0 +1,147 @@
+"""One cluster without a group: its topics, offsets and groups' positions, and records read from any of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from streams.errors import PlanError
+from streams.kafka import topics
+from streams.kafka.aiokafka_internals.fetcher import patch_consumer
+from streams.kafka.conversion import from_aiokafka, position_from, to_aiokafka
+from streams.kafka.failures import translated
+from streams.kafka.fetched_records import records_from
+from streams.kafka.group_offsets import committed_offsets
+from streams.kafka.settings import KafkaSettings
+from streams.transport import Partition, Position, Record, TopicSpec
+
+MARKERS = 1024
+"""Transactions leave markers in the log, and what was aborted. A lag of at most this many offsets is checked for a
+record among them."""
+
+READ_MILLISECONDS = 50
+"""Wait of one read. Records that exist come at once; a transaction's marker is no record, and would be waited for."""
+
+FETCH_MILLISECONDS = 10
+"""The reader jumps from partition to partition: a fetch that waits for news of the last one holds up the next."""
+
+
+class ClusterClient:
+    """An admin client and a reader; `connect` makes one. Safe for use from several tasks."""
+
+    def __init__(self, settings: KafkaSettings, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> None:
+        self._settings, self._admin, self._reader = settings, admin, reader
+        self._reading = asyncio.Lock()
+        self.specs: Mapping[str, TopicSpec] = {}
+        """Topics as they were when they were last loaded."""
+
+    @classmethod
+    async def connect(cls, settings: KafkaSettings) -> ClusterClient:
+        """Raises Unavailable."""
+        keys = settings.client()
+        admin = AIOKafkaAdminClient(**keys)
+        reader = AIOKafkaConsumer(
+            **keys,
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=FETCH_MILLISECONDS,
+        )
+        client = cls(settings, admin, reader)
+        try:
+            with translated():
+                await admin.start()
+                await reader.start()
+            patch_consumer(reader)
+            await client.load()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    async def close(self) -> None:
+        await self._reader.stop()
+        await self._admin.close()
+
+    async def load(self) -> None:
+        """Read the topics again."""
+        with translated():
+            self.specs = {name: topic.spec for name, topic in (await topics.describe(self._admin)).items()}
+
+    async def learn(self, names: Collection[str]) -> None:
+        """Load topics that another process may have created. Raises PlanError naming those that do not exist."""
+        if not self.specs.keys() >= set(names):
+            await self.load()
+        if missing := [name for name in names if name not in self.specs]:
+            raise PlanError([f"topic {name}: it does not exist" for name in missing])
+
+    async def create(self, specs: Sequence[TopicSpec]) -> None:
+        """See `streams.transport.Transport.create`."""
+        with translated():
+            await topics.create(self._admin, specs, self._settings.replicas, self._settings.request_seconds)
+        await self.load()
+
+    async def partitions(self, names: Sequence[str]) -> list[Partition]:
+        await self.learn(names)
+        return [Partition(name, number) for name in names for number in range(self.specs[name].partitions)]
+
+    async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
+        """First and next offset of every partition."""
+        partitions = [to_aiokafka(partition) for partition in await self.partitions([topic])]
+        with translated():
+            first, following = await asyncio.gather(
+                self._reader.beginning_offsets(partitions), self._reader.end_offsets(partitions)
+            )
+        return {from_aiokafka(partition): (first[partition], following[partition]) for partition in partitions}
+
+    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
+        """Committed records from `offset` on."""
+        topic_partition, records = to_aiokafka(partition), list[Record]()
+        first, following = (await self.ends(partition.topic))[partition]
+        async with self._reading:
+            reader = self._reader
+            reader.assign([topic_partition])
+            position = max(offset, first)
+            with translated():
+                async with asyncio.timeout(self._settings.request_seconds):
+                    while position < following and len(records) < max_records:
+                        reader.seek(topic_partition, position)
+                        left = max_records - len(records)
+                        fetched = await reader.getmany(topic_partition, timeout_ms=READ_MILLISECONDS, max_records=left)
+                        records += records_from(partition, -1, fetched.get(topic_partition, ()))
+                        position = await reader.position(topic_partition)
+                reader.assign([])  # or it would go on fetching this partition
+        return records
+
+    async def positions(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, Position | None]:
+        """The group's positions, with no transaction about to move them; None where it never committed."""
+        with translated():
+            async with asyncio.timeout(self._settings.request_seconds):
+                committed = await committed_offsets(self._admin, group, list(map(to_aiokafka, partitions)))
+        known = {from_aiokafka(partition): position_from(offset) for partition, offset in committed.items()}
+        return {partition: known.get(partition) for partition in partitions}
+
+    async def lag(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
+        """Offsets between the group's position, or the earliest record, and the end; 0 if none of them is a record."""
+        topic_partitions = [to_aiokafka(partition) for partition in partitions]
+        if not topic_partitions:
+            return {}
+        with translated():
+            first, following, positions = await asyncio.gather(
+                self._reader.beginning_offsets(topic_partitions),
+                self._reader.end_offsets(topic_partitions),
+                self.positions(group, partitions),
+            )
+        lag = {}
+        for topic_partition, (partition, position) in zip(topic_partitions, positions.items(), strict=True):
+            done = max(first[topic_partition], 0 if position is None else position.next_offset)
+            lag[partition] = following[topic_partition] - done
+            if self._has_markers and 0 < lag[partition] <= MARKERS and not await self.read(partition, done, 1):
+                lag[partition] = 0
+        return lag
+
+    @property
+    def _has_markers(self) -> bool:
+        return self._settings.delivery == "transactional"
