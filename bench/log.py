@@ -34,7 +34,7 @@ from uuid import uuid4
 from bench.embedded.backlog import COST_ROUNDS, long_over_short
 from bench.embedded.work import BATCH, HEADERS, Quiet, consume, events, key_of, make_log, publish
 from bench.report import in_turns, median_ratio, report, threads
-from streams.sqlite.rows import pack_headers
+from streams.sqlite.record_batch import pack_headers
 from streams.sqlite.schema import PAGE_BYTES
 from streams.sqlite.transport import SqliteTransport
 

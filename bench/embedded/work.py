@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from schemas.identity import partition_of
-from streams.sqlite.rows import pack_headers
+from streams.sqlite.record_batch import pack_headers
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import Consumer, NewRecord, Partition, Position, TopicSpec
 

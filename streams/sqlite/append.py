@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from streams.sqlite.catalog import Catalog
-from streams.sqlite.room import Room
-from streams.sqlite.rows import Batch
+from streams.sqlite.record_batch import Batch
+from streams.sqlite.size_limit import SizeLimit
 from streams.transport import NewRecord
 
-OUTPUT_ROOM = 1.1
+OUTPUT_LIMIT_FACTOR = 1.1
 """Outputs that are written with their inputs' positions may exceed the limit by a tenth: finishing work is what makes
 room, so a log full of inputs must not refuse the outputs."""
 
@@ -21,14 +21,14 @@ class Append:
     """A job for the writer: its records are checked and packed already, in the event loop, which has time."""
 
     batch: Batch
-    room: Room
+    size_limit: SizeLimit
     limit_bytes: int
     wall: Callable[[], float]
 
     def __call__(self, connection: sqlite3.Connection) -> None:
         """Raises LogFull; nothing is written then."""
-        if self.batch.shares:
-            self.room.take(connection, self.batch.total_bytes(), self.limit_bytes)
+        if self.batch.by_partition:
+            self.size_limit.reserve(connection, self.batch.size_bytes(), self.limit_bytes)
             self.batch.append(connection, self.wall())
 
 
@@ -39,12 +39,13 @@ class Appender:
     catalog: Catalog
     max_bytes: int
     wall: Callable[[], float]
-    room: Room = field(default_factory=Room)
+    size_limit: SizeLimit = field(default_factory=SizeLimit)
 
     def records(self, outgoing: Sequence[NewRecord]) -> Append:
         """Raises TooLarge, PlanError."""
-        return Append(Batch(self.catalog, outgoing), self.room, self.max_bytes, self.wall)
+        return Append(Batch(self.catalog, outgoing), self.size_limit, self.max_bytes, self.wall)
 
     def outputs(self, outgoing: Sequence[NewRecord]) -> Append:
-        """As `records`, for those that are written in one transaction with the positions they come from."""
-        return Append(Batch(self.catalog, outgoing), self.room, int(self.max_bytes * OUTPUT_ROOM), self.wall)
+        """As `records`, for those that are written in one transaction with their inputs' positions."""
+        limit_bytes = int(self.max_bytes * OUTPUT_LIMIT_FACTOR)
+        return Append(Batch(self.catalog, outgoing), self.size_limit, limit_bytes, self.wall)

@@ -1,4 +1,4 @@
-"""The topics of a log and their partitions' row ids, remembered: topics are never changed once made."""
+"""The topics of a log and their partitions' row ids, cached: a topic never changes once it is created."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ class Topic:
     partition_ids: tuple[int, ...]
 
     def partitions(self) -> dict[Partition, int]:
-        return {Partition(self.spec.name, number): at for number, at in enumerate(self.partition_ids)}
+        """Row ids by partition."""
+        ids = enumerate(self.partition_ids)
+        return {Partition(self.spec.name, number): partition_id for number, partition_id in ids}
 
 
 class Catalog:
-    """Used in any thread: the mapping is only ever replaced, never changed."""
+    """Safe in any thread: the mapping is replaced, never changed."""
 
     def __init__(self) -> None:
         self._topics: dict[str, Topic] = {}
 
     def topic(self, name: str) -> Topic:
-        """Raises PlanError for a topic that is not there (or was not at the last `load`)."""
+        """Raises PlanError for a topic that did not exist at the last `load`."""
         if (topic := self._topics.get(name)) is None:
             raise PlanError([f"topic {name}: it does not exist"])
         return topic
@@ -50,7 +52,7 @@ class Catalog:
         self._topics = {spec.name: Topic(spec, tuple(ids[spec.name])) for spec in map(_spec, rows)}
 
     def create(self, connection: sqlite3.Connection, specs: Sequence[TopicSpec]) -> None:
-        """Make the missing topics. Raises PlanError naming every existing one that differs, before the first write."""
+        """Create missing topics. Raises PlanError naming every existing one that differs, before the first write."""
         self.load(connection)
         reasons = [f"topic {spec.name}: it needs a partition" for spec in specs if spec.partitions < 1]
         reasons += [reason for spec in specs if spec.name in self._topics for reason in self._differences(spec)]
@@ -61,11 +63,11 @@ class Catalog:
                 _create(connection, spec)
 
     def _differences(self, wanted: TopicSpec) -> list[str]:
-        found = self._topics[wanted.name].spec
+        spec = self._topics[wanted.name].spec
         return [
-            f"topic {wanted.name}: {field.name} is {getattr(found, field.name)}, wanted {getattr(wanted, field.name)}"
+            f"topic {wanted.name}: {field.name} is {getattr(spec, field.name)}, wanted {getattr(wanted, field.name)}"
             for field in fields(TopicSpec)
-            if getattr(found, field.name) != getattr(wanted, field.name)
+            if getattr(spec, field.name) != getattr(wanted, field.name)
         ]
 
 

@@ -7,21 +7,21 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 
 from streams.errors import Fenced, Gap
-from streams.sqlite.ahead import RecordRange
 from streams.sqlite.append import Appender
-from streams.sqlite.fetch import Cursor, Fetched, fetch
 from streams.sqlite.groups import Member, lag
 from streams.sqlite.membership import Membership
-from streams.sqlite.rows import Batch
+from streams.sqlite.read_ahead import RecordRange
+from streams.sqlite.read_cursor import Fetched, ReadCursor, fetch
+from streams.sqlite.record_batch import Batch
 from streams.sqlite.threads import Reader, Writer
 from streams.transport import NewRecord, Partition, Position, Record
 
 IDLE_SECONDS = (0.002, 0.016)
-"""How often an idle poll looks for records of other processes: first and, doubling, at last."""
+"""An idle poll looks for records of other processes after the first pause, which doubles up to the second."""
 
 
 class SqliteConsumer:
-    """See `streams.transport.Consumer`. `late_positions` counts commits left out because their epoch had ended."""
+    """See `streams.transport.Consumer`. `late_positions` counts positions left out because their epoch had ended."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class SqliteConsumer:
     async def poll(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_seconds
-        pause, longest = IDLE_SECONDS
+        pause, max_pause = IDLE_SECONDS
         while True:
             self._membership.touch()
             self._arrived = arrived = loop.create_future()
@@ -58,14 +58,14 @@ class SqliteConsumer:
             timer = loop.call_later(min(pause, left), self._wake)
             await arrived
             timer.cancel()
-            pause = min(2 * pause, longest)
+            pause = min(2 * pause, max_pause)
 
-    def remember(self, batch: Batch) -> None:
-        """Records have come from this process: they need not be read back. Those of others are looked for."""
+    def cache(self, batch: Batch) -> None:
+        """Keep what this process has published, so that it is not read back; a waiting poll goes on."""
         cursors = self._membership.cursors
-        for at, share in batch.shares.items():
-            if (cursor := cursors.get(at)) is not None and not share.compacted:
-                cursor.remember(RecordRange(batch.first_offsets[at], batch.timestamp, share))
+        for partition_id, rows in batch.by_partition.items():
+            if (cursor := cursors.get(partition_id)) is not None and not rows.compacted:
+                cursor.cache(RecordRange(batch.first_offsets[partition_id], batch.timestamp, rows))
         self._wake()
 
     def _wake(self) -> None:
@@ -81,8 +81,10 @@ class SqliteConsumer:
         return {cursor.partition: cursor.epoch for cursor in self._membership.cursors.values()}
 
     async def committed(self, partition: Partition) -> Position | None:
-        at = self._ids[partition]
-        return (await self._reader.run(lambda connection: self._member.positions(connection, [at])))[at]
+        partition_id = self._ids[partition]
+        return (await self._reader.run(lambda connection: self._member.positions(connection, [partition_id])))[
+            partition_id
+        ]
 
     async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
         by_id, epochs_by_id = self._by_id(positions, epochs)
@@ -116,9 +118,9 @@ class SqliteConsumer:
         self._published(append.batch)
 
     async def lag(self) -> Mapping[Partition, int]:
-        held = {at: cursor.partition for at, cursor in self._membership.cursors.items()}
-        behind = await self._reader.run(lambda connection: lag(connection, self._member.group, list(held)))
-        return {held[at]: records for at, records in behind.items()}
+        held = {partition_id: cursor.partition for partition_id, cursor in self._membership.cursors.items()}
+        lags = await self._reader.run(lambda connection: lag(connection, self._member.group, list(held)))
+        return {held[partition_id]: records for partition_id, records in lags.items()}
 
     async def close(self) -> None:
         try:
@@ -135,11 +137,11 @@ class SqliteConsumer:
         )
 
     def _next_fetch(self, max_records: int) -> Callable[[sqlite3.Connection], Fetched]:
-        """For the reader's thread. On an assignment that has changed it reads nothing."""
+        """A job for the reader; if the assignment has changed, it reads nothing."""
         known = self._membership.version
         cursors = [cursor for cursor in self._membership.cursors.values() if not cursor.parked]
         turn = self._turn % max(1, len(cursors))
-        turns = [(cursor, tuple(cursor.ahead.stretches)) for cursor in cursors[turn:] + cursors[:turn]]
+        turns = [(cursor, tuple(cursor.read_ahead.ranges)) for cursor in cursors[turn:] + cursors[:turn]]
 
         def run(connection: sqlite3.Connection) -> Fetched:
             version = self._member.version(connection)
@@ -148,15 +150,15 @@ class SqliteConsumer:
         return run
 
     def _accept(self, fetched: Fetched) -> list[Record]:
-        """Move the cursors past what is handed out. A gap comes first: what was read with it is read again."""
+        """Move the cursors past what is handed out. A gap is raised first: what was read with it is read again."""
         if fetched.gaps:
             raise self._park(*fetched.gaps[0])
         self._turn += 1
         return fetched.accept()
 
-    def _park(self, cursor: Cursor, first_offset: int) -> Gap:
+    def _park(self, cursor: ReadCursor, first_offset: int) -> Gap:
         cursor.parked = True
         return Gap(
             f"{cursor.partition.topic}[{cursor.partition.index}]: group {self._member.group} is at"
-            f" {cursor.next_offset}, but the log starts at {first_offset}; the partition stands still"
+            f" {cursor.next_offset}, but the log starts at {first_offset}; the partition is paused"
         )

@@ -1,4 +1,4 @@
-"""SQLite's errors as the runtime's: by what is done about them."""
+"""SQLite's errors as the runtime's, by what is done about them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from streams.errors import DamagedLog, LogFull, StreamError, Unavailable
 
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE_SCHEMA", "SQLITE_FORMAT")
-"""A file cut short, overwritten, or not a database at all."""
+"""A file that was truncated, overwritten, or is not a database at all."""
 
-WAY_OUT = "nothing was changed; restore it from a copy, or move it and its -wal and -shm files away to start anew"
+REMEDY = "nothing was changed; restore it from a copy, or move it and its -wal and -shm files away to start a new log"
 
 
 def damaged(path: Path, reason: str) -> DamagedLog:
-    return DamagedLog(f"{path}: {reason}; {WAY_OUT}")
+    return DamagedLog(f"{path}: {reason}; {REMEDY}")
 
 
 def translate(error: sqlite3.Error, path: Path) -> StreamError | None:
-    """The runtime's error for `error`; None where the fault is the caller's or ours (a wrong type, bad SQL)."""
+    """The runtime's error for `error`; None for a programming error (a wrong type, bad SQL)."""
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(DAMAGED):
         return damaged(path, f"the log is damaged ({error})")

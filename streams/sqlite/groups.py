@@ -1,8 +1,8 @@
-"""Consumer groups: members with leases, who owns which partition, and how far the group is. All inside transactions.
+"""Consumer groups: members with leases, each partition's owner, and the group's positions. All inside transactions.
 
-A member renews its lease; whoever renews also buries the dead and shares the partitions out anew. An owner that is
-to give a partition up is asked (`release_by`) and keeps it until it has let go, drained and committed, or until that
-time has passed. Every change of owner raises the partition's epoch; every commit checks it.
+A member renews its lease; each renewal also expires dead members and rebalances. An owner that has to hand a partition
+over is asked to (`release_by`), and keeps it until it has drained, committed and released it, or until that time has
+passed. Every change of owner raises the partition's epoch; every commit checks it.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.errors import Fenced
-from streams.sqlite.boot import boot_name, is_dead
-from streams.sqlite.rows import offsets
-from streams.sqlite.sharing import share
+from streams.sqlite.assignor import assign
+from streams.sqlite.process_identity import boot_id, is_dead
+from streams.sqlite.record_rows import offsets
 from streams.transport import Position
+
+NEW_OWNER = "owner = ?, epoch = epoch + 1, release_by = NULL"
 
 
 @dataclass(frozen=True, slots=True)
 class AssignmentView:
-    """What a member holds: partition row ids with their epochs; those in `leaving` it is asked to give up.
+    """What a member holds: partition row ids with their epochs; those in `leaving` it is asked to hand over.
 
     `leaving` gives the boot time until which it may drain. `version` grows with every change within the group.
     """
@@ -33,7 +35,7 @@ class AssignmentView:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member as its own process sees it."""
+    """One member of a group: what its process knows of it, and its reads and writes."""
 
     group: str
     name: str
@@ -47,8 +49,8 @@ class Member:
     def join(self, connection: sqlite3.Connection) -> AssignmentView:
         """Become a member and register the group with its topics: what it has not finished is kept from now on.
 
-        Epochs start at the group's version, which is never below any of them: a group that was forgotten and comes
-        back does not repeat one.
+        Epochs start at the group's version, which is never below any of them: a group that was forgotten and joins
+        again does not repeat an epoch.
         """
         connection.execute("INSERT INTO groups (name) VALUES (?) ON CONFLICT DO NOTHING", (self.group,))
         group_id = self._group_id(connection)
@@ -60,25 +62,25 @@ class Member:
         )
         connection.execute(
             "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?)",
-            (self.name, group_id, json.dumps(self.topics), self.process, boot_name(), self._lease()),
+            (self.name, group_id, json.dumps(self.topics), self.process, boot_id(), self._lease()),
         )
-        return self._shared_out(connection, group_id)
+        return self._rebalanced(connection, group_id)
 
     def renew(self, connection: sqlite3.Connection) -> AssignmentView | None:
-        """Keep the lease and learn of changes; None if the others have already counted this member as dead."""
+        """Renew the lease and read changes; None if the group has already expired this member."""
         renewed = connection.execute(
-            "UPDATE members SET expires = ?, boot = ? WHERE id = ?", (self._lease(), boot_name(), self.name)
+            "UPDATE members SET expires = ?, boot = ? WHERE id = ?", (self._lease(), boot_id(), self.name)
         )
         if not renewed.rowcount:
             return None
-        return self._shared_out(connection, self._group_id(connection))
+        return self._rebalanced(connection, self._group_id(connection))
 
     def release(self, connection: sqlite3.Connection, epochs: Mapping[int, int]) -> AssignmentView | None:
-        """Give partitions up, those of them that are still held under these epochs."""
+        """Hand partitions over, those of them that are still held under these epochs."""
         connection.executemany(
             "UPDATE claims SET owner = NULL, release_by = NULL"
             " WHERE group_id = ? AND partition_id = ? AND owner = ? AND epoch = ?",
-            [(self._group_id(connection), at, self.name, epoch) for at, epoch in epochs.items()],
+            [(self._group_id(connection), partition_id, self.name, epoch) for partition_id, epoch in epochs.items()],
         )
         return self.renew(connection)
 
@@ -86,10 +88,10 @@ class Member:
         group_id = self._group_id(connection)
         connection.execute("DELETE FROM members WHERE id = ?", (self.name,))
         _disown(connection, group_id, [self.name])
-        self._share_out(connection, group_id)
+        self._rebalance(connection, group_id)
 
     def version(self, connection: sqlite3.Connection) -> int:
-        """The cheap question whether anything has changed."""
+        """It grows with every change within the group; cheap to read."""
         row = connection.execute("SELECT version FROM groups WHERE name = ?", (self.group,)).fetchone()
         return int(row[0])
 
@@ -99,15 +101,15 @@ class Member:
     def check(self, connection: sqlite3.Connection, epochs: Mapping[int, int]) -> None:
         """Raises Fenced if any of these partitions is no longer held under its epoch."""
         group_id = self._group_id(connection)
-        found = "SELECT 1 FROM claims WHERE group_id = ? AND partition_id = ? AND owner = ? AND epoch = ?"
-        for at, epoch in epochs.items():
-            if not connection.execute(found, (group_id, at, self.name, epoch)).fetchone():
+        claim = "SELECT 1 FROM claims WHERE group_id = ? AND partition_id = ? AND owner = ? AND epoch = ?"
+        for partition_id, epoch in epochs.items():
+            if not connection.execute(claim, (group_id, partition_id, self.name, epoch)).fetchone():
                 raise Fenced(f"group {self.group}: an assignment has ended, nothing was written")
 
     def commit(
         self, connection: sqlite3.Connection, positions: Mapping[int, Position], epochs: Mapping[int, int]
     ) -> int:
-        """Store positions and return how many were late (their epoch is not the current one) and left out.
+        """Store positions; returns how many were late and left out: their epoch is not the current one.
 
         Raises Fenced when all were.
         """
@@ -118,8 +120,15 @@ class Member:
             "UPDATE claims SET next_offset = ?, attempts = ?"
             " WHERE group_id = ? AND partition_id = ? AND owner = ? AND epoch = ?",
             [
-                (position.next_offset, position.attempts, group_id, at, self.name, epochs.get(at, -1))
-                for at, position in positions.items()
+                (
+                    position.next_offset,
+                    position.attempts,
+                    group_id,
+                    partition_id,
+                    self.name,
+                    epochs.get(partition_id, -1),
+                )
+                for partition_id, position in positions.items()
             ],
         ).rowcount
         if not stored:
@@ -132,67 +141,70 @@ class Member:
     def _group_id(self, connection: sqlite3.Connection) -> int:
         return int(connection.execute("SELECT id FROM groups WHERE name = ?", (self.group,)).fetchone()[0])
 
-    def _shared_out(self, connection: sqlite3.Connection, group_id: int) -> AssignmentView:
-        self._share_out(connection, group_id)
+    def _rebalanced(self, connection: sqlite3.Connection, group_id: int) -> AssignmentView:
+        self._rebalance(connection, group_id)
         version = self.version(connection)
         rows = connection.execute(
             "SELECT partition_id, epoch, release_by FROM claims WHERE group_id = ? AND owner = ?",
             (group_id, self.name),
         ).fetchall()
-        held = {at: epoch for at, epoch, _ in rows}
-        return AssignmentView(version, held, {at: until for at, _, until in rows if until is not None})
+        held = {partition_id: epoch for partition_id, epoch, _ in rows}
+        leaving = {partition_id: until for partition_id, _, until in rows if until is not None}
+        return AssignmentView(version, held, leaving)
 
-    def _share_out(self, connection: sqlite3.Connection, group_id: int) -> None:
-        """Bury the dead, take back what was not released in time, and move what is out of balance."""
+    def _rebalance(self, connection: sqlite3.Connection, group_id: int) -> None:
+        """Expire dead members, take back what was not released in time, and move what is out of balance."""
         now = self.clock()
         changed = _expire_members(connection, group_id, now)
         owners = _owners(connection, group_id)
-        late = [at for at, (_, release_by) in owners.items() if release_by is not None and release_by < now]
-        shares = share(
-            {at: None if at in late else owner for at, (owner, _) in owners.items()}, _subscribers(connection, group_id)
-        )
-        for at, (owner, release_by) in owners.items():
-            target = shares.get(at)
-            free = owner is None or at in late
-            if free and target is not None:
-                changed += _set(connection, group_id, at, "owner = ?, epoch = epoch + 1, release_by = NULL", target)
-            elif free and owner is not None:
-                changed += _set(connection, group_id, at, "owner = ?, epoch = epoch + 1, release_by = NULL", None)
-            elif not free and target != owner and release_by is None:
-                changed += _set(connection, group_id, at, "release_by = ?", now + self.drain_seconds)
-            elif not free and target == owner and release_by is not None:
-                changed += _set(connection, group_id, at, "release_by = ?", None)
+        late = {
+            partition_id
+            for partition_id, (_, release_by) in owners.items()
+            if release_by is not None and release_by < now
+        }
+        present = {partition_id: None if partition_id in late else owner for partition_id, (owner, _) in owners.items()}
+        targets = assign(present, _subscribers(connection, group_id))
+        for partition_id, (owner, release_by) in owners.items():
+            target = targets.get(partition_id)
+            if present[partition_id] is None:
+                if target is not None or owner is not None:
+                    changed += _set(connection, group_id, partition_id, NEW_OWNER, target)
+            elif target != owner and release_by is None:
+                changed += _set(connection, group_id, partition_id, "release_by = ?", now + self.drain_seconds)
+            elif target == owner and release_by is not None:
+                changed += _set(connection, group_id, partition_id, "release_by = ?", None)
         if changed:
             connection.execute("UPDATE groups SET version = version + 1 WHERE id = ?", (group_id,))
 
 
 def positions(connection: sqlite3.Connection, group: str, partition_ids: Iterable[int]) -> dict[int, Position | None]:
     """The group's position in each partition; None where it never committed, or where there is no such group."""
-    found: dict[int, Position | None] = {}
-    for at in partition_ids:
+    committed: dict[int, Position | None] = {}
+    for partition_id in partition_ids:
         row = connection.execute(
             "SELECT next_offset, attempts FROM claims JOIN groups ON groups.id = group_id"
             " WHERE name = ? AND partition_id = ? AND next_offset IS NOT NULL",
-            (group, at),
+            (group, partition_id),
         ).fetchone()
-        found[at] = Position(*row) if row else None
-    return found
+        committed[partition_id] = Position(*row) if row else None
+    return committed
 
 
 def lag(connection: sqlite3.Connection, group: str, partition_ids: Sequence[int]) -> dict[int, int]:
     """Records between the group's position, or the earliest record, and each partition's end."""
-    done, ends = positions(connection, group, partition_ids), offsets(connection, partition_ids)
+    committed = positions(connection, group, partition_ids)
     return {
-        at: following - max(first, position.next_offset if position else first)
-        for at, (first, following) in ends.items()
-        for position in [done[at]]
+        partition_id: following - max(first, position.next_offset if position else first)
+        for partition_id, (first, following) in offsets(connection, partition_ids).items()
+        for position in [committed[partition_id]]
     }
 
 
 def forget(connection: sqlite3.Connection, group: str) -> None:
+    """Remove the group's members, claims and positions; its version stays, and grows."""
     of_group = "group_id IN (SELECT id FROM groups WHERE name = ?)"
-    connection.execute(f"DELETE FROM members WHERE {of_group}", (group,))  # noqa: S608 - our own words
-    connection.execute(f"DELETE FROM claims WHERE {of_group}", (group,))  # noqa: S608 - our own words
+    connection.execute(f"DELETE FROM members WHERE {of_group}", (group,))  # noqa: S608 - our own text
+    connection.execute(f"DELETE FROM claims WHERE {of_group}", (group,))  # noqa: S608 - our own text
     connection.execute("UPDATE groups SET version = version + 1 WHERE name = ?", (group,))
 
 
@@ -200,9 +212,7 @@ def _expire_members(connection: sqlite3.Connection, group_id: int, now: float) -
     members = connection.execute(
         "SELECT id, process, boot, expires FROM members WHERE group_id = ?", (group_id,)
     ).fetchall()
-    dead = [
-        name for name, process, boot, expires in members if boot != boot_name() or expires < now or is_dead(process)
-    ]
+    dead = [name for name, process, boot, expires in members if boot != boot_id() or expires < now or is_dead(process)]
     connection.executemany("DELETE FROM members WHERE id = ?", [(name,) for name in dead])
     return _disown(connection, group_id, dead)
 
@@ -216,7 +226,7 @@ def _owners(connection: sqlite3.Connection, group_id: int) -> dict[int, tuple[st
     rows = connection.execute(
         "SELECT partition_id, owner, release_by FROM claims WHERE group_id = ? ORDER BY partition_id", (group_id,)
     )
-    return {at: (owner, release_by) for at, owner, release_by in rows}
+    return {partition_id: (owner, release_by) for partition_id, owner, release_by in rows}
 
 
 def _subscribers(connection: sqlite3.Connection, group_id: int) -> dict[int, list[str]]:
@@ -227,13 +237,15 @@ def _subscribers(connection: sqlite3.Connection, group_id: int) -> dict[int, lis
         (group_id,),
     )
     subscribers: dict[int, list[str]] = {}
-    for at, member in rows:
-        subscribers.setdefault(at, []).append(member)
+    for partition_id, member in rows:
+        subscribers.setdefault(partition_id, []).append(member)
     return subscribers
 
 
-def _set(connection: sqlite3.Connection, group_id: int, at: int, change: str, value: str | float | None) -> int:
+def _set(
+    connection: sqlite3.Connection, group_id: int, partition_id: int, change: str, value: str | float | None
+) -> int:
     return connection.execute(
         f"UPDATE claims SET {change} WHERE group_id = ? AND partition_id = ?",  # noqa: S608 - our own columns
-        (value, group_id, at),
+        (value, group_id, partition_id),
     ).rowcount

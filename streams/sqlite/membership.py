@@ -1,4 +1,4 @@
-"""A consumer's membership as its process lives it: the lease, the assignment, and handing partitions over."""
+"""A consumer's membership on the side of its process: the lease, the assignment, and handing partitions over."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 import structlog
 
 from streams.errors import LogFull, Unavailable
-from streams.sqlite.fetch import Cursor
 from streams.sqlite.groups import AssignmentView, Member
-from streams.sqlite.rows import offsets
+from streams.sqlite.read_cursor import ReadCursor
+from streams.sqlite.record_rows import offsets
 from streams.sqlite.threads import Job, Writer
 from streams.transport import Listener, Partition
 
 HEARTBEATS_PER_LEASE = 3
-"""Two may be lost before the lease runs out."""
+"""Two may fail before the lease runs out."""
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 class Membership:
-    """Follows the group: `cursors` are the partitions held, by row id, in the state of `version`."""
+    """Follows the group: `cursors` are the partitions held, by row id, as of the group's `version`."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class Membership:
         max_poll_seconds: float,
     ) -> None:
         self.member = member
-        self.partition_ids = {partition: at for at, partition in partitions.items()}
-        self.cursors: dict[int, Cursor] = {}
+        self.partition_ids = {partition: partition_id for partition_id, partition in partitions.items()}
+        self.cursors: dict[int, ReadCursor] = {}
         self.version = -1
         self._writer, self._partitions, self._listener = writer, partitions, listener
         self._max_poll_seconds = max_poll_seconds
@@ -46,7 +46,7 @@ class Membership:
         self._closed = False
 
     async def join(self) -> None:
-        """Become a member. The assignment is taken up in the first `poll` or `keep_alive`."""
+        """Become a member. The first `poll` or `keep_alive` adopts the assignment."""
         self._polled = asyncio.get_running_loop().time()
         await self._writer.run(self.member.join)
         self._heartbeat = asyncio.create_task(self._beat(), name=f"lease-{self.member.name}")
@@ -58,18 +58,24 @@ class Membership:
             self._heartbeat.result()
 
     async def follow(self) -> None:
-        """Take up what has changed: let go of lost partitions, hand over those asked for, take new ones."""
-        standing = await self._write(self.member.renew)
-        if standing is None:
+        """Adopt what has changed: drop lost partitions, hand over those that the group asks for, take new ones."""
+        view = await self._write(self.member.renew)
+        if view is None:
             await self._lose(self.cursors)
-            standing = await self._write(self.member.join)
-        await self._lose([at for at, cursor in self.cursors.items() if standing.held.get(at) != cursor.epoch])
-        if standing.leaving:
-            await self._hand_over(standing)
-        elif standing.held.keys() == self.cursors.keys():
-            self.version = standing.version
+            view = await self._write(self.member.join)
+        await self._lose(
+            [
+                partition_id
+                for partition_id, cursor in self.cursors.items()
+                if view.held.get(partition_id) != cursor.epoch
+            ]
+        )
+        if view.leaving:
+            await self._hand_over(view)
+        elif view.held.keys() == self.cursors.keys():
+            self.version = view.version
         else:
-            await self._take(standing)
+            await self._take(view)
 
     async def leave(self) -> None:
         if self._closed:
@@ -85,14 +91,14 @@ class Membership:
             await self._writer.run(self.member.leave)
 
     async def _write(self, job: Job[T]) -> T:
-        """A member's own writes are no publishing: a full disk is to be waited out, not to end the member."""
+        """A full log refuses publishing; a member's own writes wait for a full disk instead of ending the member."""
         try:
             return await self._writer.run(job)
         except LogFull as error:
             raise Unavailable(str(error)) from error
 
     async def _beat(self) -> None:
-        """Renew the lease while the consumer is polled; one that no longer polls loses its partitions to others."""
+        """Renew the lease while the consumer is polled; without polls it runs out, and others get the partitions."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.member.lease_seconds / HEARTBEATS_PER_LEASE)
@@ -105,34 +111,40 @@ class Membership:
                 log.warning("lease_not_renewed", group=self.member.group, error=str(error))
 
     async def _lose(self, ids: Collection[int]) -> None:
-        """The partitions are someone else's already: forget them, then say so."""
-        partitions = [self.cursors.pop(at).partition for at in list(ids)]
+        """Drop partitions that belong to another member already, then tell the listener."""
+        partitions = [self.cursors.pop(partition_id).partition for partition_id in list(ids)]
         if partitions:
             await self._revoke(partitions, self.member.drain_seconds)
 
-    async def _hand_over(self, standing: AssignmentView) -> None:
+    async def _hand_over(self, view: AssignmentView) -> None:
         """Drain until the deadline that the group set; only then do the partitions move."""
-        seconds = min(standing.leaving.values()) - self.member.clock()
-        await self._drain([at for at in standing.leaving if at in self.cursors], seconds)
-        epochs = {at: standing.held[at] for at in standing.leaving}
-        for at in epochs:
-            self.cursors.pop(at, None)
+        seconds = min(view.leaving.values()) - self.member.clock()
+        await self._drain([partition_id for partition_id in view.leaving if partition_id in self.cursors], seconds)
+        epochs = {partition_id: view.held[partition_id] for partition_id in view.leaving}
+        for partition_id in epochs:
+            self.cursors.pop(partition_id, None)
         await self._write(lambda connection: self.member.release(connection, epochs))
 
-    async def _take(self, standing: AssignmentView) -> None:
-        taken = {at: epoch for at, epoch in standing.held.items() if at not in self.cursors}
-        self.cursors |= await self._write(lambda connection: self._cursors(connection, taken))
-        await self._listener.assigned({self._partitions[at]: epoch for at, epoch in taken.items()})
-        self.version = standing.version
+    async def _take(self, view: AssignmentView) -> None:
+        taken = {partition_id: epoch for partition_id, epoch in view.held.items() if partition_id not in self.cursors}
+        self.cursors |= await self._write(lambda connection: self._new_cursors(connection, taken))
+        await self._listener.assigned({self._partitions[partition_id]: epoch for partition_id, epoch in taken.items()})
+        self.version = view.version
 
-    def _cursors(self, connection: sqlite3.Connection, epochs: Mapping[int, int]) -> dict[int, Cursor]:
-        """Where reading starts: at the group's position, or at the earliest record for a new group."""
+    def _new_cursors(self, connection: sqlite3.Connection, epochs: Mapping[int, int]) -> dict[int, ReadCursor]:
+        """They start at the group's position, or at the earliest record for a new group."""
         positions, ends = self.member.positions(connection, epochs), offsets(connection, epochs)
-        starts = {at: ends[at][0] if position is None else position.next_offset for at, position in positions.items()}
-        return {at: Cursor(at, self._partitions[at], epoch, starts[at]) for at, epoch in epochs.items()}
+        starts = {
+            partition_id: ends[partition_id][0] if position is None else position.next_offset
+            for partition_id, position in positions.items()
+        }
+        return {
+            partition_id: ReadCursor(partition_id, self._partitions[partition_id], epoch, starts[partition_id])
+            for partition_id, epoch in epochs.items()
+        }
 
     async def _drain(self, ids: Collection[int], seconds: float) -> None:
-        if partitions := [self.cursors[at].partition for at in ids]:
+        if partitions := [self.cursors[partition_id].partition for partition_id in ids]:
             await self._revoke(partitions, seconds)
 
     async def _revoke(self, partitions: list[Partition], seconds: float) -> None:

@@ -1,6 +1,6 @@
-"""Dropping what nobody needs: by age, by size, by a newer value of the same key; never what a group has not finished.
+"""Drops old records: by age, by size, by a newer value of the same key; never one that a group has not finished.
 
-Each call is one short transaction over a bounded number of records, so that nobody waits long for it.
+Each call is one short transaction over a bounded number of records, so that no writer waits long for it.
 """
 
 from __future__ import annotations
@@ -12,26 +12,28 @@ from streams.sqlite.schema import records_table
 from streams.transport import TopicSpec
 
 CHUNK_RECORDS = 2_000
+"""Records dropped in one transaction at most."""
+
 TOMBSTONE_SECONDS = 86_400.0
-"""A tombstone is kept a day, as Kafka keeps it, so that readers without a group hear of the deletion."""
+"""A tombstone is kept for a day, as in Kafka, so that readers without a group see the deletion."""
 
 SIZE = "length(key) + ifnull(length(value), 0) + length(headers)"
 
 
 def drop(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, wall: Callable[[], float]) -> bool:
-    """Drop one chunk of what may go; True while there may be more."""
+    """Drop one chunk of old records; True while there may be more."""
     if spec.compacted:
         return _compact(connection, partition_id, wall())
     return _expire(connection, spec, partition_id, wall())
 
 
 def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> None:
-    """Drop every record before this offset, finished or not: an operator's decision, which groups hear of as a gap."""
+    """Drop every record before this offset, finished or not: an operator's decision, which groups see as a gap."""
     (freed,) = connection.execute(
         f"SELECT ifnull(sum({SIZE}), 0) FROM {records_table(partition_id)} WHERE record_offset < ?",  # noqa: S608
         (before,),
     ).fetchone()
-    _forget(connection, partition_id, before, freed)
+    _drop_before(connection, partition_id, before, freed)
 
 
 def floor(connection: sqlite3.Connection, partition_id: int) -> int:
@@ -59,11 +61,11 @@ def _expire(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, 
             break
         before, dropped, freed = offset + 1, dropped + 1, freed + size
     if dropped:
-        _forget(connection, partition_id, before, freed)
+        _drop_before(connection, partition_id, before, freed)
     return dropped == CHUNK_RECORDS
 
 
-def _forget(connection: sqlite3.Connection, partition_id: int, before: int, freed: int) -> None:
+def _drop_before(connection: sqlite3.Connection, partition_id: int, before: int, freed: int) -> None:
     connection.execute(f"DELETE FROM {records_table(partition_id)} WHERE record_offset < ?", (before,))  # noqa: S608
     connection.execute(
         "UPDATE partitions SET first_offset = min(max(first_offset, ?), next_offset), bytes = bytes - ? WHERE id = ?",
@@ -79,7 +81,7 @@ def _compact(connection: sqlite3.Connection, partition_id: int, wall_seconds: fl
     )
     if _delete(connection, partition_id, superseded, (below, CHUNK_RECORDS)) == CHUNK_RECORDS:
         return True
-    # The newest record stays even as a tombstone: a group at the end of the log has no lag that way.
+    # The newest record stays even as a tombstone: a group at the log's end then has no lag.
     tombstones = (
         f"SELECT record_offset FROM {table} WHERE record_offset < ? AND value IS NULL AND timestamp < ?"  # noqa: S608
         f" AND record_offset < (SELECT max(record_offset) FROM {table}) LIMIT ?"
@@ -88,9 +90,9 @@ def _compact(connection: sqlite3.Connection, partition_id: int, wall_seconds: fl
     return _delete(connection, partition_id, tombstones, values) == CHUNK_RECORDS
 
 
-def _delete(connection: sqlite3.Connection, partition_id: int, chosen: str, values: tuple[float, ...]) -> int:
+def _delete(connection: sqlite3.Connection, partition_id: int, selection: str, values: tuple[float, ...]) -> int:
     rows = connection.execute(
-        f"DELETE FROM {records_table(partition_id)} WHERE record_offset IN ({chosen}) RETURNING {SIZE}",  # noqa: S608
+        f"DELETE FROM {records_table(partition_id)} WHERE record_offset IN ({selection}) RETURNING {SIZE}",  # noqa: S608
         values,
     ).fetchall()
     connection.execute(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 
 APPLICATION_ID = 0x53474C54
-"""'SGLT' in the file's header: whose file this is."""
+"""'SGLT' in the file's header: it is a Sightline log."""
 
 FORMAT = 1
-"""`user_version`: a file of a newer format is refused, an older one would be migrated here."""
+"""`user_version`: a file of a newer format is refused; an older one would be migrated here."""
 
 PAGE_BYTES = 8192
-"""Seven 1 KB records a page; 4 KB pages cost 20 % more a record, 16 KB pages double what a small commit writes."""
+"""A page holds seven 1 KB records; 4 KB pages cost 20 % more per record, 16 KB pages double a small commit's writes."""
 
 TABLES = """
 CREATE TABLE topics (
@@ -35,11 +35,11 @@ CREATE TABLE claims (
 ) STRICT, WITHOUT ROWID;
 """
 """`claims` registers a group with a partition and holds its owner (`epoch` is the lease's generation) and position;
-`release_by` is the boot time until which an owner that was asked to give the partition up may drain."""
+`release_by` is the boot time until which an owner that was asked to hand the partition over may drain."""
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Fill an empty file and sign it."""
+    """Create the tables in an empty file, and set its format and application id."""
     connection.executescript(TABLES)
     connection.execute(f"PRAGMA user_version = {FORMAT:d}")
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")

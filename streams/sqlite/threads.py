@@ -1,8 +1,8 @@
-"""The threads that talk to SQLite: one writes, with a group commit, one reads. The event loop never waits for a disk.
+"""The threads that use SQLite: one writes, with a group commit, one reads. The event loop never waits for a disk.
 
-While one transaction is being synchronised, the next jobs gather; they share the next transaction and its one fsync.
-Python's sqlite3 gives the interpreter lock away at every row: two threads that step at once hand it to and fro, which
-costs more than the rows. So the threads take turns with a lock of their own, except while the disk is waited for.
+While one transaction is being synchronized, the next jobs queue up; they share the next transaction and its one fsync.
+Python's sqlite3 releases the interpreter lock at every row: two threads that step at once pass it to and fro, which
+costs more than the rows. So the threads take turns with a lock of their own, except while one waits for the disk.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from typing import Any, TypeVar
 
 from streams.errors import StreamError, Unavailable
 from streams.sqlite.failures import translate
-from streams.sqlite.file import connect
+from streams.sqlite.log_file import connect
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
 """Work inside a write transaction. It raises a StreamError only before its first write."""
 
 GROUP_JOBS = 64
-"""Jobs that share a transaction at most: bounds how long the first of them waits for the others."""
+"""Most jobs in one transaction: bounds how long the first of them waits for the others."""
 
 BUSY_SECONDS = 30.0
 """How long to wait for another process's transaction before the log counts as unavailable."""
 
 BUSY_PAUSE_SECONDS = (0.0001, 0.0003)
-"""Between two tries for the write lock; SQLite's own waiting grows to 100 ms and starves one of two busy writers."""
+"""Pause between two attempts to get the write lock. SQLite's own pauses grow to 100 ms and starve one of two busy
+writers; those of `streams.retry` need an event loop, which this thread does not have."""
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class _Task:
 
 
 class _Tasks:
-    """What the event loop hands to a thread: a queue is a third of an executor's price."""
+    """Jobs from the event loop to a thread: a queue costs a third of an executor."""
 
     def __init__(self) -> None:
         self.queue: SimpleQueue[_Task | None] = SimpleQueue()
@@ -73,10 +74,10 @@ class Writer:
     """Runs jobs in order in a thread of its own, grouped into transactions; durable when `run` returns."""
 
     def __init__(self, path: Path, turns: threading.Lock) -> None:
-        """`turns` is the reader's too."""
+        """`turns` is shared with the reader."""
         self._path, self._turns = path, turns
         self._tasks = _Tasks()
-        self._unanswered: list[_Task] = []
+        self._unreported: list[_Task] = []
         self._thread = threading.Thread(target=self._work, name=f"log-writer-{path.name}", daemon=True)
         self._connection = connect(path, busy_seconds=0.0)
         self._thread.start()
@@ -86,7 +87,7 @@ class Writer:
         return await self._tasks.run(job)
 
     def close(self) -> None:
-        """Finish what was handed in, then let go of the file. Blocks: call it in a thread."""
+        """Finish the jobs that were handed in, then close the file. Blocks: call it in a thread."""
         self._tasks.queue.put(None)
         self._thread.join()
 
@@ -94,41 +95,41 @@ class Writer:
         while (task := self._next()) is not None:
             group = [task]
             self._transact(group, gather=True)
-            self._unanswered += group
-        self._answer()
+            self._unreported += group
+        self._report()
         self._connection.close()
 
     def _next(self) -> _Task | None:
         try:
             return self._tasks.queue.get_nowait()
         except Empty:
-            self._answer()
+            self._report()
             return self._tasks.queue.get()
 
-    def _answer(self) -> None:
-        """Tell those whose transaction is durable.
+    def _report(self) -> None:
+        """Resolve the jobs whose transaction is durable.
 
-        Where jobs wait already, not before they have run: the event loop wakes up, and what it does next would take
-        the interpreter lock from them, while it may have it when they wait for the disk.
+        Where further jobs are queued, only after they have run: the event loop would wake up and take the interpreter
+        lock from them, while it may have the lock when they wait for the disk.
         """
-        if self._unanswered:
-            tasks, self._unanswered = self._unanswered, []
+        if self._unreported:
+            tasks, self._unreported = self._unreported, []
             tasks[0].loop.call_soon_threadsafe(self._resolve, tasks)
 
     def _gather(self, group: list[_Task]) -> None:
-        """Add the jobs that wait by now."""
+        """Add the jobs that are queued by now."""
         queue = self._tasks.queue
         with suppress(Empty):
             while len(group) < GROUP_JOBS:
                 if (task := queue.get_nowait()) is None:
-                    queue.put(None)  # the end comes after this group
+                    queue.put(None)  # close after this group
                     return
                 group.append(task)
 
     def _transact(self, group: list[_Task], *, gather: bool = False) -> None:
-        """Run a group as one transaction; if that fails, each job alone, so that only the one at fault fails.
+        """Run a group as one transaction; if that fails, each job alone, so that only the faulty one fails.
 
-        Who is to `gather` does so once it has the write lock: another process may have held it for long.
+        `gather` adds queued jobs once the write lock is held: another process may have held it for long.
         """
         try:
             self._begin()
@@ -136,11 +137,11 @@ class Writer:
                 self._gather(group)
             with self._turns:
                 self._run(group)
-            self._answer()
+            self._report()
             self._connection.execute("COMMIT")
         except Exception as error:
             self._roll_back()
-            self._answer()
+            self._report()
             for task in group:
                 task.error = None
             if len(group) == 1 or isinstance(error, Unavailable):
@@ -168,7 +169,7 @@ class Writer:
                     raise
                 if time.monotonic() > deadline:
                     raise Unavailable(f"{self._path}: another process has been writing for {BUSY_SECONDS} s") from error
-            self._answer()
+            self._report()
             time.sleep(random.uniform(*BUSY_PAUSE_SECONDS))
 
     def _roll_back(self) -> None:

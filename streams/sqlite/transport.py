@@ -17,13 +17,14 @@ import structlog
 from streams.errors import LogFull, PlanError, StreamError, Unavailable
 from streams.sqlite import retention
 from streams.sqlite.append import Appender
-from streams.sqlite.boot import boot_seconds, process_name
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.consumer import SqliteConsumer
-from streams.sqlite.file import prepare
 from streams.sqlite.groups import Member, forget, lag
+from streams.sqlite.log_file import prepare
 from streams.sqlite.membership import Membership
-from streams.sqlite.rows import Batch, offsets, read_rows, to_records
+from streams.sqlite.process_identity import boot_seconds, process_id
+from streams.sqlite.record_batch import Batch
+from streams.sqlite.record_rows import offsets, read_rows, to_records
 from streams.sqlite.threads import Reader, Writer
 from streams.transport import Listener, NewRecord, Partition, Record, TopicSpec
 
@@ -36,12 +37,13 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_bytes: int = 16 << 30
     """Publishing is refused beyond this."""
     lease_seconds: float = 10.0
-    """A member that shows no sign of life for this long loses its partitions; a dead process does at once."""
+    """A member that does not renew its lease for this long loses its partitions; a dead process does at once."""
     drain_seconds: float = 30.0
-    """How long a member may drain partitions that it is asked to hand over."""
+    """How long a member may drain partitions that it has to hand over."""
     max_poll_seconds: float = 300.0
-    """A member that neither polls nor keeps alive for this long lets its lease run out: it hangs."""
+    """A member that neither polls nor keeps alive for this long no longer renews its lease, because it hangs."""
     retention_every_seconds: float = 30.0
+    """How often old records are dropped."""
 
 
 class SqliteTransport:
@@ -120,18 +122,20 @@ class SqliteTransport:
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
         await self._learn(topics)
-        held = {at: partition for topic in topics for partition, at in self._partitions(topic).items()}
+        partitions = {
+            partition_id: partition for topic in topics for partition, partition_id in self._partitions(topic).items()
+        }
         settings = self.settings
         member = Member(
             group=group,
             name=str(uuid4()),
             topics=tuple(topics),
-            process=process_name(),
+            process=process_id(),
             lease_seconds=settings.lease_seconds,
             drain_seconds=settings.drain_seconds,
             clock=self._boot,
         )
-        membership = Membership(self._writer, member, held, listener, settings.max_poll_seconds)
+        membership = Membership(self._writer, member, partitions, listener, settings.max_poll_seconds)
         consumer = SqliteConsumer(
             self._reader, self._writer, self._appender, membership, self._published, self._consumers.discard
         )
@@ -141,41 +145,45 @@ class SqliteTransport:
 
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         await self._learn([partition.topic])
-        at = self._partitions(partition.topic)[partition]
-        rows, _ = await self._reader.run(lambda connection: read_rows(connection, at, offset, max_records))
+        partition_id = self._partitions(partition.topic)[partition]
+        rows, _ = await self._reader.run(lambda connection: read_rows(connection, partition_id, offset, max_records))
         return to_records(rows, partition, -1)
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
         await self._learn([topic])
         ids = self._partitions(topic)
-        found = await self._reader.run(lambda connection: offsets(connection, ids.values()))
-        return {partition: found[at] for partition, at in ids.items()}
+        ends = await self._reader.run(lambda connection: offsets(connection, ids.values()))
+        return {partition: ends[partition_id] for partition, partition_id in ids.items()}
 
     async def group_lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
         await self._learn(topics)
-        ids = {partition: at for topic in topics for partition, at in self._partitions(topic).items()}
-        behind = await self._reader.run(lambda connection: lag(connection, group, list(ids.values())))
-        return {partition: behind[at] for partition, at in ids.items()}
+        ids = {
+            partition: partition_id for topic in topics for partition, partition_id in self._partitions(topic).items()
+        }
+        lags = await self._reader.run(lambda connection: lag(connection, group, list(ids.values())))
+        return {partition: lags[partition_id] for partition, partition_id in ids.items()}
 
     async def drop_old(self) -> None:
-        """Apply retention and compaction now; they also run on their own."""
+        """Apply retention and compaction now; they also run every `retention_every_seconds`."""
         await self._load()
         for name, spec in self._catalog.specs().items():
-            for at in self._partitions(name).values():
-                while await self._writer.run(partial(retention.drop, spec=spec, partition_id=at, wall=self._wall)):
+            for partition_id in self._partitions(name).values():
+                while await self._writer.run(
+                    partial(retention.drop, spec=spec, partition_id=partition_id, wall=self._wall)
+                ):
                     pass
 
     async def cut(self, partition: Partition, before: int) -> None:
         """Drop a partition's records before an offset, finished or not: the way out of a full log.
 
-        Groups that were not past it hear of a gap, and their partition stands still.
+        Groups that were not past it get a Gap, and their partition is paused.
         """
         await self._learn([partition.topic])
-        at = self._partitions(partition.topic)[partition]
-        await self._writer.run(lambda connection: retention.cut(connection, at, before))
+        partition_id = self._partitions(partition.topic)[partition]
+        await self._writer.run(lambda connection: retention.cut(connection, partition_id, before))
 
     async def forget(self, group: str) -> None:
-        """Strike a group off the log with its members and positions: nothing is kept for it any more."""
+        """Remove a group with its members and positions: nothing is kept for it any more."""
         await self._writer.run(lambda connection: forget(connection, group))
 
     @property
@@ -193,15 +201,15 @@ class SqliteTransport:
         return self._threads
 
     def _published(self, batch: Batch) -> None:
-        """Records are in the log: polls of this process need not look for them."""
+        """Records are in the log: this process's own consumers take them from memory."""
         for consumer in self._consumers:
-            consumer.remember(batch)
+            consumer.cache(batch)
 
     async def _load(self) -> None:
         await self._reader.run(self._catalog.load)
 
     async def _learn(self, topics: Collection[str]) -> None:
-        """Another process may have made a topic since."""
+        """Load topics that another process may have created. Raises PlanError naming those that do not exist."""
         if not self._catalog.knows(topics):
             await self._load()
         if missing := [name for name in topics if not self._catalog.knows([name])]:

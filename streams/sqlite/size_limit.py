@@ -1,4 +1,4 @@
-"""How full the log is: looked at now and then while there is plenty of room, before every write when it is scarce."""
+"""The log's size limit: checked now and then while much room is left, before every write when little is."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import sqlite3
 
 from streams.errors import LogFull
 
-UNSEEN_SHARE = 1 / 16
-"""Of the room that was left, written before it is looked at again: other processes write meanwhile, and records take
-somewhat more on their pages. Looking costs a small batch a twentieth of its time."""
+UNCHECKED_SHARE = 1 / 16
+"""Of the room that was left, this much is written before the size is read again: other processes write meanwhile, and
+records take somewhat more on their pages. Reading the size costs a small batch a twentieth of its time."""
 
 
-class Room:
+class SizeLimit:
     """For the writer's thread alone."""
 
     def __init__(self) -> None:
         self._used, self._written = 0, float("inf")
 
-    def take(self, connection: sqlite3.Connection, size_bytes: int, limit_bytes: int) -> None:
-        """Raises LogFull if so many bytes more would exceed the limit, which bounds the pages in use."""
-        if self._written + size_bytes > UNSEEN_SHARE * (limit_bytes - self._used):
+    def reserve(self, connection: sqlite3.Connection, size_bytes: int, limit_bytes: int) -> None:
+        """Raises LogFull if `size_bytes` more would exceed `limit_bytes`, which bounds the pages in use."""
+        if self._written + size_bytes > UNCHECKED_SHARE * (limit_bytes - self._used):
             self._used, self._written = used_bytes(connection), 0
         if self._used + self._written + size_bytes > limit_bytes:
             raise LogFull(

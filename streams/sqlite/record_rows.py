@@ -1,0 +1,56 @@
+"""Rows of the log read back as records."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+
+from streams.sqlite.schema import records_table
+from streams.transport import Partition, Record
+
+unpack_headers = msgspec.msgpack.Decoder(dict[str, bytes]).decode
+
+READ_BYTES = 32 << 20
+"""A read ends after this many bytes of values, whatever its limit in records: pictures travel in records."""
+
+CHUNK_RECORDS = 64
+"""Records fetched at once; a read exceeds `READ_BYTES` by one chunk at most."""
+
+Row = tuple[int, float, bytes, bytes | None, bytes]
+"""Offset, timestamp, key, value, headers."""
+
+
+def read_rows(connection: sqlite3.Connection, partition_id: int, offset: int, limit: int) -> tuple[list[Row], int]:
+    """At most `limit` records from `offset` on, and their values' bytes; fewer where they are large, at least one."""
+    selected = connection.execute(
+        f"SELECT record_offset, timestamp, key, value, headers FROM {records_table(partition_id)}"  # noqa: S608
+        " WHERE record_offset >= ? ORDER BY record_offset LIMIT ?",
+        (offset, limit),
+    )
+    rows: list[Row] = []
+    size = 0
+    while size < READ_BYTES and (chunk := selected.fetchmany(CHUNK_RECORDS)):
+        rows += chunk
+        size += sum([len(row[3] or b"") for row in chunk])
+    selected.close()
+    return rows, size
+
+
+def to_records(rows: Iterable[Row], partition: Partition, epoch: int) -> list[Record]:
+    """Called in the event loop: the reader's thread would pass the interpreter lock to and fro with the writer's."""
+    return [
+        Record(partition, offset, epoch, key, value, unpack_headers(headers), timestamp)
+        for offset, timestamp, key, value, headers in rows
+    ]
+
+
+def offsets(connection: sqlite3.Connection, partition_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """First and next offset of each partition."""
+    rows = connection.execute(
+        "SELECT id, first_offset, next_offset FROM partitions WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(partition_ids)),),
+    )
+    return {partition_id: (first, following) for partition_id, first, following in rows}
