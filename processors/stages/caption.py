@@ -22,20 +22,24 @@ class FeedCaption(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """`[stages.caption.feeds.NAME]`."""
 
     prompt: str
+    """How this feed's captions begin."""
 
 
 class CaptionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[stages.caption]`. The wiring layer fills `weights` from the preset when it is empty."""
 
     weights: str = ""
+    """Folder of a BLIP model; empty: the preset's."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision of the computation; `auto` is `fp32` on a CPU and `bf16` on CUDA."""
     fit: Literal["", "crop", "pad", "stretch"] = ""
-    """How a picture becomes a square; empty: as the checkpoint's card says, else `pad`."""
+    """How a picture is made square; empty: as the checkpoint's card says, else `pad`."""
     prompt: str = ""
     """How captions begin ("a photo of"); the model goes on from there."""
     most_tokens: Annotated[int, Meta(ge=1, le=200)] = 48
+    """Maximum length of a caption in tokens."""
     least_tokens: Annotated[int, Meta(ge=0)] = 0
-    """Before so many tokens a caption does not end; equal to `most_tokens` every caption costs the same."""
+    """Minimum length of a caption in tokens; equal to `most_tokens`, every caption takes the same time."""
     feeds: dict[str, FeedCaption] = {}
 
 

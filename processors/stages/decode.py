@@ -40,16 +40,18 @@ class DecodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """`[stages.decode]`."""
 
     max_bytes: int = 64 << 20
+    """Maximum size of an original; a larger one is dead."""
     max_pixels: int = 100_000_000
-    """A picture of 100 megapixels is 300 MB of RGB, and a batch holds many."""
+    """Maximum pixels of a picture; a larger one is dead. 100 megapixels are 300 MB of RGB, and a batch holds many."""
     max_side: int = 0
-    """The longest side in pixels that any stage of the whole plan looks at (the wiring layer computes it); a picture
-    at least twice as large is decoded at a half, a quarter or an eighth. 0: always at full size."""
+    """Longest side in pixels that any stage of the whole plan needs, computed from its models. A picture at least twice
+    as large is decoded at a half, a quarter or an eighth. 0: always at full size."""
     thumbnail_side: int = 320
     """The thumbnail's longer side in pixels; 0: no thumbnail."""
     thumbnail_quality: int = 80
+    """JPEG quality of the thumbnail."""
     threads: int = 0
-    """Pictures decoded at once; 0: as many as there are cores."""
+    """Pictures decoded in parallel; 0: as many as there are cores."""
 
 
 class Decode:

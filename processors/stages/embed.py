@@ -21,12 +21,13 @@ class EmbedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """`[stages.embed]`. The wiring layer fills folders that are empty from the preset."""
 
     weights: str = ""
-    """Folder of a CLIP-like model, for `semantic`."""
+    """Folder of a CLIP-like model for the vector `semantic`; empty: the preset's."""
     visual_weights: str = ""
-    """Folder of a ViT, for `visual`."""
+    """Folder of a ViT for the vector `visual`; empty: the preset's."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision of the computation; `auto` is `fp32` on a CPU and `bf16` on CUDA."""
     fit: Literal["", "crop", "pad", "stretch"] = ""
-    """How a picture becomes a square; empty: as each checkpoint's card says, else `pad`. Another fit is another model
+    """How a picture is made square; empty: as each checkpoint's card says, else `pad`. Another fit is another model
     set."""
 
 

@@ -43,21 +43,23 @@ class GateSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """`[stages.gate]`. Differences are mean absolute ones of the grey pictures at an eighth, 0 to 1."""
 
     static_difference: float = 0.0027
-    """Below it nothing moves. A still camera's noise and JPEG at quality 90 make 0.0016 to 0.0026; a thing of a
-    fifth of the picture's height that moves by a tenth of its own size makes 0.003."""
+    """Below this difference to the last kept frame nothing moves. A still camera's noise and JPEG at quality 90 make
+    0.0016 to 0.0026; a thing of a fifth of the picture's height that moves by a tenth of its own size makes 0.003."""
     duplicate_difference: float = 0.004
-    """Below it, once their brightness is equal, two pictures are the same in another light …"""
+    """Below this difference, once their brightness is made equal, two pictures are the same in another light, provided
+    that their hashes are close too (`duplicate_bits`)."""
     duplicate_bits: int = 10
-    """… if also their difference hashes differ in at most so many of 64 bits, the author's bound for "alike"."""
+    """Difference hashes of duplicates differ in at most this many of 64 bits: the hash's author calls those "alike"."""
     scene_difference: float = 0.12
-    """Above it the camera looks at something else; so it does from half of it …"""
+    """Above this difference the camera looks at something else. Half of it is enough if the hashes are far apart too
+    (`scene_bits`)."""
     scene_bits: int = 20
-    """… where the difference hashes differ in at least so many of 64 bits: a cut between rooms that are alike makes a
-    difference of 0.08 and 20 bits and more, a large thing that moves 0.04."""
+    """Difference hashes of another scene differ in at least this many of 64 bits. A cut between rooms that look alike
+    makes a difference of 0.08 and 20 bits or more, a large thing that moves 0.04."""
     max_quiet_seconds: float = 10.0
-    """At least one frame in so many seconds passes, whatever it shows."""
+    """At least one frame passes in this time, whatever it shows."""
     stages: tuple[str, ...] = ("detect", "track", "caption", "embed")
-    """The later stages a gated frame leaves out; the wiring layer keeps those that the plan has."""
+    """Later stages that a gated frame skips; those that the plan lacks are left out."""
     feeds: dict[str, FeedThresholds] = {}
 
 

@@ -30,13 +30,13 @@ class TrackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """`[stages.track]`."""
 
     lost_frames: Annotated[int, Meta(ge=0)] = 15
-    """A thing not found in so many frames is gone; if it comes back it is another."""
+    """A thing that is not detected in this many frames is gone; if it comes back it has another track."""
     confidence: Share = 0.6
-    """A track begins with a detection at least so sure; less sure ones only carry on."""
+    """A track begins with a detection of at least this confidence; weaker ones only continue it."""
     overlap: Share = 0.2
-    """The least overlap of buffered boxes, times confidence, that makes two detections one thing."""
+    """Minimum overlap of buffered boxes, times confidence, that makes two detections one thing."""
     gap_seconds: Annotated[float, Meta(gt=0)] = 60.0
-    """After a gap this long between two frames every track is new: nobody knows what went on."""
+    """After a gap of this length between two frames all tracks are new, because what happened meanwhile is unknown."""
 
 
 @dataclass(slots=True)

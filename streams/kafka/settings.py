@@ -17,7 +17,9 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     username: str = ""
     password: str = ""
     security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = "plaintext"
+    """Encryption and authentication; with a user name in the URL the default is `sasl_ssl`."""
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """SASL mechanism of the login."""
     ca_file: str = ""
     """File of certificates to trust; empty: the system's."""
     session_seconds: float = 10.0

@@ -22,14 +22,15 @@ class FetchSettings(Struct, frozen=True, kw_only=True):
     """`[fetch]` of the configuration."""
 
     allow: tuple[str, ...] = ()
-    """Networks beside the public internet that may be fetched from: `192.168.1.0/24`, or one address."""
+    """Networks that may be fetched from in addition to the public internet: `192.168.1.0/24`, or one address."""
     at_once: Annotated[int, Meta(ge=1, le=256)] = 8
+    """Maximum concurrent fetches."""
     attempts: Annotated[int, Meta(ge=1)] = 4
-    """How often a host that is away or overloaded is asked before its picture is refused."""
+    """Attempts before a picture is refused because its host is unavailable or overloaded."""
     timeout_seconds: Annotated[float, Meta(gt=0)] = 30.0
-    """Of one attempt, redirects not counted together."""
+    """Time limit of one attempt; each redirect has the limit to itself."""
     max_bytes: Annotated[int, Meta(ge=1)] = 32 << 20
-    """Of one picture; `at_once` of them may be in memory."""
+    """Maximum size of a picture; `at_once` of them may be in memory."""
 
     def __post_init__(self) -> None:
         for network in self.allow:

@@ -38,27 +38,33 @@ class ImageSearch(Struct, frozen=True, kw_only=True):
     """`[apis.NAME]`: an API that answers a query with JSON."""
 
     url: str
-    """With `{query}`, and where the API has them `{key}`, `{page}`, `{per_page}`."""
+    """URL of a request, with `{query}`, and where the API has them `{key}`, `{page}`, `{per_page}`."""
     picture: str
     """Path of a picture's URL inside one result."""
     results: str = ""
-    """Path of the list of results in the answer; empty where the answer is the list."""
+    """Path of the list of results in the answer; empty if the answer is the list."""
     title: str = ""
+    """Path of the picture's title inside one result."""
     link: str = ""
     """Path of the page that shows the picture."""
     credit: str = ""
+    """Path of the author's name."""
     key_env: str = ""
-    """Environment variable that holds the key, which is never written anywhere."""
+    """Environment variable that holds the key. The key itself is never written anywhere."""
     headers: dict[str, str] = {}
-    """May hold `{key}` too; sent to the API's host alone."""
+    """Headers of a request; may contain `{key}`. Sent to the API's host only."""
     first_page: int = 1
+    """Number of the first page."""
     pages: Annotated[int, Meta(ge=1)] = 1
+    """Pages to request."""
     per_page: Annotated[int, Meta(ge=1)] = 20
+    """Results to request per page."""
     most_query_characters: Annotated[int, Meta(ge=1)] = 100
+    """Longest query that the API accepts; longer ones are cut."""
     cache_seconds: float = 0.0
-    """An answer is kept and used again so long."""
+    """How long an answer is kept and used again."""
     terms: str = ""
-    """Told whenever the API was used."""
+    """The API's terms of use, printed after each use."""
 
     def __post_init__(self) -> None:
         for path in (self.picture, self.results, self.title, self.link, self.credit):

@@ -16,7 +16,7 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Bounds, deadlines and names of one worker. Raises ValueError with every contradiction at once."""
 
     name: str = ""
-    """Stands in every trace; empty is the host's name and the process id."""
+    """Name of the worker in every trace; empty is the host's name and the process id."""
     group: str = "sightline"
     """Consumer group; each segment adds the name of its first new stage, so that segments do not share offsets."""
     model_set: str = ""
@@ -25,28 +25,31 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """`auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`; the wiring layer resolves `auto`."""
 
     batch_frames: Count = 16
+    """Maximum frames in a batch."""
     batch_bytes: Bytes = 64 << 20
-    """Encoded originals of one batch; a single larger frame is a batch of its own."""
+    """Maximum encoded originals in a batch; a single larger frame is a batch of its own."""
     linger_seconds: Pause = 0.0
     """How long a batch that is not full may wait for more frames; 0 does not wait."""
     in_flight_frames: Count = 512
-    """Polled and not yet committed: bounds memory, and what a crash repeats."""
+    """Maximum frames polled and not yet committed: bounds memory, and what a crash repeats."""
     in_flight_bytes: Bytes = 256 << 20
+    """The same bound for the encoded originals of frames in flight."""
     cpu_threads: Count = 2
     """Threads of the `cpu` lane; a stage such as decode may use more inside."""
 
     commit_seconds: Seconds = 0.5
-    """Between commits. A flush of the index costs up to 100 ms, so several batches share one."""
+    """Time between commits. A flush of the index costs up to 100 ms, so several batches share one."""
     drain_seconds: Seconds = 20.0
     """The one deadline for finishing what is in flight, on a stop and on a rebalance alike."""
     stall_seconds: Seconds = 120.0
     """`/healthz` fails when nothing was committed for this long while there was work to do."""
     watch_seconds: Seconds = 1.0
-    """Between two readings of the event loop's delay, the lag and the GPU's memory."""
+    """Time between two readings of the event loop's delay, the lag and the GPU's memory."""
 
     backoff_seconds: Seconds = 0.1
     """The first pause after a transient failure; doubled each time, with jitter."""
     backoff_max_seconds: Seconds = 10.0
+    """The longest pause between two attempts."""
     absent_seconds: Pause = 600.0
     """A frame whose original is still missing after this time is dead."""
     isolate_after: Count = 2
