@@ -11,7 +11,7 @@ ARGS ?=
 
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help setup demo test check bench evaluate faults tinyworld kafka clean system
+.PHONY: help setup demo test check docs bench evaluate faults tinyworld kafka clean system
 
 help: ## list the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -40,12 +40,17 @@ system:
 test: $(READY) system ## the whole suite (ARGS=-k… selects)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(READY) ## style, types, walls
+check: $(READY) ## style, types, layers, links
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy --strict $(CODE)
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m deploy.docs.links
 	@$(BIN)/python -m pytest -q tests/unit/test_distribution.py
+
+docs: $(READY) ## generate the reference pages and build the site into build/site, offline
+	@$(BIN)/python -m deploy.docs.pages
+	@$(BIN)/python -m deploy.docs.site
 
 bench: $(READY) ## every benchmark, each ends with one line of JSON
 	@mkdir -p bench/results; for name in $(BENCHES); do echo "== bench/$$name.py"; \

@@ -6,13 +6,14 @@ Examples come from `examples/sightline.toml`, which holds every key once.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from msgspec import NODEFAULT, Struct
 
 from deploy.docs.fields import Field, fields, is_table_of_names, literal, nested_struct, size_words, type_words
+from deploy.docs.markdown import anchor
 from sightline.config import Config
 from sightline.config_parser import PREFIX
 from sightline.wiring.stage_loader import shipped_stages, stage_class
@@ -67,7 +68,7 @@ class Section(NamedTuple):
 
 def page() -> str:
     """The whole page."""
-    example = tomllib.loads(EXAMPLE_FILE.read_text("utf-8"))
+    example = read_example()
     parts = [_HEAD]
     for section in sections(example):
         parts.append(f"## {_section_title(section)}\n")
@@ -76,6 +77,10 @@ def page() -> str:
     parts += [_queries("Query of a `sqlite://` transport", "sqlite:///data/log.sqlite", LogSettings)]
     parts += [_queries("Query of a `kafka://` transport", "kafka://HOST:9092", KafkaSettings)]
     return "\n".join(parts)
+
+
+def read_example() -> dict[str, Any]:
+    return tomllib.loads(EXAMPLE_FILE.read_text("utf-8"))
 
 
 def sections(example: Mapping[str, Any]) -> list[Section]:
@@ -106,7 +111,16 @@ def _struct_sections(
     plain = tuple(field for field in fields(struct) if nested_struct(field.type) is None)
     yield Section(path, example_path, intro, plain)
     for field in fields(struct):
-        yield from _nested(field, path, example_path, example)
+        for section in _nested(field, path, example_path, example):
+            yield section._replace(fields=tuple(_with_meaning(entry, plain, path) for entry in section.fields))
+
+
+def _with_meaning(field: Field, outer: Sequence[Field], path: tuple[str, ...]) -> Field:
+    """A field without a meaning of its own overrides the field of the same name in the table around it."""
+    if field.meaning or field.name not in {entry.name for entry in outer}:
+        return field
+    overridden = f"`{'.'.join((*path, field.name))}`"
+    return field._replace(meaning=f"Overrides [{overridden}](#{anchor(overridden)}) for this feed.")
 
 
 def _stage_sections(example: Mapping[str, Any]) -> Iterator[Section]:
@@ -159,11 +173,14 @@ def _lookup(example: Mapping[str, Any], path: tuple[str, ...]) -> Any:
     return value
 
 
+def query_fields(struct: type[Struct]) -> list[Field]:
+    """Settings of a transport that stand in the query of its URL."""
+    return [field for field in fields(struct) if field.name not in _IN_AUTHORITY]
+
+
 def _queries(title: str, url: str, struct: type[Struct]) -> str:
     parts = [f"## {title}\n", f"Keys that follow `?` in `transport`, separated by `&`: `{url}?KEY=VALUE`.\n"]
-    for field in fields(struct):
-        if field.name in _IN_AUTHORITY:
-            continue
+    for field in query_fields(struct):
         value = field.default if isinstance(field.default, str) else literal(field.default)
         parts.append(
             f"### `{url.partition('://')[0]}://?{field.name}`\n\n{field.meaning}\n\n- Type: {type_words(field.type)}\n"

@@ -72,7 +72,7 @@ def anchors(text: str) -> set[str]:
 
     The two differ in what they make of runs of spaces and of equal headings; such anchors are left out.
     """
-    browsed = [_browsed_anchor(heading.text) for heading in headings(text)]
+    browsed = [anchor(heading.text) for heading in headings(text)]
     built = [_built_anchor(heading.text) for heading in headings(text)]
     return {name for name, other in zip(browsed, built, strict=True) if name == other and browsed.count(name) == 1}
 
@@ -97,7 +97,8 @@ def _plain(heading: str) -> str:
     return re.sub(r"[`*]|\]\([^)]*\)|[\[\]]", "", heading).strip().lower()
 
 
-def _browsed_anchor(heading: str) -> str:
+def anchor(heading: str) -> str:
+    """The anchor of a heading where the repository is browsed."""
     return re.sub(r"[^\w\- ]", "", _plain(heading)).replace(" ", "-")
 
 

@@ -18,6 +18,7 @@ _LOADED = re.compile(
     r"|(?:@import|url\()\s*[\"']?((?:https?:)?//[^\"')\s]+)"
 )
 """What a browser fetches by itself; links that a reader follows are not meant."""
+_COLORS = re.compile(r"\x1b\[[\d;]*m")
 
 
 class BuildError(Exception):
@@ -35,7 +36,7 @@ def build(folder: Path = BUILD, root: Path = ROOT) -> Path:
     command = [str(program), "build", "--strict", "--clean", "--config-file", str(folder / SETTINGS)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        raise BuildError(done.stdout)
+        raise BuildError(_COLORS.sub("", done.stdout).partition("Traceback")[0])
     if loaded := loaded_from_network(folder / "site"):
         raise BuildError("the site loads from the network:\n" + "\n".join(loaded))
     return folder / "site"
@@ -56,7 +57,8 @@ def main() -> None:
         site = build()
     except BuildError as error:
         sys.exit(str(error))
-    print(f"Site written to {site / 'index.html'}; for its search: {sys.executable} -m http.server -d {site}")
+    shown = site.relative_to(Path.cwd()) if site.is_relative_to(Path.cwd()) else site
+    print(f"Site written to {shown}/index.html. Its search needs a server: python3 -m http.server -d {shown}")
 
 
 if __name__ == "__main__":

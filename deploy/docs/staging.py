@@ -22,8 +22,9 @@ PLACES = {
     "CHANGELOG.md": "changelog.md",
     "bench/README.md": "benchmarks.md",
     "tinyworld/README.md": "tinyworld.md",
+    "sightline/page/icon.svg": "icon.svg",
 }
-"""Pages outside `docs/` that have a place in the navigation."""
+"""Files outside `docs/` that the navigation or the theme name."""
 ELSEWHERE = ("One event", "A stage of your own", "Cameras that come and go", "Counts and health", "Measured", "Layout")
 """README's sections that other pages of the site tell at length; the start page leaves them out."""
 _ASSETS = {".png", ".svg", ".jpg", ".css"}
@@ -39,20 +40,24 @@ class Linked(NamedTuple):
 
 
 def stage(folder: Path, root: Path = ROOT) -> None:
-    """Write every page and image of the site below `folder`, which is emptied first."""
+    """Write every page and file of the site below `folder`, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
-    pages = [path.relative_to(root) for path in sorted((root / DOCS).rglob("*.md"))]
-    waiting = [PurePosixPath(path) for path in (*pages, *PLACES)]
-    for asset in (path for path in (root / DOCS).rglob("*") if path.suffix in _ASSETS):
-        _copy(asset, folder / asset.relative_to(root / DOCS))
+    docs = [path.relative_to(root) for path in sorted((root / DOCS).rglob("*")) if path.suffix in {".md", *_ASSETS}]
+    waiting = [PurePosixPath(path) for path in (*docs, *PLACES)]
     done: set[PurePosixPath] = set()
     while waiting:
         file = waiting.pop()
-        if file not in done and file.suffix not in _ASSETS:
-            done.add(file)
+        if file in done:
+            continue
+        done.add(file)
+        destination = folder / place(file)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix in _ASSETS:
+            shutil.copyfile(root / file, destination)
+        else:
             linked = _relinked(_shown(file, root), file, root)
             waiting += linked.files
-            _write(folder / place(file), linked.text)
+            destination.write_text(linked.text, "utf-8")
 
 
 def place(file: PurePosixPath) -> PurePosixPath:
@@ -61,7 +66,7 @@ def place(file: PurePosixPath) -> PurePosixPath:
         return PurePosixPath(PLACES[str(file)])
     if file.is_relative_to(DOCS):
         return file.relative_to(DOCS)
-    return PurePosixPath("source") / (file if file.suffix == ".md" else f"{file}.md")
+    return PurePosixPath("source") / (file if file.suffix in {".md", *_ASSETS} else f"{file}.md")
 
 
 def start_page(readme: str) -> str:
@@ -89,20 +94,10 @@ def _relinked(text: str, file: PurePosixPath, root: Path) -> Linked:
     files = []
     for target in {link.text for link in links(text) if not _SCHEME.match(link.text)}:
         path, hash_sign, anchor = target.partition("#")
-        aim = PurePosixPath(os.path.normpath(file.parent / path))
-        if (root / aim).is_file():
-            files.append(aim)
-            replacements[target] = f"{os.path.relpath(place(aim), place(file).parent)}{hash_sign}{anchor}"
+        destination = PurePosixPath(os.path.normpath(file.parent / path))
+        if (root / destination).is_file():
+            files.append(destination)
+            replacements[target] = f"{os.path.relpath(place(destination), place(file).parent)}{hash_sign}{anchor}"
         else:
             replacements[target] = None
     return Linked(replace_links(text, replacements), files)
-
-
-def _copy(source: Path, destination: Path) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, destination)
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, "utf-8")
