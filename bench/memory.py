@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from bench.report import report
 from sightline.config import load
-from sightline.ingest_runner import IngestJob, feed_one
+from sightline.ingest_runner import IngestJob, run_job
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up
 from sightline.wiring.parts import opened
@@ -45,7 +45,7 @@ async def run(frames: int, folder: str) -> dict[str, float]:
     async with opened(config) as parts:
         worker = build_worker(parts, 0, CollectorRegistry())
         working = asyncio.create_task(worker.run())
-        summary = await feed_one(parts, IngestJob(clip(), "left", Playback(laps=None, limit=frames)))
+        summary = await run_job(parts, IngestJob(clip(), "left", Playback(laps=None, limit=frames)))
         await caught_up(parts)
         index = max((_resident(one) for one in psutil.process_iter() if _serves(one, folder)), default=0.0)
         worker.stop()

@@ -1,6 +1,6 @@
-"""One configuration for everything: a TOML file, the environment over it, flags over both.
+"""The configuration: a TOML file, overridden by the environment, overridden by flags.
 
-`load` refuses what cannot work and tells every mistake at once; `config check` prints the result.
+`load` reports all mistakes at once; `sightline config check` prints the effective values.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from streams.worker.settings import WorkerSettings
 
 DEFAULT_FILE = Path("sightline.toml")
 FUSED = (("decode", "gate", "detect", "track", "caption", "embed"),)
-"""The default plan: every stage in one process. `refine` and `moderate` join it when their files exist."""
+"""The default plan: every stage in one process."""
 
 Positive = Annotated[int, Meta(ge=1)]
 Probability = Annotated[float, Meta(ge=0, le=1)]
@@ -31,18 +31,21 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 class SearchSettings(Struct, frozen=True, kw_only=True):
     threshold: Probability | None = None
-    """Below this probability of a match a picture is not shown, and if none is above, "nothing matches" is said; not
-    given, the calibration's own threshold holds."""
+    """Probability of a match below which a picture is not shown; if no picture reaches it, nothing matches. Not set, it
+    is the calibration's own threshold."""
     limit: Positive = 12
+    """Maximum number of pictures in a result."""
 
 
 class ServeSettings(Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
+    """Address that the page, the analytics and a worker's metrics listen on."""
     port: Port = 8000
+    """Port of the page; 0 takes a free one."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names beside this machine's own that the page answers to; `*` is any, for a proxy that checks them itself."""
+    """Host names that the page answers to, beside 127.0.0.1 and localhost; `*` is any, for a proxy that checks them."""
     metrics_port: Port = 9108
-    """Where `work` serves /metrics, /readyz and /healthz; 0 takes a free one."""
+    """Port where `work` serves /metrics, /readyz and /healthz; 0 takes a free one."""
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True):
@@ -51,32 +54,36 @@ class RetentionSettings(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """See `docs/configuration.md` for each key with an example."""
+    """`docs/configuration.md` lists every key with its default and an example."""
 
     tenant: str = DEFAULT_TENANT
+    """Tenant whose frames this deployment ingests and shows; a part of ids, record keys and blob paths."""
     data: str = "sightline-data"
-    """Folder of everything embedded: log, index, blobs."""
+    """Folder of the embedded log, index and blobs."""
     transport: str = ""
     """`sqlite:///PATH` or `kafka://HOST:PORT`; empty is the log in the data folder."""
     index: str = ""
-    """`http://HOST:6334` of a Qdrant server; empty is the embedded index in the data folder."""
+    """`http://HOST:6333` of a Qdrant server; empty is the embedded index in the data folder."""
     blobs: str = ""
     """A folder or the URL of an object store; empty is `blobs` in the data folder."""
     models: str = "tiny"
-    """A preset (`tiny`, `base`, `large`)."""
+    """Model preset: `tiny`, `base` or `large`."""
     model_folder: str = ""
-    """Where `models pull` keeps weights; empty is the user's cache."""
+    """Folder where `models pull` puts weights; empty is the user's cache."""
     partitions: Positive = 8
+    """Partitions of every frame topic. The number cannot change once the topics exist."""
     workers: Positive = 1
-    """Workers that share this machine: each computes with its part of the cores."""
+    """Number of workers that share this machine; each uses its part of the cores."""
     log_format: Literal["auto", "console", "json"] = "auto"
+    """`auto` is `console` on a terminal and `json` elsewhere."""
     segments: tuple[tuple[str, ...], ...] = FUSED
+    """The plan: the stages of each segment, in order. A worker runs one segment."""
     stages: dict[str, dict[str, Any]] = {}
     """`[stages.NAME]`: the settings of a stage, and `file` for a stage of your own."""
     worker: WorkerSettings = WorkerSettings()
     fetch: FetchSettings = FetchSettings()
     apis: dict[str, ImageSearch] = {}
-    """`[apis.NAME]`: image-search APIs beside the shipped ones, for `explore`."""
+    """`[apis.NAME]`: image-search APIs for `explore`, beside the shipped ones."""
     search: SearchSettings = SearchSettings()
     serve: ServeSettings = ServeSettings()
     retention: RetentionSettings = RetentionSettings()
@@ -107,7 +114,7 @@ def load(
     flags: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Config:
-    """Read and check. `file` defaults to `sightline.toml` where it exists. Raises ConfigError with all mistakes."""
+    """Read and check. `file` defaults to `sightline.toml`, if it exists. Raises ConfigError with all mistakes."""
     tables = read_file(file or DEFAULT_FILE) if file or DEFAULT_FILE.exists() else {}
     environment = os.environ if environment is None else environment
     errors: list[str] = []

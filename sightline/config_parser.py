@@ -1,7 +1,7 @@
-"""Reads one configuration from a TOML file, the environment and flags, and tells every mistake at once.
+"""Reads a configuration from a TOML file, the environment and flags, and reports all mistakes at once.
 
 Later sources win: file, then `SIGHTLINE_SECTION__KEY` of the environment, then flags. Values of the environment and
-of flags are text; they are read as TOML values where they look like one, else taken as they are.
+of flags are text: a text that is a TOML value is read as one, any other is taken as it is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; `errors` names every key that is wrong and what is allowed."""
+    """The configuration cannot be used; `errors` names every wrong key and what is allowed."""
 
     def __init__(self, errors: Sequence[str]) -> None:
         super().__init__("\n".join(errors))
@@ -27,7 +27,7 @@ class ConfigError(Exception):
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises ConfigError naming file and line."""
+    """The tables of a TOML file. Raises ConfigError, naming file and line."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -37,7 +37,7 @@ def read_file(path: Path) -> dict[str, Any]:
 
 
 def read_text_value(text: str) -> Any:
-    """`"8"` → 8, `"[1, 2]"` → list, anything that is no TOML value → the text itself."""
+    """`"8"` → 8, `"[1, 2]"` → a list; a text that is no TOML value → the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -54,26 +54,26 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def put(tables: dict[str, Any], path: Sequence[str], value: Any) -> None:
-    """Set one value in nested tables. Raises ConfigError where a plain value stands in the way."""
-    for step in path[:-1]:
-        tables = tables.setdefault(step, {})
+    """Set one value in nested tables. Raises ConfigError if a part of the path is a value and no table."""
+    for name in path[:-1]:
+        tables = tables.setdefault(name, {})
         if not isinstance(tables, dict):
-            raise ConfigError([f"{'.'.join(path)}: {step} is a value, not a table"])
+            raise ConfigError([f"{'.'.join(path)}: {name} is a value, not a table"])
     tables[path[-1]] = value
 
 
 def merged(*sources: Mapping[str, Any]) -> dict[str, Any]:
-    """Tables joined key by key; the last source wins."""
+    """Nested tables merged key by key; the last source wins."""
     result: dict[str, Any] = {}
     for source in sources:
         for key, value in source.items():
-            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-            result[key] = merged(result[key], value) if both else value
+            both_tables = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+            result[key] = merged(result[key], value) if both_tables else value
     return result
 
 
 def shaped(shape: type[T], tables: Any, errors: list[str], path: str = "") -> T | None:
-    """Convert `tables` to `shape`, adding one line to `errors` for each wrong key instead of stopping at the first."""
+    """Convert `tables` to `shape`; each wrong key adds a line to `errors`, and the result is then None."""
     if not isinstance(tables, Mapping):
         errors.append(f"{path}: a table is expected, not {tables!r}")
         return None
@@ -81,29 +81,29 @@ def shaped(shape: type[T], tables: Any, errors: list[str], path: str = "") -> T 
     hints = get_type_hints(shape, include_extras=True)
     known = {entry.encode_name: entry.name for entry in msgspec.structs.fields(shape)}
     for key, value in tables.items():
-        where = f"{path}.{key}" if path else key
+        key_path = f"{path}.{key}" if path else key
         if key not in known:
-            errors.append(f"{where}: unknown key{_meant(key, known)}")
+            errors.append(f"{key_path}: unknown key{_suggestion(key, known)}")
         else:
-            values[known[key]] = _converted(hints[known[key]], value, errors, where)
+            values[known[key]] = _converted(hints[known[key]], value, errors, key_path)
     return _built(shape, values, errors, path) if len(errors) == before else None
 
 
-def _meant(key: str, known: Mapping[str, str]) -> str:
+def _suggestion(key: str, known: Mapping[str, str]) -> str:
     close = difflib.get_close_matches(key, known, 1)
     return f"; did you mean {close[0]}?" if close else f"; allowed: {', '.join(sorted(known))}"
 
 
-def _converted(kind: Any, value: Any, errors: list[str], where: str) -> Any:
+def _converted(kind: Any, value: Any, errors: list[str], key_path: str) -> Any:
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return shaped(kind, value, errors, where)
+        return shaped(kind, value, errors, key_path)
     if get_origin(kind) is dict and isinstance(value, Mapping):
         inner = kind.__args__[1]
-        return {key: _converted(inner, entry, errors, f"{where}.{key}") for key, entry in value.items()}
+        return {key: _converted(inner, entry, errors, f"{key_path}.{key}") for key, entry in value.items()}
     try:
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
-        errors.append(f"{where} = {value!r}: {str(error)[:1].lower()}{str(error)[1:]}")
+        errors.append(f"{key_path} = {value!r}: {str(error)[:1].lower()}{str(error)[1:]}")
         return None
 
 

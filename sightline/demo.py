@@ -1,10 +1,10 @@
-"""The demo: sources, the workers, the page and three searches in one process, everything embedded."""
+"""The demo: sources, workers, page and three searches in one process, with the embedded log and index."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,71 +17,78 @@ from search.query import parse
 from search.results import Contents, Found
 from search.retrieve import Searcher
 from sightline.config import Config
-from sightline.ingest_runner import IngestJob, feed_all, feed_one, feedings, told
+from sightline.ingest_runner import IngestJob, ingest_jobs, run_job, run_jobs, summary_lines
 from sightline.terminal.contact_sheet import contact_sheet
 from sightline.terminal.options import err, out
-from sightline.terminal.render import tell
+from sightline.terminal.progress import with_status
+from sightline.terminal.render import print_result
 from sightline.terminal.signals import stopping
 from sightline.wiring.build_worker import build_worker
-from sightline.wiring.idle import shown_until_caught_up
+from sightline.wiring.idle import caught_up, describe_left
 from sightline.wiring.parts import Parts, opened
-from sightline.wiring.searcher import load_searcher
-from sightline.wiring.server import served
+from sightline.wiring.searcher import opened_searcher
+from sightline.wiring.server import page_url, served
 from streams.sources.playback import Playback
+from streams.worker.worker import Worker
 
 SAMPLES = {"left": "left.mp4", "right": "right.mp4", "stills": "still-*.jpg"}
-"""Shipped files by feed: two cameras on one scene, and pictures."""
+"""Shipped files by feed: two cameras on one scene, and stills."""
 FIRST_FPS, LATER_FPS = 5.0, 2.0
-"""The first lap is taken as fast as it goes, so that there is something to search; later ones at the clips' speed."""
+"""The first lap is read as fast as possible, so that searches find something; later laps play at the clips' speed."""
 QUERIES = ("a red circle, but no square", "a cartoon of a green star", "a photo of a blue square")
-SHOWN = 4
+HITS = 4
 """Pictures of each search on the contact sheet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What was asked for; without `sources` the shipped clips and stills are shown. `sheet` is a JPEG to write."""
+    """What to show: `sources`, or without any the shipped clips and stills. `sheet` is the JPEG file to write."""
 
     config: Config
     sources: Sequence[str]
     once: bool
     sheet: Path
 
-    def feedings(self) -> list[IngestJob]:
-        first = Playback(fps=FIRST_FPS)
+    def jobs(self) -> list[IngestJob]:
+        playback = Playback(fps=FIRST_FPS)
         if self.sources:
-            return feedings(self.sources, "", first)
-        return [IngestJob(str(_samples() / name), feed, first) for feed, name in SAMPLES.items()]
+            return ingest_jobs(self.sources, "", playback)
+        return [IngestJob(str(_samples() / name), feed, playback) for feed, name in SAMPLES.items()]
 
-    def later(self) -> list[IngestJob]:
-        """The shipped clips go on for ever, so that the page lives; own sources are read once."""
+    def endless_jobs(self) -> list[IngestJob]:
+        """The shipped clips, played without end so that the page stays alive; sources of the user are read once."""
         if self.once or self.sources:
             return []
-        on = Playback(fps=LATER_FPS, realtime=True, laps=None)
-        return [replace(entry, playback=on) for entry in self.feedings() if entry.spec.endswith(".mp4")]
+        playback = Playback(fps=LATER_FPS, realtime=True, laps=None)
+        return [replace(job, playback=playback) for job in self.jobs() if job.spec.endswith(".mp4")]
 
 
 async def run(demo: Demo, listener: socket.socket) -> None:
-    """Until Ctrl-C; with `once` until the searches are shown. Raises what ends a worker or a source."""
+    """Until Ctrl-C; with `once` until the searches are shown. Raises the error that ended a worker or a source."""
     async with opened(demo.config) as parts:
-        registries = [CollectorRegistry() for _ in parts.plan.segments]  # one name may stand in a registry only once
+        registries = [CollectorRegistry() for _ in parts.plan.segments]  # a registry holds each metric's name once
         workers = [build_worker(parts, number, registry) for number, registry in enumerate(registries)]
         err.print("loading models")
-        searcher = await asyncio.to_thread(load_searcher, demo.config, parts.index, parts.blobs)
-        host, port = listener.getsockname()[:2]
-        async with served(parts, searcher, listener, registries[0]):
-            err.print(f"the page is at [bold]http://{host}:{port}[/]", markup=True)
-            works = [asyncio.create_task(worker.run()) for worker in workers]
-            shows = asyncio.create_task(_show(demo, parts, searcher))
-            with stopping(partial(_cancel, shows)):
-                await asyncio.wait([shows, *works], return_when=asyncio.FIRST_COMPLETED)
-            shows.cancel()
-            for worker in workers:
-                worker.stop()
-            await asyncio.gather(*works)
-            with suppress(asyncio.CancelledError):
-                await shows
-        searcher.close()
+        async with (
+            opened_searcher(demo.config, parts.index, parts.blobs) as searcher,
+            served(parts, searcher, listener, registries[0]),
+        ):
+            err.print(f"the page is at [bold]{page_url(demo.config, listener)}[/]", markup=True)
+            await _run_beside(workers, _show(demo, parts, searcher))
+
+
+async def _run_beside(workers: Sequence[Worker], show: Coroutine[None, None, None]) -> None:
+    """Until `show` or a worker ends, or Ctrl-C; then the workers drain."""
+    working = [asyncio.create_task(worker.run()) for worker in workers]
+    showing = asyncio.create_task(show)
+    with stopping(partial(_cancel, showing)):
+        await asyncio.wait([showing, *working], return_when=asyncio.FIRST_COMPLETED)
+    showing.cancel()
+    for worker in workers:
+        worker.stop()
+    await asyncio.gather(*working)
+    with suppress(asyncio.CancelledError):
+        await showing
 
 
 def _cancel(task: asyncio.Task[None]) -> None:
@@ -89,48 +96,48 @@ def _cancel(task: asyncio.Task[None]) -> None:
 
 
 async def _show(demo: Demo, parts: Parts, searcher: Searcher) -> None:
-    wanted = demo.feedings()
-    summaries = await feed_all(parts, wanted, err)
-    for entry, summary in zip(wanted, summaries, strict=True):
-        for line in told(entry.feed, summary):
+    jobs = demo.jobs()
+    summaries = await run_jobs(parts, jobs, err)
+    for job, summary in zip(jobs, summaries, strict=True):
+        for line in summary_lines(job.feed, summary):
             err.print(line, markup=True)
-    await shown_until_caught_up(parts, err)
+    await with_status(caught_up(parts), partial(describe_left, parts), err)
     async with asyncio.TaskGroup() as group:
-        for entry in demo.later():
-            group.create_task(feed_one(parts, entry))
+        for job in demo.endless_jobs():
+            group.create_task(run_job(parts, job))
         await _search(demo, parts, searcher)
         if not demo.once:
-            err.print("the page goes on; Ctrl-C ends it")
+            err.print("the page stays open until Ctrl-C")
             await asyncio.Event().wait()
 
 
 async def _search(demo: Demo, parts: Parts, searcher: Searcher) -> None:
-    queries = QUERIES if not demo.sources else _own_queries(await searcher.contents())
-    sheet: list[tuple[str, Found]] = []
+    queries = QUERIES if not demo.sources else _queries_for(await searcher.contents())
+    hits: list[tuple[str, Found]] = []
     for text in queries:
-        result = await searcher.search(parse(text, now=datetime.now(UTC), limit=SHOWN))
+        result = await searcher.search(parse(text, now=datetime.now(UTC), limit=HITS))
         out.print(f"\n[bold cyan]$ sightline search {text!r}[/]", markup=True)
-        tell(result, demo.config)
-        sheet += [(text, hit) for hit in result.hits]
-    await _write_sheet(demo, parts, sheet)
+        print_result(result, demo.config)
+        hits += [(text, hit) for hit in result.hits]
+    await _write_sheet(demo, parts, hits)
 
 
-def _own_queries(contents: Contents) -> list[str]:
-    """Three queries made of what the index holds."""
-    named = [*contents.phrases, *contents.labels]
-    if len(named) < 2:
-        return named
-    return [named[0], f"{named[0]}, but no {named[1].split()[-1]}", named[1]]
+def _queries_for(contents: Contents) -> list[str]:
+    """Up to three queries about what the index holds."""
+    terms = [*contents.phrases, *contents.labels]
+    if len(terms) < 2:
+        return terms
+    return [terms[0], f"{terms[0]}, but no {terms[1].split()[-1]}", terms[1]]
 
 
-async def _write_sheet(demo: Demo, parts: Parts, found: Sequence[tuple[str, Found]]) -> None:
-    if not found:
+async def _write_sheet(demo: Demo, parts: Parts, hits: Sequence[tuple[str, Found]]) -> None:
+    if not hits:
         return
     tenant = demo.config.tenant
-    pictures = [await parts.blobs.get(tenant, hit.payload["uri"]) for _, hit in found]
-    lines = [text if hit.probability is None else f"{hit.probability:.0%} {text}" for text, hit in found]
-    demo.sheet.write_bytes(await asyncio.to_thread(contact_sheet, pictures, lines, SHOWN))
-    out.print(f"\nthe pictures found are on [bold]{demo.sheet}[/]", markup=True)
+    pictures = [await parts.blobs.get(tenant, hit.payload["uri"]) for _, hit in hits]
+    lines = [text if hit.probability is None else f"{hit.probability:.0%} {text}" for text, hit in hits]
+    demo.sheet.write_bytes(await asyncio.to_thread(contact_sheet, pictures, lines, HITS))
+    out.print(f"\nContact sheet written to [bold]{demo.sheet}[/]", markup=True)
 
 
 def _samples() -> Path:

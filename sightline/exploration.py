@@ -1,4 +1,4 @@
-"""From one picture to pictures like it: caption, search of an API by that caption, ingest, index, rank."""
+"""From one picture to similar ones: caption it, search an API for the caption, ingest and index what it finds, rank."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,11 +18,12 @@ from schemas.identity import check_name, frame_id
 from search.query import Filters, Query
 from search.results import Found
 from sightline.config import Config, SearchSettings
-from sightline.ingest_runner import feed_source, shown
+from sightline.ingest_runner import ingest_source
+from sightline.terminal.progress import with_bars, with_status
 from sightline.wiring.build_worker import build_worker
-from sightline.wiring.idle import shown_until_caught_up
+from sightline.wiring.idle import caught_up, describe_left
 from sightline.wiring.parts import Parts
-from sightline.wiring.searcher import load_searcher
+from sightline.wiring.searcher import opened_searcher
 from streams.clock import SystemClock
 from streams.sources.acceptor import Report, Summary
 from streams.sources.fetcher import Fetcher
@@ -32,33 +34,39 @@ from streams.sources.url_guard import redacted
 from streams.sources.urls import from_urls
 
 CACHE = "apis"
-"""Folder of kept answers in the data folder."""
+"""Folder of cached API answers in the data folder."""
 
 
 def known_apis(config: Config) -> dict[str, ImageSearch]:
-    """The shipped ones and the configuration's, which may take their place."""
+    """The shipped ones and the configuration's, which replace shipped ones of the same name."""
     return {**shipped(), **config.apis}
 
 
-def queries(caption: str) -> list[str]:
-    """What an API is asked for, until it knows some picture: the caption's words, then each of its things."""
-    said = keywords([caption])
-    asked = [" ".join(said.simple), *said.compound, *said.simple] if said.simple else [caption]
-    return list(dict.fromkeys(asked))
+def api_queries(caption: str) -> list[str]:
+    """Queries for an API, to be tried until one finds a picture: all keywords of the caption, then each by itself."""
+    words = keywords([caption])
+    queries = [" ".join(words.simple), *words.compound, *words.simple] if words.simple else [caption]
+    return list(dict.fromkeys(queries))
+
+
+def make_search(config: Config, name: str, api: ImageSearch) -> Search:
+    cache: Path = config.data_path / CACHE
+    return Search(name=name, api=api, fetcher=Fetcher(config.fetch, SystemClock()), cache=cache)
 
 
 @dataclass(slots=True)
 class Exploration:
-    """Pictures found by `query` at an API, under a feed of their own; `of` leads from a frame's id to its result."""
+    """Pictures that an API found for `query`, in a feed of their own."""
 
     parts: Parts
     search: Search
     query: str
-    of: dict[str, Result] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
+    """The API's result of each ingested frame, by frame id."""
 
     @property
     def feed(self) -> str:
-        """One for each API and query: what was found before is known, and only that is ranked."""
+        """One for each API and query: pictures of an earlier run are ranked too, and no others."""
         return check_name("feed", slug(f"{self.search.name}-{self.query}"))
 
     async def ingest(self, results: Sequence[Result], console: Console) -> Summary:
@@ -67,57 +75,49 @@ class Exploration:
 
         def note(url: str, offer: Offer) -> None:
             if isinstance(offer, Picture | Repeated):
-                self.of[frame_id(self.parts.config.tenant, self.feed, offer.position)] = by_url[url]
+                self.results[frame_id(self.parts.config.tenant, self.feed, offer.position)] = by_url[url]
 
-        def page(url: str) -> str:
-            """Where the API has pages of its pictures these stay; the pictures' own URLs may be new every day."""
+        def stable_name(url: str) -> str:
+            """The page of the picture, where the API has pages: a picture's own URL may change every day."""
             return redacted(by_url[url].link or url)
 
-        async def fed(report: Report) -> Summary:
-            source = from_urls(by_url, self.search.fetcher, stable=page, heard=note)
-            return await feed_source(self.parts, source, self.feed, report)
+        async def run(report: Report) -> Summary:
+            source = from_urls(by_url, self.search.fetcher, stable=stable_name, heard=note)
+            return await ingest_source(self.parts, source, self.feed, report)
 
-        (summary,) = await shown([(self.feed, fed)], console)
+        (summary,) = await with_bars([(self.feed, run)], console)
         return summary
 
     async def work(self, console: Console) -> None:
-        """Everything accepted is enriched and indexed, by workers of this process."""
-        async with _working(self.parts) as works:
-            idle = asyncio.create_task(shown_until_caught_up(self.parts, console))
-            await asyncio.wait([idle, *works], return_when=asyncio.FIRST_COMPLETED)
-            if idle.done():
-                idle.result()
+        """Enrich and index everything accepted, with workers of this process."""
+        async with _running_workers(self.parts) as workers:
+            work = with_status(caught_up(self.parts), partial(describe_left, self.parts), console)
+            waiting = asyncio.create_task(work)
+            await asyncio.wait([waiting, *workers], return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                waiting.result()
             else:
-                idle.cancel()
+                waiting.cancel()
 
     async def ranked(self, picture: bytes, limit: int) -> Sequence[Found]:
-        """The feed's pictures, the most similar first, however little they are."""
-        whole = msgspec.structs.replace(self.parts.config, search=SearchSettings(threshold=0.0))
-        searcher = await asyncio.to_thread(load_searcher, whole, self.parts.index, self.parts.blobs)
-        try:
+        """The feed's pictures, the most similar first, dissimilar ones included."""
+        config = msgspec.structs.replace(self.parts.config, search=SearchSettings(threshold=0.0))
+        async with opened_searcher(config, self.parts.index, self.parts.blobs) as searcher:
             query = Query(image=picture, filters=Filters(feeds=(self.feed,)), limit=limit)
             return (await searcher.search(query)).hits
-        finally:
-            searcher.close()
 
 
 @asynccontextmanager
-async def _working(parts: Parts) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
-    """A worker for every segment of the plan, stopped in peace at the end."""
+async def _running_workers(parts: Parts) -> AsyncIterator[Sequence[asyncio.Task[None]]]:
+    """A worker for every segment of the plan; they drain at the end. Raises what ended a worker by itself."""
     async with AsyncExitStack() as stack:
         workers = [build_worker(parts, number, CollectorRegistry()) for number in range(len(parts.plan.segments))]
-        works = [asyncio.create_task(worker.run()) for worker in workers]
-        stack.push_async_callback(_ended, works)
+        tasks = [asyncio.create_task(worker.run()) for worker in workers]
+        stack.push_async_callback(_await_all, tasks)
         for worker in workers:
             stack.callback(worker.stop)
-        yield works
+        yield tasks
 
 
-async def _ended(works: Sequence[asyncio.Task[None]]) -> None:
-    """Raises what ended a worker by itself."""
-    await asyncio.gather(*works)
-
-
-def make_search(config: Config, name: str, api: ImageSearch) -> Search:
-    cache: Path = config.data_path / CACHE
-    return Search(name=name, api=api, fetcher=Fetcher(config.fetch, SystemClock()), cache=cache)
+async def _await_all(tasks: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*tasks)

@@ -1,11 +1,11 @@
-"""The HTTP API and the page, as one application; it listens where the caller says, by default to this machine only.
+"""The HTTP API and the page, as one application.
 
     GET  /api/events                         server-sent events: `status` and `frame`
     GET  /api/search?q=&like=&feed=&label=&since=&until=&not=&limit=
-    POST /api/search/image?…                 the body is a picture
-    GET  /api/frames/ID                      the event; /image, /thumbnail and /annotated below it
+    POST /api/search/image?…                 by the picture in the body
+    GET  /api/frames/ID                      the event; below it /image, /thumbnail and /annotated
     GET  /api/status                         model set, counts, feeds
-    GET  /metrics                            Prometheus, where a registry was given
+    GET  /metrics                            Prometheus metrics, if there is a registry
     GET  /                                   the page
 
 Errors are `{"error": {"code", "message"}}`.
@@ -33,7 +33,7 @@ from sightline.api.static import page
 
 
 def create_app(services: Services) -> Litestar:
-    """The application; `app.state.live.close()` ends its open event streams before a server waits for them."""
+    """The application. Call `app.state.live.close()` before the server waits for open connections to end."""
     settings = services.settings
     live = Live(services.transport, settings.poll_seconds, settings.skip_states)
     frames = Frames(services, live)
@@ -68,8 +68,8 @@ async def status(services: NamedDependency[Services], live: NamedDependency[Live
 
 @get("/metrics", media_type=MediaType.TEXT)
 async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
-    found = generate_latest(services.registry) if services.registry else b""
-    return Response(found, media_type=CONTENT_TYPE_LATEST)
+    content = generate_latest(services.registry) if services.registry else b""
+    return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
 async def _sent(messages: AsyncIterator[Message]) -> AsyncIterator[ServerSentEventMessage]:

@@ -1,4 +1,4 @@
-"""A picture as the page shows it, from its event or from its point: the same keys from both."""
+"""A frame as JSON for the page, from its event or from its point, with the same keys from both."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def event_card(event: FrameEvent, declared_states: Mapping[str, str]) -> dict[st
     return card
 
 
-def payload_card(frame: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    """`detections` are for drawing: label, confidence, box xyxy in pixels of `width` × `height`, track."""
-    card = {name: found.get(name) for name in _FROM_PAYLOAD}
-    return {"id": frame, **card, "detections": found.get("detections") or []}
+def payload_card(frame: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`detections` have label, confidence, box (xyxy in pixels of `width` × `height`) and track."""
+    card = {name: fields.get(name) for name in _FROM_PAYLOAD}
+    return {"id": frame, **card, "detections": fields.get("detections") or []}
 
 
 def hit_card(hit: Found) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Every error as JSON: `{"error": {"code": "bad_query", "message": "…"}}`, never with an inside of ours."""
+"""Every error as JSON: `{"error": {"code": "bad_query", "message": "…"}}`, without internal details."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ def missing(_: AnyRequest, error: Missing) -> Response[dict[str, Any]]:
 
 
 def refused(request: AnyRequest, error: Refused) -> Response[dict[str, Any]]:
-    _log.error("the store refuses", path=request.url.path, reason=str(error))
-    return _error(502, "store_refused", "the store holds something else than it should; see the log")
+    _log.error("store refused", path=request.url.path, reason=str(error))
+    return _error(502, "store_refused", "the store refused the request; see the server's log")
 
 
 def unavailable(_: AnyRequest, error: StoreUnavailable | Unavailable) -> Response[dict[str, Any]]:
     part = "index or blob store" if isinstance(error, StoreUnavailable) else "log"
-    return _error(503, "unavailable", f"the {part} is away; try again in a moment")
+    return _error(503, "unavailable", f"the {part} is unavailable; try again in a moment")
 
 
 def http(_: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
-    wrong = [f"{entry.get('key')}: {entry.get('message')}" for entry in _extra(error)]
-    message = "; ".join(wrong) or error.detail
+    mistakes = [f"{entry.get('key')}: {entry.get('message')}" for entry in _extra(error)]
+    message = "; ".join(mistakes) or error.detail
     return _error(error.status_code, _BY_STATUS.get(error.status_code, "error"), message)
 
 
 def unknown(request: AnyRequest, error: Exception) -> Response[dict[str, Any]]:
     _log.error("request failed", path=request.url.path, exc_info=error)
-    return _error(500, "internal", "something broke; the log says what")
+    return _error(500, "internal", "internal error; see the server's log")
 
 
 def _extra(error: HTTPException) -> list[dict[str, Any]]:
-    found = error.extra
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    extra = error.extra
+    return [entry for entry in extra if isinstance(entry, dict)] if isinstance(extra, list) else []
 
 
 HANDLERS: dict[Any, Any] = {

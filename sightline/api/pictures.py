@@ -1,10 +1,11 @@
-"""`/api/frames/…`: an event, its picture, its thumbnail, and the picture with what was found drawn on it."""
+"""`/api/frames/…`: an event, its picture, its thumbnail, and its picture with the detections drawn."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -15,64 +16,66 @@ from litestar.params import FromPath
 
 from schemas.codec import encode_frame
 from schemas.events import FrameEvent
+from search.annotate import annotated
 from search.uploads import decode_upload
 from sightline.api.live import Live
 from sightline.api.services import Services
 from streams.lifecycle.event_lookup import find_event, find_payload
 
 PRIVATE = "private, max-age=86400, immutable"
-"""A frame's picture never changes; it is nobody's business but the browser's."""
-KEPT_PLACES = 4096
+"""A frame's picture never changes; shared caches must not keep it."""
+CACHED_URIS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a frame's picture and thumbnail are."""
+class PictureUris:
+    """The blobs of a frame's picture and thumbnail; empty where there is none."""
 
-    uri: str
+    original: str
     thumbnail: str
 
 
 class Frames:
-    """Finds what is known of a frame: among the latest events, in the index, in the log."""
+    """Looks up a frame's event and pictures: among the latest events, in the index, in the log."""
 
     def __init__(self, services: Services, live: Live) -> None:
         self._services = services
         self._live = live
-        self._places: OrderedDict[str, Place] = OrderedDict()
+        self._uris: OrderedDict[str, PictureUris] = OrderedDict()
 
     async def event(self, frame: str) -> FrameEvent:
         """Raises NotFoundException, StoreUnavailable, Unavailable."""
-        settings = self._services.settings
-        if (event := self._live.event(frame)) and event.tenant == settings.tenant:
+        tenant = self._services.settings.tenant
+        if (event := self._live.event(frame)) and event.tenant == tenant:
             return event
-        point = await find_payload(self._services.index, settings.collection, frame, settings.tenant)
-        found = await find_event(self._services.transport, frame, point, settings.tenant)
-        if found is None:
+        logged = await find_event(self._services.transport, frame, await self._point(frame), tenant)
+        if logged is None:
             raise NotFoundException(f"no event of frame {frame} in the log")
-        return found
+        return logged
 
     async def picture(self, frame: str, *, small: bool) -> bytes:
         """Encoded bytes. Raises NotFoundException, Missing, StoreUnavailable."""
-        place = await self._place(frame)
-        uri = (place.thumbnail if small else "") or place.uri
+        uris = self._uris.get(frame) or self._cache(frame, await self._picture_uris(frame))
+        uri = (uris.thumbnail if small else "") or uris.original
         return await self._services.blobs.get(self._services.settings.tenant, uri)
 
-    async def _place(self, frame: str) -> Place:
-        if place := self._places.get(frame):
-            return place
-        settings = self._services.settings
+    async def _picture_uris(self, frame: str) -> PictureUris:
         if event := self._live.event(frame):
-            place = Place(event.image.uri, event.image.thumbnail)
-        elif point := await find_payload(self._services.index, settings.collection, frame, settings.tenant):
-            place = Place(point.get("uri") or "", point.get("thumbnail") or "")
-        else:
-            image = (await self.event(frame)).image
-            place = Place(image.uri, image.thumbnail)
-        self._places[frame] = place
-        while len(self._places) > KEPT_PLACES:
-            self._places.popitem(last=False)
-        return place
+            return PictureUris(event.image.uri, event.image.thumbnail)
+        if point := await self._point(frame):
+            return PictureUris(point.get("uri") or "", point.get("thumbnail") or "")
+        image = (await self.event(frame)).image
+        return PictureUris(image.uri, image.thumbnail)
+
+    async def _point(self, frame: str) -> dict[str, Any] | None:
+        settings = self._services.settings
+        return await find_payload(self._services.index, settings.collection, frame, settings.tenant)
+
+    def _cache(self, frame: str, uris: PictureUris) -> PictureUris:
+        self._uris[frame] = uris
+        while len(self._uris) > CACHED_URIS:
+            self._uris.popitem(last=False)
+        return uris
 
 
 class FramesController(Controller):
@@ -81,8 +84,8 @@ class FramesController(Controller):
     @get("/")
     async def event(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
         """The enriched event without its vectors, as subscribers see it."""
-        found = encode_frame(await frames.event(str(frame)), as_json=True, with_embeddings=False)
-        return Response(msgspec.json.format(found, indent=2), media_type="application/json")
+        event = encode_frame(await frames.event(str(frame)), as_json=True, with_embeddings=False)
+        return Response(msgspec.json.format(event, indent=2), media_type="application/json")
 
     @get("/image")
     async def image(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
@@ -93,17 +96,11 @@ class FramesController(Controller):
         return _picture(await frames.picture(str(frame), small=True))
 
     @get("/annotated")
-    async def annotated(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
+    async def annotated_image(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
         """A JPEG with boxes, labels and tracks drawn."""
-        event, content = await frames.event(str(frame)), await frames.picture(str(frame), small=False)
-        drawn = await asyncio.to_thread(_drawn, event, content)
-        return Response(drawn, media_type="image/jpeg", headers={"cache-control": "no-cache"})
-
-
-def _drawn(event: FrameEvent, content: bytes) -> bytes:
-    from search.annotate import annotated  # imports a drawing library that nothing else here needs
-
-    return annotated(event, decode_upload(content))
+        event, original = await frames.event(str(frame)), await frames.picture(str(frame), small=False)
+        content = await asyncio.to_thread(lambda: annotated(event, decode_upload(original)))
+        return Response(content, media_type="image/jpeg", headers={"cache-control": "no-cache"})
 
 
 def _picture(content: bytes) -> Response[bytes]:
@@ -111,7 +108,7 @@ def _picture(content: bytes) -> Response[bytes]:
 
 
 def _media_type(content: bytes) -> str:
-    """By signature: what a browser is told is what the bytes are."""
+    """By the content's signature."""
     if content[:3] == b"\xff\xd8\xff":
         return "image/jpeg"
     if content[:8] == b"\x89PNG\r\n\x1a\n":

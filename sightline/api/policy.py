@@ -1,4 +1,4 @@
-"""What a browser is told with every answer, and which names this server answers to."""
+"""Security headers of every response, and the check of the Host header."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Nothing from elsewhere, nothing inline. `blob:` is the picture that was just dropped on the page."""
+"""Nothing from other origins, nothing inline. `blob:` is a picture that was dropped on the page."""
 HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
@@ -25,11 +25,11 @@ HEADERS = {
 
 
 def answers_to(hosts: tuple[str, ...]) -> Callable[[Request[Any, Any, Any]], None]:
-    """Refuses a Host header that is none of `hosts`: a foreign page may point its own name at this address."""
+    """A check that refuses a Host header not in `hosts`: another site may point its own name at this address."""
 
     def check(request: Request[Any, Any, Any]) -> None:
         host = _PORT.sub("", request.headers.get("host", ""))
         if "*" not in hosts and host not in hosts:
-            raise HTTPException(status_code=421, detail="this server does not answer to that name (allowed_hosts)")
+            raise HTTPException(status_code=421, detail="this host name is not allowed; add it to serve.allowed_hosts")
 
     return check

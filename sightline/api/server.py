@@ -1,4 +1,4 @@
-"""Serving the application: a free port, and an end that open event streams do not hold up."""
+"""The server of the application: its port, and an end that open event streams do not delay."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import uvicorn
 from litestar import Litestar
 
 GRACE_SECONDS = 5
-"""A search that runs when the server is told to end."""
+"""Time for running requests when the server ends."""
 
 
 class Server(uvicorn.Server):
@@ -36,14 +36,14 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Left to the program that serves: it has workers to stop too."""
+        """Signals are left to the command, which has workers to stop too."""
         yield
 
 
 def listen(host: str, port: int, *, tries: int = 1) -> socket.socket:
-    """A listening socket at `port` or, where it is taken, one of the `tries` - 1 after it; 0 takes a free one.
+    """A listening socket at `port` or, if it is taken, at one of the `tries` - 1 after it; 0 takes a free one.
 
-    Raises OSError for the first port when all are taken.
+    If all are taken, raises the OSError of the first port.
     """
     first: OSError | None = None
     for candidate in range(port, port + tries):

@@ -1,4 +1,4 @@
-"""What the HTTP API stands on; the wiring builds it."""
+"""What the HTTP API uses; the wiring builds it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
     """Shown on the page, as `tiny-1a2b3c4d`."""
     collection: str = "frames"
     allowed_hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
-    """Names this server answers to: a foreign page that points its own name at this address gets nothing. `*`: any."""
+    """Host names that the server answers to; `*` is any. Another site that points its own name here is refused."""
     poll_seconds: float = 0.25
-    """How often the log is looked at for new events."""
+    """Pause between two reads of the log."""
     limit: int = 24
-    """Results of a search that does not say how many."""
+    """Default number of results of a search."""
     skip_states: dict[str, str] = {}
-    """Prefixes of reasons for skipped stages and the states that frames are counted and shown as, by the plan's stages:
-    `{"gate:": "gated"}`."""
+    """Declared by the plan's stages: a prefix of reasons for skipped stages, and the state of such frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Opened by the caller and closed by the caller, after the server has ended."""
+    """Opened and closed by the caller; closed after the server has ended."""
 
     transport: Transport
     index: Index
@@ -39,4 +38,4 @@ class Services:
     searcher: Searcher
     settings: ApiSettings
     registry: CollectorRegistry | None = None
-    """Where given, `/metrics` shows it."""
+    """What `/metrics` shows."""

@@ -1,4 +1,4 @@
-"""The page's files, read once: what is not among them cannot be asked for."""
+"""The page's files, read once; only these are served."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FILES: dict[str, tuple[bytes, str]] = {
 
 @get(["/", "/{name:str}"])
 async def page(request: Request[Any, Any, Any], name: FromPath[str] = "index.html") -> Response[bytes]:
-    """Checked again at each load (304 where nothing changed), so that an upgrade shows at once."""
+    """Revalidated at each load (304 if unchanged), so that an upgrade shows at once."""
     if name not in _FILES:
         raise NotFoundException(f"no page {name!r}")
     content, media_type = _FILES[name]

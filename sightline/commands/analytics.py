@@ -1,4 +1,4 @@
-"""`sightline analytics`: windowed counts and the health of feeds, from small derived events, as JSON over HTTP."""
+"""`sightline analytics`: counts per window and the health of feeds, from `frames.observed`, as JSON over HTTP."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sightline.wiring.parts import opened_transport
 
 @configured
 def analytics(config: Config) -> None:
-    """Count frames, labels and dead letters by feed and window, and tell silent, dark and frozen feeds.
+    """Count frames, labels and dead letters by feed and window, and detect silent, dark and frozen feeds.
 
-    On Kafka a Faust app with a changelog, beside the embedded log the same reducers without it. Until Ctrl-C.
+    Runs until Ctrl-C: on Kafka as a Faust app with a changelog, on the embedded log with the same reducers alone.
     """
     if config.transport_url.startswith("kafka:"):
         _on_faust(config)
@@ -24,7 +24,7 @@ def analytics(config: Config) -> None:
         asyncio.run(_embedded(config))
 
 
-def _told(url: str) -> None:
+def _print_url(url: str) -> None:
     err.print(f"counts and health are at [bold]{url}/feeds[/] and [bold]{url}/windows[/]", markup=True)
 
 
@@ -34,15 +34,15 @@ async def _embedded(config: Config) -> None:
     from streams.analytics.ledger import Ledger
     from streams.analytics.ledger_view import View
 
-    ended, settings = asyncio.Event(), config.analytics
+    stopped, settings = asyncio.Event(), config.analytics
     async with opened_transport(config) as transport:
         table = FileTable(config.data_path / "analytics.sqlite")
         try:
             view = View(Ledger(table, settings))
             async with served(view, config.serve.host, settings.port) as url:
-                _told(url)
-                with stopping(ended.set):
-                    await count(transport, table, settings, ended)
+                _print_url(url)
+                with stopping(stopped.set):
+                    await count(transport, table, settings, stopped)
         finally:
             table.close()
 
@@ -56,12 +56,12 @@ def _on_faust(config: Config) -> None:
     with tempfile.TemporaryDirectory(prefix="sightline-analytics-") as folder:
         app = faust_app.make_app(settings, KafkaSettings.from_url(config.transport_url), partitions, folder)
         ledger = faust_app.counting(app, settings, partitions)
-        faust_app.serving(app, ledger, config.serve.host, settings.port, _told)
+        faust_app.serving(app, ledger, config.serve.host, settings.port, _print_url)
         faust_app.run(app)
 
 
 async def _with_changelog(config: Config) -> int:
-    """Make the changelog's topic where it is missing; how many partitions there are."""
+    """Create the changelog's topic if it is missing. Returns its number of partitions."""
     from streams.analytics.faust_app import changelog
 
     async with opened_transport(config) as transport:

@@ -1,4 +1,4 @@
-"""`sightline calibrate`: make scores probabilities for weights that were shipped without a calibration."""
+"""`sightline calibrate`: fit the curves that turn scores into probabilities, for weights without a calibration."""
 
 from __future__ import annotations
 
@@ -15,82 +15,82 @@ from schemas.points import SEMANTIC
 from search.calibrate import Calibration, Curve, fit, nearest_read, save
 from search.models import Matcher
 from search.score import MATCHED, TEXT
-from sightline.commands.oneshot import read_picture
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out
-from sightline.wiring.searcher import load_matcher
-from sightline.wiring.weights import chosen_device, with_weights
+from sightline.terminal.pictures import read_picture
+from sightline.wiring.models import load_clip, load_matcher
+from sightline.wiring.weights import EMBED, with_weights
 
 if TYPE_CHECKING:
     from processors.models.clip import Clip
 
 Vectors = NDArray[np.float32]
-Places = NDArray[np.intp]
-LEAST_PAIRS = 40
-"""Half are pictures to match, half references; fewer fit a curve to chance."""
-AT_ONCE = 16
+Indices = NDArray[np.intp]
+MIN_PAIRS = 40
+"""Half are pictures to match, half references; a fit on fewer would follow chance."""
+BATCH_PICTURES = 16
 
 Pairs = Annotated[
     Path,
     typer.Argument(
-        help="A tab-separated file: a picture's path and a text that is true of it, one pair a line. "
-        "Texts should be such as people search for, and true of few of the other pictures."
+        help="A tab-separated file with a picture's path and a true text per line. Use texts that people would search "
+        "for and that are true of few other pictures."
     ),
 ]
 
 
 @configured
 def calibrate(config: Config, pairs: Pairs) -> None:
-    """Fit the curve that turns cosines into probabilities, and keep it beside the model's weights.
+    """Fit the curve that turns cosine similarities into probabilities, and store it beside the model's weights.
 
-    Half of the pictures become the reference set that a query's mean is taken over; the curve is fitted on the rest.
-    Where the preset has a matching head, a second curve is fitted on what it reads, for the search to re-rank by.
+    Half of the pictures become the reference set over which a query's mean is computed; the curve is fitted on the
+    rest. If the preset has a matching head, a second curve is fitted on its outputs, by which a search re-ranks.
     """
-    from processors.models.clip import Clip
-
     rows = read_pairs(pairs)
-    table, device = with_weights(config, "embed"), chosen_device(config.worker.device)
-    clip = Clip.load(
-        table["weights"], device=device, precision=table.get("precision", "auto"), fit=table.get("fit") or None
-    )
-    vectors = []
-    with err.status("") as status:
-        for first in range(0, len(rows), AT_ONCE):
-            status.update(f"embedding {first} of {len(rows)} pictures")
-            vectors.append(clip.embed_images([read_picture(path) for path, _ in rows[first : first + AT_ONCE]]))
-    pictures, rows = np.concatenate(vectors), rows[::2]
+    clip = load_clip(config)
+    pictures, rows = _embed_pictures(clip, [path for path, _ in rows]), rows[::2]
     try:
-        curves = {TEXT: fitted(clip, rows, pictures, None)}
-        if (matcher := load_matcher(config, device)) is not None:
-            with err.status("the matching head reads each text's nearest pictures"):
-                curves[MATCHED[0]] = fitted(clip, rows, pictures, matcher)
+        curves = {TEXT: fitted_curve(clip, rows, pictures, None)}
+        if (matcher := load_matcher(config)) is not None:
+            with err.status("computing the matching head's outputs for each text's nearest pictures"):
+                curves[MATCHED[0]] = fitted_curve(clip, rows, pictures, matcher)
     except ValueError as error:
         raise UsageError(f"{pairs}: {error}") from None
-    folder = Path(table["weights"]).expanduser()
+    folder = Path(with_weights(config, EMBED)["weights"]).expanduser()
     save(Calibration(revision=clip.revision, curves=curves, references={SEMANTIC: pictures[1::2]}), folder)
     for name, curve in curves.items():
-        out.print(f"{name}: calibrated on {curve.queries} texts and {curve.pictures} pictures: AUROC {curve.auroc:.3f}")
-    out.print(f"a picture is shown from a probability of {curves[TEXT].threshold:.0%}; kept in {folder}")
+        out.print(f"{name}: fitted on {curve.queries} texts and {curve.pictures} pictures, AUROC {curve.auroc:.3f}")
+    threshold = curves[TEXT].threshold
+    out.print(f"Calibration written to {folder}; searches show pictures from a probability of {threshold:.0%}")
 
 
-def fitted(clip: Clip, rows: Sequence[tuple[Path, str]], pictures: Vectors, matcher: Matcher | None) -> Curve:
+def _embed_pictures(clip: Clip, paths: Sequence[Path]) -> Vectors:
+    vectors = []
+    with err.status("") as status:
+        for first in range(0, len(paths), BATCH_PICTURES):
+            status.update(f"{first} of {len(paths)} pictures embedded")
+            vectors.append(clip.embed_images([read_picture(path) for path in paths[first : first + BATCH_PICTURES]]))
+    return np.concatenate(vectors)
+
+
+def fitted_curve(clip: Clip, rows: Sequence[tuple[Path, str]], pictures: Vectors, matcher: Matcher | None) -> Curve:
     """The curve of every second picture and its text, `rows`; the others are references. Raises ValueError."""
-    texts, seen = [text for _, text in rows], pictures[::2]
-    matches, asked = np.array([[other == text for other in texts] for text in texts]), clip.embed_texts(texts)
-
+    texts, candidates = [text for _, text in rows], pictures[::2]
+    matches = np.array([[other == text for other in texts] for text in texts])
+    queries = clip.embed_texts(texts)
     if matcher is None:
-        return fit(asked, seen, matches, pictures[1::2])
+        return fit(queries, candidates, matches, pictures[1::2])
 
-    def read(queries: Places, places: Places) -> Vectors:
-        distinct: Places = np.unique(places)
-        looks = dict(zip(distinct, matcher.look([read_picture(rows[place][0]) for place in distinct]), strict=True))
-        return matcher.read([texts[query] for query in queries], [looks[place] for place in places])
+    def read(query_indices: Indices, picture_indices: Indices) -> Vectors:
+        distinct: Indices = np.unique(picture_indices)
+        looks = dict(zip(distinct, matcher.look([read_picture(rows[index][0]) for index in distinct]), strict=True))
+        return matcher.read([texts[index] for index in query_indices], [looks[index] for index in picture_indices])
 
-    return fit(asked, seen, matches, pictures[1::2], nearest_read(read, asked @ seen.T))
+    return fit(queries, candidates, matches, pictures[1::2], nearest_read(read, queries @ candidates.T))
 
 
 def read_pairs(path: Path) -> list[tuple[Path, str]]:
-    """Pictures (relative to the file) and texts. Raises UsageError naming the line."""
+    """Pictures (relative to the file) and texts. Raises UsageError, naming the line."""
     try:
         lines = list(csv.reader(path.read_text("utf-8").splitlines(), delimiter="\t"))
     except (OSError, UnicodeDecodeError) as error:
@@ -99,6 +99,6 @@ def read_pairs(path: Path) -> list[tuple[Path, str]]:
     if wrong:
         raise UsageError(f"{path}:{wrong[0]}: a path, a tab and a text are expected")
     rows = [(path.parent / line[0], line[1].strip()) for line in lines if line]
-    if len(rows) < LEAST_PAIRS:
-        raise UsageError(f"{path}: {len(rows)} pairs; a fit needs {LEAST_PAIRS} at least, some hundreds are better")
+    if len(rows) < MIN_PAIRS:
+        raise UsageError(f"{path}: {len(rows)} pairs; a fit needs at least {MIN_PAIRS}, better some hundreds")
     return rows

@@ -9,10 +9,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sightline.api.server import listen
 from sightline.config import Config, RetentionSettings
 from sightline.demo import Demo, run
-from sightline.terminal.options import UsageError, configured, err
+from sightline.terminal.options import configured, err
+from sightline.wiring.server import listening_socket
 
 PORTS_TRIED = 20
 Sources = Annotated[
@@ -20,12 +20,12 @@ Sources = Annotated[
     typer.Option(
         "--source",
         "-s",
-        help="Your own video, picture, folder, glob, list of URLs, object store or camera, as `ingest` takes them; may "
-        "be repeated.",
+        help="Your own video, picture, folder, glob, list of URLs, object store or camera, as `ingest` takes them. "
+        "Repeatable.",
     ),
 ]
-Once = Annotated[bool, typer.Option("--once", help="End after the searches.")]
-Sheet = Annotated[Path, typer.Option(help="Where the contact sheet of the searches goes.")]
+Once = Annotated[bool, typer.Option("--once", help="Stop after the searches.")]
+Sheet = Annotated[Path, typer.Option(help="JPEG file for the contact sheet of the pictures found.")]
 
 
 @configured
@@ -35,19 +35,16 @@ async def demo(
     once: Once = False,  # noqa: FBT002 - a flag as typed
     sheet: Sheet = Path("sightline-demo.jpg"),
 ) -> None:
-    """Show the whole chain: feeds, models, log, index, page and searches, in one process.
+    """Run the whole chain in one process: feeds, models, log, index, page and three searches.
 
-    Everything is kept in a temporary folder and removed at the end; `--data FOLDER` keeps it.
+    Its data lies in a temporary folder that is removed at the end; give `--data FOLDER` to keep it.
     """
-    host, port = config.serve.host, config.serve.port
-    try:
-        listener = listen(host, port, tries=PORTS_TRIED)
-    except OSError as error:
-        raise UsageError(f"{host}:{port} and the {PORTS_TRIED - 1} ports after it: {error.strerror}") from None
-    if (taken := listener.getsockname()[1]) != port and port:
-        err.print(f"port {port} is taken; using {taken}")
+    listener = listening_socket(config, tries=PORTS_TRIED)
+    port = config.serve.port
+    if (actual := listener.getsockname()[1]) != port and port:
+        err.print(f"port {port} is taken; using {actual}")
     with tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True) as folder:
-        kept = config.data != Config().data or config.transport
-        if not kept:
+        keep = config.data != Config().data or config.transport
+        if not keep:
             config = msgspec.structs.replace(config, data=folder, retention=RetentionSettings(hours=1.0))
         await run(Demo(config, tuple(source or ()), once, sheet), listener)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sightline.config import Config
-from sightline.ingest_runner import feed_all, feedings, told
+from sightline.ingest_runner import ingest_jobs, run_jobs, summary_lines
 from sightline.terminal.options import UsageError, configured, err, out
 from sightline.wiring.parts import opened
 from streams.sources.playback import Playback
@@ -15,19 +15,21 @@ from streams.sources.playback import Playback
 Sources = Annotated[
     list[str],
     typer.Argument(
-        help="Video files, pictures, folders, quoted globs; - for a list of paths and URLs on standard input, or a "
-        "file with one URL a line; a picture's URL; s3://BUCKET/PREFIX, gs://, az://, file:///FOLDER; a camera: "
+        help="Video files, pictures, folders or quoted globs; - for a list of paths and URLs on standard input; a "
+        "file with one URL per line; a picture's URL; s3://BUCKET/PREFIX, gs://, az:// or file:///FOLDER; a camera: "
         "rtsp://…, http(s)://….m3u8 or MJPEG, /dev/video0 or 0."
     ),
 ]
-Feed = Annotated[str, typer.Option(help="Name of the feed; default: the file's or folder's name.")]
-Fps = Annotated[float | None, typer.Option(help="Keep at most so many frames per second of video.")]
-Realtime = Annotated[bool, typer.Option("--realtime", help="Play at the video's own speed, with times of capture.")]
-Loop = Annotated[int, typer.Option(help="Play so many times; 0 for ever. Each lap has frames of its own.")]
-Limit = Annotated[int | None, typer.Option(help="Stop after so many pictures.")]
-Follow = Annotated[bool, typer.Option("--follow", help="Look for new objects below a prefix for ever.")]
-Every = Annotated[float, typer.Option(min=0.1, help="With --follow: look again after so many seconds.")]
-Quality = Annotated[int, typer.Option(help="JPEG quality that video frames are kept in.")]
+Feed = Annotated[str, typer.Option(help="Name of the feed; default: the name of the file or folder.")]
+Fps = Annotated[float | None, typer.Option(help="Maximum frames per second of video.")]
+Realtime = Annotated[bool, typer.Option("--realtime", help="Play a video at its own speed, with capture times.")]
+Loop = Annotated[
+    int, typer.Option(help="Number of times to play a video; 0 repeats without end. Each lap has frames of its own.")
+]
+Limit = Annotated[int | None, typer.Option(help="Stop after this number of pictures.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Keep looking for new objects below a prefix, until Ctrl-C.")]
+Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks of --follow.")]
+Quality = Annotated[int, typer.Option(help="JPEG quality of video frames, 1 to 100.")]
 
 
 @configured
@@ -43,18 +45,18 @@ async def ingest(
     follow: Follow = False,  # noqa: FBT002 - a flag as typed
     every: Every = 30.0,
 ) -> None:
-    """Accept pictures: the original is kept, its record is on the log. What was accepted before adds nothing.
+    """Accept pictures: store each original, then put its record on the log. Pictures ingested before add nothing.
 
-    Work on them with `sightline work`, before or afterwards; it makes no difference. URLs are fetched from the public
-    internet alone, unless `fetch.allow` names other networks; what cannot be fetched is told, and the others go on.
+    `sightline work` processes them; it may run before, meanwhile or afterwards. URLs are fetched from the public
+    internet only, unless `fetch.allow` names other networks. What cannot be fetched is reported, and the rest goes on.
     """
     try:
         playback = Playback(fps=fps, realtime=realtime, laps=loop or None, limit=limit, quality=quality)
-        wanted = feedings(sources, feed, playback, every if follow else None)
+        jobs = ingest_jobs(sources, feed, playback, every if follow else None)
     except ValueError as error:
         raise UsageError(str(error)) from None
     async with opened(config) as parts:
-        summaries = await feed_all(parts, wanted, err)
-    for entry, summary in zip(wanted, summaries, strict=True):
-        for line in told(entry.feed, summary):
+        summaries = await run_jobs(parts, jobs, err)
+    for job, summary in zip(jobs, summaries, strict=True):
+        for line in summary_lines(job.feed, summary):
             out.print(line, markup=True)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from search.query import BadQuery, Filters, Query, parse, parse_time
+from search.query import BadQuery, Query, parse, parse_filters
 from search.results import SearchResult
-from sightline.commands.oneshot import read_picture
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured
-from sightline.terminal.render import tell
+from sightline.terminal.pictures import read_picture
+from sightline.terminal.render import print_result
 from sightline.wiring.parts import opened_blobs, opened_index
-from sightline.wiring.searcher import load_searcher
+from sightline.wiring.searcher import opened_searcher
 from stores.errors import Missing
 
-Words = Annotated[str, typer.Argument(help='For example "a red circle, but no square"; may be left out with --image.')]
-Image = Annotated[Path | None, typer.Option("--image", "-i", help="Look for pictures like this one.")]
-Feed = Annotated[list[str] | None, typer.Option(help="Only this feed; may be repeated.")]
-Label = Annotated[list[str] | None, typer.Option(help="Only pictures with this detected label; may be repeated.")]
-Since = Annotated[str, typer.Option(help="Captured at or after: 2h, 3d, or a date.")]
-Until = Annotated[str, typer.Option(help="Captured before: 2h, 3d, or a date.")]
-Without = Annotated[list[str] | None, typer.Option("--not", help='Leave out, e.g. --not "red square".')]
-Limit = Annotated[int | None, typer.Option(help="At most so many pictures.")]
+Words = Annotated[
+    str, typer.Argument(help='What to look for, e.g. "a red circle, but no square"; optional with --image or a filter.')
+]
+Image = Annotated[Path | None, typer.Option("--image", "-i", help="Search for pictures similar to this one.")]
+Feed = Annotated[list[str] | None, typer.Option(help="Only pictures of this feed. Repeatable.")]
+Label = Annotated[list[str] | None, typer.Option(help="Only pictures with this detected label. Repeatable.")]
+Since = Annotated[str, typer.Option(help="Only pictures captured at or after this time: 2h, 3d or a date.")]
+Until = Annotated[str, typer.Option(help="Only pictures captured before this time: 2h, 3d or a date.")]
+Without = Annotated[
+    list[str] | None, typer.Option("--not", help='Exclude pictures that show this, e.g. "red square". Repeatable.')
+]
+Limit = Annotated[int | None, typer.Option(help="Maximum number of pictures.")]
 
 
 @configured
@@ -41,29 +44,35 @@ async def search(
     without: Without = None,
     limit: Limit = None,
 ) -> None:
-    """Find pictures. Works while workers run and when nothing runs; a score is the probability of a match."""
+    """Find pictures by words, by a similar picture, or by filters alone.
+
+    Each line shows the probability of a match. Workers may run at the same time; none has to.
+    """
     if image:
-        read_picture(image)  # what is no picture is told before models are loaded
+        read_picture(image)  # a file that is no picture is reported before models are loaded
+    now = datetime.now(UTC)
     try:
-        now = datetime.now(UTC)
-        times = [parse_time(text, now) if text else None for text in (since, until)]
-        filters = Filters(tuple(feed or ()), tuple(label or ()), times[0], times[1])
-        picture = image.read_bytes() if image else None
         query = parse(
-            words, now=now, without=without or (), image=picture, filters=filters, limit=limit or config.search.limit
+            words,
+            now=now,
+            without=without or (),
+            image=image.read_bytes() if image else None,
+            filters=parse_filters(feed or (), label or (), since, until, now),
+            limit=limit or config.search.limit,
         )
     except (BadQuery, OSError) as error:
         raise UsageError(str(error)) from None
-    tell(await run(config, query), config)
+    print_result(await _search(config, query), config)
 
 
-async def run(config: Config, query: Query) -> SearchResult:
+async def _search(config: Config, query: Query) -> SearchResult:
     """Raises UsageError where nothing was ever indexed."""
-    async with opened_index(config) as index, opened_blobs(config) as blobs:
-        searcher = await asyncio.to_thread(load_searcher, config, index, blobs)
+    async with (
+        opened_index(config) as index,
+        opened_blobs(config) as blobs,
+        opened_searcher(config, index, blobs) as searcher,
+    ):
         try:
             return await searcher.search(query)
         except Missing:
-            raise UsageError("nothing is indexed yet: `sightline ingest PATH`, then `sightline work`") from None
-        finally:
-            searcher.close()
+            raise UsageError("nothing is indexed yet: run `sightline ingest PATH`, then `sightline work`") from None

@@ -1,4 +1,4 @@
-"""`sightline show`: everything known of one frame."""
+"""`sightline show`: everything known about one frame."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import msgspec
 import typer
 
 from schemas.codec import encode_frame
-from schemas.points import collection
 from search.annotate import annotated
 from search.uploads import decode_upload
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err
-from sightline.wiring.build_worker import worker_settings
+from sightline.wiring.build_worker import frames_collection
 from sightline.wiring.parts import opened
 from stores.errors import Missing
 from streams.lifecycle.event_lookup import find_event, find_payload
 
 Frame = Annotated[str, typer.Argument(help="The frame's id.")]
-Picture = Annotated[Path | None, typer.Option("--out", "-o", help="Also write the annotated picture (JPEG) here.")]
+Picture = Annotated[
+    Path | None, typer.Option("--out", "-o", help="JPEG file for the picture with its detections drawn.")
+]
 
 
 @configured
 async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
-    """Print a frame's event as JSON; with --out also its picture with everything found drawn on it."""
+    """Print a frame's event as JSON; with --out also write its picture with the detections drawn."""
     async with opened(config) as parts:
-        frames = collection("frames", worker_settings(config).model_set)
-        point = await find_payload(parts.index, frames, frame, config.tenant)
+        point = await find_payload(parts.index, frames_collection(config), frame, config.tenant)
         event = await find_event(parts.transport, frame, point, config.tenant)
         if event is None:
-            raise UsageError(f"no event of frame {frame} in the log; `sightline dead show {frame}` if it died")
+            raise UsageError(f"no event of frame {frame} in the log; if it is dead, use `sightline dead show {frame}`")
         print(msgspec.json.format(encode_frame(event, as_json=True), indent=2).decode())
         if picture is None:
             return
         try:
             original = await parts.blobs.get(config.tenant, event.image.uri)
         except Missing as error:
-            raise UsageError(f"the original is gone: {error}") from None
+            raise UsageError(f"the original of frame {frame} no longer exists: {error}") from None
         picture.write_bytes(annotated(event, decode_upload(original)))
-        err.print(f"drawn on {picture}")
+        err.print(f"Annotated image written to {picture}")

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures in rows, each with a line of text, for a look without the page."""
+"""A contact sheet: pictures in rows, each with a line of text, as one JPEG."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from search.uploads import decode_upload
 
 
 def contact_sheet(pictures: list[bytes], captions: list[str], columns: int = 4, side: int = 240) -> bytes:
-    """A JPEG of pictures in rows with a line of text under each."""
+    """A JPEG of the encoded `pictures` in rows of `columns`, each at most `side` pixels, with its caption below."""
     tiles = [_tile(picture, text, side) for picture, text in zip(pictures, captions, strict=True)]
     blank = np.full_like(tiles[0], 255)
     tiles += [blank] * (-len(tiles) % columns)

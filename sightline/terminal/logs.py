@@ -1,4 +1,4 @@
-"""Logs go to standard error: lines for people on a terminal, JSON elsewhere; results alone go to standard output."""
+"""Logs go to standard error: as lines on a terminal, else as JSON. Standard output carries results only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import structlog
 from sightline.config import Config
 
 QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "transformers", "ultralytics", "litestar")
-"""Libraries whose information is nobody's business here; their warnings pass."""
+"""Libraries whose informational messages are suppressed; their warnings pass."""
 
 
 def configure(config: Config) -> None:
     """Set up structlog and logging once, for the whole process."""
-    people = config.log_format == "console" or (config.log_format == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
+    as_lines = config.log_format == "console" or (config.log_format == "auto" and sys.stderr.isatty())
+    renderer = structlog.dev.ConsoleRenderer() if as_lines else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

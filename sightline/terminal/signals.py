@@ -1,4 +1,4 @@
-"""The first SIGTERM or Ctrl-C asks to stop; a second one ends the process at once."""
+"""The first SIGTERM or Ctrl-C requests a stop; a second one ends the process at once."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 @contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
     """While inside, the first signal calls `stop`; the second exits with 128 + its number and drains nothing."""
-    loop, told = asyncio.get_running_loop(), False
+    loop, stop_requested = asyncio.get_running_loop(), False
 
-    def heard(number: int) -> None:
-        nonlocal told
-        if told:
+    def on_signal(number: int) -> None:
+        nonlocal stop_requested
+        if stop_requested:
             os._exit(128 + number)
-        told = True
+        stop_requested = True
         stop()
 
     for number in SIGNALS:
-        loop.add_signal_handler(number, heard, number)
+        loop.add_signal_handler(number, on_signal, number)
     try:
         yield
     finally:
@@ -34,9 +34,9 @@ def stopping(stop: Callable[[], None]) -> Iterator[None]:
 
 
 def leave_hung_stages(grace_seconds: float = 2.0) -> None:
-    """End the process where a stage still hangs in its lane after the drain: the interpreter would wait for ever.
+    """End the process if a stage still hangs in its lane after the drain: the interpreter would wait without end.
 
-    Whatever it was computing is not committed, so nothing is lost.
+    What the stage was computing is not committed, so nothing is lost.
     """
     lanes = [thread for thread in threading.enumerate() if thread.name.startswith("lane-")]
     for thread in lanes:

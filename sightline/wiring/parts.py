@@ -1,4 +1,4 @@
-"""Puts the parts together as the configuration says; the only place that knows them all."""
+"""Opens transport, index and blobs as the configuration says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from streams.transport import TopicSpec, Transport
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What every long-running command stands on, opened."""
+    """What every long-running command needs, opened."""
 
     config: Config
     plan: Plan
@@ -28,7 +28,7 @@ class Parts:
 
 
 def make_transport(config: Config) -> Transport:
-    """Not opened yet. Raises ConfigError saying what is allowed."""
+    """A transport that is not opened yet. Raises ConfigError, naming what is allowed."""
     url = config.transport_url
     if url.startswith("sqlite:"):
         from streams.sqlite.transport import SqliteTransport
@@ -51,7 +51,7 @@ def make_transport(config: Config) -> Transport:
 
 
 def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:
-    """Every topic of this deployment, as the transport is to make it."""
+    """Every topic of this deployment, as the transport creates it."""
     between = [plan.new_stages(number)[0] for number in range(1, len(plan.segments))]
     declared = topics.declared(
         partitions=config.partitions, between_stages=between, retention_seconds=config.retention.hours * 3600
@@ -69,9 +69,16 @@ def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:
     ]
 
 
+def group_topics(config: Config) -> dict[str, list[str]]:
+    """The consumer group of each segment, with the topics that it reads."""
+    plan = Plan(config.segments)
+    numbers = range(len(plan.segments))
+    return {plan.group(config.worker.group, number): [plan.topic_into(number)] for number in numbers}
+
+
 @asynccontextmanager
 async def connected_transport(config: Config) -> AsyncIterator[Transport]:
-    """The transport with whatever topics there are; closed at the end."""
+    """The transport, whatever topics it has; closed at the end."""
     transport = make_transport(config)
     await transport.open()
     try:
@@ -82,7 +89,7 @@ async def connected_transport(config: Config) -> AsyncIterator[Transport]:
 
 @asynccontextmanager
 async def opened_transport(config: Config) -> AsyncIterator[Transport]:
-    """The transport with its topics there. Raises PlanError naming how an existing one does not fit."""
+    """The transport with every topic created. Raises PlanError, naming how an existing topic differs."""
     async with connected_transport(config) as transport:
         await transport.create(declared_topics(config, Plan(config.segments)))
         yield transport
@@ -114,7 +121,7 @@ async def opened_blobs(config: Config) -> AsyncIterator[BlobStore]:
 
 @asynccontextmanager
 async def opened(config: Config) -> AsyncIterator[Parts]:
-    """Transport, index and blobs; closed in reverse order whatever happens."""
+    """Transport, index and blobs; closed in reverse order, on errors too."""
     async with AsyncExitStack() as stack:
         transport = await stack.enter_async_context(opened_transport(config))
         index = await stack.enter_async_context(opened_index(config))

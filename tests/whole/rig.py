@@ -11,7 +11,7 @@ import tinyworld
 from schemas import codec, topics
 from schemas.events import FrameEvent
 from sightline.config import Config
-from sightline.ingest_runner import feed_one, feedings
+from sightline.ingest_runner import ingest_jobs, run_job
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up
 from sightline.wiring.parts import Parts, opened
@@ -35,8 +35,8 @@ async def deployment(config: Config) -> AsyncIterator[Parts]:
 
 async def feed(parts: Parts, source: str, name: str, limit: int, *, fps: float = 2.5) -> int:
     """How many frames were accepted; a clip has ten a second."""
-    (wanted,) = feedings([source], name, Playback(fps=fps, limit=limit))
-    return (await feed_one(parts, wanted)).accepted
+    (wanted,) = ingest_jobs([source], name, Playback(fps=fps, limit=limit))
+    return (await run_job(parts, wanted)).accepted
 
 
 async def work(parts: Parts) -> None:

@@ -58,7 +58,7 @@ def test_a_search_with_a_negative_is_right(demo: Run, query: str, wanted: str, r
 def test_what_is_not_there_is_said_with_what_is(demo: Run) -> None:
     answer = demo.sightline("search", "a cyan cross")
     assert "nothing matches" in answer.stdout
-    assert "pictures, among them" in answer.stdout
+    assert "pictures; most frequent: " in answer.stdout
 
 
 def test_words_that_the_models_never_learned_are_named(demo: Run) -> None:

@@ -67,7 +67,7 @@ def test_one_command_from_a_picture_to_pictures_like_it(tmp_path: Path, api: Pic
         assert "yellow star" in done.stdout
         assert {"yellow", "star", "red", "circle", "square"} <= set(queried(api)[0].split())
         assert len(queried(api)) == 3, "the last page has fewer results than were asked for"
-        assert "10 accepted, 2 refused" in done.stderr
+        assert "10 frames accepted, 2 files refused" in done.stderr
         ranked = re.findall(r"still-0\d\.jpg(?=, test)", done.stdout)
         assert len(ranked) == 10
         assert ranked[0] == ASKED.name, "the picture itself is the most similar"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import tinyworld
-from processors.models.loading import revision
+from processors.models.checkpoint import revision
 from schemas.points import SEMANTIC
 from search.calibrate import CURVES_FILE, REFERENCES_FILE, load
 from search.score import MATCHED, TEXT
-from sightline.commands.calibrate import LEAST_PAIRS, read_pairs
+from sightline.commands.calibrate import MIN_PAIRS, read_pairs
 from sightline.terminal.options import UsageError
 from tests.unit.sightline.conftest import Typed
 
@@ -23,16 +23,16 @@ SAMPLES = TINYWORLD / "samples"
 
 def test_pairs_are_read_beside_their_file(tmp_path: Path) -> None:
     file = tmp_path / "pairs.tsv"
-    file.write_text("a.jpg\ta dog\n\n" * LEAST_PAIRS, encoding="utf-8")
+    file.write_text("a.jpg\ta dog\n\n" * MIN_PAIRS, encoding="utf-8")
     rows = read_pairs(file)
-    assert (len(rows), rows[0]) == (LEAST_PAIRS, (tmp_path / "a.jpg", "a dog"))
+    assert (len(rows), rows[0]) == (MIN_PAIRS, (tmp_path / "a.jpg", "a dog"))
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("a.jpg\ta dog\nb.jpg a cat\n", r"pairs\.tsv:2: a path, a tab and a text"),
-        ("a.jpg\ta dog\n" * (LEAST_PAIRS - 1), f"{LEAST_PAIRS - 1} pairs; a fit needs {LEAST_PAIRS}"),
+        ("a.jpg\ta dog\n" * (MIN_PAIRS - 1), f"{MIN_PAIRS - 1} pairs; a fit needs at least {MIN_PAIRS}"),
     ],
     ids=["no tab", "too few"],
 )

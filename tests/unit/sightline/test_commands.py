@@ -109,8 +109,8 @@ def test_config_check_prints_what_holds(typed: Typed) -> None:
         (("dead", "replay"), "--all means all of them"),
         (("dead", "show", "nobody"), "no dead letter for frame nobody"),
         (("dead", "list", "--since", "yesteryear"), "yesteryear"),
-        (("models", "verify", "huge"), "there is no preset 'huge'; there are tiny"),
-        (("models", "pull", "huge"), "there is no preset"),
+        (("models", "verify", "huge"), "unknown preset 'huge'; use one of tiny"),
+        (("models", "pull", "huge"), "unknown preset"),
         (("caption", "shots/3.jpg"), "shots/3.jpg: "),
         (("search", "--image", "shots/3.jpg"), "shots/3.jpg: "),
         (("search",), "say what to look for"),
@@ -151,7 +151,7 @@ def test_a_broken_file_is_named_and_counted_and_the_others_are_accepted(typed: T
     (pictures / "[bold]notes [x].jpg").write_text("no picture", encoding="utf-8")
     told = typed("ingest", "shots")
     assert told.exit_code == 0
-    assert "shots: 6 accepted, 1 refused" in told.stdout
+    assert "shots: 6 frames accepted, 1 file refused" in told.stdout
     assert "[bold]notes [x].jpg" in told.stdout
     assert "not_a_picture" in told.stdout
 
@@ -159,11 +159,11 @@ def test_a_broken_file_is_named_and_counted_and_the_others_are_accepted(typed: T
 def test_a_second_ingest_adds_nothing(typed: Typed, pictures: Path) -> None:
     typed("ingest", "shots")
     shutil.copy(pictures / "0.jpg", pictures / "new.jpg")
-    assert "shots: 1 accepted, 6 were already there" in typed("ingest", "shots").stdout
+    assert "shots: 1 frame accepted, 6 ingested before" in typed("ingest", "shots").stdout
     rows = {line.split()[0]: line.split() for line in typed("topics", "describe").stdout.splitlines()}
     assert rows["frames.raw"][1:4] == ["8", "7", "7"], "partitions, records, lag"
     assert rows["frames.enriched"][2] == "0"
-    assert rows["deletions"][-3:] == ["last", "per", "key"]
+    assert rows["deletions"][-3:] == ["1024", "KiB", "compacted"]
 
 
 def test_dead_letters_are_listed_shown_replayed_and_dropped(typed: Typed, pictures: Path) -> None:
@@ -248,9 +248,9 @@ def test_a_list_of_urls_is_fetched_from_where_the_configuration_allows(typed: Ty
         listed = [server.url(f"/pictures/{number}.jpg?key=s3cret") for number in range(4)]
         (tmp_path / "shots.txt").write_text("\n".join(listed))
         told = typed("ingest", "shots.txt")
-        assert "shots: 0 accepted, 4 refused" in told.stdout
+        assert "shots: 0 frames accepted, 4 files refused" in told.stdout
         assert "allow its network" in told.stdout
         told = typed("ingest", "shots.txt", "--set", f"fetch.allow={list(ALLOWED)}")
-    assert "shots: 3 accepted, 1 refused" in told.stdout
+    assert "shots: 3 frames accepted, 1 file refused" in told.stdout
     assert "s3cret" not in told.stdout
     assert typed("ingest", "shots.txt", "--set", "fetch.allow=['anywhere']").exit_code == 2

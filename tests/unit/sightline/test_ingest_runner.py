@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sightline.ingest_runner import feedings
+from sightline.ingest_runner import ingest_jobs
 from streams.sources.playback import Playback
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
@@ -14,17 +14,17 @@ from tests.unit.sightline.conftest import Typed
 
 def test_a_feed_is_named_after_its_source_unless_told(tmp_path: Path) -> None:
     specs = [str(tmp_path / "Front Door.mp4"), str(tmp_path / "shots" / "*.jpg")]
-    assert [entry.feed for entry in feedings(specs, "", Playback())] == ["front-door", "shots"]
-    assert {entry.feed for entry in feedings(specs, "lobby", Playback())} == {"lobby"}
+    assert [entry.feed for entry in ingest_jobs(specs, "", Playback())] == ["front-door", "shots"]
+    assert {entry.feed for entry in ingest_jobs(specs, "lobby", Playback())} == {"lobby"}
     with pytest.raises(ValueError, match="feed 'a/b': use 1 to 63 of"):
-        feedings(specs, "a/b", Playback())
+        ingest_jobs(specs, "a/b", Playback())
 
 
 def test_sources_side_by_side_are_told_apart(typed: Typed, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "1.jpg").write_bytes(encoded(scene(9)))
     told = typed("ingest", "shots", "more")
-    assert told.stdout.splitlines() == ["shots: 6 accepted", "more: 1 accepted"]
+    assert told.stdout.splitlines() == ["shots: 6 frames accepted", "more: 1 frame accepted"]
 
 
 def test_one_that_cannot_be_read_ends_all_and_what_was_accepted_stays(typed: Typed, pictures: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from sightline.wiring.stage_loader import stage_class, stage_settings
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "brightness.py"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "brightness.py"
 
 
 def test_the_example_of_the_readme_is_found_and_built() -> None:

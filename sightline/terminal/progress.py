@@ -1,0 +1,72 @@
+"""Progress on a terminal: a bar for each ingest, and a status line while something is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from streams.sources.acceptor import Progress, Report, Summary
+
+STATUS_SECONDS = 0.5
+RATE_AFTER_SECONDS = 0.5
+"""An average over less time says nothing."""
+IngestRun = Callable[[Report], Coroutine[Any, Any, Summary]]
+
+
+async def with_bars(runs: Sequence[tuple[str, IngestRun]], console: Console) -> list[Summary]:
+    """Run ingests side by side, each with a bar under its feed's name; summaries in the same order.
+
+    The first error ends the others, after a write that has begun, and is raised.
+    """
+    with Bars(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", style="cyan"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="yellow"),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bars:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(run(_reporter(bars, name))) for name, run in runs]
+        except* Exception as failures:
+            raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _reporter(bars: Bars, name: str) -> Report:
+    bar = bars.add_task(name, total=None, rate="", note="")
+
+    def report(progress: Progress) -> None:
+        seconds = _elapsed_seconds(bars, bar)
+        rate = f"{progress.done / seconds:.0f}/s" if seconds > RATE_AFTER_SECONDS else ""
+        note = f"waiting for {progress.waiting_for}" if progress.waiting_for else ""
+        bars.update(bar, completed=progress.done, total=progress.total, rate=rate, note=note)
+
+    return report
+
+
+def _elapsed_seconds(bars: Bars, bar: TaskID) -> float:
+    return next(task.elapsed or 0.0 for task in bars.tasks if task.id == bar)
+
+
+async def with_status(
+    work: Coroutine[Any, Any, None], describe: Callable[[], Awaitable[str]], console: Console
+) -> None:
+    """Await `work`; meanwhile the terminal shows what `describe` returns."""
+    with console.status("") as status:
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                status.update(await describe())
+                await asyncio.wait([task], timeout=STATUS_SECONDS)
+            await task
+        finally:
+            task.cancel()
