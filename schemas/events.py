@@ -30,12 +30,14 @@ class ImageRef(Event, frozen=True, kw_only=True, omit_defaults=True):
 
     format: Literal["jpeg", "png", "webp"]
     sha256: str
+    """Hash of the original, in hexadecimal."""
     size_bytes: int
     width: int = 0
     """Pixels of the upright original; 0 until somebody has read its header."""
     height: int = 0
     uri: str = ""
     thumbnail: str = ""
+    """`blob:` URI of the thumbnail; empty: there is none."""
     quality: int = 0
     """JPEG quality a source encoded with; 0 if the bytes are as they came."""
     inline: bytes | None = None
@@ -55,6 +57,7 @@ class Embedding(Event, frozen=True, kw_only=True, omit_defaults=True):
 class Detection(Event, frozen=True, kw_only=True, omit_defaults=True):
     label: str
     confidence: float
+    """0 to 1."""
     box: Box
     track: str = ""
     """Stable within a feed while the object is followed; empty when the frame was not tracked."""
@@ -72,6 +75,7 @@ class Label(Event, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     probability: float
     threshold: float = 0.0
+    """The label applies from this probability."""
     policy: str = ""
     """Revision of the policy that the threshold comes from."""
 
@@ -84,6 +88,7 @@ class Region(Event, frozen=True, kw_only=True, omit_defaults=True):
     box: Box
     mask: Mask | None = None
     parent: str = ""
+    """Id of the region that contains it; empty: none."""
     caption: str = ""
     label: str = ""
     attributes: dict[str, str] = {}
@@ -93,8 +98,10 @@ class Region(Event, frozen=True, kw_only=True, omit_defaults=True):
 class Caption(Event, frozen=True, kw_only=True, omit_defaults=True):
     text: str
     model: str
+    """Model and revision, as `blip@1f5ff6e46b1c`."""
     prompt: str = ""
     role: str = "scene"
+    """What is described: `scene` is the whole picture."""
 
 
 class Keywords(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -130,12 +137,14 @@ class Refinement(Event, frozen=True, kw_only=True, omit_defaults=True):
 class Moderation(Event, frozen=True, kw_only=True, omit_defaults=True):
     verdict: Literal["allow", "review", "block"]
     policy: str
+    """Revision of the policy."""
     reasons: tuple[str, ...] = ()
 
 
 class Skipped(Event, frozen=True, kw_only=True, omit_defaults=True):
     stage: str
     reason: str
+    """A slug: `gate:static`, `shed`, `requires:FIELD`."""
 
 
 class TraceEntry(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,16 +164,22 @@ class FrameEvent(Event, frozen=True, omit_defaults=True):
     """One frame in any state between accepted and enriched (`frames.raw` … `frames.enriched`)."""
 
     id: str
+    """UUIDv5 of tenant, feed and position."""
     tenant: str
     feed: str
     kind: Kind
+    """`frame` of a video or camera, or `still`."""
     position: str
     """Where in its source the frame is, as `schemas.identity` writes it; the id is made from it."""
     ingested: Utc
+    """When the frame was accepted."""
     image: ImageRef
     captured: Utc | None = None
+    """When the picture was taken; null: unknown."""
     published: Utc | None = None
+    """When this event was written."""
     model_set: str = ""
+    """Slug of the models that made the vectors; names the collections."""
     detections: tuple[Detection, ...] = ()
     regions: tuple[Region, ...] = ()
     captions: tuple[Caption, ...] = ()
@@ -174,11 +189,14 @@ class FrameEvent(Event, frozen=True, omit_defaults=True):
     labels: tuple[Label, ...] = ()
     refinement: Refinement | None = None
     embeddings: tuple[Embedding, ...] = ()
+    """Left out on `frames.enriched`, unless `worker.publish_embeddings` is set."""
     moderation: Moderation | None = None
     results: dict[str, Any] = {}
     """What stages without a field of their own add, by stage, each with a registered schema."""
     skipped: tuple[Skipped, ...] = ()
+    """Stages that were left out, with the reason."""
     trace: tuple[TraceEntry, ...] = ()
+    """Stages that are done, in order."""
     max_age_seconds: float = 0.0
     """A live feed's: a frame older than this (since captured, else ingested) skips the expensive stages as `shed`, one
     twice as old all of them; 0 is never."""
@@ -197,11 +215,14 @@ class DeadLetter(Event, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str
     feed: str
     stage: str
+    """Where the frame died: a stage, or a part of the runtime (`codec`, `original`, `publish`, `index`, `worker`)."""
     reason: str
     """A short slug (`unreadable_image`, `crashed_worker`), used as metric label."""
     message: str
     died: Utc
+    """When the letter was written."""
     topic: str
+    """Topic, partition and offset of the original record."""
     partition: int
     offset: int
     key: bytes
@@ -220,16 +241,20 @@ class Observed(Event, frozen=True, kw_only=True, omit_defaults=True):
     feed: str
     kind: Kind
     state: Literal["enriched", "dead", "shed"]
+    """The terminal state; `shed` is counted for frames that were dropped before they were accepted."""
     published: Utc
     captured: Utc | None = None
     reason: str = ""
     labels: dict[str, int] = {}
+    """Detections by label."""
     skipped: dict[str, str] = {}
+    """Reason by skipped stage."""
     luminance: float | None = None
     """The gate's mean luminance, 0 to 1."""
     difference: float | None = None
     """The gate's mean absolute difference to the feed's last kept frame, 0 to 1."""
     count: int = 1
+    """Frames that this record stands for."""
     version: int = MAJOR_VERSION
 
 
@@ -243,10 +268,12 @@ class Deletion(Event, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str
     feed: str
     requested: Utc
+    """When the erasure was requested."""
     reason: str = ""
     uris: tuple[str, ...] = ()
     """Blobs of the frame, where whoever asks knows them; the others are looked for on the topics."""
     erased: Utc | None = None
+    """When the blobs were erased; null: not yet."""
     version: int = MAJOR_VERSION
 
 
@@ -259,6 +286,7 @@ class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
     tenant: str
     feed: str
     frames: bytes
+    """Ids, 16 bytes each."""
     version: int = MAJOR_VERSION
 
 
@@ -272,6 +300,7 @@ class Feed(Event, frozen=True, kw_only=True, omit_defaults=True):
     feed: str
     source: str
     changed: Utc
+    """When this record was written."""
     policy: Literal["live", "lossless"] = "live"
     """`lossless` pauses the source while the plan is behind; `live` lets old frames pass the stages by."""
     max_age_seconds: float = 10.0
@@ -279,8 +308,11 @@ class Feed(Event, frozen=True, kw_only=True, omit_defaults=True):
     frames_per_second: float | None = None
     """The most that is accepted: what comes faster waits, or from a camera is shed."""
     quality: int = 90
+    """JPEG quality in which video frames are stored."""
     keyframes_only: bool = False
+    """Whether only keyframes are decoded."""
     loop: bool = False
     """A video file is played at its own speed, again and again."""
     paused: bool = False
+    """Whether the feed is not read at present."""
     version: int = MAJOR_VERSION
