@@ -49,10 +49,10 @@ KINDS = (
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
         pytest.skip("needs Chromium: apt-get install chromium")
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ class Site:
 
 def pictures(seed: int = 3) -> list[Shown]:
     rng = np.random.default_rng(seed)
-    scenes = [staged(rng, kinds, "cartoon" if place % 2 else "photo") for place, kinds in enumerate(KINDS)]
+    scenes = [staged(rng, kinds, "cartoon" if index % 2 else "photo") for index, kinds in enumerate(KINDS)]
     return shown(*scenes, seed=seed)
 
 
@@ -102,44 +102,44 @@ async def served(folder: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def empty_site(tmp_path: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
-    """Nothing in it yet, and this test's own."""
-    async with served(tmp_path, models) as found:
-        yield found
+    """An empty deployment of the test's own."""
+    async with served(tmp_path, models) as site:
+        yield site
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def site(tmp_path_factory: pytest.TempPathFactory, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
-    """Six pictures of two feeds, and one that was gated; to be looked at only."""
-    async with served(tmp_path_factory.mktemp("site"), models) as found:
+    """Six pictures of two feeds, and a gated one. Tests must not change it."""
+    async with served(tmp_path_factory.mktemp("site"), models) as site:
         made = pictures()
-        await found.world.add(made[:3], feed="lobby")
-        await found.world.add(made[3:], feed="yard")
-        await found.world.add(pictures(seed=4)[:1], feed="yard", gated=True)
-        yield replace(found, pictures=made)
+        await site.world.add(made[:3], feed="lobby")
+        await site.world.add(made[3:], feed="yard")
+        await site.world.add(pictures(seed=4)[:1], feed="yard", gated=True)
+        yield replace(site, pictures=made)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        found = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield found
-        await found.close()
+        browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        await browser.close()
 
 
 @pytest.fixture
 def errors() -> list[str]:
-    """What the console complained of; a test that expects a complaint takes it out."""
+    """Errors and warnings of the console; a test that expects one removes it."""
     return []
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser, errors: list[str]) -> AsyncIterator[Page]:
-    """Fails the test for every error on the console, violations of the content policy among them."""
+    """Any error on the console fails the test, including violations of the content security policy."""
     context = await browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    found = await context.new_page()
-    found.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-    found.on("pageerror", lambda error: errors.append(str(error)))
-    found.set_default_timeout(30_000)
-    yield found
+    page = await context.new_page()
+    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.set_default_timeout(30_000)
+    yield page
     assert errors == []
     await context.close()

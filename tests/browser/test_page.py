@@ -20,14 +20,14 @@ async def ask(page: Page, text: str) -> None:
     await expect(page.locator("#results")).to_be_visible()
 
 
-async def test_an_empty_page_teaches(empty_site: Site, page: Page) -> None:
+async def test_an_empty_page_shows_how_to_begin(empty_site: Site, page: Page) -> None:
     await page.goto(empty_site.url)
     await expect(page.locator("#empty")).to_contain_text("sightline ingest")
     await expect(page.locator("#pulse-text")).to_have_text("Live")
     await expect(page.locator("#count-in")).to_have_text("0")
 
 
-async def test_pictures_arrive_while_one_looks(empty_site: Site, page: Page) -> None:
+async def test_new_pictures_appear_on_the_open_page(empty_site: Site, page: Page) -> None:
     await page.goto(empty_site.url)
     await expect(page.locator("#pulse-text")).to_have_text("Live")
     made = pictures()
@@ -42,7 +42,7 @@ async def test_pictures_arrive_while_one_looks(empty_site: Site, page: Page) -> 
     await expect(page.locator("#empty")).to_be_hidden()
 
 
-async def test_boxes_lie_where_the_things_are(site: Site, page: Page) -> None:
+async def test_boxes_lie_on_their_objects(site: Site, page: Page) -> None:
     await page.goto(site.url)
     tile = page.locator('.tile[data-feed="lobby"]')
     await expect(tile.locator(".box")).to_have_count(2)
@@ -56,7 +56,7 @@ async def test_boxes_lie_where_the_things_are(site: Site, page: Page) -> None:
     assert (drawn["y"] - view["y"]) / view["height"] == pytest.approx(y1 / last.image.shape[0], abs=0.02)
 
 
-async def test_counts_tell_what_became_of_the_frames(site: Site, page: Page) -> None:
+async def test_the_header_counts_frames_by_state(site: Site, page: Page) -> None:
     await page.goto(site.url)
     for name, count in (("in", "7"), ("enriched", "7"), ("gated", "1"), ("dead", "0")):
         await expect(page.locator(f"#count-{name}")).to_have_text(count)
@@ -64,7 +64,7 @@ async def test_counts_tell_what_became_of_the_frames(site: Site, page: Page) -> 
     await expect(page.locator("#feed option")).to_have_text(["all", "lobby", "yard"])
 
 
-async def test_what_is_not_wanted_is_not_shown(site: Site, page: Page) -> None:
+async def test_excluded_things_are_not_shown(site: Site, page: Page) -> None:
     await page.goto(site.url)
     await ask(page, "a red circle, but no square")
     await expect(page.locator("#understood .wanted")).to_have_text("a red circle")
@@ -85,7 +85,7 @@ async def test_a_feed_narrows_the_search(site: Site, page: Page) -> None:
     await expect(page.locator("#hits .feed")).to_have_text(["lobby", "lobby"])
 
 
-async def test_unknown_words_and_nothing_are_said(site: Site, page: Page) -> None:
+async def test_unknown_words_and_an_empty_result_are_explained(site: Site, page: Page) -> None:
     await page.goto(site.url)
     await ask(page, "a dog")
     await expect(page.locator("#notices")).to_contain_text("The tiny models do not know: dog")
@@ -110,7 +110,9 @@ async def test_a_dropped_picture_finds_itself(site: Site, page: Page) -> None:
     await expect(page.locator("#hits img").first).to_have_attribute("alt", sentences(wanted.caption))
 
 
-async def test_no_picture_is_refused_in_words(site: Site, page: Page, errors: list[str], tmp_path: Path) -> None:
+async def test_a_file_that_is_no_picture_is_refused_with_a_message(
+    site: Site, page: Page, errors: list[str], tmp_path: Path
+) -> None:
     fake = tmp_path / "fake.jpg"
     fake.write_bytes(b"no picture at all")
     await page.goto(site.url)
@@ -121,7 +123,7 @@ async def test_no_picture_is_refused_in_words(site: Site, page: Page, errors: li
     assert "422" in errors.pop()
 
 
-async def test_one_frame_closely(site: Site, page: Page) -> None:
+async def test_the_dialog_shows_one_frame(site: Site, page: Page) -> None:
     await page.goto(site.url)
     tile = page.locator('.tile[data-feed="lobby"]')
     await expect(tile.locator(".box")).to_have_count(2)
@@ -139,7 +141,7 @@ async def test_one_frame_closely(site: Site, page: Page) -> None:
     await expect(page.locator(f'#hits .card:first-child[data-id="{event["id"]}"]')).to_be_visible()
 
 
-async def test_a_search_has_an_address_and_the_keyboard_is_enough(site: Site, page: Page) -> None:
+async def test_a_search_has_an_address_and_works_by_keyboard(site: Site, page: Page) -> None:
     await page.goto(f"{site.url}/?q=-square")
     await expect(page.locator("#hits .card")).to_have_count(4)
     await page.locator("#hits .view").first.focus()

@@ -1,4 +1,4 @@
-"""A small deployment as the runtime leaves it: log, index and blobs with some pictures of the miniature world."""
+"""A small deployment as the runtime leaves it: log, index and blobs with pictures of the miniature world."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAME = points.collection("frames", MODEL_SET)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A picture of the miniature world with what is true of it."""
+    """A picture of the miniature world with its ground truth."""
 
     scene: Scene
     rendered: Rendered
@@ -55,7 +55,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Where events go. Vectors are the models' own; boxes and captions are the truth."""
+    """The stores that events are written to. Vectors come from the models; boxes and captions are the ground truth."""
 
     transport: Transport
     index: Index
@@ -83,7 +83,7 @@ class World:
 
     async def add(self, shown: Sequence[Shown], *, feed: str = "lobby", gated: bool = False) -> list[FrameEvent]:
         """Write pictures as the runtime does: blob, point, event and observation. A gated frame has no point."""
-        events = [await self._event(one, feed, gated) for one in shown]
+        events = [await self._event(picture, feed, gated) for picture in shown]
         if not gated:
             await self.index.upsert(
                 NAME, [Point(id=e.id, vectors=points.vectors(e), payload=points.payload(e)) for e in events]
@@ -115,8 +115,8 @@ class World:
             _embedding(points.SEMANTIC, self.semantic.embed_images(pictures)),
             _embedding(points.VISUAL, self.visual.embed_images(pictures)),
         )
-        said = Caption(text=shown.caption, model="truth")
-        return replace(event, detections=detections, captions=(said,), embeddings=embeddings)
+        caption = Caption(text=shown.caption, model="truth")
+        return replace(event, detections=detections, captions=(caption,), embeddings=embeddings)
 
 
 def shown(*scenes: Scene, seed: int = 0) -> list[Shown]:

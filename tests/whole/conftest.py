@@ -1,4 +1,4 @@
-"""One run of the demo, as a new user starts it; the tests look at what it left."""
+"""One run of the demo, as a new user starts it; the tests read its output and its data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Started = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def sightline(*arguments: str, cwd: Path, seconds: float = 100) -> subprocess.CompletedProcess[str]:
-    """The command as it is typed, in a folder without a configuration."""
+    """Run the command in a folder without a configuration."""
     command = [str(Path(sys.executable).with_name("sightline")), *arguments]
     environment = {**os.environ, "COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"}
     return subprocess.run(
@@ -43,7 +43,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[Started]:
-    """Starts the command in a process of its own, on the data in `tmp_path/data`; none outlives the test."""
+    """Starts the command in a process of its own, on the data in `tmp_path/data`; all are killed at the end."""
     running: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:

@@ -27,20 +27,20 @@ CLIP, OTHER_CLIP, STILLS = (str(SAMPLES / name) for name in ("left.mp4", "right.
 
 @asynccontextmanager
 async def deployment(config: Config) -> AsyncIterator[Parts]:
-    """Opened in the configuration's data folder; its index process is ended on leaving."""
+    """Opened in the configuration's data folder; its index process is ended at the end."""
     with edge_folder(config.data_path / "index"):
         async with opened(config) as parts:
             yield parts
 
 
 async def feed(parts: Parts, source: str, name: str, limit: int, *, fps: float = 2.5) -> int:
-    """How many frames were accepted; a clip has ten a second."""
-    (wanted,) = ingest_jobs([source], name, Playback(fps=fps, limit=limit))
-    return (await run_job(parts, wanted)).accepted
+    """The number of accepted frames; a clip has ten a second."""
+    (job,) = ingest_jobs([source], name, Playback(fps=fps, limit=limit))
+    return (await run_job(parts, job)).accepted
 
 
 async def work(parts: Parts) -> None:
-    """A worker for every segment of the plan, until everything is done."""
+    """Run a worker for every segment of the plan until everything is processed."""
     async with AsyncExitStack() as stack:
         workers = [
             await stack.enter_async_context(running(build_worker(parts, segment)))
@@ -52,18 +52,18 @@ async def work(parts: Parts) -> None:
 
 
 async def findings(parts: Parts) -> Findings:
-    """What the checker says of the deployment at rest, with every collection that there is."""
+    """The checker's findings on the deployment at rest, with all collections."""
     return await check(parts.transport, parts.index, list(await parts.index.collections()))
 
 
 async def enriched(parts: Parts) -> dict[str, FrameEvent]:
     """The last event of each frame."""
     written = records(parts.transport, topics.ENRICHED)
-    found = [codec.decode_frame(record.value, record.headers).event async for record in written]
-    return {event.id: event for event in found}
+    events = [codec.decode_frame(record.value, record.headers).event async for record in written]
+    return {event.id: event for event in events}
 
 
 async def dead_reasons(parts: Parts) -> set[str]:
-    """Of every dead letter."""
+    """The reasons of all dead letters."""
     letters = await DeadLetters(parts.transport).choose()
-    return {one.letter.reason for one in letters}
+    return {each.letter.reason for each in letters}

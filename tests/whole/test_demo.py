@@ -1,4 +1,4 @@
-"""What a new user sees: the demo ends well, and its searches are right by the world's own truth."""
+"""The demo as a new user runs it: it succeeds, and its searches are right by the world's ground truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PTS_PER_FRAME = 1024
 
 
 def truth_of(demo: Run, frame: str) -> str:
-    """What was really to be seen on a frame."""
+    """The ground truth of a frame, as a caption."""
     event = json.loads(demo.sightline("show", frame).stdout)
     kind, *rest = event["position"].split(":")
     if kind == "still":
@@ -47,21 +47,21 @@ def test_it_ends_by_itself_with_three_searches_and_a_contact_sheet(demo: Run) ->
 )
 def test_a_search_with_a_negative_is_right(demo: Run, query: str, wanted: str, refused: str) -> None:
     answer = demo.sightline("search", query, "--limit", "4")
-    found = FRAME_ID.findall(answer.stdout)
-    assert found, answer.stdout + answer.stderr
-    for frame in found:
+    frames = FRAME_ID.findall(answer.stdout)
+    assert frames, answer.stdout + answer.stderr
+    for frame in frames:
         truth = truth_of(demo, frame).split(". ")[0]
         assert wanted in truth
         assert refused not in truth
 
 
-def test_what_is_not_there_is_said_with_what_is(demo: Run) -> None:
+def test_an_empty_result_names_what_the_index_holds(demo: Run) -> None:
     answer = demo.sightline("search", "a cyan cross")
     assert "nothing matches" in answer.stdout
     assert "pictures; most frequent: " in answer.stdout
 
 
-def test_words_that_the_models_never_learned_are_named(demo: Run) -> None:
+def test_unknown_words_are_named(demo: Run) -> None:
     assert "do not know: dog" in demo.sightline("search", "a dog").stdout
 
 

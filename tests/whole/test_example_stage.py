@@ -1,4 +1,4 @@
-"""A stage of one's own, as the README shows it: one file, named in the configuration."""
+"""A stage of your own, as the README shows it: one file, named in the configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from sightline.config import load
-from sightline.wiring.build_worker import checked_stages
+from sightline.wiring.stage_loader import checked_stages
 from tests.whole.rig import SAMPLES, deployment, enriched, feed, findings, work
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,7 @@ FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def quoted(language: str, holds: str) -> str:
-    """The README's only block of a language that holds this text."""
+    """The README's only block in `language` that contains `holds`."""
     (block,) = [text for name, text in FENCE.findall(README) if name == language and holds in text]
     return str(block)
 

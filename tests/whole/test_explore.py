@@ -1,4 +1,4 @@
-"""`sightline explore` as it is typed, with the tiny models, against an API of Pixabay's shape on this machine."""
+"""`sightline explore` with the tiny models, against a local API of Pixabay's shape."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def explore(folder: Path, api: PictureServer, *arguments: str, key: str = KEY) -
 
 
 def queried(api: PictureServer) -> list[str]:
-    """What the API was asked for, request by request."""
+    """The queries that the API received, request by request."""
     return [parse_qs(urlsplit(target).query)["q"][0] for target in api.asked.elements() if target.startswith("/api/")]
 
 
-def test_one_command_from_a_picture_to_pictures_like_it(tmp_path: Path, api: PictureServer) -> None:
+def test_one_command_leads_from_a_picture_to_similar_ones(tmp_path: Path, api: PictureServer) -> None:
     with edge_folder(tmp_path / "sightline-data" / "index"):
         done = explore(tmp_path, api)
         assert done.returncode == 0, done.stderr
         assert "yellow star" in done.stdout
         assert {"yellow", "star", "red", "circle", "square"} <= set(queried(api)[0].split())
-        assert len(queried(api)) == 3, "the last page has fewer results than were asked for"
+        assert len(queried(api)) == 3, "the last page has fewer results than requested"
         assert "10 frames accepted, 2 files refused" in done.stderr
         ranked = re.findall(r"still-0\d\.jpg(?=, test)", done.stdout)
         assert len(ranked) == 10
@@ -79,7 +79,7 @@ def test_one_command_from_a_picture_to_pictures_like_it(tmp_path: Path, api: Pic
         assert_nowhere(KEY, tmp_path, done)
 
 
-def test_a_wrong_or_missing_key_is_said_without_it(tmp_path: Path, api: PictureServer) -> None:
+def test_a_wrong_or_missing_key_is_reported_and_not_shown(tmp_path: Path, api: PictureServer) -> None:
     missing = explore(tmp_path, api, key="")
     assert (missing.returncode, "LOCAL_KEY" in missing.stderr) == (1, True)
     wrong = explore(tmp_path, api, "--query", "cats", key="my-own-secret")
@@ -88,6 +88,6 @@ def test_a_wrong_or_missing_key_is_said_without_it(tmp_path: Path, api: PictureS
 
 
 def assert_nowhere(key: str, folder: Path, *runs: subprocess.CompletedProcess[str]) -> None:
-    """Not in what was said, and in no file: log, index, blobs, answers that are kept."""
+    """Neither in the output nor in any file: log, index, blobs, cached answers."""
     assert not any(key in run.stdout + run.stderr for run in runs)
     assert not [path for path in folder.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]

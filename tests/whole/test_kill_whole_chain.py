@@ -1,7 +1,7 @@
-"""kill -9 at random with the whole chain, every stage with its real model, `sightline` typed as people type it.
+"""kill -9 at random times, with the whole chain and its real models, through the command line.
 
-`sightline work` and the index process are killed; what is left is finished by a last `work --until-idle`, and the
-checker looks at the log and the index.
+`sightline work` and the index process are killed. A last `work --until-idle` finishes what is left, and the checker
+reads the log and the index.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ FRAMES, PICTURES = 50, 10
 SETTINGS = ("--set=serve.metrics_port=0", "--set=worker.batch_frames=4", "--set=worker.commit_seconds=0.1")
 """Small steps: a kill finds a frame in every state."""
 PROGRESS = (1, 4, 8)
-"""A kill comes after so many records more are finished, drawn by chance, and then …"""
+"""A kill comes after one of these numbers of further records is finished, at random, and then …"""
 LIFE_SECONDS = 0.5
-"""… within this: anywhere between a poll and a commit."""
+"""… within this time: anywhere between a poll and a commit."""
 WARM_SECONDS = 300.0
-"""For a start: importing torch and loading four models."""
+"""Deadline of a start: importing torch and loading four models."""
 
 pytestmark = [pytest.mark.whole]
 
@@ -51,7 +51,7 @@ async def done(parts: Parts) -> int:
 
 
 class Chance:
-    """Where the next kill falls; printed, so that a failure can be told."""
+    """When the next kill comes. The seed is printed, so that a failure can be reproduced."""
 
     def __init__(self) -> None:
         self.seed = random.SystemRandom().randrange(1 << 32)
@@ -74,7 +74,7 @@ class Rounds:
         self._index_folder = parts.config.data_path / "index"
 
     async def kill_worker(self, *, index_too: bool) -> None:
-        """Start a worker, let it come so far, kill it; where it is its turn, the index before it, which it survives."""
+        """Start a worker, let it progress, kill it; with `index_too` first the index process, which it survives."""
         worker = self._started("work", *SETTINGS)
         await self._progress(worker)
         if index_too:
@@ -101,7 +101,7 @@ class Rounds:
 
 
 async def survive(parts: Parts, started: Started, kills: int, frames: int, fps: float) -> str:
-    """Kill so many times and finish; what the checker counted, in a line. Fails where the promise is broken."""
+    """Kill `kills` times, then finish. Fails if the promise is broken; returns the checker's counts as a line."""
     chance = Chance()
     rounds, index_round = Rounds(parts, started, chance), chance.round(kills)
     assert started("ingest", CLIP, "--feed", "left", "--fps", str(fps), "--limit", str(frames)).wait(60) == 0
@@ -109,20 +109,20 @@ async def survive(parts: Parts, started: Started, kills: int, frames: int, fps: 
     for number in range(kills):
         await rounds.kill_worker(index_too=number % KILLS == index_round % KILLS)
     assert started("work", "--until-idle", *SETTINGS).wait(WARM_SECONDS) == 0
-    found = await findings(parts)
-    assert found.kept, found
-    assert found.accepted == frames + PICTURES
-    assert found.dead <= kills
+    result = await findings(parts)
+    assert result.kept, result
+    assert result.accepted == frames + PICTURES
+    assert result.dead <= kills
     assert await dead_reasons(parts) <= {"crashed_worker"}
-    counts = f"{found.accepted} accepted, {found.enriched} enriched, {found.dead} dead"
-    return f"{kills} kills: {counts}, {found.repeated} repeated, {len(found.missing)} missing"
+    counts = f"{result.accepted} accepted, {result.enriched} enriched, {result.dead} dead"
+    return f"{kills} kills: {counts}, {result.repeated} repeated, {len(result.missing)} missing"
 
 
 @pytest.mark.timeout(1800)
 async def test_no_frame_is_lost(here: Parts, started: Started, capsys: pytest.CaptureFixture[str]) -> None:
-    told = await survive(here, started, KILLS, FRAMES, 2.5)
+    line = await survive(here, started, KILLS, FRAMES, 2.5)
     with capsys.disabled():
-        print(f"\n{told}")
+        print(f"\n{line}")
 
 
 @pytest.mark.long
@@ -130,6 +130,6 @@ async def test_no_frame_is_lost(here: Parts, started: Started, capsys: pytest.Ca
 async def test_no_frame_is_lost_in_many_kills(
     here: Parts, started: Started, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = await survive(here, started, MANY_KILLS, 290, 10.0)
+    line = await survive(here, started, MANY_KILLS, 290, 10.0)
     with capsys.disabled():
-        print(f"\n{told}")
+        print(f"\n{line}")

@@ -1,4 +1,4 @@
-"""Commands as they are typed: in this process, or in one of their own where signals matter."""
+"""Runs commands: in this process, or in a process of their own where signals matter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Typed = Callable[..., Result]
 
 @pytest.fixture
 def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Typed]:
-    """Runs a command in an empty folder, with the data in `data`; what it raised is raised."""
+    """Runs a command in an empty folder with its data in `data`; its exceptions are raised."""
     monkeypatch.chdir(tmp_path)
     runner, app, handlers = CliRunner(), make_app(), logging.getLogger().handlers[:]
 
@@ -29,13 +29,13 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Typed]:
         return runner.invoke(app, [*arguments, "--data", "data"], catch_exceptions=False)
 
     yield run
-    logging.getLogger().handlers[:] = handlers  # a command logs to its own standard error, which is closed by now
+    logging.getLogger().handlers[:] = handlers  # the command's standard error is closed by now
     structlog.reset_defaults()
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Six pictures, one of them cut off in its body: it looks like a JPEG, and only decoding tells."""
+    """Six pictures. One is truncated in its body: its header is that of a JPEG, and decoding fails."""
     folder = tmp_path / "shots"
     folder.mkdir()
     for number in range(6):
@@ -54,7 +54,7 @@ class Process:
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stderr=self._log)
 
     @property
-    def told(self) -> str:
+    def stderr(self) -> str:
         self._log.seek(0)
         return self._log.read()
 

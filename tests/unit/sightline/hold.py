@@ -1,4 +1,4 @@
-"""A stage that says that it has begun and then waits until it may go on: what a stop finds in flight."""
+"""A stage that reports its start and then waits for permission to continue: it keeps a batch in flight."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sightline calibrate`: what its file must be, and that a search takes what it writes."""
+"""`sightline calibrate`: the file that it takes, and that a search uses what it writes."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def test_pairs_are_read_beside_their_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a.jpg\ta dog\nb.jpg a cat\n", r"pairs\.tsv:2: a path, a tab and a text"),
         ("a.jpg\ta dog\n" * (MIN_PAIRS - 1), f"{MIN_PAIRS - 1} pairs; a fit needs at least {MIN_PAIRS}"),
     ],
     ids=["no tab", "too few"],
 )
-def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_a_mistake_in_the_file_is_reported_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "pairs.tsv").write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         read_pairs(tmp_path / "pairs.tsv")
 
 
 @pytest.mark.timeout(600)
-def test_weights_of_ones_own_are_calibrated_where_a_search_looks(typed: Typed, tmp_path: Path) -> None:
+def test_the_calibration_of_own_weights_lies_where_a_search_reads_it(typed: Typed, tmp_path: Path) -> None:
     weights = tmp_path / "own"
     shutil.copytree(TINYWORLD / "checkpoints" / "clip", weights)
     for name in (CURVES_FILE, REFERENCES_FILE):
@@ -51,12 +51,14 @@ def test_weights_of_ones_own_are_calibrated_where_a_search_looks(typed: Typed, t
     truth = json.loads((SAMPLES / "truth.json").read_text())["stills"]
     pairs = [f"{SAMPLES / name}\t{caption.split('. ')[0]}" for name, caption in sorted(truth.items())] * 2
     (tmp_path / "pairs.tsv").write_text("\n".join(pairs), encoding="utf-8")
-    told = typed("calibrate", "pairs.tsv", "--set", f"stages.embed.weights={weights}")
-    assert told.exit_code == 0, told.stderr
-    assert "AUROC" in told.stdout
+    result = typed("calibrate", "pairs.tsv", "--set", f"stages.embed.weights={weights}")
+    assert result.exit_code == 0, result.stderr
+    assert "AUROC" in result.stdout
     calibration = load(weights)
     assert calibration is not None
     assert calibration.revision == revision(weights, "pad")
     assert calibration.references[SEMANTIC].shape[0] == len(pairs) // 2
     assert calibration.curves[TEXT].auroc > 0.5
-    assert "matching" in calibration.curves[MATCHED[0]].features, "what the preset's matching head reads counts"
+    assert "matching" in calibration.curves[MATCHED[0]].features, (
+        "the outputs of the preset's matching head are a feature"
+    )

@@ -1,4 +1,4 @@
-"""What people type, and what they are told: the real commands over a real log in an empty folder."""
+"""Commands as people type them, and their output: the real commands over a real log in an empty folder."""
 
 from __future__ import annotations
 
@@ -33,19 +33,21 @@ DECODE_ONLY = '--set=segments=[["decode"]]'
 
 
 def every_command(typer_app: typer.Typer, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    commands = [typer.main.get_command_name(one.name or one.callback.__name__) for one in typer_app.registered_commands]  # type: ignore[union-attr]
-    found = [path, *((*path, name) for name in commands)]
+    commands = [
+        typer.main.get_command_name(each.name or each.callback.__name__) for each in typer_app.registered_commands
+    ]  # type: ignore[union-attr]
+    paths = [path, *((*path, name) for name in commands)]
     for group in typer_app.registered_groups:
-        found += every_command(group.typer_instance, (*path, str(group.name)))  # type: ignore[arg-type]
-    return found
+        paths += every_command(group.typer_instance, (*path, str(group.name)))  # type: ignore[arg-type]
+    return paths
 
 
 @pytest.mark.parametrize("command", every_command(APP), ids=" ".join)
-def test_every_command_says_what_it_is_for(command: tuple[str, ...]) -> None:
-    told = CliRunner().invoke(APP, [*command, "--help"], catch_exceptions=False)
-    assert told.exit_code == 0
-    assert "Usage: " in told.stdout
-    assert command[-1:] != () or "Start with" in told.stdout
+def test_every_command_has_a_help_text(command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(APP, [*command, "--help"], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Usage: " in result.stdout
+    assert command[-1:] != () or "Start with" in result.stdout
 
 
 def test_all_commands_are_covered() -> None:
@@ -55,52 +57,52 @@ def test_all_commands_are_covered() -> None:
 
 
 def test_a_command_that_needs_no_model_imports_none(tmp_path: Path) -> None:
-    """Importing torch, and with it every other command, would make each answer take seconds."""
+    """Importing torch, or every other command, would add seconds to each command."""
     script = "import sys; from sightline.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
     command = [sys.executable, "-c", script, "show", "00000000-0000-5000-8000-000000000000", "--data", str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "no event of frame" in told.stderr
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "no event of frame" in result.stderr
     heavy = {"transformers", "litestar", "faust"} | (set() if torch.cuda.is_available() else {"torch"})
-    assert not heavy & set(told.stderr.split())
+    assert not heavy & set(result.stderr.split())
 
 
-# Mistakes: all at once, with exit status 2, and never a traceback
+# Mistakes: all at once, with exit status 2, without a traceback
 
 
-def test_every_mistake_of_a_configuration_is_told_at_once(typed: Typed, tmp_path: Path) -> None:
+def test_all_mistakes_of_a_configuration_are_reported_at_once(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "sightline.toml").write_text('modles = "tiny"\n[worker]\nbatch_frames = 0\n', encoding="utf-8")
-    told = typed("config", "check", "--set", "serve.port=many")
-    assert told.exit_code == 2
+    result = typed("config", "check", "--set", "serve.port=many")
+    assert result.exit_code == 2
     for mistake in ("modles: unknown key; did you mean models?", "worker.batch_frames = 0", "serve.port = 'many'"):
-        assert mistake in told.stderr
-    assert told.stdout == ""
+        assert mistake in result.stderr
+    assert result.stdout == ""
 
 
-def test_every_mistake_of_the_stages_is_told_at_once(typed: Typed) -> None:
-    told = typed(
+def test_all_mistakes_of_the_stages_are_reported_at_once(typed: Typed) -> None:
+    result = typed(
         *("config", "check", "--set", 'segments=[["decode", "detekt"]]'),
         *("--set", "stages.decode.thraeds=2", "--set", "stages.gate.threshold=1"),
     )
-    assert told.exit_code == 2
+    assert result.exit_code == 2
     for mistake in ("no stage 'detekt'", "stages.decode.thraeds: unknown key; did you mean threads?", "stages.gate"):
-        assert mistake in told.stderr
+        assert mistake in result.stderr
 
 
-def test_a_plan_that_cannot_work_names_the_stage_and_what_it_lacks(typed: Typed) -> None:
-    told = typed("config", "check", "--set", 'segments=[["decode"], ["gate"]]')
-    assert told.exit_code in (1, 2)
-    assert "stage 'gate' requires 'pixels'" in told.stderr
+def test_a_plan_that_cannot_work_names_the_stage_and_the_missing_field(typed: Typed) -> None:
+    result = typed("config", "check", "--set", 'segments=[["decode"], ["gate"]]')
+    assert result.exit_code in (1, 2)
+    assert "stage 'gate' requires 'pixels'" in result.stderr
 
 
-def test_config_check_prints_what_holds(typed: Typed) -> None:
-    told = typed("config", "check", "--set", "worker.batch_frames=7", DECODE_ONLY)
-    assert told.exit_code == 0
-    holds = json.loads(told.stdout)
-    assert (holds["worker"]["batch_frames"], holds["segments"], holds["data"]) == (7, [["decode"]], "data")
+def test_config_check_prints_the_effective_configuration(typed: Typed) -> None:
+    result = typed("config", "check", "--set", "worker.batch_frames=7", DECODE_ONLY)
+    assert result.exit_code == 0
+    config = json.loads(result.stdout)
+    assert (config["worker"]["batch_frames"], config["segments"], config["data"]) == (7, [["decode"]], "data")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("ingest", "nowhere.mp4"), "nowhere.mp4: no such file or folder"),
         (("ingest", "shots", "--feed", "a/b"), "feed 'a/b'"),
@@ -121,20 +123,20 @@ def test_config_check_prints_what_holds(typed: Typed) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_done_is_said_in_a_line(
-    typed: Typed, pictures: Path, arguments: tuple[str, ...], said: str
+def test_an_error_is_one_line_with_its_cause(
+    typed: Typed, pictures: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    told = typed(*arguments)
-    assert told.exit_code in (1, 2)
-    assert said in told.stderr
-    assert "Traceback" not in told.stderr
+    result = typed(*arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(typed: Typed, tmp_path: Path) -> None:
-    (tmp_path / "data").write_text("a file stands in the way", encoding="utf-8")
-    told = typed("topics", "describe")
-    assert told.exit_code == 2
-    assert "data" in told.stderr
+    (tmp_path / "data").write_text("a file is in the way", encoding="utf-8")
+    result = typed("topics", "describe")
+    assert result.exit_code == 2
+    assert "data" in result.stderr
 
 
 def test_a_data_folder_may_have_any_name(tmp_path: Path) -> None:
@@ -149,11 +151,11 @@ def test_a_data_folder_may_have_any_name(tmp_path: Path) -> None:
 
 def test_a_broken_file_is_named_and_counted_and_the_others_are_accepted(typed: Typed, pictures: Path) -> None:
     (pictures / "[bold]notes [x].jpg").write_text("no picture", encoding="utf-8")
-    told = typed("ingest", "shots")
-    assert told.exit_code == 0
-    assert "shots: 6 frames accepted, 1 file refused" in told.stdout
-    assert "[bold]notes [x].jpg" in told.stdout
-    assert "not_a_picture" in told.stdout
+    result = typed("ingest", "shots")
+    assert result.exit_code == 0
+    assert "shots: 6 frames accepted, 1 file refused" in result.stdout
+    assert "[bold]notes [x].jpg" in result.stdout
+    assert "not_a_picture" in result.stdout
 
 
 def test_a_second_ingest_adds_nothing(typed: Typed, pictures: Path) -> None:
@@ -215,18 +217,18 @@ async def work() -> None:
             await until(done, task)
 
 
-def test_every_file_of_the_shipped_models_is_as_it_was_made(typed: Typed) -> None:
-    told = typed("models", "verify", "tiny")
-    assert told.exit_code == 0, told.stdout + told.stderr
-    states = {line.split()[0] for line in told.stdout.splitlines()}
+def test_every_file_of_the_shipped_models_has_its_hash(typed: Typed) -> None:
+    result = typed("models", "verify", "tiny")
+    assert result.exit_code == 0, result.stdout + result.stderr
+    states = {line.split()[0] for line in result.stdout.splitlines()}
     assert states == {"ok"}
-    assert "model.safetensors" in told.stdout
+    assert "model.safetensors" in result.stdout
 
 
-def test_the_presets_are_listed_with_what_is_here(typed: Typed) -> None:
-    told = typed("models", "list").stdout
-    assert "models pull base" in told
-    assert any(line.startswith("tiny") and line.rstrip().endswith("yes") for line in told.splitlines())
+def test_the_presets_are_listed_with_what_is_installed(typed: Typed) -> None:
+    listed = typed("models", "list").stdout
+    assert "models pull base" in listed
+    assert any(line.startswith("tiny") and line.rstrip().endswith("yes") for line in listed.splitlines())
 
 
 def test_a_frame_that_is_forgotten_leaves_no_file(typed: Typed, pictures: Path, tmp_path: Path) -> None:
@@ -235,22 +237,22 @@ def test_a_frame_that_is_forgotten_leaves_no_file(typed: Typed, pictures: Path, 
     assert typed("work", "--until-idle", *quick).exit_code == 0
     before = set((tmp_path / "data" / "blobs").rglob("*"))
     (dead,) = FRAME_ID.findall(typed("dead", "list", *quick).stdout)
-    told = typed("forget", dead, *quick)
-    assert (told.exit_code, "1 to be forgotten" in told.stdout) == (0, True)
+    result = typed("forget", dead, *quick)
+    assert (result.exit_code, "1 to be forgotten" in result.stdout) == (0, True)
     assert typed("work", "--until-idle", *quick).exit_code == 0
     assert len(before - set((tmp_path / "data" / "blobs").rglob("*"))) == 1
     assert "no dead letters" in typed("dead", "list", *quick).stdout
     assert "no frame" in typed("forget", dead, *quick).stderr
 
 
-def test_a_list_of_urls_is_fetched_from_where_the_configuration_allows(typed: Typed, tmp_path: Path) -> None:
+def test_a_list_of_urls_is_fetched_from_allowed_networks(typed: Typed, tmp_path: Path) -> None:
     with picture_server({f"{number}.jpg": encoded(scene(number)) for number in range(3)}) as server:
         listed = [server.url(f"/pictures/{number}.jpg?key=s3cret") for number in range(4)]
         (tmp_path / "shots.txt").write_text("\n".join(listed))
-        told = typed("ingest", "shots.txt")
-        assert "shots: 0 frames accepted, 4 files refused" in told.stdout
-        assert "allow its network" in told.stdout
-        told = typed("ingest", "shots.txt", "--set", f"fetch.allow={list(ALLOWED)}")
-    assert "shots: 3 frames accepted, 1 file refused" in told.stdout
-    assert "s3cret" not in told.stdout
+        result = typed("ingest", "shots.txt")
+        assert "shots: 0 frames accepted, 4 files refused" in result.stdout
+        assert "allow its network" in result.stdout
+        result = typed("ingest", "shots.txt", "--set", f"fetch.allow={list(ALLOWED)}")
+    assert "shots: 3 frames accepted, 1 file refused" in result.stdout
+    assert "s3cret" not in result.stdout
     assert typed("ingest", "shots.txt", "--set", "fetch.allow=['anywhere']").exit_code == 2

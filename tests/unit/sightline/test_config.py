@@ -1,4 +1,4 @@
-"""One configuration from three places, and every mistake told at once."""
+"""One configuration from file, environment and flags; all mistakes are reported at once."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_environment_wins_over_file_and_flags_over_both(tmp_path: Path) -> None:
     assert (config.partitions, config.worker.batch_frames, config.search.limit) == (2, 5, 7)
 
 
-def test_every_mistake_is_told_at_once_with_its_key(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once_with_their_keys(tmp_path: Path) -> None:
     file = write(tmp_path, 'partitions = 0\nmodles = "tiny"\n[worker]\nbatch_frames = "many"\n[serve]\nport = 70000\n')
     with pytest.raises(ConfigError) as caught:
         load(file, environment={})
@@ -33,23 +33,23 @@ def test_every_mistake_is_told_at_once_with_its_key(tmp_path: Path) -> None:
     assert "partitions = 0" in text
 
 
-def test_contradictions_between_keys_are_told(tmp_path: Path) -> None:
+def test_contradictions_between_keys_are_reported(tmp_path: Path) -> None:
     file = write(tmp_path, "[worker]\nbatch_frames = 512\nin_flight_frames = 16\n")
     with pytest.raises(ConfigError, match="worker: batch_frames is larger than in_flight_frames"):
         load(file, environment={})
 
 
-def test_a_file_that_is_no_toml_is_named_with_its_line(tmp_path: Path) -> None:
+def test_a_file_that_is_not_toml_is_named_with_the_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sightline\.toml: not TOML: .*line 2"):
         load(write(tmp_path, "partitions = 2\n= 3\n"), environment={})
 
 
-def test_a_wrong_tenant_says_what_is_allowed() -> None:
+def test_the_error_of_a_wrong_tenant_names_what_is_allowed() -> None:
     with pytest.raises(ConfigError, match=r"tenant 'a/b': use 1 to 63 of"):
         load(None, {"tenant": "a/b"}, {})
 
 
-def test_text_of_the_environment_is_read_as_toml_where_it_is_toml() -> None:
+def test_values_of_the_environment_are_read_as_toml_if_they_are_toml() -> None:
     tables = from_environment({"SIGHTLINE_SEGMENTS": '[["decode"], ["decode", "embed"]]', "SIGHTLINE_MODELS": "tiny"})
     assert tables == {"segments": [["decode"], ["decode", "embed"]], "models": "tiny"}
 

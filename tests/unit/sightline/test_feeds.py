@@ -65,7 +65,7 @@ def test_a_running_process_follows_what_is_typed(typed: Typed, started: Callable
     assert typed("feeds", "add", "later", str(later)).exit_code == 0
     asyncio.run(until(lambda: accepted(tmp_path, 10)))
     os.kill(process.process.pid, signal.SIGTERM)
-    assert process.process.wait(60) == 0, process.told
+    assert process.process.wait(60) == 0, process.stderr
 
 
 async def accepted(folder: Path, count: int) -> bool:

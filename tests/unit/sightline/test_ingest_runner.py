@@ -1,4 +1,4 @@
-"""Several sources at once: each is a feed of its own, and one that cannot be read is named."""
+"""Several sources at once: each is a feed of its own, and an unreadable one is named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
 
-def test_a_feed_is_named_after_its_source_unless_told(tmp_path: Path) -> None:
+def test_a_feed_is_named_after_its_source_by_default(tmp_path: Path) -> None:
     specs = [str(tmp_path / "Front Door.mp4"), str(tmp_path / "shots" / "*.jpg")]
     assert [entry.feed for entry in ingest_jobs(specs, "", Playback())] == ["front-door", "shots"]
     assert {entry.feed for entry in ingest_jobs(specs, "lobby", Playback())} == {"lobby"}
@@ -20,17 +20,17 @@ def test_a_feed_is_named_after_its_source_unless_told(tmp_path: Path) -> None:
         ingest_jobs(specs, "a/b", Playback())
 
 
-def test_sources_side_by_side_are_told_apart(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+def test_each_source_has_its_own_summary(typed: Typed, pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "1.jpg").write_bytes(encoded(scene(9)))
-    told = typed("ingest", "shots", "more")
-    assert told.stdout.splitlines() == ["shots: 6 frames accepted", "more: 1 frame accepted"]
+    result = typed("ingest", "shots", "more")
+    assert result.stdout.splitlines() == ["shots: 6 frames accepted", "more: 1 frame accepted"]
 
 
-def test_one_that_cannot_be_read_ends_all_and_what_was_accepted_stays(typed: Typed, pictures: Path) -> None:
-    told = typed("ingest", "shots", "nowhere.mp4")
-    assert (told.exit_code, told.stdout) == (1, "")
-    assert told.stderr.splitlines()[-1] == "✗ nowhere.mp4: no such file or folder; check the path"
+def test_an_unreadable_source_ends_all_and_accepted_frames_stay(typed: Typed, pictures: Path) -> None:
+    result = typed("ingest", "shots", "nowhere.mp4")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == "✗ nowhere.mp4: no such file or folder; check the path"
     again = typed("ingest", "shots")
     assert again.exit_code == 0
     assert again.stdout.startswith("shots: ")

@@ -1,4 +1,4 @@
-"""The HTTP API over a real log, index and blobs; what the page shows of it stands in `tests/browser`."""
+"""The HTTP API over a real log, index and blobs; `tests/browser` tests the page."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Served(NamedTuple):
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    """Three pictures and a gated one; to be looked at only."""
+    """Three pictures and a gated one. Tests must not change it."""
     rng = np.random.default_rng(5)
     pictures, bags = shown(*(staged(rng, kinds, "photo") for kinds in KINDS)), Bags()
-    for one in pictures:
-        bags.show(one.rendered.image, one.caption)
+    for picture in pictures:
+        bags.show(picture.rendered.image, picture.caption)
     world = await opened(tmp_path_factory.mktemp("api"), bags, bags)
     events = await world.add(pictures, feed="lobby")
     (gated,) = await world.add(shown(staged(rng, KINDS[0], "cartoon"), seed=9), feed="yard", gated=True)
@@ -60,14 +60,14 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     await world.close()
 
 
-async def test_every_answer_carries_the_policy(served: Served) -> None:
+async def test_every_response_has_the_security_headers(served: Served) -> None:
     for path in ("/", "/app.js", "/api/status", "/api/search", "/nothing"):
         answer = await served.get(path)
         assert "default-src 'none'" in answer.headers["content-security-policy"], path
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_foreign_name_gets_nothing(served: Served) -> None:
+async def test_a_foreign_host_name_is_refused(served: Served) -> None:
     answer = await served.client.get("/api/status", headers={"host": "evil.example"})
     assert answer.status_code == 421
     assert answer.json()["error"]["code"] == "wrong_host"
@@ -93,14 +93,14 @@ async def test_only_the_pages_own_files_are_served(served: Served) -> None:
         ("/api/frames/none", 404, "not_found"),
     ],
 )
-async def test_errors_are_json_for_people(served: Served, path: str, status: int, code: str) -> None:
+async def test_errors_are_json_with_code_and_message(served: Served, path: str, status: int, code: str) -> None:
     answer = await served.get(path)
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == code
     assert answer.json()["error"]["message"]
 
 
-async def test_uploads_are_bounded_and_looked_at_first(served: Served) -> None:
+async def test_uploads_are_bounded_and_checked_before_decoding(served: Served) -> None:
     for body, status in ((b"", 400), (b"no picture", 422), (b"x" * (17 << 20), 413)):
         answer = await served.client.post("/api/search/image", content=body)
         assert answer.status_code == status
@@ -110,11 +110,11 @@ async def test_uploads_are_bounded_and_looked_at_first(served: Served) -> None:
 
 
 async def test_search_with_filters_and_negatives(served: Served) -> None:
-    found = (await served.get("/api/search?q=a+photo&not=square&feed=lobby&limit=5")).json()
-    assert found["negatives"] == ["square"]
-    assert {hit["id"] for hit in found["hits"]} == {served.events[0].id, served.events[2].id}
-    assert found["hits"][0]["detections"][0]["box"]
-    assert not found["calibrated"]
+    result = (await served.get("/api/search?q=a+photo&not=square&feed=lobby&limit=5")).json()
+    assert result["negatives"] == ["square"]
+    assert {hit["id"] for hit in result["hits"]} == {served.events[0].id, served.events[2].id}
+    assert result["hits"][0]["detections"][0]["box"]
+    assert not result["calibrated"]
 
 
 async def test_a_frame_in_all_its_forms(served: Served) -> None:
@@ -137,9 +137,9 @@ async def test_events_are_found_in_the_log_alone(served: Served) -> None:
     for event in (*served.events, served.gated):
         payload = await find_payload(served.world.index, NAME, event.id, TENANT)
         assert (payload is None) == (event is served.gated)
-        found = await find_event(transport, event.id, payload, TENANT)
-        assert found is not None
-        assert found.id == event.id
+        logged = await find_event(transport, event.id, payload, TENANT)
+        assert logged is not None
+        assert logged.id == event.id
         assert await find_event(transport, event.id, payload, "others") is None
 
 

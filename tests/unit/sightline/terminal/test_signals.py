@@ -1,4 +1,4 @@
-"""SIGTERM to a real `sightline work`: what is in flight is finished and committed; a second one ends it at once."""
+"""SIGTERM to a real `sightline work`: frames in flight are finished and committed; a second one ends it at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AGAIN_SECONDS = 0.2
 
 @pytest.fixture
 def worker(typed: Typed, started: Started, tmp_path: Path) -> Process:
-    """One that has a batch in flight, which cannot end yet."""
+    """A worker with a batch in flight that cannot end yet."""
     (tmp_path / "shots").mkdir()
     for number in range(PICTURES):
         (tmp_path / "shots" / f"{number}.jpg").write_bytes(encoded(scene(number)))
@@ -40,7 +40,7 @@ def worker(typed: Typed, started: Started, tmp_path: Path) -> Process:
     process = started("work")
 
     def began() -> bool:
-        assert process.process.poll() is None, process.told
+        assert process.process.poll() is None, process.stderr
         return (tmp_path / "began").exists()
 
     asyncio.run(until(began, seconds=60))
@@ -60,12 +60,12 @@ def test_sigterm_finishes_what_is_in_flight_and_commits(worker: Process, tmp_pat
     with pytest.raises(subprocess.TimeoutExpired):
         worker.process.wait(AGAIN_SECONDS)
     (tmp_path / "go").touch()
-    assert worker.process.wait(30) == 0, worker.told
-    assert "drained and committed" in worker.told
+    assert worker.process.wait(30) == 0, worker.stderr
+    assert "drained and committed" in worker.stderr
     enriched, finished = asyncio.run(_done("data"))
     assert enriched == finished
     assert int((tmp_path / "began").read_text()) <= finished < PICTURES, (
-        "what was in flight is done, and nothing new was begun"
+        "frames in flight are finished, and no new one is started"
     )
 
 
@@ -75,5 +75,5 @@ def test_a_second_sigterm_ends_it_at_once(worker: Process) -> None:
         with suppress(subprocess.TimeoutExpired):
             worker.process.wait(AGAIN_SECONDS)
             break
-    assert worker.process.returncode == 128 + signal.SIGTERM, worker.told
+    assert worker.process.returncode == 128 + signal.SIGTERM, worker.stderr
     assert asyncio.run(_done("data")) == (0, 0)

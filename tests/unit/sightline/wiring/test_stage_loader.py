@@ -1,4 +1,4 @@
-"""A stage is found by its name; one of your own by its file."""
+"""A shipped stage is found by its name, a stage of your own by its file."""
 
 from pathlib import Path
 
@@ -16,14 +16,14 @@ def test_the_example_of_the_readme_is_found_and_built() -> None:
     assert stage(settings).settings.dark_below == 0.5
 
 
-def test_a_wrong_setting_of_a_stage_is_told_with_its_key() -> None:
+def test_a_wrong_setting_of_a_stage_is_reported_with_its_key() -> None:
     stage, errors = stage_class("brightness", {"file": str(EXAMPLE)}), list[str]()
     assert stage_settings("brightness", stage, {"dark_bellow": 0.5, "dark_below": "low"}, errors) is None
     assert len(errors) == 2
     assert "stages.brightness.dark_bellow: unknown key; did you mean dark_below?" in errors[0]
 
 
-def test_an_unknown_stage_is_refused_with_what_there_is() -> None:
+def test_the_error_of_an_unknown_stage_names_the_shipped_ones() -> None:
     with pytest.raises(ValueError, match=r"no stage 'detekt'.*decode"):
         stage_class("detekt", {})
 
