@@ -1,4 +1,4 @@
-"""Brokers of a real Apache Kafka on this machine: KRaft mode, no Docker, from jars that Maven fetches once.
+"""Runs brokers of Apache Kafka on this machine: KRaft mode, no Docker, from jars that Maven fetches once.
 
 Needs Java 17 and Maven. Tests start, kill and restart brokers with `Cluster`.
 """
@@ -19,16 +19,16 @@ from deploy.local.secure import Login, make_keys
 from deploy.local.secure import properties as secure_properties
 
 VERSION = "4.3.0"
-"""The newest that resolves; 3.9.1 is the other one that is tested."""
+"""The newest that Maven resolves; 3.9.1 is tested too."""
 
 OLDER_VERSION = "3.9.1"
 POM = Path(__file__).with_name("kafka.pom.xml")
 LOOPBACK = "127.0.0.1"
 HEAP = "-Xmx512m"
-"""Enough for tests and a demo; a broker with real load wants more."""
+"""Enough for tests and a demo; a broker under real load needs more."""
 
 START_SECONDS = 90.0
-"""Listening takes 8 s on an idle machine."""
+"""Longest wait until a broker listens: 8 s on an idle machine."""
 
 STOP_SECONDS = 30.0
 
@@ -46,14 +46,14 @@ inter.broker.listener.name=PLAINTEXT
 log.dirs={logs}
 auto.create.topics.enable=false
 default.replication.factor={replicas}
-min.insync.replicas={insync}
+min.insync.replicas={min_in_sync}
 offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=3
 transaction.state.log.replication.factor={replicas}
-transaction.state.log.min.isr={insync}
+transaction.state.log.min.isr={min_in_sync}
 transaction.state.log.num.partitions=3
 share.coordinator.state.topic.replication.factor={replicas}
-share.coordinator.state.topic.min.isr={insync}
+share.coordinator.state.topic.min.isr={min_in_sync}
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.cleaner.backoff.ms=500
@@ -64,11 +64,11 @@ num.io.threads=2
 
 
 class LocalKafkaError(Exception):
-    """The broker could not be fetched or started; the message says what to do."""
+    """A broker could not be fetched or started; the message says what to do."""
 
 
 def jars(version: str) -> Path:
-    """The folder of a version's jars, fetched at first use (43 MB). Raises LocalKafkaError."""
+    """The folder of a version's jars, fetched on first use (43 MB). Raises LocalKafkaError."""
     try:
         return copied_jars(POM, "kafka", version)
     except MissingJarsError as error:
@@ -89,7 +89,7 @@ def is_listening(port: int, host: str = LOOPBACK) -> bool:
 
 @dataclass
 class Node:
-    """One broker (and controller). It can be killed and started again: its folder stays."""
+    """One broker, which is also a controller. It can be killed and started again: its folder stays."""
 
     folder: Path
     jars: Path
@@ -108,7 +108,7 @@ class Node:
         return f"{plain},SASL_SSL://{self.host}:{self.secure_port}" if self.secure_port else plain
 
     def prepare(self, text: str, cluster: str, login: Login | None) -> None:
-        """Write the properties and format the storage, if that was not done before."""
+        """Write the properties, and format the storage unless it is formatted."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.properties.write_text(text)
         users = login.format_arguments() if login else []
@@ -119,10 +119,12 @@ class Node:
             check=False,
         )
         if done.returncode:
-            raise LocalKafkaError(f"the storage could not be formatted:\n{done.stdout}{done.stderr}")
+            raise LocalKafkaError(
+                f"the broker's storage in {self.folder} could not be formatted:\n{done.stdout}{done.stderr}"
+            )
 
     def start(self) -> None:
-        """Start the process; `wait` tells when it listens."""
+        """Start the process; `wait` returns when it listens."""
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
                 [*self._java(HEAP), "kafka.Kafka", str(self.properties)],
@@ -134,17 +136,17 @@ class Node:
         (self.folder / "pid").write_text(str(self.process.pid))
 
     def wait(self) -> None:
-        """Return when the broker listens. Raises LocalKafkaError with its last words if it does not."""
-        ends = time.monotonic() + START_SECONDS
+        """Return when the broker listens. Raises LocalKafkaError with the end of its output if it does not."""
+        deadline = time.monotonic() + START_SECONDS
         while not is_listening(self.port, self.host):
             ended = self.process is not None and self.process.poll() is not None
-            if ended or time.monotonic() > ends:
-                words = (self.folder / "output.txt").read_text(errors="replace")[-3000:]
-                raise LocalKafkaError(f"the broker on port {self.port} did not start:\n{words}")
+            if ended or time.monotonic() > deadline:
+                output = (self.folder / "output.txt").read_text(errors="replace")[-3000:]
+                raise LocalKafkaError(f"the broker on port {self.port} did not start:\n{output}")
             time.sleep(0.1)
 
     def kill(self) -> None:
-        """SIGKILL: what a crash leaves is on its disk."""
+        """SIGKILL, as a crash: its folder stays."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -163,16 +165,16 @@ class Node:
 
 @dataclass
 class Cluster:
-    """One broker or three; three keep two copies in sync, as DESIGN's guarantee asks."""
+    """One broker or three; of three, two must have a record before it is acknowledged."""
 
     folder: Path
     version: str = VERSION
     size: int = 1
     first_port: int | None = None
     login: Login | None = None
-    """Who may come in by the second listener, with TLS and SCRAM; none where there is no such user."""
+    """The user of the second listener, which has TLS and SCRAM; None: there is no second listener."""
     host: str = LOOPBACK
-    """Where clients reach it; an address of this machine."""
+    """Address of this machine at which clients reach the brokers."""
     nodes: list[Node] = field(default_factory=list)
 
     @property
@@ -185,13 +187,13 @@ class Cluster:
 
     @property
     def certificate(self) -> Path:
-        """What a client of the second listener trusts."""
+        """The certificate that a client of the second listener trusts."""
         return make_keys(self.folder / "keys")[1]
 
     def start(self) -> None:
-        """Make the nodes at first, start them and wait until all listen."""
+        """Start all nodes, created on the first call, and wait until they listen."""
         if not self.nodes:
-            self._make()
+            self._create_nodes()
         for node in self.nodes:
             node.start()
         for node in self.nodes:
@@ -201,22 +203,22 @@ class Cluster:
         for node in self.nodes:
             node.stop()
 
-    def _make(self) -> None:
+    def _create_nodes(self) -> None:
         libraries, cluster = jars(self.version), self._cluster_id()
         first = self.first_port
-        ports = [free_port() if first is None else first + at for at in range(self.size)]
+        ports = [free_port() if first is None else first + index for index in range(self.size)]
         controllers = [free_port() for _ in range(self.size)]
-        voters = ",".join(f"{at + 1}@127.0.0.1:{port}" for at, port in enumerate(controllers))
-        for at, (port, controller) in enumerate(zip(ports, controllers, strict=True)):
-            node = Node(self.folder / f"node-{at + 1}", libraries, port, free_port() if self.login else 0, self.host)
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, 1))
+        for number, (port, controller) in enumerate(zip(ports, controllers, strict=True), 1):
+            node = Node(self.folder / f"node-{number}", libraries, port, free_port() if self.login else 0, self.host)
             text = PROPERTIES.format(
-                node=at + 1,
+                node=number,
                 voters=voters,
                 listeners=node.listeners,
                 controller_port=controller,
                 logs=node.folder / "logs",
                 replicas=min(3, self.size),
-                insync=2 if self.size >= 3 else 1,
+                min_in_sync=2 if self.size >= 3 else 1,
             )
             if self.login:
                 text += secure_properties(make_keys(self.folder / "keys")[0])
@@ -224,12 +226,12 @@ class Cluster:
             self.nodes.append(node)
 
     def _cluster_id(self) -> str:
-        """A UUID as Kafka writes it, in URL-safe base 64 and without a dash in front, which would be an option.
+        """A UUID as Kafka writes it: URL-safe base 64, without a leading dash, which would be read as an option.
 
-        It is kept, so that a folder can be started again.
+        It is stored, so that the brokers of a folder can be started again.
         """
-        kept = self.folder / "cluster-id"
-        if not kept.exists():
+        stored = self.folder / "cluster-id"
+        if not stored.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
-            kept.write_text("A" + urlsafe_b64encode(uuid4().bytes).decode()[1:].rstrip("="))
-        return kept.read_text()
+            stored.write_text("A" + urlsafe_b64encode(uuid4().bytes).decode()[1:].rstrip("="))
+        return stored.read_text()

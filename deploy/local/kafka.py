@@ -1,4 +1,4 @@
-"""Start and stop a local Kafka.
+"""Start and stop local Kafka brokers.
 
 python -m deploy.local.kafka start [--version 4.3.0] [--nodes 1] [--port 9092] [--folder .kafka]
 python -m deploy.local.kafka stop [--folder .kafka]
@@ -16,7 +16,7 @@ from deploy.local.cluster import VERSION, Cluster, LocalKafkaError, is_listening
 
 
 def stop_folder(folder: Path) -> int:
-    """Stop the brokers that `start` left running in a folder; how many there were."""
+    """Stop the brokers that `start` left running in a folder; returns how many."""
     stopped = 0
     for pid_file in sorted(folder.glob("node-*/pid")):
         with suppress(ProcessLookupError, ValueError):
@@ -35,16 +35,18 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path(".kafka"))
     arguments = parser.parse_args()
     if arguments.action == "stop":
-        print(f"stopped {stop_folder(arguments.folder)} brokers; their records stay in {arguments.folder}")
+        print(f"{stop_folder(arguments.folder)} brokers stopped; their records stay in {arguments.folder}")
         return
     if is_listening(arguments.port):
-        parser.exit(1, f"port {arguments.port} is taken: stop what listens there, or choose another --port\n")
+        parser.exit(
+            1, f"Port {arguments.port} is in use: stop the program that listens there, or choose another --port\n"
+        )
     cluster = Cluster(arguments.folder, arguments.version, arguments.nodes, arguments.port)
     try:
         cluster.start()
     except LocalKafkaError as error:
         parser.exit(1, f"{error}\n")
-    print(f"Kafka {arguments.version} listens: kafka://{cluster.bootstrap}")
+    print(f"Kafka {arguments.version} listens on kafka://{cluster.bootstrap}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Java programs by Maven: their jars are copied once into the user's cache."""
+"""Fetches Java programs with Maven: their jars are copied once into the user's cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class MissingJarsError(Exception):
 
 
 def copied_jars(pom: Path, name: str, version: str) -> Path:
-    """The folder of all jars that `pom` asks for with `${version}` given, fetched at first use.
+    """The folder of all jars that `pom` requires with `${NAME.version}` set to `version`, fetched on first use.
 
     Raises MissingJarsError.
     """

@@ -1,4 +1,4 @@
-"""Ending a server that was started here."""
+"""Ends a server process."""
 
 from __future__ import annotations
 

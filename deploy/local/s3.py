@@ -1,4 +1,4 @@
-"""A real S3 server over a folder (s3proxy), from jars that Maven fetches once. Needs Java 17 and Maven.
+"""Runs an S3 server over a folder (s3proxy), from jars that Maven fetches once. Needs Java 17 and Maven.
 
 python -m deploy.local.s3 FOLDER [--port 9000]      until Ctrl-C; a folder in FOLDER is a bucket
 """
@@ -35,7 +35,7 @@ jclouds.filesystem.basedir={buckets}
 
 
 def jars() -> Path:
-    """Fetched at first use (43 MB). Raises MissingJarsError."""
+    """The folder of its jars, fetched on first use (43 MB). Raises MissingJarsError."""
     return copied_jars(POM, "s3proxy", VERSION)
 
 
@@ -49,7 +49,7 @@ class S3Server:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What a client finds it by, as the vendor's own tools do."""
+        """Environment variables with which clients find it, as the vendor's own tools do."""
         return {
             "AWS_ENDPOINT": f"http://127.0.0.1:{self.port}",
             "AWS_ALLOW_HTTP": "true",
@@ -59,13 +59,13 @@ class S3Server:
         }
 
     def bucket(self, name: str) -> Path:
-        """The folder of a bucket, made if missing."""
-        place = self.folder / "buckets" / name
-        place.mkdir(parents=True, exist_ok=True)
-        return place
+        """The folder of a bucket, created if missing."""
+        bucket = self.folder / "buckets" / name
+        bucket.mkdir(parents=True, exist_ok=True)
+        return bucket
 
     def start(self) -> None:
-        """Return when it listens. Raises MissingJarsError with its last words if it does not."""
+        """Return when it listens. Raises MissingJarsError with the end of its output if it does not."""
         libraries = jars()
         self.port = self.port or free_port()
         buckets = self.folder / "buckets"
@@ -78,11 +78,11 @@ class S3Server:
             self.process = subprocess.Popen(
                 program, stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True
             )
-        ends = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while not is_listening(self.port):
-            if self.process.poll() is not None or time.monotonic() > ends:
-                words = (self.folder / "s3proxy.txt").read_text(errors="replace")[-3000:]
-                raise MissingJarsError(f"the S3 server on port {self.port} did not start:\n{words}")
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                printed = (self.folder / "s3proxy.txt").read_text(errors="replace")[-3000:]
+                raise MissingJarsError(f"the S3 server on port {self.port} did not start:\n{printed}")
             time.sleep(0.1)
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""A listener with TLS and SCRAM for the local broker, so that both are tested against the real thing."""
+"""A listener with TLS and SCRAM for the local broker."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-STORE_PASSWORD = "local-only"  # noqa: S105 - of a key that never leaves the test's folder
+STORE_PASSWORD = "local-only"  # noqa: S105 - its key never leaves the test's folder
 
 PROPERTIES = """\
 ssl.keystore.type=PKCS12
@@ -24,12 +24,12 @@ class Login:
     password: str
 
     def format_arguments(self) -> list[str]:
-        """For the storage tool: the only moment at which a first user can be made without a running broker."""
+        """Arguments of the storage tool: only it can create the first user without a running broker."""
         return ["--add-scram", f"SCRAM-SHA-512=[name={self.username},password={self.password}]"]
 
 
 def make_keys(folder: Path) -> tuple[Path, Path]:
-    """A key for 127.0.0.1 that vouches for itself; the keystore, and the certificate for clients to trust."""
+    """Create a self-signed key for 127.0.0.1; returns the keystore, and the certificate for clients to trust."""
     folder.mkdir(parents=True, exist_ok=True)
     keystore, certificate = folder / "broker.p12", folder / "ca.pem"
     if not certificate.exists():

@@ -65,7 +65,7 @@ class Transactions:
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def claim(self, epochs: Mapping[Partition, int]) -> None:
-        """Fence every other writer for these partitions. Raises Fenced where they are not ours, Unavailable."""
+        """Fence every other writer for these partitions. Raises Fenced if they are not this member's, Unavailable."""
         try:
             await self._membership.confirm(epochs)
             await self._start_all(epochs)

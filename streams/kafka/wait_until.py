@@ -1,4 +1,4 @@
-"""Waits for a condition of the cluster, which has to be asked for it: a broker does not notify."""
+"""Waits for a condition of the cluster by checking it again and again: a broker does not notify."""
 
 from __future__ import annotations
 

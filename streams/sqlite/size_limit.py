@@ -1,4 +1,4 @@
-"""The log's size limit: checked now and then while much room is left, before every write when little is."""
+"""The log's size limit: checked rarely while much room is left, before every write when little is."""
 
 from __future__ import annotations
 

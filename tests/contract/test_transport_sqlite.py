@@ -1,4 +1,4 @@
-"""The embedded log against the suite, and what only a file on this machine can suffer."""
+"""The embedded log against the suite, and what is special to a log in a file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from streams.errors import Fenced, LogFull, PlanError
 from streams.sqlite.threads import Writer
 from streams.sqlite.transport import LogSettings, SqliteTransport
 from streams.transport import NewRecord, Partition, Position, TopicSpec, Transport
-from tests.contract.transport_suite import Ear, TransportSuite, key_for, number, values
+from tests.contract.transport_suite import RecordingListener, TransportSuite, key_for, number, values
 
 
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Seconds that a test sets."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -58,15 +58,15 @@ def boot() -> Clock:
 
 
 class Logs:
-    """Opens logs and closes them in the end."""
+    """Opens logs and closes them afterwards."""
 
     def __init__(self, path: Path, boot: Clock, wall: Clock) -> None:
         self.path, self.boot, self.wall = path, boot, wall
         self.opened: list[SqliteTransport] = []
 
     async def open(self, **settings: float) -> SqliteTransport:
-        chosen = LogSettings(**settings)  # type: ignore[arg-type]
-        transport = SqliteTransport(self.path, chosen, boot=self.boot, wall=self.wall)
+        log_settings = LogSettings(**settings)  # type: ignore[arg-type]
+        transport = SqliteTransport(self.path, log_settings, boot=self.boot, wall=self.wall)
         await transport.open()
         self.opened.append(transport)
         return transport
@@ -81,35 +81,37 @@ async def logs(path: Path, boot: Clock, wall: Clock) -> AsyncIterator[Logs]:
 
 
 class TestLeases:
-    """Leases run out when the test's clock says so."""
+    """Leases run out by the test's clock."""
 
-    async def test_a_member_whose_lease_ran_out_is_fenced_and_told(self, logs: Logs, boot: Clock) -> None:
+    async def test_a_member_whose_lease_ran_out_is_fenced_and_its_listener_called(
+        self, logs: Logs, boot: Clock
+    ) -> None:
         transport = await logs.open(lease_seconds=10)
         await transport.create([TopicSpec("t", 2)])
         await transport.publish(values("t", key_for(0, 2), range(5)))
-        ear, here = Ear(), Partition("t", 0)
-        lost = await transport.consumer("g", ["t"], ear)
+        listener, partition = RecordingListener(), Partition("t", 0)
+        lost = await transport.consumer("g", ["t"], listener)
         assert len(await lost.poll(10, 5.0)) == 5
         before = dict(lost.assignment())
         boot.seconds += 11
-        other = await transport.consumer("g", ["t"], Ear())
+        other = await transport.consumer("g", ["t"], RecordingListener())
         assert len(await other.poll(10, 5.0)) == 5
         assert len(other.assignment()) == 2
         with pytest.raises(Fenced):
-            await lost.commit({here: Position(5)}, before)
+            await lost.commit({partition: Position(5)}, before)
         with pytest.raises(Fenced):
-            await lost.publish_and_commit(values("t", "a", [9]), {here: Position(5)}, before)
+            await lost.publish_and_commit(values("t", "a", [9]), {partition: Position(5)}, before)
         assert lost.late_positions == 2
         await lost.keep_alive()
-        assert ear.heard[1:] == [("revoked", frozenset(before))]
+        assert listener.events[1:] == [("revoked", frozenset(before))]
 
     async def test_a_lease_does_not_run_out_before_its_time(self, logs: Logs, boot: Clock) -> None:
         transport = await logs.open(lease_seconds=10)
         await transport.create([TopicSpec("t", 1)])
-        first = await transport.consumer("g", ["t"], Ear())
+        first = await transport.consumer("g", ["t"], RecordingListener())
         await first.keep_alive()
         boot.seconds += 9
-        second = await transport.consumer("g", ["t"], Ear())
+        second = await transport.consumer("g", ["t"], RecordingListener())
         await second.keep_alive()
         assert len(first.assignment()) == 1
         assert not second.assignment()
@@ -121,9 +123,9 @@ class TestLeases:
         async def hang(partitions: Sequence[Partition]) -> None:
             await asyncio.Event().wait()
 
-        first = await transport.consumer("g", ["t"], Ear(drain=hang))
+        first = await transport.consumer("g", ["t"], RecordingListener(drain=hang))
         await first.keep_alive()
-        second = await transport.consumer("g", ["t"], Ear())
+        second = await transport.consumer("g", ["t"], RecordingListener())
         async with asyncio.timeout(10):
             while len(second.assignment()) != 1:
                 await first.keep_alive()
@@ -132,14 +134,14 @@ class TestLeases:
     async def test_partitions_not_handed_over_in_time_are_taken(self, logs: Logs, boot: Clock) -> None:
         transport = await logs.open(lease_seconds=1000, drain_seconds=30)
         await transport.create([TopicSpec("t", 2)])
-        silent = await transport.consumer("g", ["t"], Ear())
+        silent = await transport.consumer("g", ["t"], RecordingListener())
         await silent.keep_alive()
         before = dict(silent.assignment())
-        taker = await transport.consumer("g", ["t"], Ear())
+        taker = await transport.consumer("g", ["t"], RecordingListener())
         await taker.keep_alive()
         assert not taker.assignment()
         boot.seconds += 31
-        third = await transport.consumer("g", ["t"], Ear())
+        third = await transport.consumer("g", ["t"], RecordingListener())
         await taker.keep_alive()
         await third.keep_alive()
         (moved,) = [*taker.assignment(), *third.assignment()]
@@ -149,11 +151,11 @@ class TestLeases:
     async def test_a_clock_of_another_boot_keeps_no_lease(self, logs: Logs, path: Path) -> None:
         transport = await logs.open(lease_seconds=1e9)
         await transport.create([TopicSpec("t", 1)])
-        before = await transport.consumer("g", ["t"], Ear())
+        before = await transport.consumer("g", ["t"], RecordingListener())
         await before.keep_alive()
         with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("UPDATE members SET boot = 'an earlier one'")
-        after = await transport.consumer("g", ["t"], Ear())
+            connection.execute("UPDATE members SET boot = 'an earlier boot'")
+        after = await transport.consumer("g", ["t"], RecordingListener())
         await after.keep_alive()
         assert len(after.assignment()) == 1
 
@@ -162,25 +164,25 @@ class TestRetention:
     async def test_old_records_go_when_every_group_has_finished_them(self, logs: Logs, wall: Clock) -> None:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, retention_seconds=100)])
-        here = Partition("t", 0)
-        slow = await transport.consumer("slow", ["t"], Ear())
-        fast = await transport.consumer("fast", ["t"], Ear())
+        partition = Partition("t", 0)
+        slow = await transport.consumer("slow", ["t"], RecordingListener())
+        fast = await transport.consumer("fast", ["t"], RecordingListener())
         await transport.publish(values("t", "a", range(10)))
         wall.seconds += 90
         await transport.publish(values("t", "a", range(10, 20)))
         wall.seconds += 20
         await slow.poll(100, 5.0)
         await fast.poll(100, 5.0)
-        await fast.commit({here: Position(20)}, fast.assignment())
+        await fast.commit({partition: Position(20)}, fast.assignment())
         await transport.drop_old()
-        assert await transport.ends("t") == {here: (0, 20)}
-        await slow.commit({here: Position(7)}, slow.assignment())
+        assert await transport.ends("t") == {partition: (0, 20)}
+        await slow.commit({partition: Position(7)}, slow.assignment())
         await transport.drop_old()
-        assert await transport.ends("t") == {here: (7, 20)}
-        await slow.commit({here: Position(20)}, slow.assignment())
+        assert await transport.ends("t") == {partition: (7, 20)}
+        await slow.commit({partition: Position(20)}, slow.assignment())
         await transport.drop_old()
-        assert await transport.ends("t") == {here: (10, 20)}
-        assert [number(record) for record in await transport.read(here, 0, 2)] == [10, 11]
+        assert await transport.ends("t") == {partition: (10, 20)}
+        assert [number(record) for record in await transport.read(partition, 0, 2)] == [10, 11]
 
     async def test_bytes_are_bounded_per_partition(self, logs: Logs) -> None:
         transport = await logs.open()
@@ -193,8 +195,8 @@ class TestRetention:
     async def test_a_full_log_refuses_until_its_groups_have_finished(self, logs: Logs, path: Path) -> None:
         transport = await logs.open(max_bytes=2_000_000)
         await transport.create([TopicSpec("t", 1, retention_bytes=100_000), TopicSpec("out", 1)])
-        here = Partition("t", 0)
-        consumer = await transport.consumer("g", ["t"], Ear())
+        partition = Partition("t", 0)
+        consumer = await transport.consumer("g", ["t"], RecordingListener())
         published = 0
         with pytest.raises(LogFull):  # noqa: PT012 - the last of many
             while published < 10_000:
@@ -202,37 +204,37 @@ class TestRetention:
                 published += 10
         records = await consumer.poll(1000, 5.0)
         assert len(records) == published >= 100
-        ends = {here: Position(records[-1].offset + 1)}
+        ends = {partition: Position(records[-1].offset + 1)}
         await consumer.publish_and_commit([NewRecord("out", b"a", bytes(50_000))], ends, consumer.assignment())
         await transport.publish([NewRecord("t", b"a", bytes(10_000)) for _ in range(10)])
         assert path.stat().st_size < 2_500_000
 
-    async def test_a_forgotten_group_keeps_nothing_and_starts_anew(self, logs: Logs, wall: Clock) -> None:
+    async def test_a_forgotten_group_keeps_nothing_and_starts_over(self, logs: Logs, wall: Clock) -> None:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, retention_seconds=10)])
-        here = Partition("t", 0)
-        gone = await transport.consumer("gone", ["t"], Ear())
+        partition = Partition("t", 0)
+        gone = await transport.consumer("gone", ["t"], RecordingListener())
         await gone.keep_alive()
         before = dict(gone.assignment())
         await transport.publish(values("t", "a", range(5)))
         wall.seconds += 11
         await transport.forget("gone")
         await transport.drop_old()
-        assert await transport.ends("t") == {here: (5, 5)}
+        assert await transport.ends("t") == {partition: (5, 5)}
         await transport.publish(values("t", "a", [5]))
         assert [number(record) for record in await gone.poll(10, 5.0)] == [5]
-        assert gone.assignment()[here] > before[here]
+        assert gone.assignment()[partition] > before[partition]
 
     async def test_a_tombstone_outlives_its_day(self, logs: Logs, wall: Clock) -> None:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, compacted=True)])
-        here = Partition("t", 0)
+        partition = Partition("t", 0)
         await transport.publish([*values("t", "a", [1]), NewRecord("t", b"a", None), *values("t", "b", [2])])
         await transport.drop_old()
-        assert [record.value for record in await transport.read(here, 0, 10)] == [None, b"2"]
+        assert [record.value for record in await transport.read(partition, 0, 10)] == [None, b"2"]
         wall.seconds += 86_401
         await transport.drop_old()
-        assert [record.value for record in await transport.read(here, 0, 10)] == [b"2"]
+        assert [record.value for record in await transport.read(partition, 0, 10)] == [b"2"]
 
     async def test_only_a_compacted_topic_takes_tombstones(self, logs: Logs) -> None:
         transport = await logs.open()
@@ -257,7 +259,7 @@ class TestThreads:
                 await publishing
         assert await transport.ends("t") == {Partition("t", 0): (0, 1)}
 
-    async def test_who_opens_the_log_while_another_process_closes_it_waits(self, path: Path) -> None:
+    async def test_opening_the_log_waits_while_another_process_closes_it(self, path: Path) -> None:
         transport = SqliteTransport(path)
         await transport.open()
         await transport.create([TopicSpec("t", 1)])
@@ -274,12 +276,12 @@ class TestThreads:
         await transport.create([TopicSpec("t", 1)])
         wrong = NewRecord("t", b"a", "no bytes")  # type: ignore[arg-type]
         outcomes = await asyncio.gather(
-            *(transport.publish([*values("t", "a", [at]), *([wrong] if at == 7 else [])]) for at in range(20)),
+            *(transport.publish([*values("t", "a", [job]), *([wrong] if job == 7 else [])]) for job in range(20)),
             return_exceptions=True,
         )
-        assert [at for at, outcome in enumerate(outcomes) if outcome is not None] == [7]
+        assert [job for job, outcome in enumerate(outcomes) if outcome is not None] == [7]
         numbers = [number(record) for record in await transport.read(Partition("t", 0), 0, 100)]
-        assert sorted(numbers) == [at for at in range(20) if at != 7]
+        assert sorted(numbers) == [job for job in range(20) if job != 7]
 
 
 def test_urls_name_the_file_and_its_settings() -> None:

@@ -1,6 +1,6 @@
 """A process that takes part in a log, to be killed: `python -m tests.contract.transport_member JOB URL ARGUMENTS`.
 
-Every line on its standard output is something it was promised by the transport.
+Every line on its standard output is something that the transport has confirmed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Silent:
 
 
 async def hold(transport: Transport, group: str, topic: str) -> None:
-    """Take records for ever, never commit; say which ones were seen."""
+    """Take records until killed, never commit; prints the partition and offset of each."""
     consumer = await transport.consumer(group, [topic], Silent())
     while True:
         for record in await consumer.poll(100, 1.0):
@@ -32,7 +32,7 @@ async def hold(transport: Transport, group: str, topic: str) -> None:
 
 
 async def produce(transport: Transport, topic: str, name: str, limit: str) -> None:
-    """Publish numbered records in batches of seven, a few at once; say each number once it is acknowledged."""
+    """Publish numbered records in batches of seven, a few at once; prints each number once it is acknowledged."""
 
     async def publish(first: int) -> None:
         numbers = range(first, first + 7)
@@ -46,7 +46,7 @@ async def produce(transport: Transport, topic: str, name: str, limit: str) -> No
 
 
 async def copy(transport: Transport, group: str, source: str, target: str) -> None:
-    """Copy records from topic to topic, outputs and positions together; say how many were finished."""
+    """Copy records from topic to topic, outputs and positions together; prints how many were finished."""
     consumer = await transport.consumer(group, [source], Silent())
     while True:
         records = await consumer.poll(10, 1.0)

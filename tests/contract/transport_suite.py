@@ -1,4 +1,4 @@
-"""What every transport must do, written once. A transport's test class subclasses `TransportSuite`.
+"""What every transport must do. A transport's test class subclasses `TransportSuite`.
 
 Each test has a topic and a group of its own, because a real broker is shared. Nothing sleeps: consumers are polled
 until a condition holds or the suite's deadline has passed.
@@ -24,21 +24,21 @@ from tests.support.transport_urls import connect
 
 
 @dataclass
-class Ear:
-    """A listener that remembers what it heard, in order, and drains as it is told."""
+class RecordingListener:
+    """A listener that records its calls in order; `drain` runs in `revoked`."""
 
     drain: Callable[[Sequence[Partition]], Awaitable[None]] | None = None
-    heard: list[tuple[str, frozenset[Partition]]] = field(default_factory=list)
+    events: list[tuple[str, frozenset[Partition]]] = field(default_factory=list)
     journal: list[str] = field(default_factory=list)
-    """May be shared between members, to compare the order of what they hear."""
+    """May be shared between members, to compare the order of their calls."""
     name: str = ""
 
     async def assigned(self, partitions: Mapping[Partition, int]) -> None:
-        self.heard.append(("assigned", frozenset(partitions)))
+        self.events.append(("assigned", frozenset(partitions)))
         self.journal.append(f"{self.name} assigned")
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
-        self.heard.append(("revoked", frozenset(partitions)))
+        self.events.append(("revoked", frozenset(partitions)))
         if self.drain is not None:
             await self.drain(partitions)
         self.journal.append(f"{self.name} drained")
@@ -59,24 +59,24 @@ def key_for(index: int, partitions: int) -> str:
 
 
 class TransportSuite:
-    """Subclasses provide the fixture `url`, and what only they can do: `lose` and `compact`."""
+    """Subclasses provide the fixture `url`, and what differs between transports: `lose` and `compact`."""
 
     deadline_seconds = 15.0
-    """For everything that takes a rebalance; a broker's session timeout has to fit in."""
+    """For what takes a rebalance: it has to cover a broker's session timeout."""
 
     @pytest.fixture
     def url(self) -> str:
         raise NotImplementedError
 
     async def lose(self, transport: Transport, partition: Partition, before: int) -> None:
-        """Drop a partition's records before an offset, whatever groups need."""
+        """Drop a partition's records before an offset, finished or not."""
         raise NotImplementedError
 
     async def compact(self, transport: Transport, topic: str) -> None:
         """Return when superseded values of a compacted topic are gone; records of other keys may be added for that."""
         raise NotImplementedError
 
-    # -- ground to stand on ------------------------------------------------------------------------------------
+    # -- fixtures and helpers ----------------------------------------------------------------------------------
 
     @pytest.fixture
     async def transport(self, url: str) -> AsyncIterator[Transport]:
@@ -108,17 +108,17 @@ class TransportSuite:
 
     @asynccontextmanager
     async def member(
-        self, transport: Transport, group: str, topics: str | Sequence[str], ear: Ear | None = None
+        self, transport: Transport, group: str, topics: str | Sequence[str], listener: RecordingListener | None = None
     ) -> AsyncIterator[Consumer]:
         names = [topics] if isinstance(topics, str) else topics
-        consumer = await transport.consumer(group, names, ear or Ear())
+        consumer = await transport.consumer(group, names, listener or RecordingListener())
         try:
             yield consumer
         finally:
             await consumer.close()
 
     async def take(self, consumer: Consumer, count: int) -> list[Record]:
-        """Exactly `count` records, and none after them for a moment."""
+        """Exactly `count` records."""
         records: list[Record] = []
         ends = time.monotonic() + self.deadline_seconds
         while len(records) < count and time.monotonic() < ends:
@@ -139,13 +139,13 @@ class TransportSuite:
         return taken
 
     async def hold(self, consumer: Consumer, count: int) -> None:
-        """Poll until the consumer holds `count` partitions; no record may come."""
+        """Poll until the consumer holds `count` partitions; fails if a record comes."""
         (records,) = await self.poll_until(lambda _: len(consumer.assignment()) == count, consumer)
         assert not records
 
     @asynccontextmanager
     async def process(self, *arguments: str) -> AsyncIterator[Process]:
-        """A process of `transport_member`, open; killed with SIGKILL in the end."""
+        """A process of `transport_member` whose transport is open; it is killed with SIGKILL afterwards."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.contract.transport_member", *arguments, stdout=PIPE
         )
@@ -172,7 +172,7 @@ class TransportSuite:
 
     async def test_keys_choose_the_partition_and_keep_their_order(self, transport: Transport, group: str) -> None:
         topic = await self.new_topic(transport, 4)
-        feeds = [f"default/camera-{at}" for at in range(9)]
+        feeds = [f"default/camera-{number}" for number in range(9)]
         for start in range(0, 30, 10):
             await transport.publish(
                 [value for feed in feeds for value in values(topic, feed, range(start, start + 10))]
@@ -201,7 +201,7 @@ class TransportSuite:
             await self.hold(consumer, 1)
             assert list(await consumer.poll(10, 0.01)) == []
 
-    async def test_a_waiting_poll_hears_of_another_process_s_records(
+    async def test_a_waiting_poll_returns_another_process_s_records(
         self, transport: Transport, topic: str, group: str, url: str
     ) -> None:
         async with self.member(transport, group, topic) as consumer, self.opened(url) as other:
@@ -242,7 +242,7 @@ class TransportSuite:
         with pytest.raises(PlanError, match="no-such-topic"):
             await transport.publish(values("no-such-topic", "a", [1]))
         with pytest.raises(PlanError, match="no-such-topic"):
-            await transport.consumer(group, ["no-such-topic"], Ear())
+            await transport.consumer(group, ["no-such-topic"], RecordingListener())
 
     async def test_a_compacted_topic_keeps_each_key_s_last_value(self, transport: Transport, group: str) -> None:
         topic = await self.new_topic(transport, 1, compacted=True)
@@ -265,11 +265,11 @@ class TransportSuite:
             assert await consumer.committed(Partition(topic, 0)) is None
 
     async def test_what_was_not_committed_comes_again(self, transport: Transport, topic: str, group: str) -> None:
-        here = Partition(topic, 0)
+        partition = Partition(topic, 0)
         await transport.publish(values(topic, "a", range(10)))
         async with self.member(transport, group, topic) as consumer:
             await self.take(consumer, 10)
-            await consumer.commit({here: Position(4)}, consumer.assignment())
+            await consumer.commit({partition: Position(4)}, consumer.assignment())
         async with self.member(transport, group, topic) as consumer:
             assert [number(record) for record in await self.take(consumer, 6)] == list(range(4, 10))
 
@@ -287,39 +287,43 @@ class TransportSuite:
     async def test_attempts_travel_with_the_position(
         self, transport: Transport, topic: str, group: str, url: str
     ) -> None:
-        here = Partition(topic, 0)
+        partition = Partition(topic, 0)
         await transport.publish(values(topic, "a", range(3)))
         async with self.member(transport, group, topic) as consumer:
             await self.take(consumer, 3)
-            await consumer.commit({here: Position(2, attempts=2)}, consumer.assignment())
+            await consumer.commit({partition: Position(2, attempts=2)}, consumer.assignment())
         async with self.opened(url) as other, self.member(other, group, topic) as consumer:
             await self.take(consumer, 1)
-            assert await consumer.committed(here) == Position(2, attempts=2)
+            assert await consumer.committed(partition) == Position(2, attempts=2)
 
     async def test_groups_do_not_see_each_other(self, transport: Transport, topic: str, group: str) -> None:
-        here = Partition(topic, 0)
+        partition = Partition(topic, 0)
         await transport.publish(values(topic, "a", range(4)))
-        async with self.member(transport, group, topic) as one, self.member(transport, group + "-2", topic) as two:
-            await self.take(one, 4)
-            await one.commit({here: Position(4)}, one.assignment())
-            assert len(await self.take(two, 4)) == 4
-            assert await two.committed(here) is None
+        other_group = group + "-2"
+        async with (
+            self.member(transport, group, topic) as consumer,
+            self.member(transport, other_group, topic) as other,
+        ):
+            await self.take(consumer, 4)
+            await consumer.commit({partition: Position(4)}, consumer.assignment())
+            assert len(await self.take(other, 4)) == 4
+            assert await other.committed(partition) is None
 
     async def test_lag_is_known_with_and_without_members(self, transport: Transport, group: str) -> None:
         topic = await self.new_topic(transport, 2)
-        one, two = Partition(topic, 0), Partition(topic, 1)
+        first, second = Partition(topic, 0), Partition(topic, 1)
         await transport.publish(values(topic, key_for(0, 2), range(7)) + values(topic, key_for(1, 2), range(2)))
         async with self.member(transport, group, topic) as consumer:
             await self.take(consumer, 9)
-            assert await consumer.lag() == {one: 7, two: 2}
-            await consumer.commit({one: Position(5)}, consumer.assignment())
-            assert await consumer.lag() == {one: 2, two: 2}
-        assert await transport.group_lag(group, [topic]) == {one: 2, two: 2}
+            assert await consumer.lag() == {first: 7, second: 2}
+            await consumer.commit({first: Position(5)}, consumer.assignment())
+            assert await consumer.lag() == {first: 2, second: 2}
+        assert await transport.group_lag(group, [topic]) == {first: 2, second: 2}
 
     # -- assignments -------------------------------------------------------------------------------------------
 
     async def test_members_share_and_the_leaver_drains_first(self, transport: Transport, group: str, url: str) -> None:
-        """Nothing is read twice when the one that hands over commits what it had taken; nothing is lost either."""
+        """If the leaving member commits what it has taken, nothing is read twice and nothing is lost."""
         topic = await self.new_topic(transport, 4)
         journal: list[str] = []
         taken: list[Record] = []
@@ -330,14 +334,17 @@ class TransportSuite:
             if ends:
                 await first.commit(ends, first.assignment())
 
-        ear, other_ear = Ear(drain, journal=journal, name="first"), Ear(journal=journal, name="second")
+        listener, other_listener = (
+            RecordingListener(drain, journal=journal, name="first"),
+            RecordingListener(journal=journal, name="second"),
+        )
         for index in range(4):
             await transport.publish(values(topic, key_for(index, 4), range(10)))
         async with AsyncExitStack() as stack:
-            first = await stack.enter_async_context(self.member(transport, group, topic, ear))
+            first = await stack.enter_async_context(self.member(transport, group, topic, listener))
             taken += await self.take(first, 40)
             other = await stack.enter_async_context(self.opened(url))
-            second = await stack.enter_async_context(self.member(other, group, topic, other_ear))
+            second = await stack.enter_async_context(self.member(other, group, topic, other_listener))
             again = await self.poll_until(
                 lambda _: len(first.assignment()) == len(second.assignment()) == 2, first, second
             )
@@ -349,88 +356,90 @@ class TransportSuite:
             both = await self.poll_until(lambda taken: min(map(len, taken)) >= 10, first, second)
         assert [sorted(number(record) for record in records) for records in both] == [sorted([*range(10, 15)] * 2)] * 2
 
-    async def test_assignments_are_heard_before_their_records(
+    async def test_assigned_is_called_before_the_records_of_a_partition_come(
         self, transport: Transport, topic: str, group: str
     ) -> None:
-        ear = Ear()
+        listener = RecordingListener()
         await transport.publish(values(topic, "a", [1]))
-        async with self.member(transport, group, topic, ear) as consumer:
+        async with self.member(transport, group, topic, listener) as consumer:
             (record,) = await self.take(consumer, 1)
-            assert ear.heard == [("assigned", frozenset({record.partition}))]
+            assert listener.events == [("assigned", frozenset({record.partition}))]
             assert consumer.assignment() == {record.partition: record.epoch}
             await consumer.close()
             await consumer.close()
-        assert ear.heard[1:] == [("revoked", frozenset({record.partition}))]
+        assert listener.events[1:] == [("revoked", frozenset({record.partition}))]
 
     async def test_a_late_commit_moves_nothing(self, transport: Transport, topic: str, group: str, url: str) -> None:
-        """The partition goes from one member to another and back; what the first knew before it left is void."""
-        here = Partition(topic, 0)
+        """The partition moves to another member and back; the first member's epoch from before is invalid."""
+        partition = Partition(topic, 0)
         await transport.publish(values(topic, "a", range(10)))
-        first = await transport.consumer(group, [topic], Ear())
+        first = await transport.consumer(group, [topic], RecordingListener())
         await self.take(first, 10)
         before = dict(first.assignment())
         await first.close()
         async with self.opened(url) as other, self.member(other, group, topic) as second:
             await self.take(second, 10)
-            await second.commit({here: Position(5)}, second.assignment())
+            await second.commit({partition: Position(5)}, second.assignment())
             with pytest.raises(Fenced):
-                await first.commit({here: Position(1)}, before)
-            assert await second.committed(here) == Position(5)
+                await first.commit({partition: Position(1)}, before)
+            assert await second.committed(partition) == Position(5)
         async with self.member(transport, group, topic) as third:
             assert [number(record) for record in await self.take(third, 5)] == list(range(5, 10))
-            assert third.assignment()[here] > before[here]
+            assert third.assignment()[partition] > before[partition]
             with pytest.raises(Fenced):
-                await third.commit({here: Position(1)}, before)
-            assert await third.committed(here) == Position(5)
+                await third.commit({partition: Position(1)}, before)
+            assert await third.committed(partition) == Position(5)
 
     async def test_late_positions_are_left_out_of_a_mixed_commit(self, transport: Transport, group: str) -> None:
         topic = await self.new_topic(transport, 2)
-        one, two = Partition(topic, 0), Partition(topic, 1)
+        first, second = Partition(topic, 0), Partition(topic, 1)
         await transport.publish(values(topic, key_for(0, 2), range(4)) + values(topic, key_for(1, 2), range(4)))
         async with self.member(transport, group, topic) as consumer:
             await self.take(consumer, 8)
             epochs = dict(consumer.assignment())
-            await consumer.commit({one: Position(3), two: Position(3)}, {one: epochs[one], two: epochs[two] - 1})
-            assert await consumer.committed(one) == Position(3)
-            assert await consumer.committed(two) is None
+            await consumer.commit(
+                {first: Position(3), second: Position(3)}, {first: epochs[first], second: epochs[second] - 1}
+            )
+            assert await consumer.committed(first) == Position(3)
+            assert await consumer.committed(second) is None
 
-    async def test_a_gap_is_reported_and_its_partition_stands_still(self, transport: Transport, group: str) -> None:
+    async def test_a_gap_is_reported_and_its_partition_is_paused(self, transport: Transport, group: str) -> None:
         topic = await self.new_topic(transport, 2)
-        one, two = Partition(topic, 0), Partition(topic, 1)
-        keys = {one: key_for(0, 2), two: key_for(1, 2)}
+        first, second = Partition(topic, 0), Partition(topic, 1)
+        keys = {first: key_for(0, 2), second: key_for(1, 2)}
         for key in keys.values():
             await transport.publish(values(topic, key, range(10)))
         async with self.member(transport, group, topic) as consumer:
             await self.take(consumer, 20)
-            await consumer.commit({one: Position(2), two: Position(10)}, consumer.assignment())
-        await self.lose(transport, one, 6)
+            await consumer.commit({first: Position(2), second: Position(10)}, consumer.assignment())
+        await self.lose(transport, first, 6)
         async with self.member(transport, group, topic) as consumer:
             with pytest.raises(Gap, match=rf"{topic}\[0\].*2.*6"):
                 await self.poll_until(lambda _: False, consumer)
             for key in keys.values():
                 await transport.publish(values(topic, key, [10]))
-            assert [record.partition for record in await self.take(consumer, 1)] == [two]
+            assert [record.partition for record in await self.take(consumer, 1)] == [second]
             assert list(await consumer.poll(10, 0.05)) == []
-            assert await consumer.committed(one) == Position(2)
+            assert await consumer.committed(first) == Position(2)
 
     # -- outputs and positions together ------------------------------------------------------------------------
 
     async def test_outputs_and_positions_are_written_together(
         self, transport: Transport, topic: str, group: str
     ) -> None:
-        """A late one moves no position anywhere; where the transport is atomic, it leaves no output either."""
-        here, target = Partition(topic, 0), await self.new_topic(transport, 1)
+        """A late one moves no position; where the transport is atomic, it writes no output either."""
+        partition, target = Partition(topic, 0), await self.new_topic(transport, 1)
         await transport.publish(values(topic, "a", range(6)))
         async with self.member(transport, group, topic) as consumer:
             await self.take(consumer, 6)
             epochs = dict(consumer.assignment())
-            await consumer.publish_and_commit(values(target, "a", range(3)), {here: Position(3)}, epochs)
-            assert await consumer.committed(here) == Position(3)
+            await consumer.publish_and_commit(values(target, "a", range(3)), {partition: Position(3)}, epochs)
+            assert await consumer.committed(partition) == Position(3)
         async with self.member(transport, group, topic) as consumer:
             await self.take(consumer, 3)
             with pytest.raises(Fenced):
-                await consumer.publish_and_commit(values(target, "a", range(3, 6)), {here: Position(6)}, epochs)
-            assert await consumer.committed(here) == Position(3)
+                await consumer.publish_and_commit(values(target, "a", range(3, 6)), {partition: Position(6)}, epochs)
+            assert await consumer.committed(partition) == Position(3)
         written = [number(record) for record in await transport.read(Partition(target, 0), 0, 100)]
         assert written[:3] == [0, 1, 2]
         assert len(written) == 3 or not transport.atomic

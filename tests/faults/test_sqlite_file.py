@@ -1,4 +1,4 @@
-"""Files that are not a whole log of ours: each is named, none is reset, not a byte of it is changed."""
+"""Files that are not a complete Sightline log: the error names each, none is reset, no byte is changed."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ async def fill(path: Path) -> None:
     await transport.close()
 
 
-def overwrite(path: Path, at: int, content: bytes) -> None:
+def overwrite(path: Path, position: int, content: bytes) -> None:
     with path.open("r+b") as file:
-        file.seek(at)
+        file.seek(position)
         file.write(content)
 
 
@@ -35,7 +35,7 @@ def cut_in_half(path: Path) -> None:
         file.truncate(path.stat().st_size // 2)
 
 
-def spoil_pages(path: Path) -> None:
+def overwrite_pages(path: Path) -> None:
     overwrite(path, 3 * 8192, bytes(range(256)) * 64)
 
 
@@ -58,42 +58,42 @@ def newer_format(path: Path) -> None:
         connection.execute("PRAGMA user_version = 99")
 
 
-def spoiled_wal(path: Path) -> None:
+def damaged_wal(path: Path) -> None:
     path.with_name(path.name + "-wal").write_bytes(bytes(range(256)) * 100)
 
 
-def lost_log(path: Path) -> None:
+def missing_log(path: Path) -> None:
     path.rename(path.with_name(path.name + "-wal"))
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("damage", "message"),
     [
         (cut_in_half, "cut off"),
-        (spoil_pages, "damaged"),
+        (overwrite_pages, "damaged"),
         (empty, "empty"),
         (text, "not a Sightline log"),
         (foreign_database, "not a Sightline log"),
         (newer_format, "format 99, newer"),
-        (spoiled_wal, "not a write-ahead log"),
-        (lost_log, "gone"),
+        (damaged_wal, "not a write-ahead log"),
+        (missing_log, "gone"),
     ],
 )
-async def test_a_file_that_is_not_a_whole_log_is_refused_and_left_alone(
-    harm: Callable[[Path], None], said: str, tmp_path: Path
+async def test_a_file_that_is_not_a_complete_log_is_refused_and_not_changed(
+    damage: Callable[[Path], None], message: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "log.sqlite"
     await fill(path)
-    harm(path)
+    damage(path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(DamagedLog, match=said) as refused:
+    with pytest.raises(DamagedLog, match=message) as refused:
         await SqliteTransport(path).open()
     assert str(path) in str(refused.value)
     after = {file.name: file.read_bytes() for file in tmp_path.iterdir() if not file.name.endswith("-shm")}
     assert after == {name: content for name, content in before.items() if not name.endswith("-shm")}
 
 
-async def test_damage_behind_the_check_at_open_is_named_when_it_is_read(tmp_path: Path) -> None:
+async def test_damage_beyond_the_check_at_open_is_reported_when_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "log.sqlite"
     await fill(path)
     transport = SqliteTransport(path)

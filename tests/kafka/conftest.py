@@ -13,12 +13,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from deploy.local.cluster import OLDER_VERSION, VERSION, Cluster, LocalKafkaError, jars
 from streams.transport import Transport
 
-DELETED_SECONDS = 30.0
+DELETE_SECONDS = 30.0
 AWAY_SECONDS = 2.0
-ASKED_IN_VAIN = "Unable to update metadata"
-"""What aiokafka says of each asking while a broker is away."""
-ASKED_A_SECOND = 100
-"""More than a consumer and a producer ask, ten times a second each. Unmended it is some five thousand."""
+FAILED_REQUEST = "Unable to update metadata"
+"""aiokafka's message for each metadata request while a broker is away."""
+MAX_REQUESTS_PER_SECOND = 100
+"""More than a consumer and a producer send, ten a second each. Without the limit it is some five thousand."""
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def own_broker(folder: Path, version: str) -> Iterator[Cluster]:
     try:
         jars(version)
     except LocalKafkaError as error:
-        pytest.skip(f"no broker to test with: {error}")
+        pytest.skip(f"there is no broker to test with: {error}")
     cluster = Cluster(folder, version=version)
     cluster.start()
     try:
@@ -42,19 +42,19 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield cluster
 
 
-def reading(cluster: Cluster) -> str:
-    """Of a URL's query: compiled code on the newest broker, Python on the older one."""
+def reader_query(cluster: Cluster) -> str:
+    """Part of a URL's query: compiled code on the newest broker, Python on the older one."""
     return f"compiled={str(cluster.version == VERSION).lower()}"
 
 
-async def emptied(transport: Transport) -> None:
-    """Delete every topic, and with it what groups remember of it, so that one broker serves many deployments."""
+async def delete_topics(transport: Transport) -> None:
+    """Delete every topic, and with it the groups' offsets, so that one broker serves many deployments."""
     admin = AIOKafkaAdminClient(bootstrap_servers=transport.settings.bootstrap)  # type: ignore[attr-defined]
     await admin.start()
     try:
         if names := list(await transport.topics()):
             await admin.delete_topics(names)
-        async with asyncio.timeout(DELETED_SECONDS):
+        async with asyncio.timeout(DELETE_SECONDS):
             while await transport.topics():
                 pass
     finally:

@@ -1,4 +1,4 @@
-"""The Faust app on a real broker: killed twenty times, a broker that restarts, and counts that are the truth."""
+"""The Faust app on a real broker: killed twenty times, with a broker that restarts, its counts are right."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streams.analytics.faust_app import changelog
 from streams.analytics.settings import AnalyticsSettings
 from streams.kafka.transport import KafkaTransport
 from streams.transport import NewRecord, TopicSpec
-from tests.kafka.conftest import ASKED_A_SECOND, ASKED_IN_VAIN, AWAY_SECONDS, own_broker
+from tests.kafka.conftest import AWAY_SECONDS, FAILED_REQUEST, MAX_REQUESTS_PER_SECOND, own_broker
 from tests.support.observed import observed, record
 
 KILLS = 20
@@ -30,36 +30,36 @@ EVENTS = 10_000
 PARTITIONS = 4
 FEEDS = ("a", "b", "c", "d", "e", "f")
 SLICE = 11 * EVENTS // 10 // KILLS
-"""Records published before each kill: more than are waited for, so that the kill comes in their midst."""
+"""Records published before each kill: more than are waited for, so that the kill interrupts their processing."""
 LABELS = ("circle", "square", "star")
 DEADLINE_SECONDS = 120.0
 
 
 def events() -> list[NewRecord]:
-    """Three detections here and there, some dead; one in ten is published twice."""
+    """Frames with one or two detections of three labels, some dead; one in ten is published twice."""
     made = []
     for number in range(EVENTS):
         state: Any = "dead" if number % 97 == 5 else "enriched"
         labels = {} if state == "dead" else {LABELS[number % 3]: 1 + number % 2}
         made.append(record(observed(number, number / 50, feed=FEEDS[number % 6], state=state, labels=labels)))
-    return [one for number, one in enumerate(made) for _ in range(1 + (number % 10 == 0))]
+    return [event for number, event in enumerate(made) for _ in range(1 + (number % 10 == 0))]
 
 
-def truth() -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
+def expected_counts() -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
     for number in range(EVENTS):
         feed = FEEDS[number % 6]
-        found[feed, "dead" if number % 97 == 5 else "frames"] += 1
+        counts[feed, "dead" if number % 97 == 5 else "frames"] += 1
         if number % 97 != 5:
-            found[feed, LABELS[number % 3]] += 1 + number % 2
-    return found
+            counts[feed, LABELS[number % 3]] += 1 + number % 2
+    return counts
 
 
 @contextmanager
 def started(command: list[str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Killed in the end, wherever it is."""
-    with output.open("ab") as told:
-        process = subprocess.Popen(command, stdout=told, stderr=told, cwd=Path(__file__).parents[2])
+    """Run a command; it is killed afterwards."""
+    with output.open("ab") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=Path(__file__).parents[2])
     try:
         yield process
     finally:
@@ -73,8 +73,8 @@ def analytics(cluster: Cluster, folder: Path, port: int) -> AbstractContextManag
     return started([sys.executable, "-m", module, url, str(port), str(folder)], folder / "analytics.txt")
 
 
-def typed(cluster: Cluster, folder: Path, port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """The command as a person starts it."""
+def command(cluster: Cluster, folder: Path, port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """The command as a user starts it."""
     keys = {"transport": f"kafka://{cluster.bootstrap}", "partitions": str(PARTITIONS), "analytics.port": str(port)}
     settings = [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
     program = str(Path(sys.executable).with_name("sightline"))
@@ -89,12 +89,12 @@ def windows(port: int) -> list[dict[str, Any]]:
         return []
 
 
-def counted(shown: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
-    for window in shown:
+def counts_of(windows: list[dict[str, Any]]) -> Counter[tuple[str, str]]:
+    counts: Counter[tuple[str, str]] = Counter()
+    for window in windows:
         for name, count in {"frames": window["frames"], "dead": window["dead"], **window["labels"]}.items():
-            found[window["feed"], name] += count
-    return +found
+            counts[window["feed"], name] += count
+    return +counts
 
 
 @asynccontextmanager
@@ -108,7 +108,7 @@ async def opened(cluster: Cluster) -> AsyncIterator[KafkaTransport]:
 
 
 async def written(transport: KafkaTransport) -> int:
-    """Records of the changelog: how far the counting is, as far as a crash cannot take it back."""
+    """Records of the changelog: the progress that a crash cannot undo."""
     ends = await transport.ends("sightline-analytics-windows-changelog")
     return sum(end for _, end in ends.values())
 
@@ -134,7 +134,7 @@ async def make_topics(transport: KafkaTransport) -> None:
     await transport.create([*specs, own])
 
 
-async def a_moment(process: subprocess.Popen[bytes], folder: Path) -> None:
+async def pause(process: subprocess.Popen[bytes], folder: Path) -> None:
     assert process.poll() is None, (folder / "analytics.txt").read_text()[-3000:]
     await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.1)
 
@@ -143,7 +143,7 @@ async def a_moment(process: subprocess.Popen[bytes], folder: Path) -> None:
 async def test_ten_thousand_events_through_twenty_kills_and_a_broker_restart(
     own_cluster: Cluster, tmp_path: Path
 ) -> None:
-    """Each kill comes when some more writes of the table are durable, and offsets perhaps not yet."""
+    """Each kill comes when more of the table's writes are durable, and their offsets perhaps not yet."""
     port, made = free_port(), events()
     async with opened(own_cluster) as transport:
         await make_topics(transport)
@@ -153,41 +153,41 @@ async def test_ten_thousand_events_through_twenty_kills_and_a_broker_restart(
             with analytics(own_cluster, tmp_path, port) as process:
                 async with asyncio.timeout(DEADLINE_SECONDS):
                     while await written(transport) < before + 40 + 20 * kill:
-                        await a_moment(process, tmp_path)
+                        await pause(process, tmp_path)
         with analytics(own_cluster, tmp_path, port) as process:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                while (found := counted(windows(port))) != truth():
-                    assert not found - truth(), f"counted too often: {found - truth()}"
-                    await a_moment(process, tmp_path)
+                while (counts := counts_of(windows(port))) != expected_counts():
+                    assert not counts - expected_counts(), f"counted too often: {counts - expected_counts()}"
+                    await pause(process, tmp_path)
             own_cluster.nodes[0].kill()
             await asyncio.to_thread(own_cluster.start)
             await transport.publish([record(observed(EVENTS, 10, feed="after"))])
             async with asyncio.timeout(DEADLINE_SECONDS):
-                while (found := counted(windows(port)))["after", "frames"] != 1:
-                    await a_moment(process, tmp_path)
-            assert found - truth() == Counter({("after", "frames"): 1})
+                while (counts := counts_of(windows(port)))["after", "frames"] != 1:
+                    await pause(process, tmp_path)
+            assert counts - expected_counts() == Counter({("after", "frames"): 1})
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, 30) == 0
 
 
 async def test_the_command_counts_and_serves(own_cluster: Cluster, tmp_path: Path) -> None:
     port = free_port()
-    with typed(own_cluster, tmp_path, port) as process:
+    with command(own_cluster, tmp_path, port) as process:
         async with opened(own_cluster) as transport, asyncio.timeout(DEADLINE_SECONDS):
             while "frames.observed" not in await transport.topics():
-                await a_moment(process, tmp_path)
+                await pause(process, tmp_path)
             await transport.publish([record(observed(number, 1.0)) for number in range(5)])
-            while counted(windows(port))["lobby", "frames"] != 5:
-                await a_moment(process, tmp_path)
+            while counts_of(windows(port))["lobby", "frames"] != 5:
+                await pause(process, tmp_path)
 
 
-async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(own_cluster: Cluster, tmp_path: Path) -> None:
-    """With a changelog to write: Faust's producer by itself takes a core to ask who leads it."""
-    port, told = free_port(), tmp_path / "analytics.txt"
+async def test_metadata_requests_are_limited_while_a_broker_is_shut_down(own_cluster: Cluster, tmp_path: Path) -> None:
+    """There is a changelog to write: without the limit Faust's producer takes a core for metadata requests."""
+    port, output = free_port(), tmp_path / "analytics.txt"
 
     async def load(transport: KafkaTransport) -> None:
-        for one in events():
-            await transport.publish([one])
+        for event in events():
+            await transport.publish([event])
 
     with analytics(own_cluster, tmp_path, port) as process:
         async with opened(own_cluster) as transport:
@@ -195,11 +195,11 @@ async def test_a_broker_that_went_down_in_peace_is_asked_with_pauses(own_cluster
             publishing = asyncio.create_task(load(transport))
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while await written(transport) < 100:
-                    await a_moment(process, tmp_path)
+                    await pause(process, tmp_path)
             await asyncio.to_thread(own_cluster.stop)
             publishing.cancel()
-            before = told.read_text().count(ASKED_IN_VAIN)
+            before = output.read_text().count(FAILED_REQUEST)
             await asyncio.sleep(AWAY_SECONDS)
-            asked = told.read_text().count(ASKED_IN_VAIN) - before
-            assert 0 < asked < ASKED_A_SECOND * AWAY_SECONDS
+            requests = output.read_text().count(FAILED_REQUEST) - before
+            assert 0 < requests < MAX_REQUESTS_PER_SECOND * AWAY_SECONDS
             await asyncio.to_thread(own_cluster.start)

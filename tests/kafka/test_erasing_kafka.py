@@ -11,7 +11,7 @@ from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
 from streams.kafka.transport import KafkaTransport
 from tests.faults.erasing_suite import ErasingSuite
-from tests.kafka.conftest import emptied
+from tests.kafka.conftest import delete_topics
 from tests.support.deployment import Deployment, declared
 from tests.support.edge_folder import edge_folder
 
@@ -24,7 +24,7 @@ class TestKafka(ErasingSuite):
     async def here(self, cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
         transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?session_seconds=6")
         await transport.open()
-        await emptied(transport)
+        await delete_topics(transport)
         await transport.create(declared())
         with edge_folder(tmp_path / "index") as folder:
             index, blobs = EdgeIndex(folder, EdgeSettings(idle_seconds=5.0)), BlobFolder(tmp_path / "blobs")

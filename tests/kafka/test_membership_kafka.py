@@ -1,4 +1,4 @@
-"""What only a broker can do to its clients: dying, throwing members out, waiting for the slow."""
+"""What only a broker does to its clients: it crashes, expels members, waits for slow ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streams.kafka.aiokafka_internals.coordinator import coordinator
 from streams.kafka.consumer import KafkaConsumer
 from streams.kafka.transport import KafkaTransport
 from streams.transport import Consumer, NewRecord, Partition, Position, Record, TopicSpec
-from tests.contract.transport_suite import Ear, values
+from tests.contract.transport_suite import RecordingListener, values
 from tests.kafka.conftest import own_broker
 
 
@@ -47,32 +47,32 @@ async def take(consumer: Consumer, count: int) -> list[Record]:
 
 
 async def stall(seconds: float) -> None:
-    """Time passes for the broker and its clients; there is nothing here to wait for."""
+    """Let time pass for the broker and its clients; no condition shows when it is enough."""
     await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=seconds)
 
 
 async def test_a_member_that_keeps_alive_stays_beyond_the_poll_interval(cluster: Cluster) -> None:
     """The index is down for longer than `max_poll_seconds`: no rebalance, and what was fetched is still there."""
     async with opened(cluster, session_seconds=2, max_poll_seconds=1.5) as transport:
-        topic, ear = await new_topic(transport), Ear()
+        topic, listener = await new_topic(transport), RecordingListener()
         await transport.publish(values(topic, "a", range(20)))
-        consumer = await transport.consumer(topic, [topic], ear)
+        consumer = await transport.consumer(topic, [topic], listener)
         await take(consumer, 5)
         for _ in range(16):
             await consumer.keep_alive()
             await stall(0.25)
-        assert ear.heard == [("assigned", frozenset({Partition(topic, 0)}))]
+        assert listener.events == [("assigned", frozenset({Partition(topic, 0)}))]
         assert [record.offset for record in await take(consumer, 15)] == list(range(5, 20))
 
 
 async def test_what_was_fetched_before_a_rebalance_does_not_pass_what_is_read_again(cluster: Cluster) -> None:
     """Nothing is committed: after the rebalance everything comes again, from the first record and in order."""
     async with opened(cluster, session_seconds=2) as transport:
-        topic, ear = await new_topic(transport), Ear()
+        topic, listener = await new_topic(transport), RecordingListener()
         await transport.publish(values(topic, "a", range(20)))
-        consumer = await transport.consumer(topic, [topic], ear)
+        consumer = await transport.consumer(topic, [topic], listener)
         await take(consumer, 20)
-        with suppress(TimeoutError):  # leaves a fetch under way that nobody waits for
+        with suppress(TimeoutError):  # leaves a fetch under way that no poll waits for
             async with asyncio.timeout(0.05):
                 await consumer.poll(20, 5.0)
         await transport.publish(values(topic, "a", range(20, 40)))
@@ -80,12 +80,12 @@ async def test_what_was_fetched_before_a_rebalance_does_not_pass_what_is_read_ag
         assert isinstance(consumer, KafkaConsumer)
         consumer.membership.rejoin()
         async with asyncio.timeout(30):
-            while len(ear.heard) < 3:
+            while len(listener.events) < 3:
                 await stall(0.1)
         assert [record.offset for record in await take(consumer, 40)] == list(range(40))
 
 
-async def test_a_member_that_hangs_loses_its_partitions_and_is_told_that_they_are_lost(cluster: Cluster) -> None:
+async def test_a_member_that_hangs_loses_its_partitions_and_its_listener_is_called(cluster: Cluster) -> None:
     async with opened(cluster, session_seconds=2, max_poll_seconds=1) as transport:
         topic = await new_topic(transport)
         here = Partition(topic, 0)
@@ -96,27 +96,27 @@ async def test_a_member_that_hangs_loses_its_partitions_and_is_told_that_they_ar
                 await hung.commit({here: Position(1)}, epochs)
             refused.append(True)
 
-        ear = Ear(drain)
+        listener = RecordingListener(drain)
         await transport.publish(values(topic, "a", range(20)))
-        hung = await transport.consumer(topic, [topic], ear)
+        hung = await transport.consumer(topic, [topic], listener)
         await take(hung, 5)
         epochs = dict(hung.assignment())
         async with asyncio.timeout(30):
             while not refused:
                 await stall(0.1)
-        other = await transport.consumer(topic, [topic], Ear())
+        other = await transport.consumer(topic, [topic], RecordingListener())
         assert [record.offset for record in await take(other, 3)] == [0, 1, 2]
         await other.commit({here: Position(3)}, other.assignment())
         with pytest.raises(Fenced):
             await hung.commit({here: Position(1)}, epochs)
         assert await other.committed(here) == Position(3)
         await other.close()
-        ear.drain = None
+        listener.drain = None
         assert [record.offset for record in await take(hung, 2)] == [3, 4]
 
 
-async def test_a_member_that_was_thrown_out_while_it_drains_commits_nothing(cluster: Cluster) -> None:
-    """The group is empty by then, and a broker would take from anybody what names no generation."""
+async def test_a_member_that_is_expelled_while_it_drains_commits_nothing(cluster: Cluster) -> None:
+    """The group is empty by then, and a broker accepts a commit without a generation from any client."""
     async with opened(cluster, session_seconds=1) as transport:
         topic = await new_topic(transport)
         here = Partition(topic, 0)
@@ -130,7 +130,7 @@ async def test_a_member_that_was_thrown_out_while_it_drains_commits_nothing(clus
             refused.append(True)
 
         await transport.publish(values(topic, "a", range(5)))
-        late: Any = await transport.consumer(topic, [topic], Ear(drain))
+        late: Any = await transport.consumer(topic, [topic], RecordingListener(drain))
         await take(late, 5)
         epochs = dict(late.assignment())
         await late.commit({here: Position(5)}, epochs)
@@ -142,7 +142,7 @@ async def test_a_member_that_was_thrown_out_while_it_drains_commits_nothing(clus
 async def test_a_cancelled_poll_loses_nothing(cluster: Cluster) -> None:
     async with opened(cluster) as transport:
         topic = await new_topic(transport)
-        consumer = await transport.consumer(topic, [topic], Ear())
+        consumer = await transport.consumer(topic, [topic], RecordingListener())
         taken: list[Record] = []
         for number in range(30):
             await transport.publish(values(topic, "a", [number]))
@@ -159,14 +159,14 @@ async def test_a_cancelled_poll_loses_nothing(cluster: Cluster) -> None:
         assert [record.offset for record in taken] == list(range(30))
 
 
-async def test_a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+async def test_a_broker_that_is_killed_and_restarted_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     """Publishing and committing fail as unavailable or wait; then everything goes on with the same objects."""
     with own_broker(tmp_path, VERSION) as cluster:
         async with opened(cluster, session_seconds=6, request_seconds=2) as transport:
             topic = await new_topic(transport)
             here = Partition(topic, 0)
             acknowledged: list[int] = []
-            consumer = await transport.consumer(topic, [topic], Ear())
+            consumer = await transport.consumer(topic, [topic], RecordingListener())
             for number in range(30):
                 if number == 10:
                     cluster.nodes[0].kill()
@@ -182,7 +182,7 @@ async def test_a_broker_that_is_killed_and_comes_back_costs_nothing_that_was_ack
                 while await consumer.committed(here) is None:
                     read |= {record.offset: int(record.value or b"") for record in await consumer.poll(100, 1.0)}
                     if set(acknowledged) <= set(read.values()):
-                        with suppress(Fenced):  # a broker that starts slowly has forgotten the member: it joins again
+                        with suppress(Fenced):  # a broker that starts slowly has expired the member: it joins again
                             await consumer.commit({here: Position(max(read) + 1)}, consumer.assignment())
             assert await consumer.committed(here) == Position(max(read) + 1)
             assert {*range(10), *range(20, 30)} <= set(acknowledged)

@@ -1,4 +1,4 @@
-"""The examples of `docs/producers.md`, run as they stand against a real broker; their frames come out enriched."""
+"""The examples of `docs/producers.md`, run unchanged against a real broker; their frames come out enriched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
 from streams.kafka.transport import KafkaTransport
 from streams.lifecycle.check import records
-from tests.kafka.conftest import emptied
+from tests.kafka.conftest import delete_topics
 from tests.support.deployment import PARTITIONS, Deployment, declared, running, until
 from tests.support.pictures import encoded, scene
 
@@ -33,7 +33,7 @@ EXAMPLES = {"python": ("producer.py", [sys.executable]), "kcat": ("producer.sh",
 async def here(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?session_seconds=6")
     await transport.open()
-    await emptied(transport)
+    await delete_topics(transport)
     await transport.create(declared())
     index, blobs = EdgeIndex(tmp_path / "index", EdgeSettings(idle_seconds=5.0)), BlobFolder(tmp_path / "blobs")
     yield Deployment(tmp_path, tmp_path / "index", transport, index, blobs)  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ async def test_an_example_puts_pictures_on_the_log_that_come_out_enriched(
     (tmp_path / "picture.jpg").write_bytes(content)
     name, program = EXAMPLES[example]
     command = [*program, str(ROOT / "examples" / name), cluster.bootstrap, "yard", str(tmp_path / "picture.jpg")]
-    for _ in range(2):  # whoever is not sure sends again
+    for _ in range(2):  # a producer that is not sure sends again
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
     sha256 = sha256_hex(content)

@@ -1,4 +1,4 @@
-"""What a publish that fails leaves behind: nothing is written twice that is still on its way, and nothing is stuck."""
+"""After a failed publish: records that are still on their way are not written twice, and none is stuck."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from tests.kafka.conftest import own_broker
 
 
 async def test_what_was_handed_over_while_the_broker_was_away_is_not_handed_over_again(tmp_path: Path) -> None:
-    """Once few records, which share batches with others, and once many, which are batches of their own."""
+    """A few records, which share batches with others, and many, which are batches of their own."""
     few, many = values("t", "a", range(5)), values("u", "a", range(100))
     with own_broker(tmp_path, VERSION) as cluster:
         transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?request_seconds=1")
         await transport.open()
         await transport.create([TopicSpec("t", 1), TopicSpec("u", 1)])
-        tried = {topic: asyncio.Semaphore(0) for topic in ("t", "u")}
+        attempts = {topic: asyncio.Semaphore(0) for topic in ("t", "u")}
 
         async def until_acknowledged(records: list[NewRecord]) -> None:
             while True:
                 try:
                     return await transport.publish(records)
                 except Unavailable:
-                    tried[records[0].topic].release()
+                    attempts[records[0].topic].release()
 
         await transport.publish(values("t", "a", [0]) + values("u", "a", [0]))
         cluster.nodes[0].kill()
         publishing = asyncio.gather(until_acknowledged(few), until_acknowledged(many))
         for _ in range(3):
-            await asyncio.gather(*(one.acquire() for one in tried.values()))
+            await asyncio.gather(*(attempt.acquire() for attempt in attempts.values()))
         await asyncio.to_thread(cluster.start)
         await asyncio.wait_for(publishing, 60)
         for topic, sent in (("t", few), ("u", many)):
-            found = await transport.read(Partition(topic, 0), 1, 1000)
-            assert [record.value for record in found] == [record.value for record in sent]
+            written = await transport.read(Partition(topic, 0), 1, 1000)
+            assert [record.value for record in written] == [record.value for record in sent]
         await transport.close()
 
 
 async def test_after_a_fatal_error_new_producers_write_what_the_old_ones_could_not(cluster: Cluster) -> None:
-    """The broker finds a gap in the producer's sequence numbers, and takes nothing more of it."""
+    """The broker sees a gap in the producer's sequence numbers, and refuses everything after it."""
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
     await transport.open()
     await transport.create([TopicSpec("gap", 1)])
@@ -58,6 +58,6 @@ async def test_after_a_fatal_error_new_producers_write_what_the_old_ones_could_n
     with pytest.raises(Unavailable):
         await transport.publish(records)
     await transport.publish(records)
-    found = await transport.read(Partition("gap", 0), 0, 1000)
-    assert [record.value for record in found] == [b"%d" % number for number in range(20)]
+    written = await transport.read(Partition("gap", 0), 0, 1000)
+    assert [record.value for record in written] == [b"%d" % number for number in range(20)]
     await transport.close()

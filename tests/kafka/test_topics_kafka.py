@@ -1,4 +1,4 @@
-"""`sightline topics` on a real broker: one declaration makes the topics, and what does not fit it is named."""
+"""`sightline topics` on a real broker: one declaration creates the topics, and differences are named."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sightline.wiring.parts import declared_topics
 from streams.kafka.topics import configuration
 from streams.kafka.transport import KafkaTransport
 from streams.plan import Plan
-from tests.kafka.conftest import emptied
+from tests.kafka.conftest import delete_topics
 from tests.unit.sightline.conftest import Typed, typed
 
 __all__ = ["typed"]
@@ -25,7 +25,7 @@ __all__ = ["typed"]
 
 @pytest.fixture
 def on_broker(cluster: Cluster, typed: Typed) -> Callable[..., Result]:
-    """A command against the broker, which has no topics yet."""
+    """Runs a command against the broker, which has no topics yet."""
     asyncio.run(no_topics(cluster))
 
     def run(*arguments: str, keys: str = "") -> Result:
@@ -37,12 +37,12 @@ def on_broker(cluster: Cluster, typed: Typed) -> Callable[..., Result]:
 async def no_topics(cluster: Cluster) -> None:
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
     await transport.open()
-    await emptied(transport)
+    await delete_topics(transport)
     await transport.close()
 
 
 async def alter(cluster: Cluster) -> None:
-    """What an operator may do behind our back: another partition, larger records, a longer memory, no compaction."""
+    """What an operator may change: another partition, larger records, longer retention, no compaction."""
     declared = {spec.name: spec for spec in declared_topics(Config(), Plan(Config().segments))}
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
     await admin.start()
@@ -57,13 +57,13 @@ async def alter(cluster: Cluster) -> None:
     await admin.close()
 
 
-def test_one_declaration_makes_the_topics_and_names_what_does_not_fit(
+def test_one_declaration_creates_the_topics_and_names_differences(
     cluster: Cluster, on_broker: Callable[..., Result]
 ) -> None:
     missing = on_broker("topics", "check")
     assert missing.exit_code == 1
     assert "topic frames.raw: it does not exist" in missing.stderr
-    assert "not there" in on_broker("topics", "describe").stdout, "looking creates nothing"
+    assert "not there" in on_broker("topics", "describe").stdout, "describing creates nothing"
 
     assert "created: frames.raw" in on_broker("topics", "create").stdout
     assert "every topic was there" in on_broker("topics", "create").stdout
@@ -88,7 +88,7 @@ def test_one_declaration_makes_the_topics_and_names_what_does_not_fit(
 
 
 def test_a_topic_with_fewer_copies_than_promised_is_refused(on_broker: Callable[..., Result]) -> None:
-    """Made while there was one broker; three copies are asked for now."""
+    """Created while there was one broker; three replicas are wanted now."""
     assert on_broker("topics", "create").exit_code == 0
     refused = on_broker("topics", "check", keys="&replicas=3")
     assert refused.exit_code == 1
@@ -97,7 +97,7 @@ def test_a_topic_with_fewer_copies_than_promised_is_refused(on_broker: Callable[
 
 
 def test_an_unknown_delivery_is_refused_at_start(on_broker: Callable[..., Result]) -> None:
-    for keys, said in (("&delivery=exactly_once", "delivery"), ("&guarantee=transactional", "guarantee")):
+    for keys, message in (("&delivery=exactly_once", "delivery"), ("&guarantee=transactional", "guarantee")):
         refused = on_broker("work", "--until-idle", keys=keys)
         assert refused.exit_code == 2
-        assert said in refused.stderr
+        assert message in refused.stderr

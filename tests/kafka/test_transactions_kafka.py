@@ -1,8 +1,8 @@
-"""Transactional delivery: a reader of committed records sees each event once, whoever is killed, whoever comes back.
+"""Transactional delivery: a reader of committed records sees each event once, whatever is killed or suspended.
 
-Workers fall at three places of a transaction: before anything is written, when all is written and not committed, and
-right after the commit, which they then do not know of. One that is suspended comes back when another has long taken
-over its partitions, and goes on where it was.
+Workers are hit at three points of a transaction: before anything is written, when all is written and not committed, and
+right after the commit, of which they then do not know. A suspended worker goes on after another one has taken over its
+partitions.
 """
 
 from __future__ import annotations
@@ -23,24 +23,26 @@ from deploy.local.cluster import Cluster
 from schemas import topics
 from streams.kafka.conversion import to_aiokafka
 from streams.lifecycle.check import records
-from tests.kafka.conftest import emptied
-from tests.kafka.worker_process import Where, deployed, lay_fault, start
+from tests.kafka.conftest import delete_topics
+from tests.kafka.worker_process import FaultPoint, arm_fault, deployed, start
 from tests.support.deployment import Deployment, declared, fated, until
 from tests.support.edge_folder import edge_folder
 
-PLACES: tuple[Where, ...] = get_args(Where)
+POINTS: tuple[FaultPoint, ...] = get_args(FaultPoint)
 REPETITIONS = 10 if os.environ.get("LONG") == "1" else 1
-FAULTS = [*product(PLACES, (signal.SIGKILL, signal.SIGSTOP))] * REPETITIONS
+FAULTS = [*product(POINTS, (signal.SIGKILL, signal.SIGSTOP))] * REPETITIONS
 FRAMES_PER_ROUND = 60
 WORKERS = 2
 
 
 def url(cluster: Cluster) -> str:
-    """A member is lost after two seconds."""
+    """A member expires after two seconds."""
     return f"kafka://{cluster.bootstrap}?session_seconds=2&drain_seconds=5&request_seconds=10&delivery=transactional"
 
 
 class Workers:
+    """Worker processes on the broker."""
+
     def __init__(self, cluster: Cluster, here: Deployment) -> None:
         self._url, self._here = url(cluster), here
         self._running = [self._start() for _ in range(WORKERS)]
@@ -48,17 +50,17 @@ class Workers:
     def _start(self) -> BaseProcess:
         return start(self._url, self._here.folder, self._here.index_folder)
 
-    async def one_falls(self, where: Where, how: signal.Signals) -> BaseProcess:
-        """Some worker comes there and gets the signal; in the place of a dead one another is started."""
-        lay_fault(self._here.folder, where, how)
+    async def hit(self, point: FaultPoint, how: signal.Signals) -> BaseProcess:
+        """The first worker at this point gets the signal; a killed one is replaced."""
+        arm_fault(self._here.folder, point, how)
         await until(lambda: [*self._here.folder.glob("taken-by-*")], seconds=60)
         (taken,) = self._here.folder.glob("taken-by-*")
         taken.unlink()
-        (fallen,) = (process for process in self._running if taken.name == f"taken-by-{process.pid}")
+        (hit,) = (process for process in self._running if taken.name == f"taken-by-{process.pid}")
         if how is signal.SIGKILL:
-            fallen.join()
-            self._running[self._running.index(fallen)] = self._start()
-        return fallen
+            hit.join()
+            self._running[self._running.index(hit)] = self._start()
+        return hit
 
     def stop(self) -> list[int | None]:
         for process in self._running:
@@ -72,7 +74,7 @@ class Workers:
 async def here(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
     with edge_folder(tmp_path / "index") as index:
         async with deployed(url(cluster), tmp_path, index) as deployment:
-            await emptied(deployment.transport)
+            await delete_topics(deployment.transport)
             await deployment.transport.create(declared())
             yield deployment
 
@@ -85,7 +87,7 @@ class Feed:
 
     async def go_on(self) -> None:
         numbers = range(self.published, self.published + FRAMES_PER_ROUND)
-        await self._here.publish([fated("invalid" if at % 20 == 7 else "ok", number=at) for at in numbers])
+        await self._here.publish([fated("invalid" if number % 20 == 7 else "ok", number=number) for number in numbers])
         self.published += FRAMES_PER_ROUND
 
 
@@ -112,28 +114,31 @@ async def test_each_event_is_seen_once_through_kills_and_zombies(
 ) -> None:
     workers, feed = Workers(cluster, here), Feed(here)
     try:
-        for where, how in FAULTS:
+        for point, how in FAULTS:
             await feed.go_on()
-            fallen = await workers.one_falls(where, how)
+            hit = await workers.hit(point, how)
             if how is signal.SIGSTOP:
                 await until(here.drained, seconds=60)
                 await feed.go_on()
-                assert fallen.pid
-                os.kill(fallen.pid, signal.SIGCONT)
+                assert hit.pid
+                os.kill(hit.pid, signal.SIGCONT)
         await until(here.drained, seconds=120)
     finally:
         exits = workers.stop()
     enriched, dead = await seen(here, topics.ENRICHED), await seen(here, topics.DEAD)
-    events, in_all = enriched + dead, [await written(cluster, here, topic) for topic in (topics.ENRICHED, topics.DEAD)]
+    events, all_written = (
+        enriched + dead,
+        [await written(cluster, here, topic) for topic in (topics.ENRICHED, topics.DEAD)],
+    )
     findings = await here.findings()
     with capsys.disabled():
         print(
             f"\nKafka {cluster.version}, {len(FAULTS) // 2} kills and {len(FAULTS) // 2} zombies:"
             f" {findings.accepted} accepted, {len(enriched)} enriched, {len(dead)} dead,"
-            f" {events.total() - len(events)} seen again, {sum(in_all) - events.total()} never seen because aborted"
+            f" {events.total() - len(events)} seen again, {sum(all_written) - events.total()} aborted and never seen"
         )
     assert exits == [0] * WORKERS
     assert findings.kept, findings
     assert findings.accepted == feed.published == len(enriched) + len(dead)
     assert set(events.values()) == {1}
-    assert sum(in_all) > events.total(), "no transaction was aborted: the faults fell beside what they were meant for"
+    assert sum(all_written) > events.total(), "no transaction was aborted: the faults missed their points"

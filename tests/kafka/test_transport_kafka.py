@@ -1,4 +1,4 @@
-"""Apache Kafka against the suite that the embedded log passes, and what only a broker can do to its clients."""
+"""Apache Kafka against the suite that the embedded log passes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streams.kafka.conversion import to_aiokafka
 from streams.kafka.topics import configuration
 from streams.transport import NewRecord, Partition, Transport
 from tests.contract.transport_suite import TransportSuite
-from tests.kafka.conftest import reading
+from tests.kafka.conftest import reader_query
 
 
 class TestKafkaTransport(TransportSuite):
@@ -21,7 +21,7 @@ class TestKafkaTransport(TransportSuite):
 
     @pytest.fixture
     def url(self, cluster: Cluster) -> str:
-        return f"kafka://{cluster.bootstrap}?session_seconds=3&{reading(cluster)}"
+        return f"kafka://{cluster.bootstrap}?session_seconds=3&{reader_query(cluster)}"
 
     async def lose(self, transport: Transport, partition: Partition, before: int) -> None:
         admin = await self._admin(transport)
@@ -29,7 +29,7 @@ class TestKafkaTransport(TransportSuite):
         await admin.close()
 
     async def compact(self, transport: Transport, topic: str) -> None:
-        """The broker compacts closed segments only: a late record of another key closes the one with ours."""
+        """The broker compacts closed segments only: a later record of another key closes the present one."""
         admin = await self._admin(transport)
         eager = {"segment.ms": "100", "min.cleanable.dirty.ratio": "0.001", "max.compaction.lag.ms": "100"}
         wanted = configuration((await transport.topics())[topic], 1) | eager
@@ -53,4 +53,4 @@ class TestTransactions(TestKafkaTransport):
 
     @pytest.fixture
     def url(self, cluster: Cluster) -> str:
-        return f"kafka://{cluster.bootstrap}?session_seconds=3&delivery=transactional&{reading(cluster)}"
+        return f"kafka://{cluster.bootstrap}?session_seconds=3&delivery=transactional&{reader_query(cluster)}"

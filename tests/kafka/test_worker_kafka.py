@@ -1,4 +1,4 @@
-"""Workers on a real broker: they come and go, hang, and wait for an index that is away, and the promise is kept."""
+"""Workers on a real broker: they come and go, hang, and wait for an index that is away; no frame is lost."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from stores.index import Index
 from stores.open import open_index
 from streams.kafka.transport import KafkaTransport
 from streams.metrics import Metrics
-from tests.kafka.conftest import emptied
+from tests.kafka.conftest import delete_topics
 from tests.support.deployment import QUICK, Deployment, declared, fated, running, until
 from tests.support.edge_folder import edge_folder, process_id
 from tests.support.fault_stages import Fate, Vectors
@@ -42,7 +42,7 @@ async def deployed(cluster: Cluster, folder: Path, index: Index, **keys: float) 
     query = "&".join(f"{name}={value}" for name, value in {"session_seconds": 6, **keys}.items())
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?{query}")
     await transport.open()
-    await emptied(transport)
+    await delete_topics(transport)
     await transport.create(declared())
     blobs = BlobFolder(folder / "blobs")
     yield Deployment(folder, folder / "index", transport, index, blobs)  # type: ignore[arg-type]
@@ -76,14 +76,14 @@ async def test_workers_come_and_go_and_every_frame_reaches_its_end(here: Deploym
 
 
 class Held(Fate):
-    """Computes until it is let go on."""
+    """Computes until `release` is set."""
 
     entered: threading.Event
-    hand_over: threading.Event
+    release: threading.Event
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         self.entered.set()
-        self.hand_over.wait()
+        self.release.wait()
         return super().process(frames)
 
 
@@ -98,7 +98,7 @@ def lag(metrics: Metrics) -> float:
 async def test_lag_rebalances_drains_and_late_completions_are_counted(here: Deployment) -> None:
     """One worker hangs in its stage while another joins; what it finishes after the drain's deadline is dropped."""
     held = Held()
-    held.entered, held.hand_over = threading.Event(), threading.Event()
+    held.entered, held.release = threading.Event(), threading.Event()
     impatient = msgspec.structs.replace(QUICK, drain_seconds=1.0, watch_seconds=0.1, batch_frames=8)
     hung = here.worker([held, Vectors()], settings=impatient)
     of_hung, here.metrics = here.metrics, Metrics(CollectorRegistry())
@@ -114,7 +114,7 @@ async def test_lag_rebalances_drains_and_late_completions_are_counted(here: Depl
             assert sample(of_hung, "drain_seconds_sum", cause="revoke") >= 1.0
             assert sample(of_hung, "rebalance_seconds_sum") >= 1.0
             assert sample(of_hung, "late_completions_total") == 0
-            held.hand_over.set()
+            held.release.set()
             await until(lambda: sample(of_hung, "late_completions_total") >= 8, task)
             await until(here.drained, other)
             await until(lambda: lag(of_hung) + lag(here.metrics) == 0, other)
@@ -129,7 +129,7 @@ Fault: TypeAlias = Callable[[Path], AbstractAsyncContextManager[tuple[Index, Awa
 
 @asynccontextmanager
 async def hanging(folder: Path) -> AsyncIterator[tuple[Index, Away, Away]]:
-    """The embedded index, whose process is suspended: it answers nothing."""
+    """The embedded index with a suspended process: it does not answer."""
 
     async def away() -> None:
         os.kill(process_id(folder), signal.SIGSTOP)
@@ -143,7 +143,7 @@ async def hanging(folder: Path) -> AsyncIterator[tuple[Index, Away, Away]]:
 
 @asynccontextmanager
 async def killed(folder: Path) -> AsyncIterator[tuple[Index, Away, Away]]:
-    """A Qdrant server, which is stopped and started on the same ports: nobody listens meanwhile."""
+    """A Qdrant server, which is stopped and started on the same ports: none listens in between."""
     folder.mkdir()
     ports = Ports(free_port(), free_port())
     servers = [qdrant_server(folder, ports)]

@@ -1,4 +1,4 @@
-"""A worker on a broker in a process of its own, which falls inside a transaction if told so. It stops on SIGTERM."""
+"""A worker on a broker in a process of its own, with faults inside its transactions. It stops on SIGTERM."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from tests.support.deployment import INDEX_IDLE_SECONDS, QUICK, Deployment
 from tests.support.fault_stages import Fate, Vectors
 
 SETTINGS = msgspec.structs.replace(QUICK, batch_frames=8, commit_seconds=0.05, drain_seconds=5.0, isolate_after=1000)
-"""Commits are many. No frame is to blame for the kills, so none is looked for."""
+"""Many commits. No frame causes the kills, so no poison frame is looked for."""
 
-Where: TypeAlias = Literal["before", "inside", "after"]
+FaultPoint: TypeAlias = Literal["before", "inside", "after"]
 """Before anything of a transaction is written, when all is written and not committed, or when it is committed."""
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload([__name__, "pytest"])
 
 
-def lay_fault(folder: Path, where: Where, how: signal.Signals) -> None:
-    """The first worker that comes there takes it, leaving a file `taken-by-PID`, and sends itself the signal."""
+def arm_fault(folder: Path, point: FaultPoint, how: signal.Signals) -> None:
+    """The first worker at this point takes the fault, leaving a file `taken-by-PID`, and sends itself the signal."""
     (folder / "fault").write_text(str(int(how)))
-    (folder / "fault").rename(folder / f"fault-{where}")
+    (folder / "fault").rename(folder / f"fault-{point}")
 
 
 class Faulty(Transactions):
@@ -53,16 +53,16 @@ class Faulty(Transactions):
         batches: Sequence[PartitionBatch],
         offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> None:
-        self._fall("before")
+        self._maybe_fail("before")
         await super()._put(producer, batches, offsets)
 
     async def _end(self, producer: AIOKafkaProducer) -> None:
-        self._fall("inside")
+        self._maybe_fail("inside")
         await super()._end(producer)
-        self._fall("after")
+        self._maybe_fail("after")
 
-    def _fall(self, where: Where) -> None:
-        fault = self.folder / f"fault-{where}"
+    def _maybe_fail(self, point: FaultPoint) -> None:
+        fault = self.folder / f"fault-{point}"
         try:
             how = int(fault.read_text())
             fault.rename(self.folder / f"taken-by-{os.getpid()}")
@@ -102,15 +102,15 @@ async def main(url: str, folder: Path, index: Path, ready: Callable[[], None]) -
 
 
 def run(url: str, folder: Path, index: Path, ready: Connection) -> None:
-    """The process's whole life; `ready` is told when the work begins."""
+    """The whole process; sends on `ready` when the work begins."""
     asyncio.run(main(url, folder, index, lambda: ready.send("ready")))
 
 
 def start(url: str, folder: Path, index: Path) -> BaseProcess:
     """Forked from a process that has everything imported; returns when it is ready."""
-    ready, said = _context.Pipe(duplex=False)
-    process = _context.Process(target=run, args=(url, folder, index, said), daemon=True)
+    ready, sender = _context.Pipe(duplex=False)
+    process = _context.Process(target=run, args=(url, folder, index, sender), daemon=True)
     process.start()
-    said.close()
+    sender.close()
     ready.recv()
     return process

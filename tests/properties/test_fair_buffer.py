@@ -1,4 +1,4 @@
-"""The buffer between aiokafka and polls: every record once, in its partition's order, no partition kept waiting."""
+"""The buffer between aiokafka and polls: every record once, in its partition's order, no partition starved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STEPS = st.lists(
 
 
 class Numbers(deque[int]):
-    """A run of them."""
+    """A run of numbers."""
 
     def take(self, count: int) -> list[int]:
         return [self.popleft() for _ in range(min(count, len(self)))]
@@ -37,40 +37,40 @@ def test_every_record_comes_once_and_in_order(steps: list[tuple[str, int] | tupl
     added, taken = dict.fromkeys(range(4), 0), dict.fromkeys(range(4), 0)
     for name, *numbers in steps:
         if name == "add":
-            at, count = numbers
-            start = added.get(at, 0)
-            buffer.add(at, in_runs(range(start, start + count)))
-            if at in added:
-                added[at] += count
+            partition, count = numbers
+            start = added.get(partition, 0)
+            buffer.add(partition, in_runs(range(start, start + count)))
+            if partition in added:
+                added[partition] += count
             continue
-        waiting = {at: added[at] - taken[at] for at in added}
-        records = [(at, record) for at, run in buffer.take(numbers[0]) for record in run]
+        waiting = {partition: added[partition] - taken[partition] for partition in added}
+        records = [(partition, record) for partition, run in buffer.take(numbers[0]) for record in run]
         assert len(records) == min(numbers[0], sum(waiting.values()))
         shares = dict.fromkeys(range(4), 0)
-        for at, record in records:
-            assert record == taken[at]
-            taken[at] += 1
-            shares[at] += 1
-        ready = [at for at in waiting if waiting[at]]
-        assert all(shares[at] >= min(waiting[at], numbers[0] // len(ready)) for at in ready)
-        assert bool(buffer) == any(added[at] > taken[at] for at in added)
-        assert set(buffer.empty()) == {at for at in added if added[at] == taken[at]}
+        for partition, record in records:
+            assert record == taken[partition]
+            taken[partition] += 1
+            shares[partition] += 1
+        ready = [partition for partition in waiting if waiting[partition]]
+        assert all(shares[partition] >= min(waiting[partition], numbers[0] // len(ready)) for partition in ready)
+        assert bool(buffer) == any(added[partition] > taken[partition] for partition in added)
+        assert set(buffer.empty()) == {partition for partition in added if added[partition] == taken[partition]}
 
 
 @given(st.integers(1, 3), st.integers(4, 12))
-def test_nobody_waits_longer_than_a_round(count: int, partitions: int) -> None:
-    """Polls smaller than the number of partitions reach every one of them in turn."""
+def test_no_partition_waits_longer_than_a_round(count: int, partitions: int) -> None:
+    """Polls of fewer records than there are partitions reach every partition in turn."""
     buffer: FairBuffer[int, int] = FairBuffer()
     buffer.hold(range(partitions))
-    for at in range(partitions):
-        buffer.add(at, in_runs(range(1000)))
+    for partition in range(partitions):
+        buffer.add(partition, in_runs(range(1000)))
     seen: set[int] = set()
     for _ in range(partitions):
-        seen |= {at for at, _ in buffer.take(count)}
+        seen |= {partition for partition, _ in buffer.take(count)}
     assert seen == set(range(partitions))
 
 
-def test_what_an_ended_assignment_left_is_dropped() -> None:
+def test_records_of_an_ended_assignment_are_dropped() -> None:
     buffer: FairBuffer[str, int] = FairBuffer()
     buffer.hold(["a", "b"])
     buffer.add("a", in_runs([1, 2]))

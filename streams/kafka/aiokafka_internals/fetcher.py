@@ -1,8 +1,8 @@
 """Changes how a started consumer fetches; aiokafka has no setting for any of it.
 
-Its fetcher makes two Python objects of each record as it arrives. `raw_records` names classes of ours that leave the
-batches whole: the fetcher's own method then runs with them in place of aiokafka's classes of the same names. Aborted
-transactions, control batches and checksums stay aiokafka's business.
+Its fetcher makes two Python objects of each record as it arrives. `raw_records` gives classes that leave batches whole:
+the fetcher's own method then runs with them in place of aiokafka's classes of the same names. Aborted transactions,
+control batches and checksums stay aiokafka's business.
 """
 
 from __future__ import annotations

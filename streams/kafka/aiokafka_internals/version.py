@@ -1,7 +1,7 @@
 """The aiokafka releases that this folder was checked with.
 
-Everything of ours that touches a private member of aiokafka, or runs its code with classes of ours, lies in this
-folder: none of it is covered by aiokafka's promises. `tests/unit/streams/kafka/test_aiokafka_internals.py` names what
+All code that touches a private member of aiokafka, or runs aiokafka's code with other classes, lies in this folder:
+aiokafka promises nothing about it. `tests/unit/streams/kafka/test_aiokafka_internals.py` names what
 a new release changed. To allow one: install it, run that test and the suites in `tests/kafka`, then raise the ceiling
 here and in `pyproject.toml`.
 """

@@ -1,4 +1,4 @@
-"""The compiled code for batches, or None where installing found no C compiler: aiokafka's own does the same then."""
+"""The compiled code for batches; None without a C compiler at installation: aiokafka's code does the same then."""
 
 from __future__ import annotations
 
