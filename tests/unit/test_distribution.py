@@ -26,3 +26,10 @@ def test_every_package_is_listed_by_name() -> None:
         ".".join(one.parent.relative_to(ROOT).parts) for name in NAMES for one in (ROOT / name).rglob("__init__.py")
     ]
     assert sorted(listed) == sorted(found)
+
+
+def test_the_shipped_models_and_clips_are_in_the_wheel() -> None:
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["tinyworld"]
+    included = {path for pattern in patterns for path in (ROOT / "tinyworld").glob(pattern) if path.is_file()}
+    shipped = {path for name in ("checkpoints", "samples") for path in (ROOT / "tinyworld" / name).rglob("*.*")}
+    assert shipped <= included
