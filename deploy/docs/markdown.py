@@ -60,13 +60,6 @@ def headings(text: str) -> list[Occurrence]:
     return [Occurrence(number, match[2]) for number, line in prose_lines(text) if (match := _HEADING.match(line))]
 
 
-def title(text: str) -> str:
-    """The first heading; raises ValueError without one."""
-    for heading in headings(text):
-        return heading.text
-    raise ValueError("a page needs a heading")
-
-
 def anchors(text: str) -> set[str]:
     """Anchors that lead to one heading both where the repository is browsed and on the built site.
 
