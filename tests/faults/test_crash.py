@@ -12,8 +12,7 @@ import pytest
 
 from schemas import topics
 from streams.lifecycle.check import records
-from tests.faults.forked import start
-from tests.faults.worker_process import Options
+from tests.faults.worker_process import Options, start
 from tests.support.deployment import DEADLINE_SECONDS, Deployment, deployed, fated, identity, until
 
 DIED = 70

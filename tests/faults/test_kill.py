@@ -17,8 +17,7 @@ import pytest
 from schemas import cloudevents, topics
 from schemas.identity import partition_key
 from streams.transport import NewRecord
-from tests.faults.forked import start
-from tests.faults.worker_process import Options
+from tests.faults.worker_process import Options, start
 from tests.support.deployment import Deployment, deployed, until
 from tests.support.edge_folder import edge_folder, end
 from tests.support.fault_stages import commented

@@ -14,39 +14,39 @@ from schemas.events import Kind
 from streams.lifecycle.check import Accepted, Snapshot, Told
 from tests.nemesis import history, report, rules
 from tests.nemesis.__main__ import options
+from tests.nemesis.faults import FAULTS, SHORT_SELECTION
 from tests.nemesis.history import Accept, Commit, Delete, Entry, Publish, Upsert
-from tests.nemesis.load import fate
-from tests.nemesis.play import Row, Stage
+from tests.nemesis.player import Player, Result
+from tests.nemesis.rig import SHORT, Log, Scale
 from tests.nemesis.rules import Final, broken
-from tests.nemesis.scene import SHORT, Log, Scale
-from tests.nemesis.table import FAULTS, SHORT_SELECTION
+from tests.nemesis.workload import fate
 
 POINTS = "frames-set"
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    stage = Stage(tmp_path_factory.mktemp("faults"), SHORT)
-    yield stage
-    stage.end()
+def player(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Player]:
+    player = Player(tmp_path_factory.mktemp("faults"), SHORT)
+    yield player
+    player.close()
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("name", "log"), SHORT_SELECTION)
-async def test_the_promise_is_kept(stage: Stage, name: str, log: Log) -> None:
-    row = await stage.play(name, log)
-    if row.verdict == "skipped":
-        pytest.skip(row.why[0])
-    assert row.verdict == "kept", row
-    assert row.accepted > 0
+async def test_the_promise_is_kept(player: Player, name: str, log: Log) -> None:
+    result = await player.play(name, log)
+    if result.verdict == "skipped":
+        pytest.skip(result.why[0])
+    assert result.verdict == "kept", result
+    assert result.accepted > 0
 
 
 @pytest.mark.timeout(240)
-async def test_who_dies_before_every_commit_convicts_no_frame(tmp_path: Path) -> None:
-    """Seven starts, none with progress: enough to convict a frame, if a mark stood for longer than the frame runs."""
-    stage = Stage(tmp_path, Scale(rounds=7, seconds=SHORT.seconds, name="seven"))
-    row = await stage.play("kill-between-events-and-commit", "sqlite")
-    assert row.verdict == "kept", row
+async def test_a_kill_before_every_commit_blames_no_frame(tmp_path: Path) -> None:
+    """Seven starts without progress: enough to blame a frame, if a crash mark stood for longer than the frame runs."""
+    player = Player(tmp_path, Scale(rounds=7, seconds=SHORT.seconds, name="seven"))
+    result = await player.play("kill-between-events-and-commit", "sqlite")
+    assert result.verdict == "kept", result
 
 
 def when(second: int) -> datetime:
@@ -106,7 +106,7 @@ BROKEN = {
         1,
     ),
     "a point of a dead frame": (WHOLE, ended(told=DEAD_B), rules.every_accepted_frame_has_one_last_state, 2),
-    "a point of nobody": (
+    "a point of an unknown frame": (
         WHOLE,
         ended(owners={POINTS: {"a": 1, "b": 1, "c": 1}}),
         rules.every_accepted_frame_has_one_last_state,
@@ -130,7 +130,7 @@ BROKEN = {
         rules.what_was_published_is_on_its_topic,
         1,
     ),
-    "an indexed point that is gone": (
+    "an indexed point that is missing": (
         WHOLE,
         ended(owners={POINTS: {"a": 1}}),
         rules.what_was_indexed_and_never_deleted_is_in_the_index,
@@ -168,7 +168,7 @@ def test_every_rule_has_a_history_that_breaks_it() -> None:
 
 
 def test_what_at_least_once_allows_breaks_no_rule() -> None:
-    """Repeats after a crash, a point deleted on purpose, stills in any order, a line that a kill left out."""
+    """Repeats after a crash, a deleted point, stills in any order, an entry that a kill left out."""
     again = with_worker(*WHOLE["worker"], Publish(5.0, "enriched", ["a"]))
     assert broken(again, ended(told=enriched("a", "b", "a"))) == []
     deleted = with_worker(*WHOLE["worker"], Delete(5.0, POINTS, ["b"]))
@@ -177,7 +177,7 @@ def test_what_at_least_once_allows_breaks_no_rule() -> None:
     assert broken(with_worker(Commit(4.0, 0, 2, 0, 1)), ended()) == []
 
 
-def test_a_history_is_read_as_it_was_written_but_for_a_line_that_was_cut(tmp_path: Path) -> None:
+def test_a_history_is_read_as_it_was_written_without_an_incomplete_last_line(tmp_path: Path) -> None:
     written = history.History(tmp_path, "worker")
     written.upserted(POINTS, ["a"])
     written.deleted(POINTS, ["b"])
@@ -187,12 +187,12 @@ def test_a_history_is_read_as_it_was_written_but_for_a_line_that_was_cut(tmp_pat
     assert [type(entry) for entry in entries] == [Upsert, Delete]
 
 
-def test_results_are_put_in_the_place_of_older_ones(tmp_path: Path) -> None:
+def test_results_replace_older_ones(tmp_path: Path) -> None:
     page = tmp_path / "faults.md"
     page.write_text(f"# Faults\n\n{report.BEGIN}\n{report.END}\n\nThe rest.\n", encoding="utf-8")
     names = list(FAULTS)[:2]
-    report.write(page, [Row(names[1], "sqlite", "BROKEN"), Row(names[0], "kafka", "skipped")], SHORT)
-    report.write(page, [Row(names[1], "sqlite", "kept", accepted=7)], SHORT)
+    report.write(page, [Result(names[1], "sqlite", "BROKEN"), Result(names[0], "kafka", "skipped")], SHORT)
+    report.write(page, [Result(names[1], "sqlite", "kept", accepted=7)], SHORT)
     rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     assert [row.split(" | ")[:4] for row in rows] == [
         [f"| `{names[0]}`", "kafka", "skipped", ""],
@@ -201,7 +201,7 @@ def test_results_are_put_in_the_place_of_older_ones(tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8").endswith("The rest.\n")
 
 
-def test_the_page_tells_every_fault() -> None:
+def test_the_page_lists_every_fault() -> None:
     page = (Path(__file__).parents[2] / "docs" / "faults.md").read_text(encoding="utf-8")
     assert [name for name, fault in FAULTS.items() if f"| {', '.join(fault.on)} | {fault.proves} |" not in page] == []
 
@@ -212,6 +212,6 @@ def test_an_unknown_fault_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "no such fault: no-such-fault" in capsys.readouterr().err
 
 
-def test_fates_are_strewn_as_the_mix_says() -> None:
+def test_fates_are_spread_as_the_mix_says() -> None:
     fates = [fate(number, {"invalid": 10, "abort": 5}) for number in range(1000)]
     assert (fates.count("invalid"), fates.count("abort")) == (10, 5)

@@ -1,4 +1,4 @@
-"""A worker in a process of its own, to be killed. It stops on SIGTERM, and exits 70 where a fault ends it."""
+"""A worker in a process of its own, to be killed. It stops on SIGTERM, and exits with 70 where a fault ends it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import msgspec
@@ -21,16 +22,17 @@ from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord
 from tests.support.deployment import INDEX_IDLE_SECONDS, QUICK, deployed
 from tests.support.fault_stages import Count, Fate, Vectors
+from tests.support.forked import fork
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     stages: tuple[str, ...] = ("fate", "embed")
     atomic: bool = True
-    """False: events first, offsets later."""
+    """False: events are published first, offsets committed later."""
     dies: str = ""
-    """`points` or `events`: the process dies once, right after it wrote them."""
+    """`points` or `events`: the process dies once, right after writing them."""
     index: str = ""
-    """Folder of the index; empty is in the deployment's."""
+    """Folder of the index; empty is the deployment's own."""
     batch_frames: int = 16
 
 
@@ -52,7 +54,7 @@ def die_once(flag: Path) -> None:
 
 
 class MortalIndex(EdgeIndex):
-    """Dies once, after points were written and before anything else."""
+    """Dies once, right after points were written."""
 
     flag: Path | None = None
 
@@ -63,7 +65,7 @@ class MortalIndex(EdgeIndex):
 
 
 class LooseTransport(SqliteTransport):
-    """The embedded log, used as one that cannot hold outputs and offsets in one transaction; may die between them."""
+    """The embedded log without transactions over outputs and offsets; may die between the two."""
 
     atomic = False
     flag: Path | None = None
@@ -94,5 +96,10 @@ async def main(folder: Path, options: Options, ready: Callable[[], None]) -> Non
 
 
 def run(folder: Path, options: Options, ready: Connection) -> None:
-    """The process's whole life; `ready` is told when the work begins."""
+    """Run the worker to its end; `ready` receives "ready" when its work begins."""
     asyncio.run(main(folder, options, lambda: ready.send("ready")))
+
+
+def start(folder: Path, options: Options) -> tuple[BaseProcess, Connection]:
+    """A worker over the deployment in `folder`; the connection receives "ready" when its work begins."""
+    return fork(run, folder, options)

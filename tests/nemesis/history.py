@@ -1,6 +1,6 @@
-"""What was acknowledged, when: one file of JSON lines per process, written the moment the acknowledgement came.
+"""What was acknowledged and when: one file of JSON lines per process, written as soon as the acknowledgement arrives.
 
-A process that is killed between an acknowledgement and its line leaves the line out; the rules allow for that, and
+A process that is killed between an acknowledgement and its line leaves the line out. The rules allow for that, but
 never for a line without an acknowledgement. Times are seconds since boot, which all processes of a machine share.
 """
 
@@ -60,7 +60,7 @@ Histories: TypeAlias = Mapping[str, Sequence[Entry]]
 
 
 class History:
-    """Appends to a file of this process's own."""
+    """Appends to a file that only this process writes."""
 
     def __init__(self, folder: Path, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,7 @@ class History:
         for record in records:
             if (state := STATES.get(record.topic)) is not None and record.value:
                 frames.setdefault(state, []).append(record.headers["ce_subject"].decode())
-        self._write([Publish(time.monotonic(), state, each) for state, each in frames.items()])
+        self._write([Publish(time.monotonic(), state, ids) for state, ids in frames.items()])
 
     def upserted(self, collection: str, frames: Sequence[str]) -> None:
         self._write([Upsert(time.monotonic(), collection, list(frames))])
@@ -93,12 +93,12 @@ class History:
         )
 
     def _write(self, entries: Sequence[Entry]) -> None:
-        """One write for all: a kill leaves them or not."""
+        """One write for all entries: a kill leaves all of them or none."""
         os.write(self._file, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
 
 
 def read(folder: Path) -> dict[str, list[Entry]]:
-    """Every process's history; a last line that a kill cut short is left out."""
+    """Every process's history; an incomplete last line, left by a kill, is dropped."""
     decoder = msgspec.json.Decoder(Entry)
     histories = {}
     for path in sorted(folder.glob("*.jsonl")):

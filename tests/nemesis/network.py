@@ -1,7 +1,7 @@
-"""A worker in a network of its own: host ── router ── worker, three namespaces; the router loses packets when told.
+"""A worker in a network of its own: host ── router ── worker, three namespaces; the router drops packets on request.
 
-Made with iproute2, which needs root. Only what crosses the router is lost, silently, as on a broken line: the ends keep
-their connections and learn nothing.
+Made with iproute2, which needs root. Only packets that cross the router are dropped, silently, as on a broken link:
+both ends keep their connections and learn nothing.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ Direction = Literal["both", "to the broker", "from the broker"]
 
 
 def lacking() -> str:
-    """What is missing for it, or nothing."""
+    """What this machine lacks for it; empty if nothing."""
     if shutil.which("ip") is None:
-        return "no `ip` on the path: install iproute2"
+        return "`ip` is not on the path; install iproute2"
     return "" if os.geteuid() == 0 else "network namespaces need root"
 
 
-class Line:
-    """Built at once; raises CalledProcessError where the kernel refuses."""
+class Link:
+    """Built by the constructor, which raises CalledProcessError where the kernel refuses."""
 
     def __init__(self) -> None:
-        mark = os.getpid() % 250
-        self.host, self._near = f"10.213.{mark}.1", f"10.213.{mark}.2"
-        self._far, self.worker = f"10.213.{mark}.5", f"10.213.{mark}.6"
-        self._net = f"10.213.{mark}.4/30"
-        self._router, self.namespace = f"sightline-router-{mark}", f"sightline-worker-{mark}"
-        self._link = f"sight{mark}"
+        number = os.getpid() % 250
+        self.host, self._near = f"10.213.{number}.1", f"10.213.{number}.2"
+        self._far, self.worker = f"10.213.{number}.5", f"10.213.{number}.6"
+        self._net = f"10.213.{number}.4/30"
+        self._router, self.namespace = f"sightline-router-{number}", f"sightline-worker-{number}"
+        self._link = f"sight{number}"
         try:
             self._build()
         except BaseException:
@@ -40,14 +40,14 @@ class Line:
 
     @property
     def prefix(self) -> list[str]:
-        """Runs a command at the worker's end."""
+        """Of a command that runs at the worker's end."""
         return ["ip", "netns", "exec", self.namespace]
 
     def cut(self, direction: Direction) -> None:
         for end in self._ends(direction):
             _ip("-n", self._router, "route", "add", "blackhole", f"{end}/32")
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         for end in (self.host, self.worker):
             with suppress(subprocess.CalledProcessError):
                 _ip("-n", self._router, "route", "del", "blackhole", f"{end}/32")

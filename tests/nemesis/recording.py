@@ -1,4 +1,4 @@
-"""The real transport and index, with every acknowledgement written down, and points at which the process may die."""
+"""The real transport and index, with every acknowledgement recorded, and points at which the process may be killed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ POINTS = (
 
 
 @dataclass
-class Death:
-    """SIGKILL to this process when it passes `point` for the time after `spared`; never where that is empty."""
+class KillPoint:
+    """SIGKILL to this process when it passes `point` after `spared` earlier passes; never where `point` is empty."""
 
     point: str = ""
     spared: int = 0
     draining: bool = False
-    """Told to stop: from now on any of the later points will do for `during the drain`."""
+    """Stopping: from now on `during the drain` is any of the later points."""
 
-    def at(self, point: str) -> None:
+    def passed(self, point: str) -> None:
         if self.point == point or (self.point == "during the drain" and self.draining):
             if self.spared <= 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -39,10 +39,10 @@ class Death:
 
 
 class _Wrapped:
-    """Passes everything on that it does not name."""
+    """Delegates everything that it does not define."""
 
-    def __init__(self, inner: Any, history: History, death: Death) -> None:
-        self._inner, self._history, self._death = inner, history, death
+    def __init__(self, inner: Any, history: History, kill_point: KillPoint) -> None:
+        self._inner, self._history, self._kill_point = inner, history, kill_point
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -52,22 +52,26 @@ class _Consumer(_Wrapped):
     async def poll(self, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         records: Sequence[Record] = await self._inner.poll(max_records, timeout_seconds)
         if records:
-            self._death.at("after the poll")
+            self._kill_point.passed("after the poll")
         return records
 
     async def commit(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
-        if any(position.attempts == 0 for position in positions.values()):  # not the mere count of a start
-            self._death.at("between events and commit")
-        ours = self._ours(positions, epochs)
+        if any(position.attempts == 0 for position in positions.values()):  # others only count starts
+            self._kill_point.passed("between events and commit")
+        current = self._current(positions, epochs)
         await self._inner.commit(positions, epochs)
-        self._history.committed(self._ours(ours, epochs), epochs)
+        self._history.committed(self._current(current, epochs), epochs)
 
-    def _ours(
+    def _current(
         self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]
     ) -> Mapping[Partition, Position]:
-        """Those of the present assignment: the others are left out of a commit."""
+        """Those of the current assignment: a commit leaves out the others."""
         held = self._inner.assignment()
-        return {at: position for at, position in positions.items() if held.get(at) == epochs.get(at)}
+        return {
+            partition: position
+            for partition, position in positions.items()
+            if held.get(partition) == epochs.get(partition)
+        }
 
     async def publish_and_commit(
         self,
@@ -75,8 +79,8 @@ class _Consumer(_Wrapped):
         positions: Mapping[Partition, Position],
         epochs: Mapping[Partition, int],
     ) -> None:
-        """One transaction: where it is, there is no moment between events and commit, but one before both."""
-        self._death.at("between events and commit")
+        """Events and commit are one transaction, so the kill between them comes before both."""
+        self._kill_point.passed("between events and commit")
         await self._inner.publish_and_commit(outgoing, positions, epochs)
         self._history.published(outgoing)
         self._history.committed(positions, epochs)
@@ -89,15 +93,15 @@ class _Transport(_Wrapped):
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> Consumer:
         consumer = await self._inner.consumer(group, topics, listener)
-        return cast("Consumer", _Consumer(consumer, self._history, self._death))
+        return cast("Consumer", _Consumer(consumer, self._history, self._kill_point))
 
 
 class _Index(_Wrapped):
     async def upsert(self, collection: str, points: Sequence[Point]) -> None:
-        self._death.at("before the points")
+        self._kill_point.passed("before the points")
         await self._inner.upsert(collection, points)
         self._history.upserted(collection, [str(point.payload["frame"]) for point in points])
-        self._death.at("between points and events")
+        self._kill_point.passed("between points and events")
 
     async def delete(self, collection: str, where: Filter) -> None:
         await self._inner.delete(collection, where)
@@ -105,9 +109,9 @@ class _Index(_Wrapped):
         self._history.deleted(collection, frames)
 
 
-def recorded_transport(transport: Transport, history: History, death: Death) -> Transport:
-    return cast("Transport", _Transport(transport, history, death))
+def recorded_transport(transport: Transport, history: History, kill_point: KillPoint) -> Transport:
+    return cast("Transport", _Transport(transport, history, kill_point))
 
 
-def recorded_index(index: Index, history: History, death: Death) -> Index:
-    return cast("Index", _Index(index, history, death))
+def recorded_index(index: Index, history: History, kill_point: KillPoint) -> Index:
+    return cast("Index", _Index(index, history, kill_point))

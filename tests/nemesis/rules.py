@@ -1,6 +1,6 @@
-"""Histories against the promise, offline: what processes were told, and what is there in the end.
+"""Holds histories and the final state against the promise, offline.
 
-Each rule yields a sentence per breach; no sentences mean that the promise was kept.
+Each rule yields a sentence per breach; no sentence means that the promise was kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.nemesis.history import Accept, Commit, Delete, Entry, Histories, Publ
 
 
 class Final(msgspec.Struct, frozen=True):
-    """Everything as it was found after the run: topics, points, and the group's position by partition."""
+    """The state after the run: topics, points, and the group's position by partition."""
 
     snapshot: Snapshot
     positions: dict[int, int]
@@ -32,75 +32,78 @@ def broken(histories: Histories, final: Final) -> list[str]:
 
 
 def every_accepted_frame_has_one_last_state(histories: Histories, final: Final) -> Iterator[str]:
-    """DESIGN's sentence: enriched ∪ dead = accepted, points for the enriched alone, one each."""
-    found = judge(final.snapshot)
-    for what in ("missing", "unknown", "points_of_dead", "points_missing", "orphans", "doubled"):
-        if frames := getattr(found, what):
-            yield f"{len(frames)} {what}, as {frames[0]}"
+    """enriched ∪ dead = accepted; every enriched frame has one point, and no other frame has any."""
+    findings = judge(final.snapshot)
+    for name in ("missing", "unknown", "points_of_dead", "points_missing", "orphans", "doubled"):
+        if frames := getattr(findings, name):
+            yield f"{len(frames)} {name}, for example {frames[0]}"
 
 
 def what_was_accepted_is_on_the_log(histories: Histories, final: Final) -> Iterator[str]:
-    there = {one.frame for one in final.snapshot.accepted}
+    present = {record.frame for record in final.snapshot.accepted}
     for entry in _all(histories, Accept):
-        for frame in set(entry.frames) - there:
-            yield f"{frame} was acknowledged to its producer, and is not there"
+        for frame in set(entry.frames) - present:
+            yield f"{frame} was acknowledged to its producer, but is not on the log"
 
 
 def what_was_published_is_on_its_topic(histories: Histories, final: Final) -> Iterator[str]:
-    there = {(one.frame, one.state) for one in final.snapshot.told}
+    present = {(state.frame, state.state) for state in final.snapshot.told}
     for entry in _all(histories, Publish):
         for frame in entry.frames:
-            if (frame, entry.state) not in there:
-                yield f"{frame} was acknowledged as {entry.state}, and is not there"
+            if (frame, entry.state) not in present:
+                yield f"{frame} was acknowledged as {entry.state}, but is not on that topic"
 
 
 def what_was_indexed_and_never_deleted_is_in_the_index(histories: Histories, final: Final) -> Iterator[str]:
-    gone = {(entry.collection, frame) for entry in _all(histories, Delete) for frame in entry.frames}
+    deleted = {(entry.collection, frame) for entry in _all(histories, Delete) for frame in entry.frames}
     for entry in _all(histories, Upsert):
-        there = final.snapshot.owners.get(entry.collection, {})
-        for frame in set(entry.frames) - there.keys():
-            if (entry.collection, frame) not in gone:
-                yield f"{frame} was acknowledged by {entry.collection}, and has no point there"
+        owners = final.snapshot.owners.get(entry.collection, {})
+        for frame in set(entry.frames) - owners.keys():
+            if (entry.collection, frame) not in deleted:
+                yield f"{frame} was acknowledged by {entry.collection}, but has no point there"
 
 
 def positions_never_go_back(histories: Histories, final: Final) -> Iterator[str]:
-    """In the order of assignments (epochs) and, within one, of time; the last is where the group stands at least."""
+    """Commits ordered by assignment (epoch), then time, never go back; the group ends at or beyond the highest."""
     for partition, commits in _commits(histories).items():
-        ordered = sorted(commits, key=lambda one: (one.epoch, one.at))
+        ordered = sorted(commits, key=lambda commit: (commit.epoch, commit.at))
         for earlier, later in pairwise(ordered):
             if later.next_offset < earlier.next_offset:
                 yield f"partition {partition} went from {earlier.next_offset} back to {later.next_offset}"
-        most = max(one.next_offset for one in commits)
-        if final.positions.get(partition, 0) < most:
-            yield f"partition {partition} was committed up to {most}, and stands at {final.positions.get(partition, 0)}"
+        highest, position = max(commit.next_offset for commit in commits), final.positions.get(partition, 0)
+        if position < highest:
+            yield f"partition {partition} was committed up to {highest}, but the group stands at {position}"
 
 
 def nothing_is_committed_before_its_state(histories: Histories, final: Final) -> Iterator[str]:
-    told = _first(histories, Publish)
-    for frame, covered_at in _covered(histories, final).items():
-        if frame in told and told[frame] > covered_at:
-            yield f"{frame} was passed {told[frame] - covered_at:.3f} s before its state was acknowledged"
+    published = _first(histories, Publish)
+    for frame, committed_at in _committed(histories, final).items():
+        if frame in published and published[frame] > committed_at:
+            early_seconds = published[frame] - committed_at
+            yield f"{frame} was committed {early_seconds:.3f} s before its state was acknowledged"
 
 
 def nothing_is_committed_before_its_points(histories: Histories, final: Final) -> Iterator[str]:
-    indexed, alive = _first(histories, Upsert), {one.frame for one in final.snapshot.told if one.state == "enriched"}
-    for frame, covered_at in _covered(histories, final).items():
-        if frame in alive and frame in indexed and indexed[frame] > covered_at:
-            yield f"{frame} was passed {indexed[frame] - covered_at:.3f} s before its point was acknowledged"
+    indexed = _first(histories, Upsert)
+    enriched = {state.frame for state in final.snapshot.told if state.state == "enriched"}
+    for frame, committed_at in _committed(histories, final).items():
+        if frame in enriched and frame in indexed and indexed[frame] > committed_at:
+            early_seconds = indexed[frame] - committed_at
+            yield f"{frame} was committed {early_seconds:.3f} s before its point was acknowledged"
 
 
 def each_feed_is_in_order(histories: Histories, final: Final) -> Iterator[str]:
-    """Of video frames the first enriched events come as the frames were accepted; repeats may follow anywhere."""
+    """First enriched events of video frames come in the order of acceptance; repeats may come at any time."""
     accepted: dict[str, Accepted] = {}
-    for one in final.snapshot.accepted:
-        accepted.setdefault(one.frame, one)
+    for record in final.snapshot.accepted:
+        accepted.setdefault(record.frame, record)
     last: dict[str, Accepted] = {}
     seen = set()
-    for told in sorted(final.snapshot.told, key=lambda one: (one.partition, one.offset)):
-        frame = accepted.get(told.frame)
-        if told.state != "enriched" or told.frame in seen or frame is None or frame.kind != "frame":
+    for state in sorted(final.snapshot.told, key=lambda each: (each.partition, each.offset)):
+        frame = accepted.get(state.frame)
+        if state.state != "enriched" or state.frame in seen or frame is None or frame.kind != "frame":
             continue
-        seen.add(told.frame)
+        seen.add(state.frame)
         if frame.feed in last and last[frame.feed].offset > frame.offset:
             yield f"feed {frame.feed}: {frame.frame} came after {last[frame.feed].frame}, which was accepted later"
         last[frame.feed] = frame
@@ -130,7 +133,7 @@ def _commits(histories: Histories) -> dict[int, list[Commit]]:
 
 
 def _first(histories: Histories, kind: type[Publish] | type[Upsert]) -> dict[str, float]:
-    """When each frame was acknowledged first."""
+    """When each frame was first acknowledged."""
     first: dict[str, float] = {}
     for entry in _all(histories, kind):
         for frame in entry.frames:
@@ -138,18 +141,18 @@ def _first(histories: Histories, kind: type[Publish] | type[Upsert]) -> dict[str
     return first
 
 
-def _covered(histories: Histories, final: Final) -> Mapping[str, float]:
-    """When a commit first passed each frame; of a frame that is on the log twice, when all of it was passed."""
+def _committed(histories: Histories, final: Final) -> Mapping[str, float]:
+    """When a commit first passed each frame; for a frame that is on the log twice, when its last record was passed."""
     frames: dict[int, list[Accepted]] = defaultdict(list)
-    for one in final.snapshot.accepted:
-        frames[one.partition].append(one)
-    covered: dict[str, float] = {}
+    for record in final.snapshot.accepted:
+        frames[record.partition].append(record)
+    committed: dict[str, float] = {}
     for partition, commits in _commits(histories).items():
-        waiting = iter(sorted(frames[partition], key=lambda one: one.offset))
-        passed = _passed(waiting, sorted(commits, key=lambda one: one.at))
+        waiting = iter(sorted(frames[partition], key=lambda record: record.offset))
+        passed = _passed(waiting, sorted(commits, key=lambda commit: commit.at))
         for frame, at in passed:
-            covered[frame] = max(at, covered.get(frame, at))
-    return covered
+            committed[frame] = max(at, committed.get(frame, at))
+    return committed
 
 
 def _passed(frames: Iterator[Accepted], commits: Iterable[Commit]) -> Iterator[tuple[str, float]]:

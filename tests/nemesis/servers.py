@@ -1,4 +1,4 @@
-"""The servers that faults befall: a Qdrant server and a broker, real ones, killed and started in the same folders."""
+"""Servers to inject faults into: a real Qdrant server and a real broker, killed and restarted in the same folders."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FAILURES = (grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.S
 
 
 class Qdrant:
-    """A server that can be killed, stopped and replaced by one that fails every call."""
+    """A server that can be killed, frozen, or replaced by one that fails every call."""
 
     def __init__(self, folder: Path) -> None:
         program = shutil.which("qdrant")
         if program is None:
-            raise FileNotFoundError("no `qdrant` on the path")
+            raise FileNotFoundError("`qdrant` is not on the path")
         folder.mkdir(parents=True, exist_ok=True)
         self._program, self._folder, self._ports = program, folder, Ports(free_port(), free_port())
         self._server: subprocess.Popen[bytes] | None = None
@@ -52,7 +52,7 @@ class Qdrant:
         self._server.send_signal(number)
 
     def fail(self) -> None:
-        """In place of the killed server one that answers, and refuses every call with another status each time."""
+        """Replace the server by one that refuses every call, each with another status than the call before."""
         self.kill()
         self._failing = grpc.server(ThreadPoolExecutor(4), handlers=[_Failing()])
         self._failing.add_insecure_port(f"{LOOPBACK}:{self._ports.grpc}")
@@ -76,7 +76,7 @@ class _Failing(grpc.GenericRpcHandler):  # type: ignore[misc]
     def service(self, details: Any) -> Any:
         def refuse(request: bytes, context: Any) -> bytes:
             self._calls += 1
-            context.abort(FAILURES[self._calls % len(FAILURES)], "out of order")
+            context.abort(FAILURES[self._calls % len(FAILURES)], "injected failure")
             return b""
 
         return grpc.unary_unary_rpc_method_handler(refuse)
@@ -84,7 +84,7 @@ class _Failing(grpc.GenericRpcHandler):  # type: ignore[misc]
 
 @dataclass
 class Broker:
-    """One real broker; topics are removed between faults, so that it is started once for many."""
+    """One real broker; topics are deleted between faults, so that one start serves many faults."""
 
     folder: Path
     host: str = LOOPBACK
@@ -105,7 +105,7 @@ class Broker:
             node.kill()
 
     async def empty(self) -> None:
-        """Remove every topic of ours, and return when they are gone."""
+        """Delete every topic but the broker's own, and return when they are gone."""
         transport = KafkaTransport.from_url(self.url)
         await transport.open()
         try:
@@ -124,8 +124,8 @@ class Broker:
         self.kill()
 
 
-def filled(folder: Path) -> Path:
-    """A file that takes all that is left in the folder's file system."""
+def fill(folder: Path) -> Path:
+    """Write a file that takes all free space of the folder's file system."""
     path = folder / "filler"
     with path.open("wb", buffering=0) as file:
         size = 1 << 20
@@ -137,13 +137,13 @@ def filled(folder: Path) -> Path:
     return path
 
 
-def mounted(folder: Path, megabytes: int) -> None:
-    """A small file system in memory. Raises CalledProcessError where this may not be done."""
+def mount(folder: Path, mebibytes: int) -> None:
+    """Mount a small file system in memory. Raises CalledProcessError where that is not permitted."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "sightline-faults", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m", "sightline-faults", str(folder)]
     subprocess.run(command, check=True, capture_output=True)
 
 
-def unmounted(folder: Path) -> None:
+def unmount(folder: Path) -> None:
     if os.path.ismount(folder):
         subprocess.run(["umount", "-l", str(folder)], check=False, capture_output=True)

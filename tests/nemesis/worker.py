@@ -1,6 +1,7 @@
-"""A worker under test, in a process of its own: `python -m tests.nemesis.worker ORDERS`, or forked.
+"""A worker under test, in a process of its own: `python -m tests.nemesis.worker OPTIONS` (JSON), or forked.
 
-It writes its history, dies where it is ordered to, and exits 0 after a stop in peace, 3 after an error of its own.
+It writes its history and is killed at the point that its options name. It exits with 0 after a stop, with 3 after an
+error of its own.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 from tests.nemesis.history import History
-from tests.nemesis.recording import Death, recorded_index, recorded_transport
+from tests.nemesis.recording import KillPoint, recorded_index, recorded_transport
 from tests.support.deployment import INDEX_IDLE_SECONDS, QUICK, collections
 from tests.support.fault_stages import Count, Fate, Vectors
 from tests.support.transport_urls import connect
@@ -53,8 +54,8 @@ from tests.support.transport_urls import connect
 STOPPED_BY_ERROR = 3
 
 
-class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to do; URLs are those of the configuration."""
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """URLs are those of the configuration."""
 
     name: str
     log: str
@@ -62,46 +63,48 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     blobs: str
     history: str
     output: str
-    """Where its words go."""
+    """File of its standard output and error."""
     dies: str = ""
+    """The point at which it is killed."""
     spared: int = 0
+    """Passes of that point before the kill."""
     group: str = "sightline"
     slow_seconds: float = 0.0
-    """Every frame takes so long, as a model ten times too slow would."""
+    """Time per frame, as a model ten times too slow would take."""
     hungry_bytes: int = 0
-    """Every frame of a batch takes so much address space while it is computed."""
+    """Address space per frame of a batch while the batch is computed."""
     address_space_bytes: int = 0
-    """Limit of the process, beyond what it has when it begins."""
+    """Limit of the process, beyond what it has at its start."""
     clock_offset_seconds: float = 0.0
-    """The wall clock is off by so much; time since boot is right, as it is on a machine whose clock was set wrongly."""
+    """Offset of the wall clock; time since boot is right, as on a machine whose clock was set wrongly."""
     detector: str = ""
-    """Where a real detector's weights are; it runs as one stage more."""
+    """Folder of a real detector's weights; it runs as a further stage."""
     broken_while: str = ""
-    """While this file exists, the stage fails for every frame with an error nobody knows."""
+    """While this file exists, the stage fails for every frame with an unexpected error."""
     batch_frames: int = 16
     in_flight_frames: int = 512
     in_flight_bytes: int = 32 << 20
 
 
-class Trial(Fate):
-    """The stage that fates befall, with the troubles that orders name."""
+class FaultyStage(Fate):
+    """The stage that reads fates, with the faults that the options name."""
 
     name: ClassVar[str] = "fate"
-    orders: Orders
-    death: Death
+    options: WorkerOptions
+    kill_point: KillPoint
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
-        self.death.at("inside a stage")
-        if self.orders.broken_while and Path(self.orders.broken_while).exists():
-            raise KeyError("nobody expected this")
-        if self.orders.hungry_bytes:
-            np.empty(self.orders.hungry_bytes * len(frames), np.uint8)
-        if self.orders.slow_seconds:
-            time.sleep(self.orders.slow_seconds * len(frames))
+        self.kill_point.passed("inside a stage")
+        if self.options.broken_while and Path(self.options.broken_while).exists():
+            raise KeyError("an unexpected error")
+        if self.options.hungry_bytes:
+            np.empty(self.options.hungry_bytes * len(frames), np.uint8)
+        if self.options.slow_seconds:
+            time.sleep(self.options.slow_seconds * len(frames))
         return super().process(frames)
 
 
-class WrongClock(SystemClock):
+class OffsetClock(SystemClock):
     def __init__(self, offset_seconds: float) -> None:
         self._offset_seconds = offset_seconds
 
@@ -109,28 +112,28 @@ class WrongClock(SystemClock):
         return super().now() + self._offset_seconds
 
 
-def log_at(url: str, clock: Clock) -> Transport:
+def open_log(url: str, clock: Clock) -> Transport:
     transport = connect(url)
     if isinstance(transport, SqliteTransport):
         return SqliteTransport(transport.path, transport.settings, wall=clock.now)
     return transport
 
 
-def trial(orders: Orders, death: Death) -> Trial:
-    stage = Trial()
-    stage.orders, stage.death = orders, death
+def faulty_stage(options: WorkerOptions, kill_point: KillPoint) -> FaultyStage:
+    stage = FaultyStage()
+    stage.options, stage.kill_point = options, kill_point
     return stage
 
 
-def index_at(where: str) -> Index:
-    scheme, _, folder = where.partition(":")
+def index_at(url: str) -> Index:
+    scheme, _, folder = url.partition(":")
     if scheme == "edge":
         return EdgeIndex(Path(folder), EdgeSettings(idle_seconds=INDEX_IDLE_SECONDS))
-    return open_index(where)
+    return open_index(url)
 
 
-async def opened(transport: Transport) -> Transport:
-    """Open in the end: a broker that is away is waited for."""
+async def open_patiently(transport: Transport) -> Transport:
+    """Open the transport; retries while the broker is unavailable."""
     while True:
         try:
             await transport.open()
@@ -139,47 +142,49 @@ async def opened(transport: Transport) -> Transport:
         return transport
 
 
-def settings(orders: Orders) -> WorkerSettings:
+def settings(options: WorkerOptions) -> WorkerSettings:
     return msgspec.structs.replace(
         QUICK,
-        name=orders.name,
-        group=orders.group,
+        name=options.name,
+        group=options.group,
         device="cpu",
-        batch_frames=orders.batch_frames,
-        in_flight_frames=orders.in_flight_frames,
-        in_flight_bytes=orders.in_flight_bytes,
-        batch_bytes=orders.in_flight_bytes,
+        batch_frames=options.batch_frames,
+        in_flight_frames=options.in_flight_frames,
+        in_flight_bytes=options.in_flight_bytes,
+        batch_bytes=options.in_flight_bytes,
         backoff_max_seconds=1.0,
         drain_seconds=10.0,
     )
 
 
-def end_with(parent: int) -> None:
-    """In a thread: whoever plays the fault may be killed too; then nobody is left to work on."""
+def exit_with(parent: int) -> None:
+    """Exit when the process that plays the fault is gone, for it may be killed too. Runs in a thread."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
 
 
-async def main(orders: Orders, ready: Callable[[], None]) -> None:
-    history = History(Path(orders.history), orders.name)
-    death, clock = Death(orders.dies, orders.spared), WrongClock(orders.clock_offset_seconds)
+async def main(options: WorkerOptions, ready: Callable[[], None]) -> None:
+    history = History(Path(options.history), options.name)
+    kill_point, clock = KillPoint(options.dies, options.spared), OffsetClock(options.clock_offset_seconds)
     async with AsyncExitStack() as stack:
-        transport = await opened(log_at(orders.log, clock))
+        transport = await open_patiently(open_log(options.log, clock))
         stack.push_async_callback(transport.close)
-        index, blobs = index_at(orders.index), BlobFolder(Path(orders.blobs))
+        index, blobs = index_at(options.index), BlobFolder(Path(options.blobs))
         stack.push_async_callback(index.close)
         stack.push_async_callback(blobs.close)
-        stages: list[AnyStage] = [trial(orders, death), Count(), Vectors()]
-        if orders.detector:
-            stages += [Decode(DecodeSettings(threads=1)), Detect(DetectSettings(weights=orders.detector))]
-        backends = Backends(recorded_transport(transport, history, death), recorded_index(index, history, death), blobs)
+        stages: list[AnyStage] = [faulty_stage(options, kill_point), Count(), Vectors()]
+        if options.detector:
+            stages += [Decode(DecodeSettings(threads=1)), Detect(DetectSettings(weights=options.detector))]
+        backends = Backends(
+            recorded_transport(transport, history, kill_point), recorded_index(index, history, kill_point), blobs
+        )
         plan = Plan((tuple(stage.name for stage in stages),))
         spec = SegmentSpec(plan, 0, stages, collections=collections())
-        worker = Worker(backends, spec, settings(orders), Metrics(CollectorRegistry()), clock)
+        worker = Worker(backends, spec, settings(options), Metrics(CollectorRegistry()), clock)
 
         def stop() -> None:
-            death.draining = True
+            kill_point.draining = True
             worker.stop()
 
         with stopping(stop):
@@ -192,23 +197,23 @@ async def main(orders: Orders, ready: Callable[[], None]) -> None:
                 os._exit(STOPPED_BY_ERROR)
 
 
-def live(orders: Orders, ready: Callable[[], None]) -> None:
-    """The process's whole life."""
-    with open(orders.output, "ab", buffering=0) as output:  # noqa: PTH123 - for its descriptor
+def live(options: WorkerOptions, ready: Callable[[], None]) -> None:
+    """Run the worker to its end, with output and limits set."""
+    with open(options.output, "ab", buffering=0) as output:  # noqa: PTH123 - for its descriptor
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
     faulthandler.register(signal.SIGUSR1, all_threads=True)
-    if orders.address_space_bytes:
+    if options.address_space_bytes:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + orders.address_space_bytes,) * 2)
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    asyncio.run(main(orders, ready))
+        resource.setrlimit(resource.RLIMIT_AS, (used + options.address_space_bytes,) * 2)
+    threading.Thread(target=exit_with, args=(os.getppid(),), daemon=True).start()
+    asyncio.run(main(options, ready))
     leave_hung_stages()
 
 
-def run(orders: Orders, ready: Connection) -> None:
-    live(orders, lambda: ready.send("ready"))
+def run(options: WorkerOptions, ready: Connection) -> None:
+    live(options, lambda: ready.send("ready"))
 
 
 if __name__ == "__main__":
-    live(msgspec.json.decode(sys.argv[1], type=Orders), lambda: None)
+    live(msgspec.json.decode(sys.argv[1], type=WorkerOptions), lambda: None)

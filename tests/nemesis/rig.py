@@ -1,4 +1,4 @@
-"""A deployment under test: a log, an index, blobs and worker processes, each writing its history."""
+"""A deployment under test: a log, an index, blobs and worker processes, each of which writes a history."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from stores.index import Index
 from streams.errors import Unavailable
 from streams.lifecycle.check import Findings, judge, snapshot
 from streams.transport import Position, Transport
-from tests.faults.forked import fork
 from tests.nemesis import history, rules, worker
 from tests.nemesis.history import History
-from tests.nemesis.load import Load
-from tests.nemesis.network import Line
+from tests.nemesis.network import Link
 from tests.nemesis.servers import Broker, Qdrant
-from tests.nemesis.worker import Orders, index_at
+from tests.nemesis.worker import WorkerOptions, index_at, open_patiently
+from tests.nemesis.workload import Workload
 from tests.support.deployment import collections, declared
+from tests.support.forked import fork
 from tests.support.transport_urls import connect
 
 Log = Literal["sqlite", "kafka"]
-PATIENCE_SECONDS = 180.0
-"""For whatever has to come about; a busy machine takes long for what takes a moment elsewhere."""
+DEADLINE_SECONDS = 180.0
+"""For every expectation; what takes a moment elsewhere takes long on a busy machine."""
 PAUSE_SECONDS = 0.05
 
 
-class FaultError(Exception):
-    """What should have come about did not; the sentence says what."""
+class ExpectationError(Exception):
+    """An expectation of the schedule was not met; the message says which."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How long and how often: `seconds` shortens outages, `rounds` counts kills at each point."""
+    """How long and how often: `seconds` is a factor on outages, `rounds` the kills at each point."""
 
     rounds: int
     seconds: float
@@ -53,8 +53,8 @@ ALL, LONG, SHORT = Scale(15, 1.0, "all"), Scale(200, 1.0, "long"), Scale(1, 0.05
 
 
 @dataclass
-class Running:
-    """A worker's process, forked or started as a command."""
+class WorkerProcess:
+    """A worker, forked or started as a command."""
 
     name: str
     process: BaseProcess | subprocess.Popen[bytes]
@@ -67,7 +67,7 @@ class Running:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative for a signal."""
+        """None while it runs; negative after a signal."""
         return self.process.poll() if isinstance(self.process, subprocess.Popen) else self.process.exitcode
 
     def signal(self, number: signal.Signals) -> None:
@@ -75,7 +75,7 @@ class Running:
             os.kill(self.pid, number)
 
     def measure(self) -> None:
-        """The most memory it ever held."""
+        """Update the peak of its memory."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
         except (FileNotFoundError, ProcessLookupError):
@@ -85,15 +85,8 @@ class Running:
                 self.peak_bytes = max(self.peak_bytes, 1024 * int(line.split()[1]))
 
 
-@dataclass(frozen=True)
-class Own:
-    """What a worker started as a command runs under."""
-
-    prefix: Sequence[str]
-
-
 @dataclass
-class Scene:
+class Rig:
     folder: Path
     log: Log
     log_url: str
@@ -102,44 +95,46 @@ class Scene:
     group: str
     broker: Broker | None = None
     qdrant: Qdrant | None = None
-    line: Line | None = None
-    orders: dict[str, Any] = field(default_factory=dict)
-    """What all workers of the fault are told beside their places."""
-    workers: list[Running] = field(default_factory=list)
-    ended: list[Running] = field(default_factory=list)
+    link: Link | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of all workers of the fault, beside their addresses."""
+    workers: list[WorkerProcess] = field(default_factory=list)
+    ended: list[WorkerProcess] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _started: int = 0
 
     async def open(self) -> None:
-        self.transport: Transport = await worker.opened(connect(self.log_url))
+        self.transport: Transport = await open_patiently(connect(self.log_url))
         await self.transport.create(declared())
         self.index: Index = index_at(self.index_url)
-        await self.index.collections()  # an embedded index begun by a worker would have that worker's limits and clock
-        self.load = Load(self.transport, History(self.folder / "history", "producer"))
+        await (
+            self.index.collections()
+        )  # started by a worker, an embedded index would have that worker's limits and clock
+        self.workload = Workload(self.transport, History(self.folder / "history", "producer"))
         self._measuring = asyncio.create_task(self._measure())
 
-    async def reopened(self, change: Callable[[], None]) -> None:
-        """Let go of the log, change what lies on the disk, and open it again."""
+    async def reopen(self, change: Callable[[], None]) -> None:
+        """Close the log, change its files, and open it again."""
         await self.transport.close()
         change()
-        self.transport = await worker.opened(connect(self.log_url))
-        self.load.transport = self.transport
+        self.transport = await open_patiently(connect(self.log_url))
+        self.workload.transport = self.transport
 
     async def close(self) -> None:
         self._measuring.cancel()
-        await self.load.stop()
-        for running in self.workers:
-            running.signal(signal.SIGCONT)
-            running.signal(signal.SIGKILL)
+        await self.workload.stop()
+        for process in self.workers:
+            process.signal(signal.SIGCONT)
+            process.signal(signal.SIGKILL)
         await self.index.close()
         await self.transport.close()
 
     # Workers
 
-    async def start(self, *, own: Own | None = None, **keys: Any) -> Running:
-        """One worker more; a command of its own where it needs another network."""
+    async def start(self, *, prefix: Sequence[str] = (), **options: Any) -> WorkerProcess:
+        """Start a worker; as a command of its own where `prefix` puts it into another network."""
         self._started += 1
-        orders = Orders(
+        own = WorkerOptions(
             name=f"worker-{self._started}",
             log=self.log_url,
             index=self.index_url,
@@ -147,44 +142,44 @@ class Scene:
             history=str(self.folder / "history"),
             output=str(self.folder / "output.txt"),
             group=self.group,
-            **{**self.orders, **keys},
+            **{**self.options, **options},
         )
-        self.workers.append(_command(orders, own) if own else await self._forked(orders))
+        self.workers.append(_command(own, prefix) if prefix else await self._forked(own))
         return self.workers[-1]
 
-    async def _forked(self, orders: Orders) -> Running:
-        process, ready = fork(worker.run, orders)
-        await self.until(lambda: ready.poll() or process.exitcode is not None, f"{orders.name} begins")
-        return Running(orders.name, process)
+    async def _forked(self, options: WorkerOptions) -> WorkerProcess:
+        process, ready = fork(worker.run, options)
+        await self.until(lambda: ready.poll() or process.exitcode is not None, f"{options.name} starts")
+        return WorkerProcess(options.name, process)
 
-    async def stop(self, running: Running) -> int:
-        """SIGTERM; how it ended."""
-        running.measure()
-        running.signal(signal.SIGTERM)
-        return await self.gone(running)
+    async def stop(self, process: WorkerProcess) -> int:
+        """Send SIGTERM and return the exit code."""
+        process.measure()
+        process.signal(signal.SIGTERM)
+        return await self.exited(process)
 
-    async def gone(self, running: Running) -> int:
-        """Wait for its end."""
-        await self.until(lambda: running.exit_code is not None, f"{running.name} ends")
-        self.workers.remove(running)
-        self.ended.append(running)
-        assert running.exit_code is not None
-        return running.exit_code
+    async def exited(self, process: WorkerProcess) -> int:
+        """Wait for the exit and return its code."""
+        await self.until(lambda: process.exit_code is not None, f"{process.name} exits")
+        self.workers.remove(process)
+        self.ended.append(process)
+        assert process.exit_code is not None
+        return process.exit_code
 
     @property
     def peak_bytes(self) -> int:
-        return max((one.peak_bytes for one in [*self.workers, *self.ended]), default=0)
+        return max((process.peak_bytes for process in [*self.workers, *self.ended]), default=0)
 
     async def _measure(self) -> None:
         while True:
-            for running in self.workers:
-                running.measure()
+            for process in self.workers:
+                process.measure()
             await asyncio.sleep(0.5)
 
-    # What is waited for
+    # Waiting
 
-    async def until(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> None:
-        """Raises FaultError at the deadline."""
+    async def until(self, condition: Callable[[], Any], what: str, seconds: float = DEADLINE_SECONDS) -> None:
+        """Return when `condition` holds. Raises ExpectationError at the deadline, with `what` it stands for."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
@@ -193,17 +188,17 @@ class Scene:
                         return
                     await asyncio.sleep(PAUSE_SECONDS)
         except TimeoutError as error:
-            raise FaultError(f"not within {seconds:.0f} s: {what}") from error
+            raise ExpectationError(f"not within {seconds:.0f} s: {what}") from error
 
     async def lag(self) -> int | None:
-        """None while the log is away."""
+        """None while the log is unavailable."""
         try:
             return sum((await self.transport.group_lag(f"{self.group}.fate", [topics.RAW])).values())
         except Unavailable:
             return None
 
     async def committed(self) -> int:
-        """Records that the group has finished; -1 while the log is away."""
+        """Records that the group has finished; -1 while the log is unavailable."""
         try:
             ends = await self.transport.ends(topics.RAW)
         except Unavailable:
@@ -214,23 +209,25 @@ class Scene:
     async def drained(self) -> bool:
         return await self.lag() == 0
 
-    # The end
+    # Verdict
 
     async def final(self) -> rules.Final:
-        """Everything as it lies now, kept beside the histories."""
+        """What topics, index and group hold now; also written beside the histories."""
         ends = await self.transport.ends(topics.RAW)
         lag = await self.transport.group_lag(f"{self.group}.fate", [topics.RAW])
-        positions = {place.index: Position(end).next_offset - lag.get(place, 0) for place, (_, end) in ends.items()}
+        positions = {
+            partition.index: Position(end).next_offset - lag.get(partition, 0) for partition, (_, end) in ends.items()
+        }
         names = [spec.name for spec in collections().values()]
-        found = rules.Final(await snapshot(self.transport, self.index, names), positions)
-        (self.folder / "final.json").write_bytes(msgspec.json.encode(found))
-        return found
+        final = rules.Final(await snapshot(self.transport, self.index, names), positions)
+        (self.folder / "final.json").write_bytes(msgspec.json.encode(final))
+        return final
 
     async def judged(self) -> tuple[Findings, list[str]]:
         final = await self.final()
         return judge(final.snapshot), rules.broken(history.read(self.folder / "history"), final)
 
 
-def _command(orders: Orders, own: Own) -> Running:
-    command = [*own.prefix, sys.executable, "-m", worker.__name__, msgspec.json.encode(orders).decode()]
-    return Running(orders.name, subprocess.Popen(command))
+def _command(options: WorkerOptions, prefix: Sequence[str]) -> WorkerProcess:
+    command = [*prefix, sys.executable, "-m", worker.__name__, msgspec.json.encode(options).decode()]
+    return WorkerProcess(options.name, subprocess.Popen(command))

@@ -1,4 +1,7 @@
-"""What is fed in: numbered small pictures, stills and two cameras, some fated; every acknowledgement is kept."""
+"""What is published: small numbered pictures of stills and two cameras, some with a fate of their own.
+
+The history keeps every acknowledgement.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,19 @@ from tests.support.pictures import encoded
 BATCH = 20
 RETRY_SECONDS = 0.2
 LARGE = encoded(np.random.default_rng(2).integers(0, 256, (480, 640, 3), np.uint8), quality=85)
-"""Noise, some 300 KB of it, for what is to fill memory."""
+"""Noise, about 300 KB, to fill memory."""
 FEEDS = ("stills", "lobby", "door")
 Mix = Mapping[str, int]
-"""Fate to how many of a thousand frames it befalls; the others are all right."""
+"""Fate to the number of frames in a thousand that have it; the others have none."""
 
 
 def fate(number: int, mix: Mix) -> str:
-    """Evenly strewn, and the same for the same number."""
-    place = number * 617 % 1000
+    """Evenly spread, and the same for the same number."""
+    rest = number * 617 % 1000
     for name, share in mix.items():
-        if place < share:
+        if rest < share:
             return name
-        place -= share
+        rest -= share
     return "ok"
 
 
@@ -46,20 +49,20 @@ def picture(number: int, mix: Mix, content: bytes = PICTURE) -> NewRecord:
 
 
 @dataclass
-class Load:
+class Workload:
     transport: Transport
     history: History
     mix: Mix = field(default_factory=dict)
     content: bytes = PICTURE
     accepted: int = 0
     refused: int = 0
-    """Attempts that were not acknowledged, and made again."""
+    """Attempts that were not acknowledged and were repeated."""
     fates: Counter[str] = field(default_factory=Counter)
     _streaming: asyncio.Task[None] | None = None
     _numbers: int = 0
 
     async def accept(self, count: int) -> None:
-        """Publish so many frames more; each batch until it is acknowledged."""
+        """Publish `count` frames, each batch until it is acknowledged."""
         while count > 0:
             numbers = range(self._numbers, self._numbers + min(count, BATCH))
             self._numbers += len(numbers)
@@ -73,7 +76,7 @@ class Load:
         self._streaming = asyncio.create_task(self._stream(frames_per_second))
 
     async def stop(self) -> None:
-        """End the stream; the batch under way is finished first."""
+        """End the stream once the batch under way is acknowledged."""
         if self._streaming is not None:
             streaming, self._streaming = self._streaming, None
             self._ending.set()
