@@ -271,7 +271,7 @@ class Deletion(Event, frozen=True, kw_only=True, omit_defaults=True):
     """When the erasure was requested."""
     reason: str = ""
     uris: tuple[str, ...] = ()
-    """Blobs of the frame, where whoever asks knows them; the others are looked for on the topics."""
+    """Blobs of the frame, as far as the request knows them; the others are looked up on the topics."""
     erased: Utc | None = None
     """When the blobs were erased; null: not yet."""
     version: int = MAJOR_VERSION
@@ -293,7 +293,7 @@ class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
 class Feed(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A source that is read for as long as this stands (`feeds`, compacted, key: `tenant/feed`).
 
-    `source` holds no credentials: `${NAME}` stands for a variable of the environment of whoever reads it.
+    `source` holds no credentials: `${NAME}` is an environment variable of the process that reads it.
     """
 
     tenant: str

@@ -43,7 +43,7 @@ def stage(folder: Path, root: Path = ROOT) -> None:
     """Write every page and file of the site below `folder`, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
     docs = [path.relative_to(root) for path in sorted((root / DOCS).rglob("*")) if path.suffix in {".md", *_ASSETS}]
-    waiting = [PurePosixPath(path) for path in (*docs, *PLACES)]
+    waiting = [*map(PurePosixPath, docs), *map(PurePosixPath, PLACES)]
     done: set[PurePosixPath] = set()
     while waiting:
         file = waiting.pop()

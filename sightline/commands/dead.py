@@ -93,7 +93,7 @@ async def replay(
     until: Until = "",
     every: Every = False,  # noqa: FBT002 - a flag as typed
 ) -> None:
-    """Publish the original records again, after the cause is mended."""
+    """Publish the original records again, once the cause is fixed."""
     chosen = _careful(_chosen(frames, reason, stage, since, until), every)
     async with opened_transport(config) as transport, opened_blobs(config) as blobs:
         letters = DeadLetters(transport)
