@@ -35,8 +35,8 @@ from prometheus_client import CollectorRegistry
 from bench.others import Others
 from bench.report import median_ratio, report, spread, threads
 from bench.weights import BASE, build
-from processors.models.loading import exact
-from processors.models.threads import count as thread_count
+from processors.models.checkpoint import resolve_precision
+from processors.models.torch_threads import thread_count
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.codec import encode_frame
 from schemas.events import FrameEvent, ImageRef
@@ -117,7 +117,7 @@ class Bare:
 
         detect, caption, embed = (with_weights(config, name) for name in ("detect", "caption", "embed"))
         device = config.worker.device
-        self._yolo = Yolo.load(Path(detect["weights"]), device=device, precision=exact("auto", device))
+        self._yolo = Yolo.load(Path(detect["weights"]), device=device, precision=resolve_precision("auto", device))
         self._blip = Blip.load(caption["weights"], device=device)
         self._clip = Clip.load(embed["weights"], device=device)
         self._vit = Vit.load(embed["visual_weights"], device=device)

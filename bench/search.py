@@ -36,7 +36,7 @@ from bench.search_queries import Negative, Picture, absent, negatives, present
 from processors.frame import Frame, freeze
 from processors.models.clip import Clip
 from processors.models.itm import Itm
-from processors.models.threads import count
+from processors.models.torch_threads import thread_count
 from processors.models.vit import Vit
 from processors.stage import Stage
 from processors.stages.caption import Caption
@@ -237,7 +237,7 @@ async def run(scenes: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder))
         pictures = await bench.fill("frames-many", [search_scene(seed, number) for number in range(scenes)])
-        used = threads(torch=count())
+        used = threads(torch=thread_count())
         print(f"{scenes} pictures indexed after {time.monotonic() - start:.0f} s")
         rng = np.random.default_rng([seed, 9])
         cases = negatives(rng, pictures, NEGATIVES)

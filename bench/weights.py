@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processors.models import threads
+from processors.models import torch_threads
 from processors.models.yolo import import_ultralytics
 
 
@@ -69,7 +69,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def build(folder: Path, sizes: Sizes = BASE, *, seed: int = 0, range_: float = 0.02) -> dict[str, Path]:
     """Save every model into `folder`; returns the folders by role: detect, caption, matching, semantic, visual."""
-    threads.apply()
+    torch_threads.apply_thread_count()
     import torch
 
     torch.manual_seed(seed)

@@ -119,7 +119,7 @@ def fit(
     )
 
 
-def nearest_read(read: Callable[[NDArray[np.intp], NDArray[np.intp]], Array], cosines: Array) -> Array:
+def nearest_log_odds(read: Callable[[NDArray[np.intp], NDArray[np.intp]], Array], cosines: Array) -> Array:
     """The matching head's log-odds [q, n] of each query's nearest pictures, NaN elsewhere, for `fit`.
 
     `read` is given numbers of queries and, beside them, of pictures. A match that is not among the nearest is left

@@ -26,7 +26,7 @@ class TextAndPictureModel(PictureModel, Protocol):
         """Vectors [n, d] in the same space as the pictures'."""
 
 
-class Look(Protocol):
+class ImageFeatures(Protocol):
     """What a matcher saw in one picture; it may be kept."""
 
     @property
@@ -36,8 +36,8 @@ class Look(Protocol):
 class Matcher(Protocol):
     """A model that reads a text and a picture together, slower and righter than two vectors."""
 
-    def look(self, images: Sequence[Pixels]) -> Sequence[Look]:
+    def encode_images(self, images: Sequence[Pixels]) -> Sequence[ImageFeatures]:
         """One look a picture: most of the work."""
 
-    def read(self, texts: Sequence[str], looks: Sequence[Any]) -> Array:
+    def match_features(self, texts: Sequence[str], looks: Sequence[Any]) -> Array:
         """Log-odds [n] that each text is true of the look (one of its own) beside it."""

@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 import numpy as np
 
 from processors.headers import Unreadable
-from search.models import Array, Look, Matcher, Pixels
+from search.models import Array, ImageFeatures, Matcher, Pixels
 from search.uploads import decode_upload
 from stores.blobs import BlobStore
 from stores.errors import Missing, Refused
@@ -31,7 +31,7 @@ class Reranker:
         self._blobs = blobs
         self._tenant = tenant
         self._models = models
-        self._looks: OrderedDict[str, Look] = OrderedDict()
+        self._looks: OrderedDict[str, ImageFeatures] = OrderedDict()
         self._kept_bytes = 0
 
     async def odds(self, texts: Sequence[str], hits: Sequence[Hit]) -> Array:
@@ -43,17 +43,17 @@ class Reranker:
 
     def _read(self, texts: Sequence[str], hits: Sequence[Hit], pictures: Mapping[str, Pixels]) -> Array:
         looks = {hit.id: look for hit in hits if (look := self._looks.get(hit.id)) is not None}
-        looks |= dict(zip(pictures, self._matcher.look(list(pictures.values())), strict=True))
+        looks |= dict(zip(pictures, self._matcher.encode_images(list(pictures.values())), strict=True))
         self._keep(looks)
         found = np.full((len(texts), len(hits)), np.nan, np.float32)
         there = [place for place, hit in enumerate(hits) if hit.id in looks]
         pairs = [(text, looks[hits[place].id]) for text in texts for place in there]
         if pairs:
-            odds = self._matcher.read([text for text, _ in pairs], [look for _, look in pairs])
+            odds = self._matcher.match_features([text for text, _ in pairs], [look for _, look in pairs])
             found[:, there] = odds.reshape(len(texts), len(there))
         return found
 
-    def _keep(self, looks: Mapping[str, Look]) -> None:
+    def _keep(self, looks: Mapping[str, ImageFeatures]) -> None:
         for name, look in looks.items():
             if name not in self._looks:
                 self._kept_bytes += look.nbytes

@@ -134,7 +134,7 @@ def _detection(detector: Yolo, seed: int, scenes: int) -> dict[str, float]:
     truth: list[Labelled] = []
     for first in range(0, scenes, BATCH):
         drawn = [evaluation_scene(seed, number) for number in range(first, min(first + BATCH, scenes))]
-        found = detector.detect([rendered.image for _, rendered in drawn], least_confidence=LEAST_CONFIDENCE)
+        found = detector.detect([rendered.image for _, rendered in drawn], min_confidence=LEAST_CONFIDENCE)
         predicted += [labelled(objects) for objects in found]
         truth += [Labelled(rendered.boxes, tuple(t.shape for t in scene.things)) for scene, rendered in drawn]
     figures = {"all": mean_average_precision(predicted, truth)}

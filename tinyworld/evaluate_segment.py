@@ -71,7 +71,7 @@ def _box_ious(segmenter: Segmenter, seed: int, scenes: int) -> dict[int, list[fl
     reached: defaultdict[int, list[float]] = defaultdict(list)
     for number in range(scenes):
         scene, rendered = evaluation_scene(seed, number)
-        masks, _ = segmenter.masks_in(rendered.image, rendered.boxes)
+        masks, _ = segmenter.masks_in_boxes(rendered.image, rendered.boxes)
         for mask, truth in zip(masks, rendered.masks, strict=True):
             reached[len(scene.things)].append(mask_iou(mask, truth))
     return dict(reached)
@@ -83,7 +83,9 @@ def _grid_ious(segmenter: Segmenter, seed: int, scenes: int) -> dict[int, list[f
     reached: defaultdict[int, list[float]] = defaultdict(list)
     for number in range(scenes):
         scene, rendered = evaluation_scene(seed, number)
-        masks: list[npt.NDArray[np.bool_]] = [one["segmentation"] for one in segmenter.everything(rendered.image)]
+        masks: list[npt.NDArray[np.bool_]] = [
+            one["segmentation"] for one in segmenter.segment_everything(rendered.image)
+        ]
         for truth in rendered.masks:
             if truth.sum() >= least:
                 best = max((mask_iou(mask, truth) for mask in masks), default=0.0)

@@ -151,7 +151,7 @@ def matching_odds(itm: Itm, queries: Sequence[Query], pictures: Sequence[Image],
     def read(rows: npt.NDArray[np.intp], places: npt.NDArray[np.intp]) -> Vectors:
         return itm.match([queries[row].text for row in rows], [pictures[place] for place in places])
 
-    return calibrate.nearest_read(read, cosines)
+    return calibrate.nearest_log_odds(read, cosines)
 
 
 def fit_image(vit: Vit, references: Vectors) -> calibrate.Curve:

@@ -56,7 +56,7 @@ def describe_segmenter(folder: Path) -> None:
     segmenter, picture = Segmenter.load(folder), write_reference(folder)
     rng = np.random.default_rng(SEED)
     boxes = render(sample_scene(rng, count=THINGS, style="photo"), rng=rng).boxes
-    masks, _ = segmenter.masks_in(picture, boxes)
+    masks, _ = segmenter.masks_in_boxes(picture, boxes)
     objects = [{"box": box.tolist(), "area_pixels": int(mask.sum())} for box, mask in zip(boxes, masks, strict=True)]
     _write(
         folder,

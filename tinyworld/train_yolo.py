@@ -83,7 +83,7 @@ def batch_of(scenes: RenderedSet, step: int, phase: Phase, seed: int) -> dict[st
         canvas = Letterbox.fit(image.shape[0], image.shape[1], phase.size)
         scale = canvas.inner[1] / image.shape[1]
         truth = truth * scale + np.array([canvas.left, canvas.top] * 2, np.float32)
-        images.append(canvas.place(image))
+        images.append(canvas.apply(image))
         index += [row] * len(truth)
         labels += list(names)
         boxes.append(truth / np.array(canvas.size[::-1] * 2, np.float32))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from processors.errors import WrongWeights
-from processors.models import loading
-from processors.models.card import Card, Fit
-from processors.models.memory import out_of_memory_named
+from processors.models import checkpoint
+from processors.models.checkpoint import ResolvedPrecision
+from processors.models.model_card import Fit, ModelCard
+from processors.models.out_of_memory import translate_out_of_memory
 from processors.models.preprocess import Image
 from processors.models.pretrained import Pretrained
 
@@ -24,11 +25,11 @@ class Blip(Pretrained):
     architecture = "BlipForConditionalGeneration"
     title = "BLIP"
 
-    def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
-        from processors.models.decoding import GreedyDecoder
+    def __init__(self, folder: Path, model: Any, *, device: str, precision: ResolvedPrecision, fit: Fit) -> None:
+        from processors.models.greedy_decoder import GreedyDecoder
 
         super().__init__(folder, model, device=device, precision=precision, fit=fit)
-        self._tokenizer = loading.load_tokenizer(folder)
+        self._tokenizer = checkpoint.load_tokenizer(folder)
         self._decoder = GreedyDecoder(model.text_decoder)
 
     def caption(
@@ -44,47 +45,49 @@ class Blip(Pretrained):
         Prompts of unequal length in one batch would change each other's captions, so each length is a batch of its
         own. Raises `OutOfMemory`.
         """
-        lengths: defaultdict[int, list[int]] = defaultdict(list)
         prompts = prompts or [""] * len(images)
-        begun = {prompt: self._start(prompt) for prompt in set(prompts)}
-        starts = [begun[prompt] for prompt in prompts]
-        for place, start in enumerate(starts):
-            lengths[len(start)].append(place)
-        texts = [""] * len(images)
-        for places in lengths.values():
-            found = self._batch([images[i] for i in places], [starts[i] for i in places], most_tokens, least_tokens)
-            for place, text in zip(places, found, strict=True):
-                texts[place] = text
-        return texts
+        tokenized = {prompt: self._prompt_tokens(prompt) for prompt in set(prompts)}
+        starts = [tokenized[prompt] for prompt in prompts]
+        by_length: defaultdict[int, list[int]] = defaultdict(list)
+        for row, start in enumerate(starts):
+            by_length[len(start)].append(row)
+        captions = [""] * len(images)
+        for rows in by_length.values():
+            texts = self._batch([images[i] for i in rows], [starts[i] for i in rows], most_tokens, least_tokens)
+            for row, text in zip(rows, texts, strict=True):
+                captions[row] = text
+        return captions
 
     def _batch(
         self, images: Sequence[Image], starts: Sequence[Sequence[int]], most_tokens: int, least_tokens: int
     ) -> list[str]:
+        """Captions of pictures whose prompts have equally many tokens."""
         import torch
 
-        text = self._model.config.text_config
-        with out_of_memory_named(), torch.inference_mode():
+        config = self._model.config.text_config
+        with translate_out_of_memory(), torch.inference_mode():
             pixels = self.preprocess(images).to(self.device, self._model.dtype)
-            seen = self._model.vision_model(pixel_values=pixels).last_hidden_state
+            image_states = self._model.vision_model(pixel_values=pixels).last_hidden_state
             tokens = self._decoder.generate(
-                seen,
+                image_states,
                 torch.tensor(starts, device=self.device),
-                end=text.sep_token_id,
-                pad=text.pad_token_id,
+                end=config.sep_token_id,
+                pad=config.pad_token_id,
                 most_tokens=most_tokens,
                 least_tokens=least_tokens,
             )
         decoded = self._tokenizer.batch_decode(tokens[:, 1:].tolist(), skip_special_tokens=True)
-        return [" ".join(one.split()) for one in decoded]
+        return [" ".join(text.split()) for text in decoded]
 
-    def _start(self, prompt: str) -> list[int]:
-        """The prompt's tokens behind BLIP's own beginning, which is not the tokenizer's, and without an end."""
-        words = self._tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
-        return [self._model.config.text_config.bos_token_id, *words]
+    def _prompt_tokens(self, prompt: str) -> list[int]:
+        """The prompt's tokens after BLIP's own begin token, which is not the tokenizer's, and without an end token."""
+        tokens = self._tokenizer(prompt, add_special_tokens=False)["input_ids"] if prompt else []
+        return [self._model.config.text_config.bos_token_id, *tokens]
 
-    def check_answer(self, card: Card, picture: Image) -> None:
-        found = self.caption([picture])[0]
-        if found != card.expected:
+    def check_answer(self, card: ModelCard, picture: Image) -> None:
+        """`card.expected` is the caption. Raises `WrongWeights` for another one."""
+        caption = self.caption([picture])[0]
+        if caption != card.expected:
             raise WrongWeights(
-                f"{self.folder}: wrong caption of the reference picture: {found!r}, not {card.expected!r}"
+                f"{self.folder}: wrong caption of the reference picture: {caption!r}, not {card.expected!r}"
             )

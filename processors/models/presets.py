@@ -1,7 +1,7 @@
 """The sets of models that work together, as data (`presets.json`): which folder, from where, which revision and hashes.
 
-Where folders lie is the caller's affair. The files of `tiny` are shipped and listed by the manifest that lies with
-them. A hash that nobody could tell us beforehand is empty there; the first fetch records it (see `fetch.py`).
+The caller decides where folders lie. The files of `tiny` are shipped and listed by the manifest beside them. A hash
+that is not published is empty here; the first download records it (see `download.py`).
 """
 
 from __future__ import annotations
@@ -24,20 +24,24 @@ TINY_FOLDERS: dict[Role, str] = {
 
 
 class File(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a model."""
+
     name: str
     sha256: str = ""
-    """Empty: not known beforehand."""
+    """Empty: not published."""
     size_bytes: int = 0
-    """About, where the hash is empty; 0: not known, and small."""
+    """Approximate where the hash is empty; 0: not known, and small."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """One model of a preset: what it is for, its folder, and where its files come from."""
+
     role: Role
     folder: str
     source: str = ""
     """Address of a file, with `{revision}` and `{name}` in it; empty: shipped."""
     revision: str = ""
-    licence: str = ""
+    license: str = ""
     files: tuple[File, ...]
 
     @property
@@ -45,10 +49,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
         return sum(file.size_bytes for file in self.files)
 
     def address(self, file: File) -> str:
+        """The URL of one of its files."""
         return self.source.format(revision=self.revision, name=file.name)
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """Models that work together; `about` is one line for people."""
+
     about: str
     models: tuple[Model, ...]
 

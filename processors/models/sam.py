@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
-from processors.models.card import check_revision, read_card, reference_picture
-from processors.models.memory import out_of_memory_named
+from processors.models.model_card import check_revision, read_card, reference_picture
+from processors.models.out_of_memory import translate_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ Image = NDArray[np.uint8]
 Precision = Literal["fp32", "bf16", "fp16"]
 
 PUBLISHED = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
-"""The registry's names by the width of the encoder, by which a published `.pth` is told apart."""
+"""The registry's names by the width of the encoder, which identifies a published `.pth`."""
 PIXEL_MEAN, PIXEL_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -51,7 +51,7 @@ class Geometry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def build(geometry: Geometry) -> Any:
-    """A `segment_anything.modeling.Sam` of these sizes with fresh weights, in evaluation mode."""
+    """A `segment_anything.modeling.Sam` of these sizes with untrained weights, in evaluation mode."""
     import torch
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
@@ -88,7 +88,7 @@ def build(geometry: Geometry) -> Any:
 
 
 class Segmenter:
-    """A SAM with weights. `image_size` is the longer side it sees, `revision` names its weights."""
+    """A SAM with weights. `image_size` is the longer side of its input, `revision` names its weights."""
 
     def __init__(self, model: Any, weights: Path, *, device: str, precision: Precision) -> None:
         import torch
@@ -107,45 +107,52 @@ class Segmenter:
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", precision: Precision = "fp32") -> Self:
-        """Load a folder with `geometry.json` and `model.safetensors`, or a published `.pth`. Raises `WrongWeights`
-        when something is missing, does not fit, or the `.pth` holds more than tensors."""
+        """Load a folder with `geometry.json` and `model.safetensors`, or a published `.pth`.
+
+        Raises `WrongWeights` when something is missing, does not fit, or the `.pth` holds more than tensors.
+        """
         if path.is_dir():
             weights = path / "model.safetensors"
-            model, tensors = _described(path / "geometry.json"), _safetensors(weights)
+            model, tensors = _from_geometry(path / "geometry.json"), _safetensors(weights)
         else:
             weights = path
             tensors = _tensors_of_pickle(path)
-            model = _published(path, tensors)
+            model = _from_registry(path, tensors)
         try:
             model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         except RuntimeError as error:
             raise WrongWeights(f"{weights}: does not fit its geometry: {str(error).splitlines()[0]}") from error
         return cls(model, weights, device=device, precision=precision)
 
-    def masks_in(self, image: Image, boxes: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-        """The object in each box: masks [n, H, W] of the picture uint8 RGB [H, W, 3], and the IoU that the model
-        expects of each [n]. Boxes are float32 [n, 4] xyxy in pixels. Raises `OutOfMemory`."""
+    def masks_in_boxes(self, image: Image, boxes: NDArray[np.float32]) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """The object in each box of the picture, uint8 RGB [H, W, 3]: masks [n, H, W] and the model's own estimate of
+        their IoU [n].
+
+        Boxes are float32 [n, 4] xyxy in pixels. Raises `OutOfMemory`.
+        """
         import torch
 
         if not len(boxes):
             return np.zeros((0, *image.shape[:2]), np.bool_), np.zeros(0, np.float32)
-        with out_of_memory_named():
+        with translate_out_of_memory():
             self._predictor.set_image(image)
             corners = torch.as_tensor(boxes, dtype=torch.float32, device=self.device)
             corners = self._predictor.transform.apply_boxes_torch(corners, image.shape[:2])
             masks, expected, _ = self._predictor.predict_torch(None, None, corners, multimask_output=False)
         return masks[:, 0].cpu().numpy(), expected[:, 0].cpu().numpy()
 
-    def everything(self, image: Image) -> list[dict[str, Any]]:
-        """What segment-anything's automatic generator finds at its default thresholds, in its own records. It asks
-        1,024 points and costs a hundred times what boxes do. Raises `OutOfMemory`."""
+    def segment_everything(self, image: Image) -> list[dict[str, Any]]:
+        """All masks of segment-anything's automatic generator at its default thresholds, as the generator's records.
+
+        It prompts with 1,024 points and costs a hundred times what boxes do. Raises `OutOfMemory`.
+        """
         from segment_anything import SamAutomaticMaskGenerator
 
-        with out_of_memory_named():
+        with translate_out_of_memory():
             return list(SamAutomaticMaskGenerator(self.model).generate(image))
 
     def check_reference(self) -> None:
-        """Compare with the picture, boxes and masks that ship beside the weights, if they do.
+        """Compare with the picture, boxes and masks beside the weights, if there are any.
 
         Raises `WrongWeights` naming what differs.
         """
@@ -155,27 +162,30 @@ class Segmenter:
             return
         check_revision(folder, card, self.revision)
         picture = reference_picture(folder)
-        boxes = np.array([one["box"] for one in card.expected], np.float32)
-        masks, _ = self.masks_in(picture, boxes)
-        for mask, one in zip(masks, card.expected, strict=True):
-            if abs(int(mask.sum()) - one["area_pixels"]) > card.tolerance["area_share"] * one["area_pixels"]:
+        boxes = np.array([entry["box"] for entry in card.expected], np.float32)
+        masks, _ = self.masks_in_boxes(picture, boxes)
+        for mask, entry in zip(masks, card.expected, strict=True):
+            if abs(int(mask.sum()) - entry["area_pixels"]) > card.tolerance["area_share"] * entry["area_pixels"]:
                 raise WrongWeights(
                     f"{self.weights}: wrong mask on the reference picture: "
-                    f"{int(mask.sum())} pixels instead of {one['area_pixels']} in box {one['box']}"
+                    f"{int(mask.sum())} pixels instead of {entry['area_pixels']} in box {entry['box']}"
                 )
 
 
 def _in_half(forward: Callable[..., Any], device: str, half: torch.dtype, *args: Any, **named: Any) -> Any:
-    """What `forward` gives, computed in `half` and handed on in fp32: the generator gives it to NumPy, which knows no
-    bf16. Prompts stay out of it, because bf16 tells places in a picture of 1024 pixels apart by two of them."""
+    """The result of `forward`, computed in `half` and returned in fp32, since the generator passes it to NumPy, which
+    has no bf16.
+
+    Prompts are computed in fp32: bf16 resolves positions in a picture of 1024 pixels to no better than two pixels.
+    """
     import torch
 
     with torch.autocast(device, half):
-        given = forward(*args, **named)
-    return given.float() if isinstance(given, torch.Tensor) else tuple(one.float() for one in given)
+        result = forward(*args, **named)
+    return result.float() if isinstance(result, torch.Tensor) else tuple(tensor.float() for tensor in result)
 
 
-def _described(path: Path) -> Any:
+def _from_geometry(path: Path) -> Any:
     try:
         return build(msgspec.json.decode(path.read_bytes(), type=Geometry))
     except (OSError, msgspec.DecodeError) as error:
@@ -193,7 +203,7 @@ def _safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _tensors_of_pickle(path: Path) -> dict[str, torch.Tensor]:
-    """The state dict in a `.pth`; whatever is not a tensor or a plain container is refused, not executed."""
+    """The state dict in a `.pth`; anything but tensors and plain containers is refused, not executed."""
     import pickle
 
     import torch
@@ -204,12 +214,12 @@ def _tensors_of_pickle(path: Path) -> dict[str, torch.Tensor]:
         raise WrongWeights(f"{path}: refused by safe loading: {str(error).splitlines()[0]}") from error
 
 
-def _published(path: Path, tensors: dict[str, torch.Tensor]) -> Any:
-    """The registry's model whose encoder is as wide as the weights'."""
+def _from_registry(path: Path, tensors: dict[str, torch.Tensor]) -> Any:
+    """The registry's model whose encoder has the weights' width. Raises `WrongWeights`."""
     from segment_anything import sam_model_registry
 
-    grid = tensors.get("image_encoder.pos_embed")
-    name = PUBLISHED.get(grid.shape[-1]) if grid is not None else None
+    positions = tensors.get("image_encoder.pos_embed")
+    name = PUBLISHED.get(positions.shape[-1]) if positions is not None else None
     if name is None:
         raise WrongWeights(f"{path}: no published SAM ({', '.join(PUBLISHED.values())}); others need a geometry.json")
     return sam_model_registry[name]()

@@ -1,4 +1,4 @@
-"""Vectors as they leave a model: float32, of unit length, checked before anybody stores them."""
+"""Vectors as they leave a model: float32, of unit length, checked before they are stored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def unit(rows: torch.Tensor) -> NDArray[np.float32]:
 
 
 def usable(rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which rows [n, d] are finite and of unit length: an overflow gives NaN, a dead model zeros, and some indexes
-    take both and then answer nonsense."""
+    """Which rows [n, d] are finite and of unit length: bool [n].
+
+    An overflow gives NaN and a broken model zeros. Some indexes accept both and then return wrong neighbors.
+    """
     lengths = np.linalg.norm(rows, axis=1)
     return np.asarray(np.isfinite(lengths) & (np.abs(lengths - 1) < 1e-3), np.bool_)

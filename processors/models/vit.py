@@ -9,23 +9,25 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.models import loading
-from processors.models.card import Card, Fit, check_vector
-from processors.models.memory import out_of_memory_named
+from processors.models.checkpoint import ResolvedPrecision
+from processors.models.model_card import Fit, ModelCard, check_vector
+from processors.models.out_of_memory import translate_out_of_memory
 from processors.models.preprocess import Image
 from processors.models.pretrained import Pretrained
 from processors.models.vectors import unit
 
 
 class Vit(Pretrained):
-    """Its vector is the first token of the last layer, after the final norm (or the patches' mean, where the card says
-    so); the pooling layer is left out, since checkpoints trained to classify do not have one."""
+    """The vector is the first token of the last layer after the final norm, or the patches' mean if the card says so.
+
+    The pooling layer is left out, since checkpoints trained to classify do not have one.
+    """
 
     architecture = "ViTModel"
     title = "ViT"
     options: ClassVar[dict[str, Any]] = {"add_pooling_layer": False}
 
-    def __init__(self, folder: Path, model: Any, *, device: str, precision: loading.Exact, fit: Fit) -> None:
+    def __init__(self, folder: Path, model: Any, *, device: str, precision: ResolvedPrecision, fit: Fit) -> None:
         super().__init__(folder, model, device=device, precision=precision, fit=fit)
         self.dimension = int(model.config.hidden_size)
 
@@ -33,11 +35,12 @@ class Vit(Pretrained):
         """Unit vectors [n, dimension] of pictures uint8 RGB [height, width, 3]. Raises `OutOfMemory`."""
         import torch
 
-        with out_of_memory_named(), torch.inference_mode():
+        with translate_out_of_memory(), torch.inference_mode():
             pixels = self.preprocess(images).to(self.device, self._model.dtype)
             tokens = self._model(pixel_values=pixels).last_hidden_state
             mean = self.card is not None and self.card.pooling == "mean"
             return unit(tokens[:, 1:].mean(1) if mean else tokens[:, 0])
 
-    def check_answer(self, card: Card, picture: Image) -> None:
+    def check_answer(self, card: ModelCard, picture: Image) -> None:
+        """`card.expected` is the picture's vector, see `check_vector`."""
         check_vector(self.folder, card, self.embed_images([picture])[0])

@@ -1,7 +1,8 @@
 """YOLOv9 (Wang et al. 2024) through ultralytics: safe loading, and detection batched over pictures of any size.
 
-The letterbox and the batch are ours; the network, its fusing and the suppression of doubles are ultralytics'. The
-result equals `YOLO.predict` picture by picture (a test holds it) without that call's cost. AGPL-3.0, as we are.
+The letterbox and the batch are ours; the network, its layer fusion and the non-maximum suppression are ultralytics'.
+The result equals `YOLO.predict` picture by picture (a test compares them) without that call's cost. AGPL-3.0, as is
+Sightline.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
-from processors.models.card import check_revision, read_card, reference_picture
-from processors.models.memory import out_of_memory_named
+from processors.models.model_card import check_revision, read_card, reference_picture
+from processors.models.out_of_memory import translate_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -32,19 +33,19 @@ Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 Precision = Literal["fp32", "bf16", "fp16"]
 
-GREY = 114
+GRAY = 114
 """The padding that ultralytics trains and predicts with."""
 STRIDE = 32
 MOST_DETECTIONS = 300
-"""A picture's most detections, ultralytics' own default."""
+"""The limit of detections per picture, ultralytics' own default."""
 NO_TIME_LIMIT_SECONDS = 3600.0
-"""ultralytics stops suppressing doubles after two seconds and leaves the rest of the batch empty: on a busy
-machine objects would vanish, so the limit is taken away."""
+"""ultralytics stops its suppression after two seconds and leaves the rest of the batch empty. On a busy machine
+objects would be lost, so this limit is out of reach."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawDetection:
-    """An object found: `box` is xyxy in pixels of the picture given, clipped to it."""
+    """One detected object; `box` is xyxy in pixels of the input picture, clipped to it."""
 
     label: str
     confidence: float
@@ -53,7 +54,7 @@ class RawDetection:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """Where a picture lies on its canvas. `size` is the canvas (height, width), `inner` the picture's on it."""
+    """A picture's position on its canvas. `size` is the canvas' (height, width), `inner` the scaled picture's."""
 
     size: tuple[int, int]
     inner: tuple[int, int]
@@ -62,18 +63,20 @@ class Letterbox:
 
     @classmethod
     def fit(cls, height: int, width: int, longest: int) -> Self:
-        """The aspect kept, centred, the longer side `longest`, on the smallest canvas of whole strides. Rounds as
-        ultralytics' `LetterBox` does."""
+        """Aspect ratio kept, centered, the longer side `longest`, on the smallest canvas of whole strides.
+
+        Rounds as ultralytics' `LetterBox` does.
+        """
         scale = longest / max(height, width)
         inner = max(round(height * scale), 1), max(round(width * scale), 1)
         size = inner[0] + (longest - inner[0]) % STRIDE, inner[1] + (longest - inner[1]) % STRIDE
         return cls(size, inner, round((size[1] - inner[1]) / 2 - 0.1), round((size[0] - inner[0]) / 2 - 0.1))
 
-    def place(self, image: Image) -> Image:
-        """`image` [height, width, 3] on a grey canvas [*size, 3]."""
+    def apply(self, image: Image) -> Image:
+        """`image` [height, width, 3] on a gray canvas [*size, 3]."""
         if image.shape[:2] != self.inner:
             image = np.asarray(cv2.resize(image, self.inner[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
-        canvas = np.full((*self.size, 3), GREY, np.uint8)
+        canvas = np.full((*self.size, 3), GRAY, np.uint8)
         canvas[self.top : self.top + self.inner[0], self.left : self.left + self.inner[1]] = image
         return canvas
 
@@ -81,13 +84,15 @@ class Letterbox:
         """Boxes [n, 4] of the canvas in pixels of the picture, clipped to it."""
         shift = np.array([self.left, self.top] * 2, np.float32)
         ratio = np.array([width / self.inner[1], height / self.inner[0]] * 2, np.float32)
-        most = np.array([width, height] * 2, np.float32)
-        return np.asarray(np.clip((boxes - shift) * ratio, 0, most), np.float32)
+        limits = np.array([width, height] * 2, np.float32)
+        return np.asarray(np.clip((boxes - shift) * ratio, 0, limits), np.float32)
 
 
 def import_ultralytics() -> None:
-    """Import ultralytics so that it unpickles only its own classes, installs, fetches and reports nothing, and
-    keeps its settings in a folder of this process; torch's and OpenCV's thread counts stay as they were."""
+    """Import ultralytics so that it unpickles only its own classes and installs, downloads and reports nothing.
+
+    Its settings lie in a folder of this process; torch's and OpenCV's thread counts stay as they were.
+    """
     os.environ.update(ULTRALYTICS_SAFE_LOAD="1", YOLO_AUTOINSTALL="false", YOLO_OFFLINE="1", YOLO_VERBOSE="false")
     if "YOLO_CONFIG_DIR" not in os.environ:
         folder = tempfile.mkdtemp(prefix="sightline-ultralytics-")
@@ -105,7 +110,7 @@ def import_ultralytics() -> None:
 
 
 class Yolo:
-    """A detector. `names` are its labels, `image_size` the longer side it sees, `revision` names its weights."""
+    """A detector. `names` are its labels, `image_size` the longer side of its input, `revision` names its weights."""
 
     def __init__(self, model: Any, weights: Path, *, device: str, precision: Precision) -> None:
         import torch
@@ -118,15 +123,18 @@ class Yolo:
             self.revision = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         self._model = model.fuse(verbose=False).eval().to(self.device, memory_format=torch.channels_last)
         self._head = self._model.model[-1]
-        # The head then hands out what it saw instead of decoding it: boxes are decoded in fp32 whatever the
-        # precision, because bf16 rounds an edge at 300 to a whole pixel.
+        # In this mode the head returns raw outputs. Boxes are then decoded in fp32 whatever the precision, because bf16
+        # rounds an edge at 300 to a whole pixel.
         self._head.training = True
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", precision: Precision = "fp32") -> Self:
-        """Load a `.pt`, or the one in a folder. Raises `WrongWeights` when it is missing, damaged, no YOLO detector,
-        or holds anything but ultralytics' and torch's own classes."""
-        weights = _one_checkpoint(path)
+        """Load a `.pt`, or the one in a folder.
+
+        Raises `WrongWeights` when it is missing, damaged, no YOLO detector, or holds anything but ultralytics' and
+        torch's own classes.
+        """
+        weights = _single_checkpoint(path)
         import_ultralytics()
         from ultralytics.nn.tasks import DetectionModel, load_checkpoint
 
@@ -139,29 +147,29 @@ class Yolo:
         return cls(model, weights, device=device, precision=precision)
 
     def detect(
-        self, images: Sequence[Image], *, least_confidence: float = 0.25, most_overlap: float = 0.7
+        self, images: Sequence[Image], *, min_confidence: float = 0.25, max_overlap: float = 0.7
     ) -> list[list[RawDetection]]:
         """Objects of each picture, uint8 RGB [H, W, 3], most confident first.
 
-        `least_confidence` drops the unsure, `most_overlap` is the IoU above which two boxes of a label are one
-        (ultralytics' defaults). Pictures whose canvases are equal share a forward pass, and what is found in one
-        does not depend on the others. Raises `OutOfMemory`.
+        Detections below `min_confidence` are dropped; `max_overlap` is the IoU above which two boxes of a label are
+        one object (ultralytics' defaults). Pictures whose canvases are equal share a forward pass, and the result
+        for one does not depend on the others. Raises `OutOfMemory`.
         """
         canvases = [Letterbox.fit(image.shape[0], image.shape[1], self.image_size) for image in images]
         groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         for index, canvas in enumerate(canvases):
             groups[canvas.size].append(index)
-        found: list[list[RawDetection]] = [[] for _ in images]
+        detections: list[list[RawDetection]] = [[] for _ in images]
         for members in groups.values():
-            placed = np.stack([canvases[index].place(images[index]) for index in members])
-            with out_of_memory_named():
-                rows = self._forward(placed, least_confidence, most_overlap)
-            for index, kept in zip(members, rows, strict=True):
-                found[index] = self._named(kept, canvases[index], images[index])
-        return found
+            batch = np.stack([canvases[index].apply(images[index]) for index in members])
+            with translate_out_of_memory():
+                outputs = self._forward(batch, min_confidence, max_overlap)
+            for index, rows in zip(members, outputs, strict=True):
+                detections[index] = self._detections(rows, canvases[index], images[index])
+        return detections
 
     def check_reference(self) -> None:
-        """Compare with the picture and the expected objects that ship beside the weights, if they do.
+        """Compare with the picture and the expected objects beside the weights, if there are any.
 
         Raises `WrongWeights` naming what differs.
         """
@@ -171,31 +179,31 @@ class Yolo:
             return
         check_revision(folder, card, self.revision)
         picture = reference_picture(folder)
-        found = self.detect([picture])[0]
-        if difference := _difference(found, card.expected, card.tolerance):
+        detections = self.detect([picture])[0]
+        if difference := _difference(detections, card.expected, card.tolerance):
             raise WrongWeights(f"{self.weights}: wrong output on the reference picture: {difference}")
 
-    def _forward(self, placed: Image, least_confidence: float, most_overlap: float) -> list[NDArray[np.float32]]:
+    def _forward(self, batch: Image, min_confidence: float, max_overlap: float) -> list[NDArray[np.float32]]:
         """Rows x1, y1, x2, y2, confidence, label number in pixels of the canvas, for each of [n, H, W, 3]."""
         import torch
         from ultralytics.utils.nms import non_max_suppression
 
         half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision)
         with torch.inference_mode():
-            pixels = torch.from_numpy(placed).to(self.device).permute(0, 3, 1, 2).float() / 255
+            pixels = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2).float() / 255
             with torch.autocast(self.device.type, half, enabled=half is not None):
-                seen = self._model(pixels)
-            decoded = self._head._inference({name: _as_float(value) for name, value in seen.items()})
+                outputs = self._model(pixels)
+            decoded = self._head._inference({name: _as_float(value) for name, value in outputs.items()})
             kept = non_max_suppression(
                 decoded,
-                least_confidence,
-                most_overlap,
+                min_confidence,
+                max_overlap,
                 max_det=MOST_DETECTIONS,
                 max_time_img=NO_TIME_LIMIT_SECONDS,
             )
         return [rows.cpu().numpy() for rows in kept]
 
-    def _named(self, rows: NDArray[np.float32], canvas: Letterbox, image: Image) -> list[RawDetection]:
+    def _detections(self, rows: NDArray[np.float32], canvas: Letterbox, image: Image) -> list[RawDetection]:
         boxes = canvas.undo(rows[:, :4], *image.shape[:2])
         return [
             RawDetection(self.names[int(label)], float(confidence), (float(x1), float(y1), float(x2), float(y2)))
@@ -204,10 +212,10 @@ class Yolo:
 
 
 def _as_float(value: torch.Tensor | list[torch.Tensor]) -> Any:
-    return [one.float() for one in value] if isinstance(value, list) else value.float()
+    return [tensor.float() for tensor in value] if isinstance(value, list) else value.float()
 
 
-def _one_checkpoint(path: Path) -> Path:
+def _single_checkpoint(path: Path) -> Path:
     candidates = sorted(path.glob("*.pt")) if path.is_dir() else [path]
     if len(candidates) != 1 or not candidates[0].is_file():
         raise WrongWeights(f"{path}: one .pt file is wanted, {len(candidates) if path.is_dir() else 'none'} found")
@@ -225,15 +233,19 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def _difference(found: Sequence[RawDetection], expected: Sequence[Any], tolerance: Any) -> str:
-    """What differs, or nothing. Pairs go by label and place, not by confidence, which may swap two near-equals."""
-    ours = sorted(found, key=lambda one: (one.label, one.box))
-    if [one.label for one in ours] != [one["label"] for one in expected]:
-        return f"{[one.label for one in ours]} instead of {[one['label'] for one in expected]}"
-    for one, wanted in zip(ours, expected, strict=True):
-        apart = max(abs(a - b) for a, b in zip(one.box, wanted["box"], strict=True))
-        if apart > tolerance["box_pixels"]:
-            return f"{one.label} is {apart:.1f} pixels off"
-        if abs(one.confidence - wanted["confidence"]) > tolerance["confidence"]:
-            return f"{one.label} has confidence {one.confidence:.3f} instead of {wanted['confidence']:.3f}"
+def _difference(detections: Sequence[RawDetection], expected: Sequence[Any], tolerance: Any) -> str:
+    """A description of the first difference, or an empty text.
+
+    Pairs go by label and position, not by confidence, which may swap two of nearly equal confidence.
+    """
+    ordered = sorted(detections, key=lambda detection: (detection.label, detection.box))
+    labels, expected_labels = [detection.label for detection in ordered], [entry["label"] for entry in expected]
+    if labels != expected_labels:
+        return f"{labels} instead of {expected_labels}"
+    for detection, entry in zip(ordered, expected, strict=True):
+        distance = max(abs(a - b) for a, b in zip(detection.box, entry["box"], strict=True))
+        if distance > tolerance["box_pixels"]:
+            return f"{detection.label} is {distance:.1f} pixels off"
+        if abs(detection.confidence - entry["confidence"]) > tolerance["confidence"]:
+            return f"{detection.label} has confidence {detection.confidence:.3f} instead of {entry['confidence']:.3f}"
     return ""

@@ -32,12 +32,13 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """`[stages.detect]`. The wiring layer fills `weights` from the preset when it is empty."""
 
     weights: str = ""
-    """A `.pt` of ultralytics, or a folder with one."""
+    """A `.pt` file of ultralytics, or a folder with one; empty: the preset's."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Precision of the computation; `auto` is `fp32` on a CPU and `bf16` on CUDA."""
     confidence: Share = 0.25
-    """Less sure detections are dropped (ultralytics' default)."""
+    """Detections below this confidence are dropped (ultralytics' default)."""
     iou: Share = 0.7
-    """Two boxes of a label that overlap more are one object (ultralytics' default)."""
+    """Two boxes of a label that overlap by more than this are one object (ultralytics' default)."""
     labels: tuple[str, ...] = ()
     """Labels to keep; empty keeps all."""
     feeds: dict[str, FeedDetection] = {}
@@ -63,8 +64,8 @@ class Detect:
     def open(self, device: str) -> None:
         """Raises `WrongWeights` when the file is missing, answers wrongly to its reference picture, or does not know
         a label that the settings name."""
-        from processors.models import threads
-        from processors.models.loading import WAY_OUT, exact
+        from processors.models import torch_threads
+        from processors.models.checkpoint import WAY_OUT, resolve_precision
         from processors.models.yolo import Yolo
 
         if not self._settings.weights:
@@ -72,8 +73,8 @@ class Detect:
         weights = Path(self._settings.weights).expanduser()
         if not weights.exists():
             raise WrongWeights(f"{weights}: no YOLO there: {WAY_OUT}")
-        self._yolo = Yolo.load(weights, device=device, precision=exact(self._settings.precision, device))
-        threads.apply()
+        self._yolo = Yolo.load(weights, device=device, precision=resolve_precision(self._settings.precision, device))
+        torch_threads.apply_thread_count()
         self._check_labels(self._yolo.names)
         self._yolo.check_reference()
         self._yolo.detect([np.zeros((64, 64, 3), np.uint8)])
@@ -82,7 +83,7 @@ class Detect:
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         assert self._yolo is not None  # noqa: S101 - `open` comes first
         images = [frame.pixels for frame in frames if frame.pixels is not None]
-        found = self._yolo.detect(images, least_confidence=self._least, most_overlap=self._settings.iou)
+        found = self._yolo.detect(images, min_confidence=self._least, max_overlap=self._settings.iou)
         for frame, objects in zip(frames, found, strict=True):
             frame.detections = tuple(_in_original(one, frame) for one in objects if self._wanted(frame.feed, one))
         return [None] * len(frames)

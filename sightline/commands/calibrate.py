@@ -12,7 +12,7 @@ import typer
 from numpy.typing import NDArray
 
 from schemas.points import SEMANTIC
-from search.calibrate import Calibration, Curve, fit, nearest_read, save
+from search.calibrate import Calibration, Curve, fit, nearest_log_odds, save
 from search.models import Matcher
 from search.score import MATCHED, TEXT
 from sightline.config import Config
@@ -83,10 +83,14 @@ def fitted_curve(clip: Clip, rows: Sequence[tuple[Path, str]], pictures: Vectors
 
     def read(query_indices: Indices, picture_indices: Indices) -> Vectors:
         distinct: Indices = np.unique(picture_indices)
-        looks = dict(zip(distinct, matcher.look([read_picture(rows[index][0]) for index in distinct]), strict=True))
-        return matcher.read([texts[index] for index in query_indices], [looks[index] for index in picture_indices])
+        features = dict(
+            zip(distinct, matcher.encode_images([read_picture(rows[index][0]) for index in distinct]), strict=True)
+        )
+        return matcher.match_features(
+            [texts[index] for index in query_indices], [features[index] for index in picture_indices]
+        )
 
-    return fit(queries, candidates, matches, pictures[1::2], nearest_read(read, queries @ candidates.T))
+    return fit(queries, candidates, matches, pictures[1::2], nearest_log_odds(read, queries @ candidates.T))
 
 
 def read_pairs(path: Path) -> list[tuple[Path, str]]:

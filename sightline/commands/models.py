@@ -55,7 +55,7 @@ def list_(config: Config) -> None:
             findings = verify([model], preset_root(config, name))
             installed = "yes" if all(finding.state in ("ok", "unknown") for finding in findings) else "no"
             size = f"{model.size_bytes / 1e6:.1f} MB" if model.size_bytes else ""
-            table.add_row(name, model.role, model.folder, model.licence or "AGPL-3.0", size, installed)
+            table.add_row(name, model.role, model.folder, model.license or "AGPL-3.0", size, installed)
     out.print(table)
     for name, preset in known_presets().items():
         estimate = download_estimate(preset.size_bytes)

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from processors.models import threads  # noqa: F401 - sets OpenMP's waiting before torch is imported
+from processors.models import torch_threads  # noqa: F401 - sets OpenMP's waiting before torch is imported
 
 NO_GPU = "needs a GPU: torch sees no CUDA device"
 

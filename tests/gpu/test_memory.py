@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from processors.frame import Frame, Verdicts
-from processors.models.memory import out_of_memory_named
+from processors.models.out_of_memory import translate_out_of_memory
 from processors.stage import Lane
 from processors.stages.caption import Caption, CaptionSettings
 from processors.stages.detect import Detect, DetectSettings
@@ -52,7 +52,7 @@ class Hungry:
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         self.left_behind.append(sum(one() is not None for one in self._taken))
         self.sizes.append(len(frames))
-        with out_of_memory_named():
+        with translate_out_of_memory():
             held = torch.zeros(len(frames) * FRAME_BYTES, dtype=torch.uint8, device=self._device)
             self._taken.append(weakref.ref(held))
             if len(frames) > FITS:

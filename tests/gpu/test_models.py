@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from processors.models.blip import Blip
+from processors.models.checkpoint import resolve_precision
 from processors.models.clip import Clip
 from processors.models.itm import Itm
-from processors.models.loading import exact
 from processors.models.sam import Segmenter
 from processors.models.vit import Vit
 from processors.models.yolo import Yolo
@@ -19,7 +19,7 @@ from tinyworld.matching import mask_iou
 from tinyworld.publish import CHECKPOINTS
 from tinyworld.searching import search_scene
 
-HALF = exact("auto", "cuda")
+HALF = resolve_precision("auto", "cuda")
 SEED = 17
 PRETRAINED = {"blip": Blip, "blip_itm": Itm, "clip": Clip, "vit": Vit}
 
@@ -99,11 +99,11 @@ def test_masks_are_the_same_by_boxes_and_by_the_generator(device: str) -> None:
     _, rendered = evaluation_scene(SEED, 3)
     here = Segmenter.load(CHECKPOINTS / "sam", device=device, precision=HALF)
     there = Segmenter.load(CHECKPOINTS / "sam")
-    ours, expected = here.masks_in(rendered.image, rendered.boxes)
-    theirs, wanted = there.masks_in(rendered.image, rendered.boxes)
+    ours, expected = here.masks_in_boxes(rendered.image, rendered.boxes)
+    theirs, wanted = there.masks_in_boxes(rendered.image, rendered.boxes)
     assert min(mask_iou(one, other) for one, other in zip(ours, theirs, strict=True)) > 0.9
     assert np.abs(expected - wanted).max() < 0.05
     # The generator hands what the model gives to NumPy, which has no bf16.
-    found = [one["segmentation"] for one in here.everything(rendered.image)]
+    found = [one["segmentation"] for one in here.segment_everything(rendered.image)]
     best = [max((mask_iou(mask, truth) for mask in found), default=0.0) for truth in rendered.masks]
     assert max(best) > 0.85

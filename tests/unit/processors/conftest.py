@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.models import threads  # noqa: F401 - sets OpenMP's waiting before torch is imported
+from processors.models import torch_threads  # noqa: F401 - sets OpenMP's waiting before torch is imported
 
 
 @pytest.fixture(scope="session")

@@ -44,11 +44,11 @@ class Reader:
         self.captions = captions
         self.looks = 0
 
-    def look(self, images: Sequence[Pixels]) -> list[Seen]:
+    def encode_images(self, images: Sequence[Pixels]) -> list[Seen]:
         self.looks += len(images)
         return [Seen(self.captions[round(float(image.mean()) / 20)]) for image in images]
 
-    def read(self, texts: Sequence[str], looks: Sequence[Seen]) -> Array:
+    def match_features(self, texts: Sequence[str], looks: Sequence[Seen]) -> Array:
         true = [set(pairs(text)) <= set(pairs(look.caption)) for text, look in zip(texts, looks, strict=True)]
         return np.where(true, 4.0, -4.0).astype(np.float32)
 

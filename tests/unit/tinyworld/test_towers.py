@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from processors.models.preprocess import Preprocess
+from processors.models.preprocess import Preprocessor
 from tinyworld.pixels import padded
 from tinyworld.render import render
 from tinyworld.scenes import sample_scene
@@ -47,7 +47,7 @@ def test_pictures_enter_the_models_as_they_did_in_training() -> None:
     rng = np.random.default_rng(0)
     wide = render(sample_scene(rng), rng=rng).image
     small = np.ascontiguousarray(wide[40:95, 100:140])
-    through = Preprocess.of(CHECKPOINTS / "vit", "pad")([wide, small]).numpy()
+    through = Preprocessor.from_folder(CHECKPOINTS / "vit", "pad")([wide, small]).numpy()
     assert np.abs(through - padded([wide, small], 128)).max() < 1e-5
     assert (through[0, :, :16] == 0).all()
 

@@ -12,11 +12,11 @@ import transformers
 from numpy.typing import NDArray
 
 from processors.models.blip import Blip
-from processors.models.card import Fit
+from processors.models.checkpoint import resolve_precision
 from processors.models.clip import Clip
 from processors.models.itm import Itm
-from processors.models.loading import exact
-from processors.models.preprocess import Preprocess
+from processors.models.model_card import Fit
+from processors.models.preprocess import Preprocessor
 from processors.models.vit import Vit
 from tests.support.pictures import scene
 from tinyworld.pixels import padded
@@ -62,7 +62,7 @@ def test_stretch_is_what_the_library_does_for_vit_and_blip(weights: Weights) -> 
 
 def test_pad_is_the_definition_that_tinyworld_trains_with(weights: Weights) -> None:
     half = (0.5, 0.5, 0.5)
-    ours = Preprocess(48, "pad", half, half, 48, "bicubic")(pictures()).numpy()
+    ours = Preprocessor(48, "pad", half, half, 48, "bicubic")(pictures()).numpy()
     assert np.abs(ours - padded(pictures(), 48)).max() < 1e-5
     clip = Clip.load(weights["semantic"])
     assert clip.preprocess.fit == "pad"
@@ -139,5 +139,5 @@ def test_bf16_moves_vectors_little_and_leaves_them_float32_of_unit_length(weight
 
 
 def test_auto_precision_is_a_rule_of_the_device() -> None:
-    assert [exact("auto", device) for device in ("cpu", "cuda", "cuda:1")] == ["fp32", "bf16", "bf16"]
-    assert exact("fp16", "cpu") == "fp16"
+    assert [resolve_precision("auto", device) for device in ("cpu", "cuda", "cuda:1")] == ["fp32", "bf16", "bf16"]
+    assert resolve_precision("fp16", "cpu") == "fp16"

@@ -12,7 +12,7 @@ import torch
 
 from processors.errors import WrongWeights
 from processors.frame import Frame
-from processors.models import threads
+from processors.models import torch_threads
 from processors.stages.caption import Caption, CaptionSettings
 from processors.stages.detect import Detect, DetectSettings
 from processors.stages.embed import Embed, EmbedSettings
@@ -77,7 +77,7 @@ class TestDetectIsAStage(WithWeights):
         stage.process([full, half])
         boxes = [np.array([found.box for found in frame.detections]) for frame in (full, half)]
         assert np.allclose(boxes[0] * 2, boxes[1])
-        assert torch.get_num_threads() == threads.count()  # ultralytics likes to set it
+        assert torch.get_num_threads() == torch_threads.thread_count()  # ultralytics likes to set it
         confidences = [found.confidence for found in full.detections]
         assert confidences == sorted(confidences, reverse=True)
 

@@ -63,10 +63,10 @@ def test_finds_the_things_of_a_scene(detector: Yolo) -> None:
 
 def test_boxes_lie_in_the_picture(detector: Yolo) -> None:
     image = evaluation_scene(5, 11)[1].image
-    for found in detector.detect([image[:, 60:200], image[70:150]], least_confidence=0.05):
+    for found in detector.detect([image[:, 60:200], image[70:150]], min_confidence=0.05):
         assert found
     (left, top), (right, bottom) = (0, 0), (140, 240)
-    for one in detector.detect([image[:, 60:200]], least_confidence=0.05)[0]:
+    for one in detector.detect([image[:, 60:200]], min_confidence=0.05)[0]:
         assert left <= one.box[0] < one.box[2] <= right
         assert top <= one.box[1] < one.box[3] <= bottom
 

@@ -27,7 +27,7 @@ def segmenter() -> Segmenter:
 
 def test_a_box_gives_its_thing_in_the_pictures_own_pixels(segmenter: Segmenter) -> None:
     _, rendered = evaluation_scene(8, 7)
-    masks, expected = segmenter.masks_in(rendered.image, rendered.boxes)
+    masks, expected = segmenter.masks_in_boxes(rendered.image, rendered.boxes)
     assert masks.shape == rendered.masks.shape
     assert masks.dtype == np.bool_
     assert expected.shape == (len(rendered.boxes),)
@@ -38,14 +38,14 @@ def test_a_box_gives_its_thing_in_the_pictures_own_pixels(segmenter: Segmenter) 
 def test_a_larger_picture_gives_the_same_masks_larger(segmenter: Segmenter) -> None:
     _, rendered = evaluation_scene(8, 5)
     twice = rendered.image.repeat(2, axis=0).repeat(2, axis=1)
-    masks, _ = segmenter.masks_in(rendered.image, rendered.boxes)
-    larger, _ = segmenter.masks_in(twice, rendered.boxes * 2)
+    masks, _ = segmenter.masks_in_boxes(rendered.image, rendered.boxes)
+    larger, _ = segmenter.masks_in_boxes(twice, rendered.boxes * 2)
     for mask, double in zip(masks, larger, strict=True):
         assert mask_iou(mask, double[::2, ::2]) > 0.9
 
 
 def test_no_boxes_no_masks(segmenter: Segmenter) -> None:
-    masks, expected = segmenter.masks_in(np.zeros((24, 32, 3), np.uint8), np.zeros((0, 4), np.float32))
+    masks, expected = segmenter.masks_in_boxes(np.zeros((24, 32, 3), np.uint8), np.zeros((0, 4), np.float32))
     assert masks.shape == (0, 24, 32)
     assert len(expected) == 0
 
@@ -54,15 +54,15 @@ def test_the_generator_finds_a_large_thing_at_its_default_thresholds(segmenter: 
     rng = np.random.default_rng(8)
     circle = Thing("blue", "circle", x=0.45, y=0.5, size=0.4)
     rendered = render(replace(sample_scene(rng, count=1, style="cartoon"), things=(circle,)), rng=rng)
-    found = segmenter.everything(rendered.image)
+    found = segmenter.segment_everything(rendered.image)
     assert max(mask_iou(one["segmentation"], rendered.masks[0]) for one in found) > 0.85
 
 
 def test_bf16_agrees(segmenter: Segmenter) -> None:
     _, rendered = evaluation_scene(8, 9)
-    masks, expected = segmenter.masks_in(rendered.image, rendered.boxes)
+    masks, expected = segmenter.masks_in_boxes(rendered.image, rendered.boxes)
     half = Segmenter.load(CHECKPOINT, precision="bf16")
-    rough, rough_expected = half.masks_in(rendered.image, rendered.boxes)
+    rough, rough_expected = half.masks_in_boxes(rendered.image, rendered.boxes)
     assert min(mask_iou(left, right) for left, right in zip(masks, rough, strict=True)) > 0.9
     assert np.abs(expected - rough_expected).max() < 0.05
 

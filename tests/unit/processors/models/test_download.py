@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.models.fetch import FetchError, Finding, pull, verify
+from processors.models.download import DownloadError, FileCheck, pull, verify
 from processors.models.presets import TINY_FOLDERS, File, Model, presets
 
 CONTENT = bytes(range(256)) * 12_000
@@ -72,7 +72,7 @@ def model(server: Server, sha256: str = HASH) -> Model:
     return Model(role="visual", folder="vit", source=server.address, revision="abc", files=files)
 
 
-def states(findings: list[Finding]) -> list[str]:
+def states(findings: list[FileCheck]) -> list[str]:
     return [finding.state for finding in findings]
 
 
@@ -98,7 +98,7 @@ def test_what_is_there_and_right_is_not_fetched_again_and_what_is_wrong_is(serve
 
 
 def test_another_file_under_the_same_name_is_refused_and_not_kept(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match="instead of 0000"):
+    with pytest.raises(DownloadError, match="instead of 0000"):
         pull([model(server, "0" * 64)], tmp_path)
     assert list((tmp_path / "vit").iterdir()) == []
     assert states(verify([model(server)], tmp_path)) == ["missing"]
@@ -106,7 +106,7 @@ def test_another_file_under_the_same_name_is_refused_and_not_kept(server: Server
 
 def test_an_unknown_hash_is_held_to_the_server_s_and_then_to_the_first(server: Server, tmp_path: Path) -> None:
     server.announced = "1" * 64
-    with pytest.raises(FetchError, match="instead of 1111"):
+    with pytest.raises(DownloadError, match="instead of 1111"):
         pull([model(server, "")], tmp_path)
     server.announced = HASH
     pull([model(server, "")], tmp_path)
@@ -117,10 +117,10 @@ def test_an_unknown_hash_is_held_to_the_server_s_and_then_to_the_first(server: S
 
 def test_what_will_not_pass_is_not_tried_again(server: Server, tmp_path: Path) -> None:
     server.faults = [("status", 404)]
-    with pytest.raises(FetchError, match="404"):
+    with pytest.raises(DownloadError, match="404"):
         pull([model(server)], tmp_path)
     server.faults = [("status", 500)] * 3
-    with pytest.raises(FetchError, match="500"):
+    with pytest.raises(DownloadError, match="500"):
         pull([model(server)], tmp_path, attempts=3, wait_seconds=0.001)
     assert len(server.asked) == 4
 

@@ -1,4 +1,4 @@
-"""Running out of memory, in the one word the runtime knows."""
+"""The libraries' own out-of-memory errors as the one that the runtime handles."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from processors.errors import OutOfMemory
 
 
 @contextmanager
-def out_of_memory_named() -> Iterator[None]:
-    """Raise `OutOfMemory` for what CUDA, torch's CPU allocator and Python raise when there is none left."""
+def translate_out_of_memory() -> Iterator[None]:
+    """Raise `OutOfMemory` for what CUDA, torch's CPU allocator and Python raise when memory is exhausted."""
     import torch
 
     try:

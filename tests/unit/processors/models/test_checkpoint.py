@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from processors.errors import WrongWeights
 from processors.models.blip import Blip
-from processors.models.card import check_vector, read_card, reference_picture, unknown_words
 from processors.models.clip import Clip
 from processors.models.itm import Itm
+from processors.models.model_card import check_vector, read_card, reference_picture
 from processors.models.vit import Vit
 from tests.support.pictures import scene
 
@@ -108,15 +108,13 @@ def test_the_card_holds_the_weights_to_their_answer(copied: Callable[[str], Path
         Vit.load(folder)
 
 
-def test_nan_is_no_right_answer_and_unknown_words_are_named(copied: Callable[[str], Path]) -> None:
+def test_nan_is_no_right_answer(copied: Callable[[str], Path]) -> None:
     folder = copied("visual")
     (folder / "sightline.json").write_text('{"revision": "1", "expected": [1, 0], "words": ["red circle", "a"]}')
     card = read_card(folder)
     assert card is not None
     with pytest.raises(WrongWeights, match="nan"):
         check_vector(folder, card, np.array([np.nan, 0], np.float32))
-    assert unknown_words(card, ["a", "Red", "dog"]) == ("dog",)
-    assert unknown_words(None, ["dog"]) == ()
 
 
 def test_decode_and_gate_start_without_torch() -> None:

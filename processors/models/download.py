@@ -1,8 +1,8 @@
-"""Fetching weights when somebody asks for it, and checking those that are there; nothing else ever uses the network.
+"""Downloading weights on request, and checking those on disk; nothing else ever uses the network.
 
-A file arrives as `NAME.part`, goes on where it broke off, and gets its name only when its hash is right. Hashes that a
-preset does not know are compared with what the server says of the file (`X-Linked-Etag`, which Hugging Face sends for
-large files) and kept in `checksums.json`, so that the next fetch and every `verify` hold the file to the first one.
+A file is written to `NAME.part`, resumed after a lost connection, and renamed only when its hash is right. A hash that
+a preset does not know is compared with what the server announces for the file (`X-Linked-Etag`, which Hugging Face
+sends for large files) and kept in `checksums.json`; later downloads and every `verify` compare the file with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import stamina
 from processors.models.presets import File, Model
 
 Progress = Callable[[Model, File, int, int], None]
-"""Called with the model, the file, bytes that are there and bytes in all (0: not known)."""
+"""Called with the model, the file, bytes on disk and bytes in all (0: not known)."""
 CHECKSUMS = "checksums.json"
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0
@@ -32,22 +32,22 @@ HUB = "https://huggingface.co"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-class FetchError(Exception):
-    """Weights could not be fetched, or are not the ones named; the message says which and why."""
+class DownloadError(Exception):
+    """Weights could not be downloaded, or are not the ones named; the message says which and why."""
 
 
-class Passing(FetchError):  # noqa: N818 - named for what it is
-    """A failure that may pass: the server is away or busy, the connection broke."""
+class TransientDownloadError(DownloadError):
+    """The server is unavailable or busy, or the connection was lost: a retry may succeed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """What `verify` says of one file."""
+class FileCheck:
+    """The result of `verify` for one file."""
 
     model: Model
     file: File
     state: Literal["ok", "unknown", "missing", "wrong"]
-    """`unknown`: it is there, and nobody ever said what its hash should be."""
+    """`unknown`: the file is there, and no hash to compare it with."""
 
 
 def pull(
@@ -58,10 +58,10 @@ def pull(
     attempts: int = 6,
     wait_seconds: float = 1.0,
 ) -> None:
-    """Fetch what is missing or wrong into `root/FOLDER`. Raises FetchError; what has arrived stays for next time.
+    """Download files that are missing or wrong into `root/FOLDER`. Raises DownloadError; what arrived is kept.
 
-    `attempts` for each file in all, waiting from `wait_seconds` on, doubled each time, with jitter. A mirror of the
-    hub is taken from `HF_ENDPOINT`, as its own tools do.
+    Each file has `attempts` in all, with waits that start at `wait_seconds` and double, with jitter. `HF_ENDPOINT`
+    names a mirror of the hub, as for the hub's own tools.
     """
     for model in models:
         folder = root / model.folder
@@ -70,51 +70,51 @@ def pull(
             if _state(folder, file) in ("ok", "unknown"):
                 continue
             for attempt in stamina.retry_context(
-                on=Passing, attempts=attempts, timeout=None, wait_initial=wait_seconds
+                on=TransientDownloadError, attempts=attempts, timeout=None, wait_initial=wait_seconds
             ):
                 with attempt:
-                    _fetch(model, file, folder, progress)
+                    _download(model, file, folder, progress)
 
 
-def verify(models: Sequence[Model], root: Path) -> list[Finding]:
-    """One finding per file, in order."""
-    return [Finding(model, file, _state(root / model.folder, file)) for model in models for file in model.files]
+def verify(models: Sequence[Model], root: Path) -> list[FileCheck]:
+    """One result per file, in order."""
+    return [FileCheck(model, file, _state(root / model.folder, file)) for model in models for file in model.files]
 
 
 def _state(folder: Path, file: File) -> Literal["ok", "unknown", "missing", "wrong"]:
     path = folder / file.name
     if not path.is_file():
         return "missing"
-    expected = file.sha256 or _recorded(folder).get(file.name, "")
+    expected = file.sha256 or _recorded_hashes(folder).get(file.name, "")
     if not expected:
         return "unknown"
     return "ok" if _sha256(path) == expected else "wrong"
 
 
-def _fetch(model: Model, file: File, folder: Path, progress: Progress) -> None:
+def _download(model: Model, file: File, folder: Path, progress: Progress) -> None:
     part = folder / f"{file.name}.part"
     have = part.stat().st_size if part.exists() else 0
     address = model.address(file)
     if endpoint := os.environ.get("HF_ENDPOINT"):
         address = address.replace(HUB, endpoint.rstrip("/"), 1)
-    with _answer(address, have, file) as answer:
-        resumed = answer.status == 206
+    with _request(address, have) as response:
+        resumed = response.status == 206
         done = have if resumed else 0
-        length = int(answer.headers.get("Content-Length") or 0)
+        length = int(response.headers.get("Content-Length") or 0)
         total = done + length if length else file.size_bytes
         with part.open("ab" if resumed else "wb") as out:
-            for chunk in _chunks(answer):
+            for chunk in _chunks(response):
                 out.write(chunk)
                 done += len(chunk)
                 progress(model, file, done, total)
-        announced = str(answer.headers.get("X-Linked-Etag") or "").strip('"')
+        announced = str(response.headers.get("X-Linked-Etag") or "").strip('"')
     if length and done < total:
-        raise Passing(f"{address}: broke off at {done} of {total} bytes")
+        raise TransientDownloadError(f"{address}: connection lost at {done} of {total} bytes")
     _accept(part, folder, file, announced if _SHA256.fullmatch(announced) else "", address)
 
 
-def _answer(address: str, have: int, file: File) -> Any:
-    """The open answer. Raises Passing for what may pass, FetchError for what will not."""
+def _request(address: str, have: int) -> Any:
+    """The open response, from byte `have` on. Raises TransientDownloadError or DownloadError."""
     headers = {"User-Agent": "sightline"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         return urllib.request.urlopen(  # noqa: S310 - addresses come from the presets
@@ -124,44 +124,44 @@ def _answer(address: str, have: int, file: File) -> Any:
     except urllib.error.HTTPError as error:
         error.close()
         if have and error.code == 416:  # the part is already as long as the file, or longer
-            return _answer(address, 0, file)
+            return _request(address, 0)
         if error.code in (408, 425, 429) or error.code >= 500:
-            raise Passing(f"{address}: the server answered {error.code}") from error
-        raise FetchError(f"{address}: the server answered {error.code}; is the revision still there?") from error
+            raise TransientDownloadError(f"{address}: the server answered {error.code}") from error
+        raise DownloadError(f"{address}: the server answered {error.code}; is the revision still there?") from error
     except (OSError, HTTPException) as error:
-        raise Passing(f"{address}: {error}") from error
+        raise TransientDownloadError(f"{address}: {error}") from error
 
 
-def _chunks(answer: Any) -> Iterator[bytes]:
+def _chunks(response: Any) -> Iterator[bytes]:
     try:
-        while chunk := answer.read(CHUNK_BYTES):
+        while chunk := response.read(CHUNK_BYTES):
             yield chunk
     except (OSError, HTTPException) as error:
-        raise Passing(f"{answer.url}: {error}") from error
+        raise TransientDownloadError(f"{response.url}: {error}") from error
 
 
 def _accept(part: Path, folder: Path, file: File, announced: str, address: str) -> None:
-    """Give a complete file its name if its hash is right, and remember the hash."""
-    found, recorded = _sha256(part), _recorded(folder)
+    """Rename a complete file if its hash is right, and record the hash. Raises DownloadError and removes it if not."""
+    actual, recorded = _sha256(part), _recorded_hashes(folder)
     expected = file.sha256 or recorded.get(file.name) or announced
-    if expected and found != expected:
+    if expected and actual != expected:
         part.unlink()
-        raise FetchError(f"{address}: SHA-256 {found} instead of {expected}; nothing was kept")
+        raise DownloadError(f"{address}: SHA-256 {actual} instead of {expected}; nothing was kept")
     with part.open("rb") as written:
         os.fsync(written.fileno())
     if not file.sha256:
-        whole = json.dumps(recorded | {file.name: found}, indent=1, sort_keys=True)
-        (folder / CHECKSUMS).write_text(whole + "\n")
+        hashes = json.dumps(recorded | {file.name: actual}, indent=1, sort_keys=True)
+        (folder / CHECKSUMS).write_text(hashes + "\n")
     part.replace(folder / file.name)
 
 
-def _recorded(folder: Path) -> dict[str, str]:
+def _recorded_hashes(folder: Path) -> dict[str, str]:
     try:
         return dict(json.loads((folder / CHECKSUMS).read_text()))
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError) as error:
-        raise FetchError(f"{folder / CHECKSUMS}: {error}; remove it to record anew") from error
+        raise DownloadError(f"{folder / CHECKSUMS}: {error}; remove the file to record the hashes again") from error
 
 
 def _sha256(path: Path) -> str:
