@@ -1,4 +1,4 @@
-"""A stage of one's own in one file: says how bright each picture is."""
+"""A stage of your own in one file: it measures how bright each picture is."""
 
 from collections.abc import Sequence
 

@@ -6,5 +6,5 @@ import os
 
 
 def cores() -> int:
-    """Not the machine's but the process's: a container may be pinned to a share."""
+    """Cores that the process may use, not those of the machine: a container may be pinned to some of them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,7 +1,7 @@
 """What went wrong in a stage, by what the runtime does about it.
 
     StageError
-    ├── Transient      retry with backoff, kills no frame (a service a stage needs is away)
+    ├── Transient      retry with backoff; no frame dies (a service that the stage needs is unavailable)
     ├── OutOfMemory    halve the batch and go on (adapters raise it from their library's own error)
     └── WrongWeights   stop at start: the weights on disk are not the ones named
 
@@ -11,16 +11,16 @@ unknown: the runtime bisects the batch until the poison frame stands alone.
 
 
 class StageError(Exception):
-    """Base of the errors a stage raises on purpose."""
+    """Base of the errors that a stage raises on purpose."""
 
 
 class Transient(StageError):  # noqa: N818 - named for the action
-    """Try again later; the frame is not to blame."""
+    """A retry may succeed; the frame is not the cause."""
 
 
 class OutOfMemory(StageError):  # noqa: N818 - named for what happened
-    """The batch does not fit; try half of it."""
+    """The batch does not fit in memory; half of it may."""
 
 
 class WrongWeights(StageError):  # noqa: N818 - named for what happened
-    """Weights are missing, damaged or not the ones named; the message names the way out."""
+    """Weights are missing, damaged or not the ones named; the message says what to do."""

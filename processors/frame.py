@@ -1,7 +1,7 @@
-"""The frame in flight, and a stage's verdict on it.
+"""The frame in memory, and a stage's verdict on it.
 
-`Frame` is the mutable in-memory record that passes through the stages of a segment: a slot for every field of
-`FrameEvent`, plus *local* fields that never go on a topic.
+`Frame` is the mutable record that passes through the stages of a segment: a slot for every field of `FrameEvent`,
+plus *local* fields that are never written to a topic.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from schemas.events import (
 )
 
 LOCAL_FIELDS = frozenset({"original", "pixels", "thumbnail_jpeg", "extra"})
-"""Fields of a `Frame` that are no field of a `FrameEvent`."""
+"""Fields of a `Frame` that a `FrameEvent` does not have."""
 
 
 class Frame(Struct, eq=False):
     """One image in flight. Stages assign to the fields they provide; they never append.
 
-    The fields of `FrameEvent` in its order, then the local ones. Name the arguments.
+    The fields of `FrameEvent` in its order, then the local ones. Pass arguments by name.
 
     `pixels` is uint8 RGB [height, width, 3], upright, possibly at a reduced scale (the decode stage's choice for
     the whole plan); boxes are in pixels of the original, `image.width` × `image.height`.
@@ -72,30 +72,30 @@ class Frame(Struct, eq=False):
     trace: tuple[TraceEntry, ...] = ()
     max_age_seconds: float = 0.0
     version: int = 1
-    # local: never on a topic
+    # local: never written to a topic
     thumbnail_jpeg: bytes | None = None
     original: bytes | None = None
     """The picture's encoded bytes as they were accepted."""
     pixels: NDArray[np.uint8] | None = None
     extra: MutableMapping[str, Any] = field(default_factory=dict)
-    """Unknown fields of the record as it came, put back when it is encoded again."""
+    """Unknown fields of the record, restored when it is encoded again."""
 
     @property
     def key(self) -> str:
-        """`tenant/feed`, by which states and order are kept."""
+        """`tenant/feed`: states and the order of frames are kept per key."""
         return f"{self.tenant}/{self.feed}"
 
     def skip(self, stage: str, reason: str) -> None:
-        """Leave out a later `stage`; the reason stands in the event."""
+        """Skip a later `stage`; the event carries the reason."""
         if all(entry.stage != stage for entry in self.skipped):
             self.skipped = (*self.skipped, Skipped(stage=stage, reason=reason))
 
     def skips(self, stage: str) -> str | None:
-        """Why `stage` is left out, or None."""
+        """Why `stage` is skipped, or None."""
         return next((entry.reason for entry in self.skipped if entry.stage == stage), None)
 
 
-_SHARED = len(FrameEvent.__struct_fields__)
+_EVENT_FIELDS = len(FrameEvent.__struct_fields__)
 
 
 def thaw(event: FrameEvent) -> Frame:
@@ -106,8 +106,8 @@ def thaw(event: FrameEvent) -> Frame:
 
 
 def freeze(frame: Frame) -> FrameEvent:
-    """Make the event of a frame; local fields are left behind (also inline bytes: the runtime adds those)."""
-    return FrameEvent(*astuple(frame)[:_SHARED])
+    """Make the event of a frame, without local fields and inline bytes: the runtime adds those."""
+    return FrameEvent(*astuple(frame)[:_EVENT_FIELDS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A picture's format and size from its first bytes: what a decoder would be asked to allocate, before it is asked.
+"""A picture's format and size from its first bytes: known before a decoder allocates memory for it.
 
 JPEG (ITU T.81 B.2.2), PNG (W3C PNG 5.2 and 11.2.1) and WebP (RFC 9649) by their signatures, never by a name.
 """
@@ -13,15 +13,13 @@ Format = Literal["jpeg", "png", "webp"]
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that carry the size; the three left out are tables."""
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
-"""Markers that stand alone; 0xFF is a fill byte before one."""
-
-
+"""Markers without a segment; 0xFF is a fill byte before one."""
 _APP1, _ORIENTATION = 0xE1, 0x112
 """The JPEG segment that holds EXIF, and EXIF's tag for how the camera was held."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - named for the state
-    """The bytes are not a picture that we take; `reason` is a slug (`unsupported_format`, `unreadable_image`)."""
+    """The bytes are no picture that Sightline accepts; `reason` is `unsupported_format` or `unreadable_image`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -30,8 +28,10 @@ class Unreadable(ValueError):  # noqa: N818 - named for the state
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture says of itself; width and height in pixels as stored, EXIF's rotation not applied. `orientation`
-    is EXIF's, 1 to 8, of a JPEG; of others it is left to the decoder."""
+    """What a picture's header states; width and height in pixels as stored, EXIF's rotation not applied.
+
+    `orientation` is a JPEG's from EXIF, 1 to 8; for other formats the decoder applies it.
+    """
 
     format: Format
     width: int
@@ -50,7 +50,7 @@ def read_header(picture: bytes) -> Header:
     except (struct.error, IndexError) as error:
         raise Unreadable("unreadable_image", "the picture ends within its header") from error
     if width < 1 or height < 1:
-        raise Unreadable("unreadable_image", f"the {kind} header says {width} × {height} pixels")
+        raise Unreadable("unreadable_image", f"the {kind} header states {width} × {height} pixels")
     return Header(kind, width, height, orientation)
 
 
@@ -67,22 +67,27 @@ def _read(picture: bytes) -> tuple[Format, tuple[int, int], int]:
 
 
 def _jpeg(picture: bytes) -> tuple[tuple[int, int], int]:
-    at, orientation = 2, 1
-    while picture[at] == 0xFF:
-        marker = picture[at + 1]
+    """Width and height as stored, and the orientation: segments are followed up to the frame header."""
+    position, orientation = 2, 1
+    while picture[position] == 0xFF:
+        marker = picture[position + 1]
         if marker in _START_OF_FRAME:
-            size = picture[at + 7] << 8 | picture[at + 8], picture[at + 5] << 8 | picture[at + 6]
-            return size, orientation
+            return _size_of_frame(picture, position), orientation
         if marker in _WITHOUT_LENGTH:
-            at += 1 if marker == 0xFF else 2
+            position += 1 if marker == 0xFF else 2
         elif marker in (0xD9, 0xDA):
             raise Unreadable("unreadable_image", "the JPEG has no frame header before its pixels")
         else:
-            length = max(picture[at + 2] << 8 | picture[at + 3], 2)
-            if marker == _APP1 and picture[at + 4 : at + 10] == b"Exif\0\0":
-                orientation = _orientation(picture[at + 10 : at + 2 + length])
-            at += 2 + length
-    raise Unreadable("unreadable_image", f"no JPEG marker at byte {at}")
+            length = max(picture[position + 2] << 8 | picture[position + 3], 2)
+            if marker == _APP1 and picture[position + 4 : position + 10] == b"Exif\0\0":
+                orientation = _orientation(picture[position + 10 : position + 2 + length])
+            position += 2 + length
+    raise Unreadable("unreadable_image", f"no JPEG marker at byte {position}")
+
+
+def _size_of_frame(picture: bytes, position: int) -> tuple[int, int]:
+    height, width = struct.unpack_from(">HH", picture, position + 5)
+    return width, height
 
 
 def _orientation(exif: bytes) -> int:

@@ -11,23 +11,25 @@ Image = NDArray[np.uint8]
 
 
 def decode_jpeg(jpeg: bytes, orientation: int, at_least: tuple[int, int] | None = None) -> Image | None:
-    """RGB [H, W, 3], upright by EXIF's `orientation`; with `at_least` (width and height as stored) the strongest
-    reduction of a half, a quarter and so on that leaves as much. None where anything is odd (CMYK, cut short, bytes
-    that do not belong): what can be had of it then, OpenCV knows."""
+    """RGB [H, W, 3], upright by EXIF's `orientation`, or None for an irregular JPEG, which OpenCV may still decode.
+
+    With `at_least` (width and height as stored) it is reduced by the strongest of a half, a quarter and so on that
+    leaves that size. Irregular are CMYK, a truncated file, and bytes between segments.
+    """
     try:
-        stored: Image = simplejpeg.decode_jpeg(jpeg, "RGB", **_least(at_least))
+        stored: Image = simplejpeg.decode_jpeg(jpeg, "RGB", **_minimum_size(at_least))
     except ValueError:
         return None
     return upright(stored, orientation)
 
 
-def _least(size: tuple[int, int] | None) -> dict[str, int]:
-    """Named only where it is wanted: a size costs 5 %, even the whole one."""
+def _minimum_size(size: tuple[int, int] | None) -> dict[str, int]:
+    """Arguments for a minimum size, none without one: passing a size costs 5 %, even the full one."""
     return {} if size is None else {"min_width": size[0], "min_height": size[1]}
 
 
 def upright(stored: Image, orientation: int) -> Image:
-    """`stored` as EXIF's `orientation` (1–8, CIPA DC-008 4.6.4) says it is to be seen."""
+    """`stored` rotated and mirrored as EXIF's `orientation` (1–8, CIPA DC-008 4.6.4) says."""
     match orientation:
         case 2:
             turned = cv2.flip(stored, 1)

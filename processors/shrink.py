@@ -1,4 +1,4 @@
-"""Making pictures smaller for the eye and for the gate, cheaply; what models see is made in `models/preprocess.py`."""
+"""Cheap downscaling for thumbnails and for the gate; models' inputs are made in `processors/models/preprocess.py`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 
 def shrink(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """`pixels` [H, W, 3] at `height` × `width`, never larger than it is.
+    """`pixels` [H, W, 3] scaled down to `height` × `width`; neither side grows.
 
-    OpenCV's area average is exact but slow unless it halves (1080p to 320: 2.5 ms against 0.8 ms), so a strong
-    reduction goes by bilinear samples to twice the size first; the half that then follows averages four of them.
+    OpenCV's area average is exact but slow unless it halves (1080p to 320: 2.5 ms against 0.8 ms). So a strong
+    reduction takes bilinear samples at twice the size first; the halving that follows averages four of them.
     """
     rows, columns = pixels.shape[:2]
     width, height = min(width, columns), min(height, rows)

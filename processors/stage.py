@@ -4,57 +4,76 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from processors.frame import Frame, Verdicts
 
-Lane = Literal["cpu", "gpu"]
+Lane: TypeAlias = str
+"""`cpu`, a pool of threads, or `gpu`, one thread. It is plain text, so that a stage may say `lane = "cpu"`."""
 
 
-@runtime_checkable
-class Stage(Protocol):
-    """A step of the pipeline, one file of `processors/stages/`; `docs/architecture.md` tells its life.
+class _Declarations(Protocol):
+    """What both kinds of stage have: four class attributes, and the two ends of their life."""
 
-    `requires` and `provides` name fields of `Frame`. A stage class carries `Settings`, a frozen msgspec Struct
-    with a default for every key that `[stages.NAME]` of the configuration may hold, and is built as
-    `Stage(settings)`. Optional attributes, read after `open`: `model` and `revision` (for the trace).
-    """
+    @property
+    def name(self) -> str:
+        """The name of the stage's file, in plans, traces and metrics."""
 
-    name: ClassVar[str]
-    lane: ClassVar[Lane]
-    requires: ClassVar[frozenset[str]]
-    provides: ClassVar[frozenset[str]]
+    @property
+    def lane(self) -> Lane:
+        """The executor in which the stage's methods run."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Fields of `Frame` that every frame has when it reaches the stage."""
+
+    @property
+    def provides(self) -> frozenset[str]:
+        """Fields of `Frame` that the stage assigns; the runtime clears them before a retry."""
 
     def open(self, device: str) -> None:
-        """Load, check against the reference, warm up; once per worker, in the lane's thread."""
+        """Load, check against the reference picture, warm up. Called once per worker, in the lane's thread, first.
 
-    def process(self, frames: Sequence[Frame]) -> Verdicts:
-        """One verdict per frame, in order; synchronous, always a batch, never more than the runtime was told."""
-        ...
+        Raises `WrongWeights`, which stops the worker.
+        """
 
     def close(self) -> None:
-        """Give back what `open` took."""
+        """Release what `open` acquired. Called once per worker, in the lane's thread, last."""
 
 
 @runtime_checkable
-class StatefulStage(Protocol):
-    """A stage that remembers per feed. `states` maps `tenant/feed` to a copy the runtime keeps on success."""
+class Stage(_Declarations, Protocol):
+    """A step of the pipeline, one file of `processors/stages/`; `docs/stages.md` shows how to write one.
 
-    name: ClassVar[str]
-    lane: ClassVar[Lane]
-    requires: ClassVar[frozenset[str]]
-    provides: ClassVar[frozenset[str]]
+    A stage class carries `Settings`, a frozen msgspec Struct with a default for every key that `[stages.NAME]` of the
+    configuration may hold, and is built as `Stage(settings)`. Optional attributes, read after `open`: `model` and
+    `revision`, for the trace. Optional class attributes: those of `StageTraits`.
+    """
 
-    def open(self, device: str) -> None: ...
+    def process(self, frames: Sequence[Frame]) -> Verdicts:
+        """Process a batch, synchronously; return one verdict per frame, in the order of `frames`.
 
-    def initial_state(self) -> Any:
-        """The state of a feed not seen before; it must be deep-copyable."""
-
-    def process(self, frames: Sequence[Frame], states: Mapping[str, Any]) -> Verdicts:
-        """As `Stage.process`; each feed's frames are in order, a frame not newer than the state is processed."""
+        Called for every batch, in the lane's thread, and again for the same frames after an error. `frames` may mix
+        feeds and is never longer than the configured batch. A stage assigns fields and never appends to them, so a
+        repeated call gives the same result. Raises the errors of `processors.errors`.
+        """
         ...
 
-    def close(self) -> None: ...
+
+@runtime_checkable
+class StatefulStage(_Declarations, Protocol):
+    """A stage with a state per feed, such as a tracker."""
+
+    def initial_state(self) -> Any:
+        """The state of a feed without frames so far. It must be deep-copyable."""
+
+    def process(self, frames: Sequence[Frame], states: Mapping[str, Any]) -> Verdicts:
+        """As `Stage.process`; `states` maps `tenant/feed` to a copy of the state, to be changed in place.
+
+        The runtime keeps the copies if the batch succeeds. Each feed's frames are in order. A frame that is not newer
+        than the state, after a redelivery, is processed like any other. Stills have no state.
+        """
+        ...
 
 
 AnyStage = Stage | StatefulStage
@@ -72,7 +91,7 @@ class StageTraits:
     full_size: bool = False
     """Whether the stage needs pixels at the original's size: decode must not shrink them."""
     shed_first: bool = False
-    """Whether a live feed's frame that is too old leaves out this stage before others, because it costs much."""
+    """Whether a live feed's frame that is too old skips this stage before others, because it costs much."""
 
 
 def traits(stage: object) -> StageTraits:

@@ -1,9 +1,9 @@
-"""A sentence about each frame, and the words of it that filters hold on to."""
+"""A sentence about each frame, and the words of it that filters use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -11,7 +11,6 @@ from msgspec import Meta
 
 from processors.frame import Frame, Verdicts
 from processors.keywords import keywords
-from processors.stage import Lane
 from schemas.events import Caption as CaptionText
 
 if TYPE_CHECKING:
@@ -46,22 +45,20 @@ class CaptionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class Caption:
     """Describes frames with BLIP; greedy, so that the same picture has the same caption."""
 
-    name: ClassVar[str] = "caption"
-    lane: ClassVar[Lane] = "gpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"pixels"})
-    provides: ClassVar[frozenset[str]] = frozenset({"captions", "keywords"})
-    Settings: ClassVar[type[CaptionSettings]] = CaptionSettings
+    Settings = CaptionSettings
 
-    model: str = ""
-    revision: str = ""
+    name, lane = "caption", "gpu"
+    requires, provides = frozenset({"pixels"}), frozenset({"captions", "keywords"})
+    shed_first = True
+    model, revision = "", ""
 
     def __init__(self, settings: CaptionSettings) -> None:
         self._settings = settings
-        self._prompts = {feed: own.prompt for feed, own in settings.feeds.items()}
+        self._prompts = {feed: override.prompt for feed, override in settings.feeds.items()}
         self._blip: Blip | None = None
 
     def open(self, device: str) -> None:
-        """Raises `WrongWeights` when files are missing or answer wrongly to their reference picture."""
+        """Raises `WrongWeights` when files are missing or give another caption of the reference picture."""
         from processors.models.blip import Blip
 
         settings = self._settings

@@ -1,15 +1,14 @@
-"""From bytes to upright RGB pixels, once for all stages; what is no picture, or too large a one, is refused here."""
+"""From bytes to upright RGB pixels, once for all stages. What is no picture, or is too large, is refused here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
 
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
-# OpenCV reads it when it is imported: a 109 KB PNG otherwise takes 5 GiB. Our own limit, `max_pixels`, is checked on
-# the header before; this one stands behind it, in case a decoder reads another size than the header says.
+# OpenCV reads the variable when it is imported: a 109 KB PNG otherwise takes 5 GiB. Our own limit, `max_pixels`, is
+# checked on the header before. This second limit applies where a decoder reads another size than the header states.
 
 import cv2
 import msgspec
@@ -21,7 +20,6 @@ from processors.frame import Frame, Invalid, Verdicts
 from processors.headers import Header, Unreadable, read_header
 from processors.jpeg import decode_jpeg
 from processors.shrink import shrink, within
-from processors.stage import Lane
 
 _REDUCED = {
     1: 0,
@@ -29,11 +27,11 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-"""OpenCV's flag for each reduction; combined with `IMREAD_COLOR_RGB` the result is in colour all the same."""
+"""OpenCV's flag for each reduction; combined with `IMREAD_COLOR_RGB` the result is in color all the same."""
 
 
 SMALL_BYTES = 64 << 10
-"""A JPEG of a thumbnail's size, up to so many bytes, is its own thumbnail: encoding it again would cost more."""
+"""A JPEG of a thumbnail's size and at most this many bytes is its own thumbnail: encoding it again would cost more."""
 
 
 class DecodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -55,13 +53,12 @@ class DecodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class Decode:
-    """Decodes JPEG, PNG and WebP; fills `pixels`, the thumbnail, and what the event does not know of the image."""
+    """Decodes JPEG, PNG and WebP; fills `pixels`, the thumbnail, and the size and format of `image`."""
 
-    name: ClassVar[str] = "decode"
-    lane: ClassVar[Lane] = "cpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"original"})
-    provides: ClassVar[frozenset[str]] = frozenset({"pixels", "thumbnail_jpeg"})
-    Settings: ClassVar[type[DecodeSettings]] = DecodeSettings
+    Settings = DecodeSettings
+
+    name, lane = "decode", "cpu"
+    requires, provides = frozenset({"original"}), frozenset({"pixels", "thumbnail_jpeg"})
 
     def __init__(self, settings: DecodeSettings) -> None:
         self._settings = settings
@@ -69,22 +66,22 @@ class Decode:
         self._pool: ThreadPoolExecutor | None = None
 
     def open(self, device: str) -> None:
-        """Start the pool; the decoders let go of the interpreter lock, so its threads use all cores."""
+        """Start the pool; the decoders release the interpreter lock, so its threads use all cores."""
         if self._threads > 1:
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         """Safe to call from several threads at once."""
         if self._pool is None or len(frames) < 2:
-            return [self._one(frame) for frame in frames]
-        return list(self._pool.map(self._one, frames))
+            return [self._decode(frame) for frame in frames]
+        return list(self._pool.map(self._decode, frames))
 
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
 
-    def _one(self, frame: Frame) -> Invalid | None:
+    def _decode(self, frame: Frame) -> Invalid | None:
         try:
             header = self._checked_header(frame.original or b"")
             pixels, scale = self._pixels(frame.original or b"", header)
@@ -114,8 +111,8 @@ class Decode:
         scale = reduction(header, self._settings.max_side)
         if header.format == "jpeg":
             at_least = stored_size(header, scale) if scale > 1 else None
-            if (seen := decode_jpeg(picture, header.orientation, at_least)) is not None:
-                return seen, scale
+            if (upright := decode_jpeg(picture, header.orientation, at_least)) is not None:
+                return upright, scale
         # PNG and WebP are reduced by dropping samples inside OpenCV; the area average below keeps fine detail.
         flag = _REDUCED[scale] if header.format == "jpeg" else 0
         try:
@@ -144,22 +141,22 @@ class Decode:
 def reduction(header: Header, max_side: int) -> int:
     """1, 2, 4 or 8: the strongest reduction that leaves the longer side at least `max_side` pixels (0: none)."""
     longer, difference = max(header.width, header.height), abs(header.width - header.height)
-    if not max_side or 0 < difference < 8:  # nearly square: whether EXIF turned it could no longer be told
+    if not max_side or 0 < difference < 8:  # nearly square: the reduced sizes would not show whether EXIF turned it
         return 1
     return max(scale for scale in _REDUCED if scale == 1 or longer >= scale * max_side)
 
 
 def stored_size(header: Header, scale: int) -> tuple[int, int]:
-    """Width and height in pixels, as stored, of what is decoded at `scale`: rounded up."""
+    """Width and height in pixels, as stored, after a reduction by `scale`: rounded up."""
     return -(-header.width // scale), -(-header.height // scale)
 
 
 def upright_size(header: Header, pixels: NDArray[np.uint8], scale: int) -> tuple[int, int]:
-    """Width and height of the upright original. Raises `Unreadable` when the decoder saw another picture."""
-    seen = (pixels.shape[1], pixels.shape[0])
+    """Width and height of the upright original. Raises `Unreadable` when the decoder read another size."""
+    decoded = (pixels.shape[1], pixels.shape[0])
     stored = stored_size(header, scale)
-    if seen == stored:
+    if decoded == stored:
         return header.width, header.height
-    if seen == stored[::-1]:  # EXIF turned it by 90°
+    if decoded == stored[::-1]:  # EXIF turned it by 90°
         return header.height, header.width
-    raise Unreadable("unreadable_image", f"the header says {header.width} × {header.height}, the pixels are otherwise")
+    raise Unreadable("unreadable_image", f"the header states {header.width} × {header.height}, the pixels differ")

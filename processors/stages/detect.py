@@ -1,10 +1,10 @@
-"""Finds objects with YOLOv9, all feeds of a batch together."""
+"""Detects objects with YOLOv9, all feeds of a batch together."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -12,7 +12,6 @@ from msgspec import Meta
 
 from processors.errors import WrongWeights
 from processors.frame import Frame, Verdicts
-from processors.stage import Lane
 from schemas.events import Detection
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class FeedDetection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`[stages.detect.feeds.NAME]`: what is given here holds for this feed instead of the stage's own value."""
+    """`[stages.detect.feeds.NAME]`: values here replace the stage's own for this feed."""
 
     confidence: Share | None = None
     labels: tuple[str, ...] | None = None
@@ -47,23 +46,21 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class Detect:
     """Assigns `detections`, most confident first, boxes in pixels of the upright original."""
 
-    name: ClassVar[str] = "detect"
-    lane: ClassVar[Lane] = "gpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"pixels"})
-    provides: ClassVar[frozenset[str]] = frozenset({"detections"})
-    Settings: ClassVar[type[DetectSettings]] = DetectSettings
+    Settings = DetectSettings
 
-    model: str = ""
-    revision: str = ""
+    name, lane = "detect", "gpu"
+    requires, provides = frozenset({"pixels"}), frozenset({"detections"})
+    model, revision = "", ""
 
     def __init__(self, settings: DetectSettings) -> None:
+        overrides = [feed.confidence for feed in settings.feeds.values() if feed.confidence is not None]
         self._settings = settings
-        self._least = min([settings.confidence, *(own.confidence or 0.0 for own in _sure(settings))])
+        self._min_confidence = min([settings.confidence, *overrides])
         self._yolo: Yolo | None = None
 
     def open(self, device: str) -> None:
-        """Raises `WrongWeights` when the file is missing, answers wrongly to its reference picture, or does not know
-        a label that the settings name."""
+        """Raises `WrongWeights` when the file is missing, gives another answer on its reference picture, or lacks a
+        label of the settings."""
         from processors.models import torch_threads
         from processors.models.checkpoint import WAY_OUT, resolve_precision
         from processors.models.yolo import Yolo
@@ -83,42 +80,35 @@ class Detect:
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         assert self._yolo is not None  # noqa: S101 - `open` comes first
         images = [frame.pixels for frame in frames if frame.pixels is not None]
-        found = self._yolo.detect(images, min_confidence=self._least, max_overlap=self._settings.iou)
-        for frame, objects in zip(frames, found, strict=True):
-            frame.detections = tuple(_in_original(one, frame) for one in objects if self._wanted(frame.feed, one))
+        batch = self._yolo.detect(images, min_confidence=self._min_confidence, max_overlap=self._settings.iou)
+        for frame, detections in zip(frames, batch, strict=True):
+            kept = [detection for detection in detections if self._keeps(frame.feed, detection)]
+            frame.detections = tuple(_in_original(detection, frame) for detection in kept)
         return [None] * len(frames)
 
     def close(self) -> None:
         self._yolo = None
 
-    def _wanted(self, feed: str, found: RawDetection) -> bool:
-        own = self._settings.feeds.get(feed)
-        least, labels = self._settings.confidence, self._settings.labels
-        if own is not None:
-            least = least if own.confidence is None else own.confidence
-            labels = labels if own.labels is None else own.labels
-        return found.confidence >= least and (not labels or found.label in labels)
+    def _keeps(self, feed: str, detection: RawDetection) -> bool:
+        confidence, labels = self._settings.confidence, self._settings.labels
+        if (override := self._settings.feeds.get(feed)) is not None:
+            confidence = confidence if override.confidence is None else override.confidence
+            labels = labels if override.labels is None else override.labels
+        return detection.confidence >= confidence and (not labels or detection.label in labels)
 
     def _check_labels(self, known: Sequence[str]) -> None:
-        named = {
-            *self._settings.labels,
-            *(label for own in self._settings.feeds.values() for label in own.labels or ()),
-        }
-        if unknown := sorted(named - set(known)):
+        of_feeds = {label for override in self._settings.feeds.values() for label in override.labels or ()}
+        if unknown := sorted({*self._settings.labels, *of_feeds} - set(known)):
             raise WrongWeights(
                 f"stages.detect: the model has no label {', '.join(unknown)} (it has: {', '.join(known)})"
             )
 
 
-def _sure(settings: DetectSettings) -> list[FeedDetection]:
-    return [own for own in settings.feeds.values() if own.confidence is not None]
-
-
-def _in_original(found: RawDetection, frame: Frame) -> Detection:
+def _in_original(detection: RawDetection, frame: Frame) -> Detection:
     """From pixels of the decoded picture to those of the original."""
     assert frame.pixels is not None  # noqa: S101 - `requires`
     height, width = frame.pixels.shape[:2]
     across, down = frame.image.width / width, frame.image.height / height
-    x1, y1, x2, y2 = found.box
+    x1, y1, x2, y2 = detection.box
     box = (x1 * across, y1 * down, x2 * across, y2 * down)
-    return Detection(label=found.label, confidence=found.confidence, box=box)
+    return Detection(label=detection.label, confidence=detection.confidence, box=box)

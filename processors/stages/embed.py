@@ -1,16 +1,16 @@
-"""Two vectors a frame: `semantic`, which texts are compared with, and `visual`, which only pictures are."""
+"""Two vectors a frame: `semantic`, which texts and pictures are compared with, and `visual`, for pictures alone."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
 
 from processors.frame import Frame, Invalid, Verdicts
-from processors.stage import Lane
 from schemas.events import Embedding
+from schemas.points import SEMANTIC, VISUAL
 
 if TYPE_CHECKING:
     from processors.models.clip import Clip
@@ -34,59 +34,54 @@ class EmbedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class Embed:
     """Computes the frame's embeddings, float32 and of unit length whatever the precision."""
 
-    name: ClassVar[str] = "embed"
-    lane: ClassVar[Lane] = "gpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"pixels"})
-    provides: ClassVar[frozenset[str]] = frozenset({"embeddings"})
-    Settings: ClassVar[type[EmbedSettings]] = EmbedSettings
+    Settings = EmbedSettings
 
-    model: str = ""
-    revision: str = ""
+    name, lane = "embed", "gpu"
+    requires, provides = frozenset({"pixels"}), frozenset({"embeddings"})
+    shed_first = True
+    model, revision = "", ""
 
     def __init__(self, settings: EmbedSettings) -> None:
         self._settings = settings
-        self._semantic: Clip | None = None
-        self._visual: Vit | None = None
+        self._adapters: dict[str, Clip | Vit] = {}
 
     def open(self, device: str) -> None:
-        """Raises `WrongWeights` when files are missing or answer wrongly to their reference picture."""
+        """Raises `WrongWeights` when files are missing or give another vector of the reference picture."""
         from processors.models.clip import Clip
         from processors.models.vit import Vit
 
         settings = self._settings
         fit = settings.fit or None
-        self._semantic = Clip.load(settings.weights, device=device, precision=settings.precision, fit=fit)
-        self._visual = Vit.load(settings.visual_weights, device=device, precision=settings.precision, fit=fit)
-        adapters: tuple[Clip | Vit, ...] = (self._semantic, self._visual)
-        for adapter in adapters:
+        self._adapters = {
+            SEMANTIC: Clip.load(settings.weights, device=device, precision=settings.precision, fit=fit),
+            VISUAL: Vit.load(settings.visual_weights, device=device, precision=settings.precision, fit=fit),
+        }
+        for adapter in self._adapters.values():
             adapter.check_reference()
             adapter.embed_images([np.zeros((64, 64, 3), np.uint8)])
-        self.model = f"{self._semantic.name}+{self._visual.name}"
-        self.revision = f"{self._semantic.revision}+{self._visual.revision}"
+        self.model = "+".join(adapter.name for adapter in self._adapters.values())
+        self.revision = "+".join(adapter.revision for adapter in self._adapters.values())
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
-        assert self._semantic is not None  # noqa: S101 - `open` comes first
-        assert self._visual is not None  # noqa: S101
         if not frames:
             return []
         from processors.models.vectors import usable
 
         images = [frame.pixels for frame in frames if frame.pixels is not None]
-        named: dict[str, Clip | Vit] = {"semantic": self._semantic, "visual": self._visual}
-        rows = {name: adapter.embed_images(images) for name, adapter in named.items()}
-        fine = usable(rows["semantic"]) & usable(rows["visual"])
-        for place, frame in enumerate(frames):
+        vectors = {name: adapter.embed_images(images) for name, adapter in self._adapters.items()}
+        valid = np.logical_and.reduce([usable(rows) for rows in vectors.values()])
+        for row, frame in enumerate(frames):
             frame.embeddings = tuple(
                 Embedding(
                     name=name,
                     model=f"{adapter.name}@{adapter.revision}",
                     dimension=adapter.dimension,
-                    vector=rows[name][place].astype("<f4").tobytes(),
+                    vector=vectors[name][row].astype("<f4").tobytes(),
                 )
-                for name, adapter in named.items()
-                if fine[place]
+                for name, adapter in self._adapters.items()
+                if valid[row]
             )
-        return [None if good else Invalid("unusable_vector", "the model gave no finite vector") for good in fine]
+        return [None if ok else Invalid("unusable_vector", "the model gave no finite vector") for ok in valid]
 
     def close(self) -> None:
-        self._semantic = self._visual = None
+        self._adapters = {}

@@ -1,47 +1,46 @@
-"""Follows objects from frame to frame of a feed, so that one parked car is one thing and not a thousand.
+"""Tracks objects from frame to frame of a feed, so that one parked car is one thing and not a thousand.
 
-The tracker is C-BIoU (Yang et al., WACV 2023) from roboflow's `trackers`: it compares buffered boxes, which still
-overlap where plain ones no longer do because a thinned feed shows few frames a second. It moves on by one step per
-frame it sees: frames that the gate leaves out show no motion, so they are no steps. Where the gate has seen the scene
-change, every track is new.
+The tracker is C-BIoU (Yang et al., WACV 2023) from roboflow's `trackers`. It compares buffered boxes, which still
+overlap where plain ones no longer do because a thinned feed shows few frames a second. Each frame it receives is one
+step: frames that the gate skips show no motion and are no steps. After a scene change that the gate reports, every
+track is new.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
 from processors.frame import Frame, Verdicts
-from processors.stage import Lane
 from schemas.events import Detection
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 FIRST_FRAME = 0
-"""C-BIoU names things at once only in a feed's first frame, elsewhere a frame later. Told that every frame is the
-first, it names them at once, and no detection goes without a name because it is new."""
+"""C-BIoU gives new objects a track at once only in a feed's first frame, elsewhere a frame later. With every frame
+numbered as the first, no detection is without a track because it is new."""
 
 
 class TrackSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`[stages.track]`."""
 
     lost_frames: Annotated[int, Meta(ge=0)] = 15
-    """A thing that is not detected in this many frames is gone; if it comes back it has another track."""
+    """An object that is not detected in this many frames is gone; if it comes back it has another track."""
     confidence: Share = 0.6
     """A track begins with a detection of at least this confidence; weaker ones only continue it."""
     overlap: Share = 0.2
-    """Minimum overlap of buffered boxes, times confidence, that makes two detections one thing."""
+    """Minimum overlap of buffered boxes, times confidence, that makes two detections one object."""
     gap_seconds: Annotated[float, Meta(gt=0)] = 60.0
     """After a gap of this length between two frames all tracks are new, because what happened meanwhile is unknown."""
 
 
 @dataclass(slots=True)
-class Following:
-    """The memory of one feed. Names of tracks begin with the frame at which it began, so they never come twice."""
+class TrackState:
+    """The state of one feed. `prefix`, of the frame at which the tracker began, makes track names unique."""
 
     tracker: Any = None
     prefix: str = ""
@@ -51,14 +50,11 @@ class Following:
 class Track:
     """Fills in `track` of the `detections` it requires; stills have none."""
 
-    name: ClassVar[str] = "track"
-    lane: ClassVar[Lane] = "cpu"
-    requires: ClassVar[frozenset[str]] = frozenset({"detections"})
-    provides: ClassVar[frozenset[str]] = frozenset({"detections"})
-    Settings: ClassVar[type[TrackSettings]] = TrackSettings
+    Settings = TrackSettings
 
-    model: str = "c-biou"
-    revision: str = ""
+    name, lane = "track", "cpu"
+    requires, provides = frozenset({"detections"}), frozenset({"detections"})
+    model, revision = "c-biou", ""
 
     def __init__(self, settings: TrackSettings) -> None:
         self._settings = settings
@@ -71,36 +67,35 @@ class Track:
 
         self.revision = version("trackers")
 
-    def close(self) -> None:
-        """Nothing to give back."""
-
-    def initial_state(self) -> Following:
-        return Following()
+    def initial_state(self) -> TrackState:
+        return TrackState()
 
     def process(self, frames: Sequence[Frame], states: Mapping[str, Any]) -> Verdicts:
         for frame in frames:
             if frame.kind == "frame":
-                self._one(frame, states[frame.key])
+                self._track(frame, states[frame.key])
         return [None] * len(frames)
 
-    def _one(self, frame: Frame, following: Following) -> None:
+    def close(self) -> None: ...
+
+    def _track(self, frame: Frame, state: TrackState) -> None:
         seconds = (frame.captured or frame.ingested).timestamp()
-        since = seconds - following.newest_seconds
-        cut = frame.results.get("gate", {}).get("scene_change", False)
-        if following.tracker is None or cut or not 0 < since <= self._settings.gap_seconds:
-            following.tracker, following.prefix = self._tracker(), frame.id[:8]
-        following.newest_seconds = seconds
-        names = _step(following.tracker, frame.detections)
+        elapsed = seconds - state.newest_seconds
+        scene_change = frame.results.get("gate", {}).get("scene_change", False)
+        if state.tracker is None or scene_change or not 0 < elapsed <= self._settings.gap_seconds:
+            state.tracker, state.prefix = self._tracker(), frame.id[:8]
+        state.newest_seconds = seconds
+        numbers = _step(state.tracker, frame.detections)
         frame.detections = tuple(
-            msgspec.structs.replace(found, track=f"{following.prefix}-{name}" if name >= 0 else "")
-            for found, name in zip(frame.detections, names, strict=True)
+            msgspec.structs.replace(detection, track=f"{state.prefix}-{number}" if number >= 0 else "")
+            for detection, number in zip(frame.detections, numbers, strict=True)
         )
 
     def _tracker(self) -> Any:
         from trackers import CBIoUTracker
 
         settings = self._settings
-        # The library counts its buffer in frames of a 30 FPS video, which is then what we say ours is.
+        # The library counts its buffer in frames of a video of 30 frames a second, hence this rate.
         return CBIoUTracker(
             lost_track_buffer=settings.lost_frames,
             frame_rate=30.0,
@@ -112,17 +107,17 @@ class Track:
 
 
 def _step(tracker: Any, detections: Sequence[Detection]) -> list[int]:
-    """Move `tracker` on by one frame; the number of each detection's track, -1 for none."""
+    """Advance `tracker` by one frame; return the number of each detection's track, -1 for none."""
     import supervision
 
-    seen = supervision.Detections(
-        xyxy=np.array([found.box for found in detections], np.float32).reshape(-1, 4),
-        confidence=np.array([found.confidence for found in detections], np.float32),
-        data={"place": np.arange(len(detections))},
+    boxes = supervision.Detections(
+        xyxy=np.array([detection.box for detection in detections], np.float32).reshape(-1, 4),
+        confidence=np.array([detection.confidence for detection in detections], np.float32),
+        data={"index": np.arange(len(detections))},
     )
     tracker.frame_id = FIRST_FRAME
-    followed = tracker.update(seen)
-    names = [-1] * len(detections)
-    for place, name in zip(followed.data.get("place", ()), followed.tracker_id, strict=False):
-        names[int(place)] = int(name)
-    return names
+    tracked = tracker.update(boxes)
+    numbers = [-1] * len(detections)
+    for index, number in zip(tracked.data.get("index", ()), tracked.tracker_id, strict=False):
+        numbers[int(index)] = int(number)
+    return numbers

@@ -19,7 +19,7 @@ from processors.models.model_card import Fit
 from processors.models.preprocess import Preprocessor
 from processors.models.vit import Vit
 from tests.support.pictures import scene
-from tinyworld.pixels import padded
+from tinyworld.preprocess import padded
 
 Weights = dict[str, Path]
 SIZES = ((160, 90), (90, 160), (64, 64), (333, 100), (48, 48), (20, 31))
@@ -67,7 +67,7 @@ def test_pad_is_the_definition_that_tinyworld_trains_with(weights: Weights) -> N
     clip = Clip.load(weights["semantic"])
     assert clip.preprocess.fit == "pad"
     grey = np.full((30, 60, 3), np.round(255 * np.array(clip.preprocess.mean)), np.uint8)
-    assert np.abs(clip.preprocess([grey]).numpy()).max() < 0.01  # the border is the mean colour
+    assert np.abs(clip.preprocess([grey]).numpy()).max() < 0.01  # the border is the mean color
 
 
 def test_every_fit_has_its_own_revision(weights: Weights) -> None:

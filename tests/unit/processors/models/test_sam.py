@@ -14,8 +14,8 @@ import torch
 from processors.errors import WrongWeights
 from processors.models.sam import Geometry, Segmenter, build
 from tinyworld.evaluate_segment import CHECKPOINT
-from tinyworld.examination import evaluation_scene
-from tinyworld.matching import mask_iou
+from tinyworld.evaluation_scenes import evaluation_scene
+from tinyworld.metrics import mask_iou
 from tinyworld.render import render
 from tinyworld.scenes import Thing, sample_scene
 

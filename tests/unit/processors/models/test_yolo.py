@@ -13,7 +13,7 @@ import torch
 
 from processors.errors import WrongWeights
 from processors.models.yolo import Image, RawDetection, Yolo
-from tinyworld.examination import evaluation_scene
+from tinyworld.evaluation_scenes import evaluation_scene
 from tinyworld.train_yolo import CHECKPOINT
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.frame import Frame
-from processors.stages.gate import Gate, GateSettings, Memory
+from processors.stages.gate import Gate, GateSettings, GateState
 from schemas.results import check
 from tests.contract.stage_suite import StageSuite
 from tests.support.pictures import decoded, frame, scene
@@ -80,7 +80,7 @@ def test_a_feed_has_its_own_thresholds() -> None:
     assert [(entry.stage, entry.reason) for entry in yard[1].skipped] == [("caption", "gate:duplicate")]
 
 
-def test_a_frame_not_newer_than_the_memory_is_processed() -> None:
+def test_a_frame_not_newer_than_the_state_is_processed() -> None:
     gate = Gate(GateSettings())
     states = {"default/lobby": gate.initial_state()}
     frames = [video(scene(1), n) for n in range(3)]
@@ -93,10 +93,10 @@ def test_results_match_the_schema_at_any_decode_scale() -> None:
     full, half = video(scene(5, 640, 480), 0), video(scene(5, 640, 480)[::2, ::2].copy(), 0)
     half.image = full.image
     gate = Gate(GateSettings())
-    states: dict[str, Memory] = {"default/lobby": gate.initial_state()}
+    states: dict[str, GateState] = {"default/lobby": gate.initial_state()}
     gate.process([full], states)
     gate.process([half], {"default/lobby": gate.initial_state()})
     check("gate", full.results["gate"])
     assert abs(full.results["gate"]["luminance"] - half.results["gate"]["luminance"]) < 0.01
-    assert states["default/lobby"].grey is not None
-    assert states["default/lobby"].grey.shape == (60, 80)
+    assert states["default/lobby"].gray is not None
+    assert states["default/lobby"].gray.shape == (60, 80)
