@@ -1,4 +1,4 @@
-"""What happens now, for every open page: one reader of the log, any number of listeners."""
+"""The live view: one reader of the log, any number of listening pages."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from streams.errors import Unavailable
 from streams.transport import Partition, Record, Transport
 
 _log = structlog.get_logger("sightline.api")
-SHOWN_AT_FIRST = 24
-"""Cards that a page gets when it opens, so that it never starts empty."""
-MOST_A_STEP = 12
-"""Of a flood a page gets the newest: nobody sees fifty pictures a second, and the counts tell the rest."""
-KEPT_EVENTS = 512
-WAITING = 64
-"""Messages kept for a listener that is slow; older ones are dropped, a page shows what is new."""
+RECENT_CARDS = 24
+"""Cards that a page gets when it opens, so that it does not start empty."""
+MAX_CARDS_PER_STEP = 12
+"""When more frames arrive, a page gets the newest: people cannot follow more, and the counts include all."""
+CACHED_EVENTS = 512
+MAX_WAITING_MESSAGES = 64
+"""Of a slow listener; its oldest messages are dropped, because a page shows what is new."""
 STATUS_EVERY_STEPS = 4
 
 
@@ -38,7 +38,7 @@ class Message(NamedTuple):
 
 
 class Live:
-    """Tails `frames.enriched` without a group, from its end. `run` until cancelled; `close` ends all listeners."""
+    """Follows `frames.enriched` from its end, without a consumer group. `close` ends `run` and all listeners."""
 
     def __init__(self, transport: Transport, poll_seconds: float, declared_states: Mapping[str, str]) -> None:
         self._transport = transport
@@ -47,7 +47,7 @@ class Live:
         self._tally = Tally(transport, declared_states)
         self._next: dict[Partition, int] = {}
         self._events: OrderedDict[str, FrameEvent] = OrderedDict()
-        self._recent: deque[Message] = deque(maxlen=SHOWN_AT_FIRST)
+        self._recent: deque[Message] = deque(maxlen=RECENT_CARDS)
         self._listeners: set[asyncio.Queue[Message | None]] = set()
         self._reachable = True
         self._closed = False
@@ -60,33 +60,33 @@ class Live:
                 self._reachable = True
             except Unavailable as error:
                 if self._reachable:
-                    _log.warning("the log is away", reason=str(error))
+                    _log.warning("log unavailable", reason=str(error))
                 busy, self._reachable = False, False
             if steps % STATUS_EVERY_STEPS == 0:
-                self._tell(self._status_message())
+                self._send(self._status_message())
             steps += 1
             await asyncio.sleep(0 if busy else self._poll_seconds)
 
     async def step(self) -> bool:
-        """Read what is new once; says whether a backlog of counts is left. Raises Unavailable."""
+        """Read new records once. Returns whether a backlog of counts is left. Raises Unavailable."""
         busy = await self._tally.step()
         records: list[Record] = []
         if ENRICHED in await self._transport.topics():
             for partition, (first, end) in (await self._transport.ends(ENRICHED)).items():
                 records += await self._new_records(partition, first, end)
         records.sort(key=lambda record: record.timestamp)
-        fresh = [event for record in records if (event := _decoded(record)) is not None]
-        for event in fresh:
-            self._remember(event)
-        for event in fresh[-MOST_A_STEP:]:
+        events = [event for record in records if (event := _decoded(record)) is not None]
+        for event in events:
+            self._cache(event)
+        for event in events[-MAX_CARDS_PER_STEP:]:
             message = Message("frame", msgspec.json.encode(event_card(event, self._declared_states)))
             self._recent.append(message)
-            self._tell(message)
+            self._send(message)
         return busy
 
     async def listen(self) -> AsyncIterator[Message]:
-        """The status, the newest frames, then everything as it happens."""
-        queue: asyncio.Queue[Message | None] = asyncio.Queue(WAITING)
+        """The status, the newest frames, then every message as it is made."""
+        queue: asyncio.Queue[Message | None] = asyncio.Queue(MAX_WAITING_MESSAGES)
         self._listeners.add(queue)
         try:
             yield self._status_message()
@@ -103,7 +103,7 @@ class Live:
             _put(queue, None)
 
     def event(self, frame: str) -> FrameEvent | None:
-        """The event, if it came by lately."""
+        """The event, if it is one of the latest."""
         return self._events.get(frame)
 
     def status(self) -> dict[str, Any]:
@@ -113,27 +113,27 @@ class Live:
         return Message("status", msgspec.json.encode(self.status()))
 
     async def _new_records(self, partition: Partition, first: int, end: int) -> list[Record]:
-        start = max(self._next.get(partition, 0), first, end - SHOWN_AT_FIRST)
+        start = max(self._next.get(partition, 0), first, end - RECENT_CARDS)
         if start >= end:
             return []
-        records = list(await self._transport.read(partition, start, SHOWN_AT_FIRST))
+        records = list(await self._transport.read(partition, start, RECENT_CARDS))
         if records:
             self._next[partition] = records[-1].offset + 1
         return records
 
-    def _remember(self, event: FrameEvent) -> None:
+    def _cache(self, event: FrameEvent) -> None:
         self._events[event.id] = event
         self._events.move_to_end(event.id)
-        while len(self._events) > KEPT_EVENTS:
+        while len(self._events) > CACHED_EVENTS:
             self._events.popitem(last=False)
 
-    def _tell(self, message: Message) -> None:
+    def _send(self, message: Message) -> None:
         for queue in self._listeners:
             _put(queue, message)
 
 
 def _put(queue: asyncio.Queue[Message | None], message: Message | None) -> None:
-    """Never waits: a listener that does not keep up loses its oldest message."""
+    """Does not wait: a listener that does not keep up loses its oldest message."""
     if queue.full():
         queue.get_nowait()
     queue.put_nowait(message)

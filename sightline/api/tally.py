@@ -1,4 +1,4 @@
-"""How many frames came in and what became of them, counted from the log."""
+"""Counts of accepted frames by state and feed, read from the log."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from sightline.api.skip_state import skip_states
 from streams.transport import Partition, Transport
 
 _log = structlog.get_logger("sightline.api")
-CHUNK = 1000
+CHUNK_RECORDS = 1000
 """Records of under 1 KB each; between two chunks the page gets its pictures."""
 
 
 class Tally:
-    """Reads `frames.observed` from its beginning on, one chunk a partition and step.
+    """Reads `frames.observed` from its beginning, one chunk per partition and step.
 
     `declared_states` are the stages' `skip_states`; each of them has its count.
     """
@@ -30,26 +30,26 @@ class Tally:
         self._transport = transport
         self._declared_states = declared_states
         self._next: dict[Partition, int] = {}
-        self._came_in = 0
+        self._accepted = 0
         self._states: Counter[str] = Counter()
         self._feeds: dict[str, dict[str, Any]] = {}
 
     async def step(self) -> bool:
-        """Count what is new; says whether anything was. Raises Unavailable."""
+        """Count new records. Returns whether there were any. Raises Unavailable."""
         topics = await self._transport.topics()
         if RAW in topics:
-            self._came_in = sum(end for _, end in (await self._transport.ends(RAW)).values())
+            self._accepted = sum(end for _, end in (await self._transport.ends(RAW)).values())
         if OBSERVED not in topics:
             return False
-        found = False
+        any_new = False
         for partition, (first, end) in (await self._transport.ends(OBSERVED)).items():
             start = max(self._next.get(partition, first), first)
             if start < end:
-                found |= await self._take(partition, start)
-        return found
+                any_new |= await self._count_chunk(partition, start)
+        return any_new
 
-    async def _take(self, partition: Partition, start: int) -> bool:
-        records = await self._transport.read(partition, start, CHUNK)
+    async def _count_chunk(self, partition: Partition, start: int) -> bool:
+        records = await self._transport.read(partition, start, CHUNK_RECORDS)
         for record in records:
             try:
                 self._count(decode_observed(record.value, record.headers))
@@ -70,8 +70,8 @@ class Tally:
         """Frames accepted (`in`), and of those: enriched, enriched by each skip state, dead; and shed ones."""
         names = ("enriched", *self._declared_states.values(), "dead", "shed")
         states = {name: self._states[name] for name in names}
-        return {"in": max(self._came_in, states["enriched"] + states["dead"]), **states}
+        return {"in": max(self._accepted, states["enriched"] + states["dead"]), **states}
 
     def feeds(self) -> dict[str, dict[str, Any]]:
-        """Frames done and when the last one was, by feed."""
+        """By feed, the number of finished frames and the time of the last one."""
         return dict(sorted(self._feeds.items()))

@@ -33,9 +33,8 @@ DECODE_ONLY = '--set=segments=[["decode"]]'
 
 
 def every_command(typer_app: typer.Typer, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    commands = [
-        typer.main.get_command_name(each.name or each.callback.__name__) for each in typer_app.registered_commands
-    ]  # type: ignore[union-attr]
+    named = ((each.name, each.callback) for each in typer_app.registered_commands)
+    commands = [typer.main.get_command_name(name or callback.__name__) for name, callback in named if callback]
     paths = [path, *((*path, name) for name in commands)]
     for group in typer_app.registered_groups:
         paths += every_command(group.typer_instance, (*path, str(group.name)))  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter
 from schemas.events import FrameEvent
 from search.retrieve import Searcher, SearcherSettings
 from sightline.api.app import create_app
-from sightline.api.live import KEPT_EVENTS, Live
+from sightline.api.live import CACHED_EVENTS, Live
 from sightline.api.services import ApiSettings, Services
 from streams.lifecycle.event_lookup import find_event, find_payload
 from tests.browser.world import NAME, TENANT, Shown, World, opened, shown
@@ -162,7 +162,7 @@ async def test_a_slow_listener_loses_the_oldest_and_never_blocks(served: Served)
     shown_first = [json.loads((await anext(listener)).content)["id"] for _ in range(4)]
     assert set(shown_first) == {event.id for event in (*served.events, served.gated)}
     assert live.event(served.events[0].id) is not None
-    assert KEPT_EVENTS > 4
+    assert CACHED_EVENTS > 4
     live.close()
     assert [message async for message in listener] == []
 

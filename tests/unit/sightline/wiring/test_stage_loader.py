@@ -66,6 +66,7 @@ def own_stage(tmp_path: Path) -> dict[str, str]:
 
 def test_the_states_of_skipped_frames_are_those_that_stages_declare(own_stage: dict[str, str]) -> None:
     assert skip_states(Config(segments=(("decode", "mine"),), stages={"mine": own_stage})) == {"mine:": "set aside"}
+    assert skip_states(Config()) == {"gate:": "gated"}
     assert skip_states(Config(segments=(("decode", "elsewhere"),))) == {}, "a server needs no stage's file"
 
 
