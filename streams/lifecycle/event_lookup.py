@@ -1,4 +1,4 @@
-"""One frame's event out of the log: the index knows when it was published, a binary search where that lies."""
+"""Finds one frame's event in the log: its point says when it was published, and a binary search finds that offset."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from schemas.identity import partition_key, partition_of
 from schemas.topics import ENRICHED
 from stores.errors import Missing
 from stores.index import Index
+from streams.topic_reader import read_range
 from streams.transport import Partition, Record, Transport
 
 SLACK_SECONDS = 120.0
-"""A batch is stamped as published before it is appended: while the index is away, long before."""
-SCANNED = 4000
-"""Records looked at from there on, and at each partition's end for a frame without a point."""
-CHUNK = 200
+"""A batch is stamped as published before it is appended; while the index is unavailable, long before."""
+SCANNED_RECORDS = 4000
+"""Records read from that offset on, and at each partition's end for a frame without a point."""
+CHUNK_RECORDS = 200
 
 
 async def find_payload(index: Index, collection: str, frame: str, tenant: str) -> dict[str, Any] | None:
-    """The payload of the frame's point; None for one without a point and for another tenant's."""
+    """The payload of the frame's point; None for a frame without a point or of another tenant."""
     try:
-        found = await index.get(collection, [frame])
+        hits = await index.get(collection, [frame])
     except Missing:
         return None
-    return found[0].payload if found and found[0].payload.get("tenant") == tenant else None
+    return hits[0].payload if hits and hits[0].payload.get("tenant") == tenant else None
 
 
 async def find_event(
@@ -42,11 +43,11 @@ async def find_event(
         first, end = ends[partition]
         published = datetime.fromisoformat(payload["published"]).timestamp()
         start = await _first_since(transport, partition, (first, end), published - SLACK_SECONDS)
-        if found := await _scan(transport, partition, (start, min(end, start + SCANNED)), frame):
-            return found if found.tenant == tenant else None
+        if event := await _scan(transport, partition, (start, min(end, start + SCANNED_RECORDS)), frame):
+            return event if event.tenant == tenant else None
     for partition, (first, end) in ends.items():
-        if found := await _scan(transport, partition, (max(first, end - SCANNED), end), frame):
-            return found if found.tenant == tenant else None
+        if event := await _scan(transport, partition, (max(first, end - SCANNED_RECORDS), end), frame):
+            return event if event.tenant == tenant else None
     return None
 
 
@@ -66,9 +67,7 @@ async def _first_since(transport: Transport, partition: Partition, span: tuple[i
 async def _scan(transport: Transport, partition: Partition, span: tuple[int, int], frame: str) -> FrameEvent | None:
     """The last record about `frame` in `span`: of repeated deliveries the last one counts."""
     last: Record | None = None
-    at, end = span
-    while at < end and (records := await transport.read(partition, at, min(CHUNK, end - at))):
-        about = [record for record in records if record.headers.get("ce_subject") == frame.encode()]
-        last = about[-1] if about else last
-        at = records[-1].offset + 1
+    async for record in read_range(transport, partition, *span, page_records=CHUNK_RECORDS):
+        if record.headers.get("ce_subject") == frame.encode():
+            last = record
     return decode_frame(last.value, last.headers).event if last else None
