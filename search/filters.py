@@ -1,7 +1,7 @@
 """From a query to conditions on the payload fields of `schemas.points`.
 
-A negative of one word is a condition on `words`, one of two words on `compound`: so "no red square" leaves out
-red squares and keeps "a red circle and a blue square". Longer phrases are looked at pair by pair, afterwards.
+A negative of one word is a condition on `words`, one of two words on `compound`. So "no red square" excludes red
+squares and keeps "a red circle and a blue square". Longer phrases are checked pair by pair after the search.
 """
 
 from __future__ import annotations
@@ -11,42 +11,42 @@ from itertools import pairwise
 from typing import Any
 
 from search.query import Filters, Query, Term
-from search.words import spellings
+from search.vocabulary import spellings
 from stores.index import Filter, Match
 
 
 def conditions(query: Query, tenant: str) -> Filter:
-    """What the index can check by itself: the filters, and negatives of one or two words."""
-    return Filter(must=(Match(field="tenant", any_of=(tenant,)), *_wanted(query.filters)), must_not=_refused(query))
+    """What the index can check by itself: the tenant, the filters, and negatives of one or two words."""
+    return Filter(must=(Match(field="tenant", any_of=(tenant,)), *_must(query.filters)), must_not=_must_not(query))
 
 
-def _wanted(filters: Filters) -> tuple[Match, ...]:
-    found = []
+def _must(filters: Filters) -> tuple[Match, ...]:
+    matches = []
     if filters.feeds:
-        found.append(Match(field="feed", any_of=filters.feeds))
+        matches.append(Match(field="feed", any_of=filters.feeds))
     if filters.labels:
-        found.append(Match(field="labels", any_of=filters.labels))
+        matches.append(Match(field="labels", any_of=filters.labels))
     if filters.since or filters.until:
         since = filters.since.isoformat() if filters.since else None
         until = filters.until.isoformat() if filters.until else None
-        found.append(Match(field="time", at_least=since, at_most=until))
-    return tuple(found)
+        matches.append(Match(field="time", at_least=since, at_most=until))
+    return tuple(matches)
 
 
-def _refused(query: Query) -> tuple[Match, ...]:
-    chosen = [spelling for negative in query.negatives for spelling in spellings(negative.words)]
-    singles = tuple(spelling[0] for spelling in chosen if len(spelling) == 1)
-    doubles = tuple(" ".join(spelling) for spelling in chosen if len(spelling) == 2)
+def _must_not(query: Query) -> tuple[Match, ...]:
+    spelled = [spelling for negative in query.negatives for spelling in spellings(negative.words)]
+    singles = tuple(spelling[0] for spelling in spelled if len(spelling) == 1)
+    doubles = tuple(" ".join(spelling) for spelling in spelled if len(spelling) == 2)
     by_field = {"words": singles, "compound": doubles}
     return tuple(Match(field=name, any_of=values) for name, values in by_field.items() if values)
 
 
-def says(payload: Mapping[str, Any], term: Term) -> bool:
-    """Whether what is said of the picture contains the term."""
-    return any(_says(payload, spelling) for spelling in spellings(term.words))
+def mentions(payload: Mapping[str, Any], term: Term) -> bool:
+    """Whether the texts of the picture contain the term."""
+    return any(_mentions(payload, spelling) for spelling in spellings(term.words))
 
 
-def _says(payload: Mapping[str, Any], spelling: tuple[str, ...]) -> bool:
+def _mentions(payload: Mapping[str, Any], spelling: tuple[str, ...]) -> bool:
     if len(spelling) == 1:
         return spelling[0] in (payload.get("words") or ())
     pairs = {f"{left} {right}" for left, right in pairwise(spelling)}

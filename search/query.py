@@ -1,14 +1,14 @@
-"""What people type, understood: "a red circle, but no square" is a text to look for and a term to leave out.
+"""The query grammar: "a red circle, but no square" is a text to search for and a term to exclude.
 
-Models like CLIP are near chance on negation, so a negative never stands in `Query.text`, which is what is embedded.
-It becomes a `Term` instead:
+Models like CLIP are near chance on negation. So `Query.text`, which is embedded, never contains a negative; each
+negative becomes a `Term` instead:
 
     a red circle, but no square           text "a red circle", without "square"
     a photo without squares, stars or a blue circle       three negatives
     circle -square -"red star"            a dash before a word or a quoted phrase
     a picture that is not a cartoon       without "cartoon"
     no squares but a red circle           "but" ends a negative, and so does a comma unless "or" follows
-    "no parking" sign                     quoted words are taken as they are
+    "no parking" sign                     quoted words are taken literally
     circle feed:lobby label:circle since:2h until:2026-11-21
 
 Several words negated together are one term: "no red square" leaves out red squares, not red circles.
@@ -24,10 +24,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from schemas.words import words
-from search.words import content_terms
+from search.vocabulary import content_terms
 
 MAX_CHARACTERS = 1000
-"""Far above what fits a text tower (77 tokens) and far below what could hurt."""
+"""Far above the length of a text tower (77 tokens) and far below what would cost noticeable time."""
 MAX_LIMIT = 200
 
 NEGATIONS = frozenset({"no", "not", "without", "except", "excluding", "minus", "nor", "neither", "never", "w/o"})
@@ -36,7 +36,7 @@ _LEADS = frozenset(
     {"but", "and", "or", "with", "that", "which", "who", "is", "are", "was", "were", "has", "have", "having",
      "there", "it", "contains", "containing", "does", "do"}
 )  # fmt: skip
-"""Words that lead to a negation ("… that has no …") or back from one, and mean nothing without it."""
+"""Words before a negation ("… that has no …") or after one, which carry no meaning without it."""
 _FILTERS = ("feed", "label", "since", "until")
 _TOKEN = re.compile(
     r"""(?P<minus>(?<!\S)[-−–]+(?=\S))?
@@ -48,7 +48,7 @@ _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 class BadQuery(ValueError):  # noqa: N818 - named for the state
-    """What was asked cannot be understood; the message says what would be."""
+    """The query cannot be understood; the message shows one that can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """`text` is embedded and holds no negative; empty text with negatives alone asks for everything else.
+    """`text` is embedded and holds no negative; an empty text with negatives means everything but those.
 
-    `image` is an encoded picture to look for, as it was uploaded; `like` the id of one that is in the index.
+    `image` is an encoded picture to search for, as uploaded; `like` is the id of a picture in the index.
     """
 
     text: str = ""
@@ -101,11 +101,11 @@ class _Token:
 
 
 def term(text: str) -> Term:
-    """A bare term, as `--not "red square"` gives it. Raises BadQuery when no word is left."""
-    found = words(text)
-    if not found:
+    """The term of a phrase such as "red square". Raises BadQuery when it contains no word."""
+    contained = words(text)
+    if not contained:
         raise BadQuery(f"{text!r} holds no word")
-    return Term(" ".join(found), found)
+    return Term(" ".join(contained), contained)
 
 
 def parse(
@@ -118,21 +118,21 @@ def parse(
     filters: Filters | None = None,
     limit: int = 20,
 ) -> Query:
-    """Understand `text`; `without` are further negatives, `filters` are joined with those in the text.
+    """Parse `text`; `without` are further negatives, `filters` are joined with those in the text.
 
-    `now` is what "2h" is counted from. Raises BadQuery.
+    Times such as "2h" count back from `now`. Raises BadQuery.
     """
     if len(text) > MAX_CHARACTERS:
         raise BadQuery(f"a query has at most {MAX_CHARACTERS} characters")
     if not 1 <= limit <= MAX_LIMIT:
         raise BadQuery(f"limit is 1 to {MAX_LIMIT}")
     tokens, filters = _take_filters(_tokens(text), filters or Filters(), now)
-    wanted, refused = _split(tokens)
-    negatives = unique([*(term(phrase) for phrase in refused if words(phrase)), *map(term, without)])
-    positive = _join(wanted)
+    positive_tokens, negative_phrases = _split(tokens)
+    negatives = unique([*(term(phrase) for phrase in negative_phrases if words(phrase)), *map(term, without)])
+    positive = _join(positive_tokens)
     if not (positive or negatives or image or like) and filters == Filters():
         raise BadQuery("say what to look for, for example: a red circle, but no square")
-    terms = tuple(Term(" ".join(chunk), chunk) for chunk in content_terms(token.text for token in wanted))
+    terms = tuple(Term(" ".join(chunk), chunk) for chunk in content_terms(token.text for token in positive_tokens))
     return Query(positive, terms, negatives, image, like, filters, limit)
 
 
@@ -142,7 +142,7 @@ def parse_time(text: str, now: datetime) -> datetime:
         try:
             return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
         except OverflowError as error:
-            raise BadQuery(f"{text!r} is longer ago than time goes") from error
+            raise BadQuery(f"{text!r} is before the first year of the calendar") from error
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
@@ -169,18 +169,18 @@ def _tokens(text: str) -> Iterator[_Token]:
     text = unicodedata.normalize("NFKC", text).translate(str.maketrans("“”„", '"""'))
     if text.count('"') % 2:
         text = " ".join(text.rsplit('"', 1))
-    for found in _TOKEN.finditer(text):
-        minus = found["minus"] is not None
-        if found["quoted"] is not None:
-            yield _Token("quoted", " ".join(found["quoted"].split()), minus)
-        elif found["stop"] is not None:
+    for match in _TOKEN.finditer(text):
+        minus = match["minus"] is not None
+        if match["quoted"] is not None:
+            yield _Token("quoted", " ".join(match["quoted"].split()), minus)
+        elif match["stop"] is not None:
             yield _Token("stop", ",")
-        elif any(letter.isalnum() for letter in found["word"]):
-            yield _Token("word", found["word"], minus)
+        elif any(letter.isalnum() for letter in match["word"]):
+            yield _Token("word", match["word"], minus)
 
 
 def _take_filters(tokens: Iterable[_Token], filters: Filters, now: datetime) -> tuple[list[_Token], Filters]:
-    """`feed:lobby` and the like out of the text; `-label:circle` is a negative."""
+    """Separate `feed:lobby` and other filters from the rest; `-label:circle` is a negative."""
     rest: list[_Token] = []
     for token in tokens:
         name, colon, value = token.text.partition(":")
@@ -206,44 +206,44 @@ def _with_filter(filters: Filters, name: str, value: str, now: datetime) -> Filt
 
 
 def _split(tokens: Sequence[_Token]) -> tuple[list[_Token], list[str]]:
-    """What is looked for, and each phrase that is not wanted."""
-    wanted: list[_Token] = []
-    refused: list[list[str]] = []
-    negative = False
-    for place, token in enumerate(tokens):
+    """The positive part of the query, and each negated phrase."""
+    positive: list[_Token] = []
+    negated: list[list[str]] = []
+    within_negative = False
+    for index, token in enumerate(tokens):
         if token.minus:
-            refused.append([token.text])
-            negative = False
+            negated.append([token.text])
+            within_negative = False
         elif token.negates:
-            _drop_leads(wanted)
-            _drop_last_leads(refused)
-            refused.append([])
-            negative = True
-        elif negative and _ends(tokens, place):
-            negative = False
-        elif negative and (token.kind == "stop" or token.folded in {"or", "and"}):
-            refused.append([])
-        elif negative:
-            refused[-1].append(token.text)
-        elif not _leads_nowhere(token, wanted, refused):
-            wanted.append(token)
-    _drop_stops(wanted)
-    return wanted, [" ".join(words) for words in refused if words]
+            _drop_leads(positive)
+            _drop_last_leads(negated)
+            negated.append([])
+            within_negative = True
+        elif within_negative and _ends(tokens, index):
+            within_negative = False
+        elif within_negative and (token.kind == "stop" or token.folded in {"or", "and"}):
+            negated.append([])
+        elif within_negative:
+            negated[-1].append(token.text)
+        elif not _is_redundant(token, positive, negated):
+            positive.append(token)
+    _drop_stops(positive)
+    return positive, [" ".join(words) for words in negated if words]
 
 
-def _ends(tokens: Sequence[_Token], place: int) -> bool:
-    """Whether the negative that runs up to here ends: at "but", at "and with", at a comma that "or" does not follow."""
-    token = tokens[place]
-    following = tokens[place + 1] if place + 1 < len(tokens) else None
+def _ends(tokens: Sequence[_Token], index: int) -> bool:
+    """Whether a negative ends at this token: "but", "and" before "with", or a comma that is not part of a list."""
+    token = tokens[index]
+    following = tokens[index + 1] if index + 1 < len(tokens) else None
     if token.folded == "but":
         return True
     if token.folded == "and":
         return following is not None and following.folded == "with"
-    return token.kind == "stop" and not _or_follows(tokens[place + 1 :])
+    return token.kind == "stop" and not _or_follows(tokens[index + 1 :])
 
 
 def _or_follows(tokens: Sequence[_Token]) -> bool:
-    """Whether a comma stands in a list like "squares, circles or stars": "or" comes before anything that ends it."""
+    """Whether a comma is part of a list like "squares, circles or stars": "or" comes before anything that ends it."""
     for token in tokens:
         if token.folded == "or":
             return True
@@ -252,30 +252,30 @@ def _or_follows(tokens: Sequence[_Token]) -> bool:
     return False
 
 
-def _leads_nowhere(token: _Token, wanted: Sequence[_Token], refused: Sequence[object]) -> bool:
+def _is_redundant(token: _Token, positive: Sequence[_Token], negated: Sequence[object]) -> bool:
     """Whether the token only leads back from a negative ("and with …"), or is a stop with nothing before it."""
     if token.kind == "stop":
-        return not wanted or wanted[-1].kind == "stop"
-    resumes = bool(refused) and (not wanted or wanted[-1].kind == "stop")
+        return not positive or positive[-1].kind == "stop"
+    resumes = bool(negated) and (not positive or positive[-1].kind == "stop")
     return resumes and token.folded in _LEADS
 
 
-def _drop_leads(wanted: list[_Token]) -> None:
-    while wanted and (wanted[-1].kind == "stop" or wanted[-1].folded in _LEADS):
-        wanted.pop()
-    if wanted:
-        wanted.append(_Token("stop", ","))
+def _drop_leads(positive: list[_Token]) -> None:
+    while positive and (positive[-1].kind == "stop" or positive[-1].folded in _LEADS):
+        positive.pop()
+    if positive:
+        positive.append(_Token("stop", ","))
 
 
-def _drop_last_leads(refused: Sequence[list[str]]) -> None:
-    """The "with" of "without squares, with no circle"."""
-    while refused and refused[-1] and refused[-1][-1].casefold() in _LEADS:
-        refused[-1].pop()
+def _drop_last_leads(negated: Sequence[list[str]]) -> None:
+    """Drop the "with" of "without squares, with no circle"."""
+    while negated and negated[-1] and negated[-1][-1].casefold() in _LEADS:
+        negated[-1].pop()
 
 
-def _drop_stops(wanted: list[_Token]) -> None:
-    while wanted and wanted[-1].kind == "stop":
-        wanted.pop()
+def _drop_stops(positive: list[_Token]) -> None:
+    while positive and positive[-1].kind == "stop":
+        positive.pop()
 
 
 def _join(tokens: Sequence[_Token]) -> str:

@@ -1,6 +1,6 @@
-"""A second look at the nearest pictures by a model that reads query and picture together (Li et al. 2022: BLIP).
+"""Re-ranking of the nearest pictures by a model that reads query and picture together (Li et al. 2022: BLIP).
 
-Two vectors know that there is red and a circle; reading both together knows whether the circle is the red one.
+Two vectors tell that there is red and a circle. Reading both together tells whether the circle is the red one.
 """
 
 from __future__ import annotations
@@ -19,48 +19,53 @@ from stores.blobs import BlobStore
 from stores.errors import Missing, Refused
 from stores.index import Hit
 
-KEPT_BYTES = 256 << 20
-"""Looks that are kept: a tiny one is 130 KB, a base one 1.8 MB. People search the same pictures again and again."""
+CACHE_BYTES = 256 << 20
+"""Cached features: a tiny model's take 130 KB a picture, a base model's 1.8 MB. Searches repeat pictures."""
 
 
 class Reranker:
-    """`models` is the one thread in which models run."""
+    """Computes the matching head's log-odds of hits, with a cache of pictures' features.
 
-    def __init__(self, matcher: Matcher, blobs: BlobStore, tenant: str, models: Executor) -> None:
+    `executor` is the one thread in which models run.
+    """
+
+    def __init__(self, matcher: Matcher, blobs: BlobStore, tenant: str, executor: Executor) -> None:
         self._matcher = matcher
         self._blobs = blobs
         self._tenant = tenant
-        self._models = models
-        self._looks: OrderedDict[str, ImageFeatures] = OrderedDict()
-        self._kept_bytes = 0
+        self._executor = executor
+        self._cache: OrderedDict[str, ImageFeatures] = OrderedDict()
+        self._cached_bytes = 0
 
-    async def odds(self, texts: Sequence[str], hits: Sequence[Hit]) -> Array:
+    async def log_odds(self, texts: Sequence[str], hits: Sequence[Hit]) -> Array:
         """Log-odds [texts, hits], NaN for a picture whose blob is gone. Raises StoreUnavailable."""
-        unseen = [hit for hit in hits if hit.id not in self._looks]
-        pictures = await asyncio.gather(*(self._picture(hit) for hit in unseen))
-        found = {hit.id: picture for hit, picture in zip(unseen, pictures, strict=True) if picture is not None}
-        return await asyncio.get_running_loop().run_in_executor(self._models, self._read, texts, hits, found)
+        uncached = [hit for hit in hits if hit.id not in self._cache]
+        decoded = await asyncio.gather(*(self._picture(hit) for hit in uncached))
+        pictures = {hit.id: picture for hit, picture in zip(uncached, decoded, strict=True) if picture is not None}
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._match, texts, hits, pictures)
 
-    def _read(self, texts: Sequence[str], hits: Sequence[Hit], pictures: Mapping[str, Pixels]) -> Array:
-        looks = {hit.id: look for hit in hits if (look := self._looks.get(hit.id)) is not None}
-        looks |= dict(zip(pictures, self._matcher.encode_images(list(pictures.values())), strict=True))
-        self._keep(looks)
-        found = np.full((len(texts), len(hits)), np.nan, np.float32)
-        there = [place for place, hit in enumerate(hits) if hit.id in looks]
-        pairs = [(text, looks[hits[place].id]) for text in texts for place in there]
+    def _match(self, texts: Sequence[str], hits: Sequence[Hit], pictures: Mapping[str, Pixels]) -> Array:
+        """In the models' thread."""
+        features = {hit.id: cached for hit in hits if (cached := self._cache.get(hit.id)) is not None}
+        features |= dict(zip(pictures, self._matcher.encode_images(list(pictures.values())), strict=True))
+        self._keep(features)
+        matrix = np.full((len(texts), len(hits)), np.nan, np.float32)
+        columns = [column for column, hit in enumerate(hits) if hit.id in features]
+        pairs = [(text, features[hits[column].id]) for text in texts for column in columns]
         if pairs:
-            odds = self._matcher.match_features([text for text, _ in pairs], [look for _, look in pairs])
-            found[:, there] = odds.reshape(len(texts), len(there))
-        return found
+            odds = self._matcher.match_features([text for text, _ in pairs], [picture for _, picture in pairs])
+            matrix[:, columns] = odds.reshape(len(texts), len(columns))
+        return matrix
 
-    def _keep(self, looks: Mapping[str, ImageFeatures]) -> None:
-        for name, look in looks.items():
-            if name not in self._looks:
-                self._kept_bytes += look.nbytes
-            self._looks[name] = look
-            self._looks.move_to_end(name)
-        while self._kept_bytes > KEPT_BYTES:
-            self._kept_bytes -= self._looks.popitem(last=False)[1].nbytes
+    def _keep(self, features: Mapping[str, ImageFeatures]) -> None:
+        """Add to the cache, or mark as used; evict the least recently used above the limit."""
+        for frame, picture in features.items():
+            if frame not in self._cache:
+                self._cached_bytes += picture.nbytes
+            self._cache[frame] = picture
+            self._cache.move_to_end(frame)
+        while self._cached_bytes > CACHE_BYTES:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
 
     async def _picture(self, hit: Hit) -> Pixels | None:
         uri = hit.payload.get("uri")

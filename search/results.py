@@ -1,4 +1,4 @@
-"""What a search answers."""
+"""The result of a search."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Struct
 
 
-class Found(Struct, frozen=True, kw_only=True):
-    """A picture found. `score` is a cosine; `probability` is None as long as the models are uncalibrated."""
+class SearchHit(Struct, frozen=True, kw_only=True):
+    """One picture of a result. `score` is a cosine; `probability` is None while the models are uncalibrated."""
 
     id: str
     score: float
@@ -17,7 +17,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 class Contents(Struct, frozen=True, kw_only=True):
-    """What the index holds, said when nothing matches: counts of pictures, most frequent first."""
+    """What the index holds, for a result without a match: counts of pictures, most frequent first."""
 
     pictures: int
     feeds: dict[str, int]
@@ -29,13 +29,13 @@ class SearchResult(Struct, frozen=True, kw_only=True):
     """`hits`, best first, all above the threshold where models are calibrated."""
 
     text: str
-    """What was looked for: the query without its negatives and without words that the models do not know."""
+    """The text that was searched: the query without its negatives and without words that the models do not know."""
     negatives: tuple[str, ...] = ()
-    hits: tuple[Found, ...] = ()
+    hits: tuple[SearchHit, ...] = ()
     calibrated: bool = False
     nothing_matches: bool = False
     best: float | None = None
-    """The highest probability of all pictures looked at, also where nothing matches."""
+    """The highest probability of all candidates, also where nothing matches."""
     unknown_words: tuple[str, ...] = ()
     contents: Contents | None = None
     """Where nothing matches."""

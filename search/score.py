@@ -1,4 +1,4 @@
-"""How much each candidate is what was asked for: cosines and, where models are calibrated, probabilities."""
+"""How well each candidate matches the query: cosines and, where models are calibrated, probabilities."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import numpy as np
 from schemas.points import SEMANTIC, VISUAL
 from search.calibrate import Calibration
 from search.models import Array
-from search.said import unsaid
+from search.text_evidence import unsaid_shares
 from stores.index import Hit
 
 TEXT, IMAGE = "text", "image"
 MATCHED = ("matched", "matched_told")
 RICHER = ("told", *MATCHED)
-"""Curves that know more than `text`, the one that knows most last."""
+"""Curves with more features than `text`, the one with the most last."""
 SHOW_THRESHOLD = 0.5
-"""Where something matches, further pictures that are as likely as not are shown too."""
+"""Where something matches, further pictures of at least this probability are shown too."""
 NEGATIVE_WEIGHT = 0.5
-"""How much of a negative's cosine counts against a picture while nobody knows what a cosine means."""
+"""Weight of a negative's cosine, subtracted from a picture's, while models are uncalibrated."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueryVectors:
-    """A query as unit vectors [d]. `phrases` are what `text` (where there is one) and then `negatives` were made
-    from; `picture_vector` names what `picture` is compared with."""
+    """A query as unit vectors [d].
+
+    `phrases` are the texts of `text` (where there is one) and then of `negatives`; `picture_vector` names the vector
+    that `picture` is compared with.
+    """
 
     phrases: tuple[str, ...] = ()
     text: Array | None = None
@@ -37,42 +40,43 @@ class QueryVectors:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Of candidates [n]: `wanted` is the probability of what was asked for, `chances` that times the probability
-    of none of the negatives. The best of `wanted` has to reach `line`, or nothing matches."""
+    """Of candidates [n]. `positives` are the probabilities that the query's text and picture match; `probabilities`
+    are those times the probability that no negative does. Nothing matches unless one of `positives` reaches
+    `threshold`."""
 
-    wanted: Array
-    chances: Array
-    line: float
+    positives: Array
+    probabilities: Array
+    threshold: float
 
     @property
     def best(self) -> float:
-        return float(self.wanted.max(initial=0.0))
+        return float(self.positives.max(initial=0.0))
 
     def shown(self, limit: int) -> list[int]:
-        """Places of the candidates to show, best first; empty where nothing matches."""
-        order = np.argsort(-self.chances, kind="stable")
-        likely = self.chances >= min(self.line, SHOW_THRESHOLD)
-        found = [int(place) for place in order[:limit] if likely[place]]
-        return found if any(self.wanted[place] >= self.line for place in found) else []
+        """Indices of the candidates to show, best first; empty where nothing matches."""
+        order = np.argsort(-self.probabilities, kind="stable")
+        likely = self.probabilities >= min(self.threshold, SHOW_THRESHOLD)
+        shown = [int(index) for index in order[:limit] if likely[index]]
+        return shown if any(self.positives[index] >= self.threshold for index in shown) else []
 
 
 def vectors(hits: Sequence[Hit], name: str) -> Array:
-    """The hits' vectors [n, d]; a hit without one has zeros, which are like nothing."""
+    """The hits' vectors [n, d]; a hit without one has zeros, whose cosine to everything is 0."""
     rows = [np.frombuffer(hit.vectors.get(name, b""), dtype="<f4") for hit in hits]
-    found = np.zeros((len(rows), max((len(row) for row in rows), default=0)), np.float32)
-    for place, row in enumerate(rows):
-        found[place, : len(row)] = row
-    return found
+    matrix = np.zeros((len(rows), max((len(row) for row in rows), default=0)), np.float32)
+    for index, row in enumerate(rows):
+        matrix[index, : len(row)] = row
+    return matrix
 
 
-def cosines(asked: QueryVectors, hits: Sequence[Hit]) -> Array:
-    """What candidates are ranked by as long as models are uncalibrated."""
-    like = np.array([hit.score for hit in hits], np.float32)
-    if not hits or not asked.negatives:
-        return like
-    seen = vectors(hits, SEMANTIC)
-    unlike: Array = np.max([seen @ negative for negative in asked.negatives], axis=0)
-    return np.asarray(like - NEGATIVE_WEIGHT * unlike, np.float32)
+def cosines(query: QueryVectors, hits: Sequence[Hit]) -> Array:
+    """The scores [n] that rank candidates while models are uncalibrated."""
+    positive = np.array([hit.score for hit in hits], np.float32)
+    if not hits or not query.negatives:
+        return positive
+    semantic = vectors(hits, SEMANTIC)
+    negative: Array = np.max([semantic @ vector for vector in query.negatives], axis=0)
+    return np.asarray(positive - NEGATIVE_WEIGHT * negative, np.float32)
 
 
 class Scorer:
@@ -83,50 +87,52 @@ class Scorer:
         self._curves = calibration.curves if calibration else {}
         self._threshold = threshold
 
-    def can(self, asked: QueryVectors) -> bool:
+    def is_calibrated_for(self, query: QueryVectors) -> bool:
         """Whether the curves that the query needs were fitted."""
-        text, picture = bool(asked.phrases), asked.picture is not None
+        text, picture = bool(query.phrases), query.picture is not None
         return (not text or TEXT in self._curves) and (not picture or IMAGE in self._curves)
 
     @property
-    def rereads(self) -> bool:
-        """Whether the matching head's log-odds say something."""
+    def uses_matcher(self) -> bool:
+        """Whether a curve takes the matching head's log-odds."""
         return any(name in self._curves for name in MATCHED)
 
-    def judge(self, asked: QueryVectors, hits: Sequence[Hit], odds: Array | None = None) -> Scores:
-        """`odds` [phrases, n] are the matching head's, NaN where it did not look."""
-        blank = np.full((len(asked.phrases), len(hits)), np.nan, np.float32)
-        known = zip(blank if odds is None else odds, unsaid(asked.phrases, [hit.payload for hit in hits]), strict=True)
-        wanted, line = np.ones(len(hits), np.float32), 1.0
-        if asked.text is not None:
-            likely, line = self._like_text(asked.text, hits, *next(known))
-            wanted = wanted * likely
-        if asked.picture is not None:
-            wanted = wanted * self._like(asked.picture, asked.picture_vector, IMAGE, hits)
-            line *= self._line(IMAGE)
-        chances = wanted
-        for negative, (row, missing) in zip(asked.negatives, known, strict=True):
-            chances = chances * (1 - self._like_text(negative, hits, row, missing)[0])
-        return Scores(wanted, chances, line)
+    def score(self, query: QueryVectors, hits: Sequence[Hit], log_odds: Array | None = None) -> Scores:
+        """`log_odds` [phrases, n] are the matching head's, NaN for pairs that it did not read."""
+        if log_odds is None:
+            log_odds = np.full((len(query.phrases), len(hits)), np.nan, np.float32)
+        unsaid = unsaid_shares(query.phrases, [hit.payload for hit in hits])
+        features = zip(log_odds, unsaid, strict=True)
+        positives, threshold = np.ones(len(hits), np.float32), 1.0
+        if query.text is not None:
+            probabilities, threshold = self._of_text(query.text, hits, *next(features))
+            positives = positives * probabilities
+        if query.picture is not None:
+            positives = positives * self._of_curve(query.picture, query.picture_vector, IMAGE, hits)
+            threshold *= self._threshold_of(IMAGE)
+        probabilities = positives
+        for negative, (row_log_odds, row_unsaid) in zip(query.negatives, features, strict=True):
+            probabilities = probabilities * (1 - self._of_text(negative, hits, row_log_odds, row_unsaid)[0])
+        return Scores(positives, probabilities, threshold)
 
-    def _line(self, curve: str) -> float:
+    def _threshold_of(self, curve: str) -> float:
         return self._curves[curve].threshold if self._threshold is None else self._threshold
 
-    def _like_text(self, query: Array, hits: Sequence[Hit], odds: Array, missing: Array) -> tuple[Array, float]:
-        """Each hit by the curve that knows most of it, and the line of the best such curve."""
-        chances, line = self._like(query, SEMANTIC, TEXT, hits), self._line(TEXT)
+    def _of_text(self, query: Array, hits: Sequence[Hit], log_odds: Array, unsaid: Array) -> tuple[Array, float]:
+        """Each hit's probability by the richest curve whose features are known of it; that curve's threshold."""
+        probabilities, threshold = self._of_curve(query, SEMANTIC, TEXT, hits), self._threshold_of(TEXT)
         for name in RICHER:
             if name not in self._curves:
                 continue
             needed = self._curves[name].features
-            known = ~((np.isnan(odds) & ("matching" in needed)) | (np.isnan(missing) & ("unsaid" in needed)))
+            known = ~((np.isnan(log_odds) & ("matching" in needed)) | (np.isnan(unsaid) & ("unsaid" in needed)))
             if known.any():
-                richer = self._like(query, SEMANTIC, name, hits, np.nan_to_num(odds), np.nan_to_num(missing))
-                chances, line = np.where(known, richer, chances), self._line(name)
-        return chances, line
+                richer = self._of_curve(query, SEMANTIC, name, hits, np.nan_to_num(log_odds), np.nan_to_num(unsaid))
+                probabilities, threshold = np.where(known, richer, probabilities), self._threshold_of(name)
+        return probabilities, threshold
 
-    def _like(self, query: Array, name: str, curve: str, hits: Sequence[Hit], *known: Array) -> Array:
+    def _of_curve(self, query: Array, vector: str, curve: str, hits: Sequence[Hit], *features: Array) -> Array:
         if self._calibration is None or not hits:
             return np.zeros(len(hits), np.float32)
-        mean = self._calibration.mean(name, query)
-        return self._curves[curve].probability(vectors(hits, name) @ query, mean, *known)
+        mean = self._calibration.mean(vector, query)
+        return self._curves[curve].probability(vectors(hits, vector) @ query, mean, *features)

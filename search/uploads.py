@@ -1,4 +1,4 @@
-"""Pictures that people hand in, decoded with the checks of the decode stage."""
+"""Uploaded pictures, decoded with the checks of the decode stage."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_UPLOAD_BYTES = 16 << 20
 MAX_UPLOAD_PIXELS = 50_000_000
 """A phone's camera makes 12 to 48 megapixels."""
 _LONGEST_SIDE = 1024
-"""No preset's picture models look at more; larger pictures are decoded reduced."""
+"""No preset's picture models take more; larger pictures are decoded reduced."""
 
 _SETTINGS = DecodeSettings(
     max_bytes=MAX_UPLOAD_BYTES, max_pixels=MAX_UPLOAD_PIXELS, max_side=_LONGEST_SIDE, thumbnail_side=0, threads=1
@@ -28,8 +28,8 @@ def decode_upload(picture: bytes) -> Pixels:
     now = datetime.now(UTC)
     frame = Frame(
         id="", tenant="", feed="", kind="still", position="", ingested=now, image=image, original=picture
-    )  # only the decode stage sees it
-    if refused := Decode(_SETTINGS).process([frame])[0]:
-        raise Unreadable(refused.reason, refused.message)
-    assert frame.pixels is not None  # noqa: S101 - the stage's promise for a frame without a verdict
+    )  # for the decode stage alone
+    if invalid := Decode(_SETTINGS).process([frame])[0]:
+        raise Unreadable(invalid.reason, invalid.message)
+    assert frame.pixels is not None  # noqa: S101 - the stage assigns them to every frame that is not invalid
     return frame.pixels

@@ -14,7 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from search.query import parse
-from search.results import Contents, Found
+from search.results import Contents, SearchHit
 from search.retrieve import Searcher
 from sightline.config import Config
 from sightline.ingest_runner import IngestJob, ingest_jobs, run_job, run_jobs, summary_lines
@@ -113,7 +113,7 @@ async def _show(demo: Demo, parts: Parts, searcher: Searcher) -> None:
 
 async def _search(demo: Demo, parts: Parts, searcher: Searcher) -> None:
     queries = QUERIES if not demo.sources else _queries_for(await searcher.contents())
-    hits: list[tuple[str, Found]] = []
+    hits: list[tuple[str, SearchHit]] = []
     for text in queries:
         result = await searcher.search(parse(text, now=datetime.now(UTC), limit=HITS))
         out.print(f"\n[bold cyan]$ sightline search {text!r}[/]", markup=True)
@@ -130,7 +130,7 @@ def _queries_for(contents: Contents) -> list[str]:
     return [terms[0], f"{terms[0]}, but no {terms[1].split()[-1]}", terms[1]]
 
 
-async def _write_sheet(demo: Demo, parts: Parts, hits: Sequence[tuple[str, Found]]) -> None:
+async def _write_sheet(demo: Demo, parts: Parts, hits: Sequence[tuple[str, SearchHit]]) -> None:
     if not hits:
         return
     tenant = demo.config.tenant

@@ -16,7 +16,7 @@ from rich.console import Console
 from processors.keywords import keywords
 from schemas.identity import check_name, frame_id
 from search.query import Filters, Query
-from search.results import Found
+from search.results import SearchHit
 from sightline.config import Config, SearchSettings
 from sightline.ingest_runner import ingest_source
 from sightline.terminal.progress import with_bars, with_status
@@ -99,7 +99,7 @@ class Exploration:
             else:
                 waiting.cancel()
 
-    async def ranked(self, picture: bytes, limit: int) -> Sequence[Found]:
+    async def ranked(self, picture: bytes, limit: int) -> Sequence[SearchHit]:
         """The feed's pictures, the most similar first, dissimilar ones included."""
         config = msgspec.structs.replace(self.parts.config, search=SearchSettings(threshold=0.0))
         async with opened_searcher(config, self.parts.index, self.parts.blobs) as searcher:

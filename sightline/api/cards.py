@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.events import FrameEvent
 from schemas.points import payload
-from search.results import Found, SearchResult
+from search.results import SearchHit, SearchResult
 from sightline.api.skip_state import skip_states
 
 _FROM_PAYLOAD = ("feed", "kind", "time", "captured", "ingested", "published", "caption", "width", "height")
@@ -29,7 +29,7 @@ def payload_card(frame: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"id": frame, **card, "detections": fields.get("detections") or []}
 
 
-def hit_card(hit: Found) -> dict[str, Any]:
+def hit_card(hit: SearchHit) -> dict[str, Any]:
     card = payload_card(hit.id, hit.payload)
     return {**card, "score": round(hit.score, 4), "probability": _rounded(hit.probability)}
 

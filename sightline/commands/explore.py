@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from search.models import Pixels
-from search.results import Found
+from search.results import SearchHit
 from sightline.config import Config
 from sightline.exploration import Exploration, api_queries, known_apis, make_search
 from sightline.ingest_runner import summary_lines
@@ -91,7 +91,7 @@ async def _first_with_results(parts: Parts, search: Search, queries: Sequence[st
     raise UsageError(f"{search.name} has no picture for this; use other words with --query")
 
 
-def _print_hits(hits: Sequence[Found], exploration: Exploration) -> None:
+def _print_hits(hits: Sequence[SearchHit], exploration: Exploration) -> None:
     if not hits:
         raise UsageError("none of the pictures could be indexed; `sightline dead list` shows why")
     table = new_table(("similarity", "title", "by", "page"), right=("similarity",))
@@ -102,11 +102,11 @@ def _print_hits(hits: Sequence[Found], exploration: Exploration) -> None:
     out.print(table)
 
 
-def _similarity(hit: Found) -> str:
+def _similarity(hit: SearchHit) -> str:
     return f"{hit.score:+.3f}" if hit.probability is None else f"{hit.probability:.0%} {hit.score:+.3f}"
 
 
-async def _write_sheet(parts: Parts, picture: bytes, hits: Sequence[Found], sheet: Path) -> None:
+async def _write_sheet(parts: Parts, picture: bytes, hits: Sequence[SearchHit], sheet: Path) -> None:
     tenant = parts.config.tenant
     pictures = [picture, *[await parts.blobs.get(tenant, hit.payload["uri"]) for hit in hits]]
     lines = ["your picture", *[_similarity(hit) for hit in hits]]

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from search.results import Contents, Found, SearchResult
+from search.results import Contents, SearchHit, SearchResult
 from sightline.config import Config
 from sightline.terminal.options import out
 
@@ -48,7 +48,7 @@ def _print_hits(result: SearchResult) -> None:
         out.print("[yellow]not calibrated: `sightline calibrate` turns scores into probabilities[/]", markup=True)
 
 
-def _lines(hit: Found) -> str:
+def _lines(hit: SearchHit) -> str:
     """Two lines: how well it matches and what it shows; where it comes from."""
     payload = hit.payload
     match = f"{hit.score:+.3f}" if hit.probability is None else f"{hit.probability:4.0%}"

@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from search.calibrate import load as load_calibration
+from search.models import SearchModels
 from search.retrieve import Searcher, SearcherSettings
 from search.score import Scorer
-from search.words import load_vocabulary
+from search.vocabulary import load_vocabulary
 from sightline.config import Config
 from sightline.wiring.build_worker import frames_collection
 from sightline.wiring.models import load_clip, load_matcher, load_vit
@@ -36,13 +37,11 @@ def _load_searcher(config: Config, index: Index, blobs: BlobStore) -> Searcher:
     settings = SearcherSettings(
         tenant=config.tenant, threshold=config.search.threshold, collection=frames_collection(config)
     )
-    return Searcher(
-        index,
-        load_clip(config),
-        load_vit(config),
-        calibration,
-        load_vocabulary(folder),
-        settings,
-        load_matcher(config) if Scorer(calibration).rereads else None,
-        blobs,
+    models = SearchModels(
+        semantic=load_clip(config),
+        visual=load_vit(config),
+        matcher=load_matcher(config) if Scorer(calibration).uses_matcher else None,
+        calibration=calibration,
+        vocabulary=load_vocabulary(folder),
     )
+    return Searcher(index, models, settings, blobs)

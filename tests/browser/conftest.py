@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry
 from processors.models.clip import Clip
 from processors.models.vit import Vit
 from search.calibrate import load
+from search.models import SearchModels
 from search.retrieve import Searcher, SearcherSettings
-from search.words import load_vocabulary
+from search.vocabulary import load_vocabulary
 from sightline.api.app import create_app
 from sightline.api.server import Server, listen
 from sightline.api.services import ApiSettings, Services
@@ -83,10 +84,13 @@ async def served(folder: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
     """An empty deployment in `folder`, served until the end."""
     clip, vit = models
     world = await opened(folder, clip, vit)
-    searcher = Searcher(
-        world.index, clip, vit, load(CHECKPOINTS / "clip"), load_vocabulary(CHECKPOINTS / "clip"),
-        SearcherSettings(collection=NAME),
-    )  # fmt: skip
+    search_models = SearchModels(
+        semantic=clip,
+        visual=vit,
+        calibration=load(CHECKPOINTS / "clip"),
+        vocabulary=load_vocabulary(CHECKPOINTS / "clip"),
+    )
+    searcher = Searcher(world.index, search_models, SearcherSettings(collection=NAME))
     settings = ApiSettings(model_set=MODEL_SET, collection=NAME, poll_seconds=0.05, skip_states={"gate:": "gated"})
     app = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, CollectorRegistry()))
     server, listener = Server(app), listen("127.0.0.1", 0)

@@ -1,4 +1,4 @@
-"""Whatever is typed, no negative is embedded and nothing that was asked for is lost."""
+"""For any text, no negative is embedded and no positive term is lost."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from schemas.words import words
 from search.query import MAX_CHARACTERS, NEGATIONS, BadQuery, parse, term
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
-COLOURS = ["red", "green", "blue", "cyan"]
+COLORS = ["red", "green", "blue", "cyan"]
 SHAPES = ["circle", "square", "star", "cross", "box"]
-kinds = st.builds(lambda colour, shape: f"{colour} {shape}", st.sampled_from(COLOURS), st.sampled_from(SHAPES))
+kinds = st.builds(lambda color, shape: f"{color} {shape}", st.sampled_from(COLORS), st.sampled_from(SHAPES))
 joints = st.sampled_from(
     [" but no {}", " without {}", ", but without a {}", " -{!r}", ", not a {}", " and no {}", " with no {}",
      " that has no {}", " except a {}", ", no {}", " that isn't a {}"]
@@ -26,7 +26,7 @@ def typed(joint: str, kind: str) -> str:
 
 
 @given(st.text(max_size=80))
-def test_any_text_is_understood_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         query = parse(text, now=NOW)
     except BadQuery:
@@ -65,13 +65,13 @@ def test_the_negative_may_come_first(refused: str, wanted: str) -> None:
         assert (query.text, [entry.text for entry in query.negatives]) == (f"a {wanted}", [refused])
 
 
-@given(st.lists(st.sampled_from([*COLOURS, *SHAPES, "a", "and", "above"]), min_size=1, max_size=8))
-def test_without_negation_the_text_is_what_was_typed(parts: list[str]) -> None:
+@given(st.lists(st.sampled_from([*COLORS, *SHAPES, "a", "and", "above"]), min_size=1, max_size=8))
+def test_without_negation_the_text_stays(parts: list[str]) -> None:
     query = parse(" ".join(parts), now=NOW)
     assert query.text == " ".join(parts)
     assert query.negatives == ()
-    asked = [word for word in parts if word not in {"a", "and", "above"}]
-    assert {word for entry in query.terms for word in entry.words} == set(asked)
+    meaningful = [word for word in parts if word not in {"a", "and", "above"}]
+    assert {word for entry in query.terms for word in entry.words} == set(meaningful)
 
 
 @given(st.sampled_from(["circles", "boxes", "crosses", "berries"]))

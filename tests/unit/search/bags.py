@@ -1,6 +1,6 @@
 """Vectors made by hand: a text is the sum of fixed directions of its words and pairs, a picture of its caption's.
 
-They put pictures where a good model would, so that what is tested is the search and not a model.
+Pictures and texts lie where a good model would put them, so that the search is tested and not a model.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Bags:
 
     def __init__(self) -> None:
         self._captions: dict[bytes, str] = {}
-        self.asked: list[str] = []
+        self.embedded: list[str] = []
 
     def show(self, pixels: Pixels, caption: str) -> None:
         self._captions[pixels.tobytes()] = caption
 
     def embed_texts(self, texts: Sequence[str]) -> Array:
-        self.asked += texts
+        self.embedded += texts
         return unit(np.stack([bag(text) for text in texts]))
 
     def embed_images(self, images: Sequence[Pixels]) -> Array:
@@ -36,9 +36,9 @@ class Bags:
 
 
 def bag(text: str) -> Array:
-    """All texts have one direction in common, as all vectors of a real model do."""
-    said = [*words(text), *pairs(text)]
-    return np.sum([_direction(part) for part in said], axis=0, dtype=np.float32) + _direction("") * 1.5
+    """All texts share one direction, as all vectors of a real model do."""
+    parts = [*words(text), *pairs(text)]
+    return np.sum([_direction(part) for part in parts], axis=0, dtype=np.float32) + _direction("") * 1.5
 
 
 def _direction(part: str) -> Array:

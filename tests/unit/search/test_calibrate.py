@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from search.calibrate import BadCalibration, Calibration, auroc, dividing_line, fit, load, save, unit
+from search.calibrate import BadCalibration, Calibration, auroc, best_threshold, fit, load, save, unit
 
 DIMENSION = 32
 
 
 def world(seed: int, things: int = 12) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Query vectors [q, d], picture vectors [n, d] of two things each, and which query is true of which picture.
-    All lie in one narrow cone, as real models' vectors do."""
+
+    All lie in one narrow cone, as real models' vectors do.
+    """
     rng = np.random.default_rng(seed)
     directions = np.linalg.qr(rng.standard_normal((DIMENSION, things)))[0].T.astype(np.float32)
     cone = 2 * unit(rng.standard_normal(DIMENSION).astype(np.float32))
@@ -39,7 +41,7 @@ def test_probabilities_are_frequencies() -> None:
     assert truth[chances < 0.1].mean() < 0.1
 
 
-def test_a_camera_that_always_shows_the_thing_still_matches() -> None:
+def test_a_camera_that_always_shows_one_object_matches_it() -> None:
     queries, pictures, matches = world(2)
     curve = fit(queries, pictures[:100], matches[:, :100], pictures[100:])
     always = pictures[:100][matches[0, :100]]
@@ -47,7 +49,7 @@ def test_a_camera_that_always_shows_the_thing_still_matches() -> None:
     assert (chances > curve.threshold).mean() > 0.9
 
 
-def test_the_matching_heads_odds_are_used_where_they_are_known() -> None:
+def test_the_matching_heads_log_odds_are_used_where_they_are_known() -> None:
     queries, pictures, matches = world(3)
     blurred = unit(pictures + 0.8 * unit(np.random.default_rng(3).standard_normal(pictures.shape).astype(np.float32)))
     odds = np.where(matches, 2.0, -2.0).astype(np.float32)
@@ -60,18 +62,18 @@ def test_the_matching_heads_odds_are_used_where_they_are_known() -> None:
         matched.probability(np.zeros(3, np.float32), 0.0)
 
 
-def test_files_give_back_what_was_fitted(tmp_path: Path) -> None:
+def test_files_hold_what_was_fitted(tmp_path: Path) -> None:
     queries, pictures, matches = world(4)
     curve = fit(queries, pictures[:100], matches[:, :100], pictures[100:])
     save(Calibration(revision="abc", curves={"text": curve}, references={"semantic": pictures[100:]}), tmp_path)
-    found = load(tmp_path)
-    assert found is not None
-    assert found.revision == "abc"
-    assert found.curves == {"text": curve}
-    assert found.mean("semantic", queries[0]) == pytest.approx(float((pictures[100:] @ queries[0]).mean()), abs=1e-3)
+    loaded = load(tmp_path)
+    assert loaded is not None
+    assert loaded.revision == "abc"
+    assert loaded.curves == {"text": curve}
+    assert loaded.mean("semantic", queries[0]) == pytest.approx(float((pictures[100:] @ queries[0]).mean()), abs=1e-3)
 
 
-def test_missing_is_uncalibrated_and_damaged_is_an_error(tmp_path: Path) -> None:
+def test_missing_files_are_no_calibration_and_damaged_files_an_error(tmp_path: Path) -> None:
     assert load(tmp_path) is None
     (tmp_path / "calibration.json").write_text('{"version": 1, "revision": "abc", "curves": {}}')
     with pytest.raises(BadCalibration):
@@ -84,6 +86,6 @@ def test_a_fit_without_truth_is_refused() -> None:
         fit(queries, pictures[:100], np.zeros_like(matches[:, :100]), pictures[100:])
 
 
-def test_the_line_between_matches_and_others() -> None:
-    assert 2 < dividing_line(np.array([3.0, 4.0, 5.0]), np.array([0.0, 1.0, 2.0])) < 3
+def test_the_threshold_separates_matches_from_others() -> None:
+    assert 2 < best_threshold(np.array([3.0, 4.0, 5.0]), np.array([0.0, 1.0, 2.0])) < 3
     assert auroc(np.array([1.0, 2.0]), np.array([0.0, 1.0])) == pytest.approx(0.875)

@@ -49,7 +49,7 @@ def test_filters_in_the_text_join_those_beside_it() -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "   ", "no", "but without", "...", "-feed:lobby circle", "since:soon circle"])
-def test_what_cannot_be_understood_is_refused(typed: str) -> None:
+def test_a_query_that_cannot_be_parsed_is_refused(typed: str) -> None:
     with pytest.raises(BadQuery):
         parse(typed, now=NOW)
 

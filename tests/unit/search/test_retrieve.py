@@ -13,10 +13,11 @@ import pytest_asyncio
 from schemas.events import Caption, Detection, FrameEvent
 from schemas.points import FRAME_FIELDS, SEMANTIC, VISUAL, payload
 from search.calibrate import Calibration, fit
-from search.filters import says
+from search.filters import mentions
+from search.models import SearchModels
 from search.query import Filters, parse, term
-from search.retrieve import Searcher, SearcherSettings
-from search.words import Vocabulary
+from search.retrieve import Searcher
+from search.vocabulary import Vocabulary
 from stores.edge.client import EdgeIndex
 from stores.errors import Missing
 from stores.index import CollectionSpec, Point
@@ -24,9 +25,9 @@ from tests.support.events import frame_event
 from tests.unit.search.bags import DIMENSION, Bags
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
-COLOURS = ("red", "green", "blue", "yellow")
+COLORS = ("red", "green", "blue", "yellow")
 SHAPES = ("circle", "square", "star")
-KINDS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
+KINDS = [f"{color} {shape}" for color in COLORS for shape in SHAPES]
 CAPTIONS = (
     "a photo of a red circle.",
     "a cartoon of a red circle and a blue square.",
@@ -54,8 +55,8 @@ def calibration(bags: Bags) -> Calibration:
     chosen = [rng.choice(KINDS, 1 + number % 2, replace=False) for number in range(160)]
     pictures = bags.embed_texts([f"a photo of a {' and a '.join(kinds)}." for kinds in chosen])
     matches = np.array([[kind in kinds for kinds in chosen] for kind in KINDS])
-    asked = bags.embed_texts([f"a {kind}" for kind in KINDS])
-    curve = fit(asked, pictures[:80], matches[:, :80], pictures[80:])
+    queries = bags.embed_texts([f"a {kind}" for kind in KINDS])
+    curve = fit(queries, pictures[:80], matches[:, :80], pictures[80:])
     same = fit(pictures[:40], pictures[:80], np.eye(40, 80, dtype=bool), pictures[80:])
     references = {SEMANTIC: pictures[80:], VISUAL: pictures[80:]}
     return Calibration(revision="hand", curves={"text": curve, "image": same}, references=references)
@@ -72,17 +73,18 @@ class Shelf:
 
     async def fill(self, captions: Sequence[str], **others: str) -> None:
         events = [event(caption, number, **others) for number, caption in enumerate(captions)]
-        found = self.bags.embed_texts([one.captions[0].text for one in events])
+        vectors = self.bags.embed_texts([event.captions[0].text for event in events])
         points = [
-            Point(id=one.id, vectors={SEMANTIC: vector, VISUAL: vector}, payload=payload(one))
-            for one, vector in zip(events, found, strict=True)
+            Point(id=event.id, vectors={SEMANTIC: vector, VISUAL: vector}, payload=payload(event))
+            for event, vector in zip(events, vectors, strict=True)
         ]
         await self.index.upsert("frames", points)
-        self.ids |= {one.captions[0].text: one.id for one in events}
+        self.ids |= {event.captions[0].text: event.id for event in events}
 
     def searcher(self, *, calibrated: bool = True, vocabulary: Vocabulary | None = None) -> Searcher:
-        found = self.calibration if calibrated else None
-        return Searcher(self.index, self.bags, self.bags, found, vocabulary, SearcherSettings())
+        calibration = self.calibration if calibrated else None
+        models = SearchModels(self.bags, self.bags, calibration=calibration, vocabulary=vocabulary or Vocabulary())
+        return Searcher(self.index, models)
 
     async def captions(self, text: str, *, calibrated: bool = True, filters: Filters | None = None) -> list[str]:
         query = parse(text, now=NOW, filters=filters)
@@ -92,38 +94,38 @@ class Shelf:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shelf(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shelf]:
-    """To be looked at only."""
+    """Tests must not change it."""
     index = EdgeIndex(tmp_path_factory.mktemp("shelf") / "index")
     spec = CollectionSpec(name="frames-hand", vectors={SEMANTIC: DIMENSION, VISUAL: DIMENSION}, payload=FRAME_FIELDS)
     await index.ensure(spec, alias="frames")
-    found = Shelf(index)
-    await found.fill(CAPTIONS)
-    await found.fill([YARD], feed="yard")
-    await found.fill(["a photo of a red circle of others."], tenant="others")
-    yield found
+    filled = Shelf(index)
+    await filled.fill(CAPTIONS)
+    await filled.fill([YARD], feed="yard")
+    await filled.fill(["a photo of a red circle of others."], tenant="others")
+    yield filled
     await index.close()
 
 
-async def test_what_was_asked_for_comes_first_and_the_rest_not_at_all(shelf: Shelf) -> None:
-    found = await shelf.captions("a red circle")
-    assert found[0] == CAPTIONS[0]
-    assert set(found) == {CAPTIONS[0], CAPTIONS[1], CAPTIONS[4]}
+async def test_matches_come_first_and_the_rest_not_at_all(shelf: Shelf) -> None:
+    captions = await shelf.captions("a red circle")
+    assert captions[0] == CAPTIONS[0]
+    assert set(captions) == {CAPTIONS[0], CAPTIONS[1], CAPTIONS[4]}
 
 
-async def test_negatives_leave_out_and_are_never_embedded(shelf: Shelf) -> None:
-    shelf.bags.asked.clear()
+async def test_negatives_exclude_pictures_and_are_never_part_of_the_text(shelf: Shelf) -> None:
+    shelf.bags.embedded.clear()
     assert set(await shelf.captions("a red circle, but no square")) == {CAPTIONS[0], CAPTIONS[4]}
-    assert shelf.bags.asked == ["a red circle", "a square"]
+    assert shelf.bags.embedded == ["a red circle", "a square"]
     assert set(await shelf.captions("a red circle without people -cartoon")) == {CAPTIONS[0]}
 
 
-async def test_a_pair_leaves_out_only_that_pair(shelf: Shelf) -> None:
-    left = set(await shelf.captions('-"red square"'))
-    assert left == {*CAPTIONS, YARD} - {CAPTIONS[2], CAPTIONS[5]}
+async def test_a_pair_excludes_only_that_pair(shelf: Shelf) -> None:
+    captions = set(await shelf.captions('-"red square"'))
+    assert captions == {*CAPTIONS, YARD} - {CAPTIONS[2], CAPTIONS[5]}
     assert set(await shelf.captions("no big red squares")) == {*CAPTIONS, YARD} - {CAPTIONS[5]}
 
 
-async def test_one_word_for_many_spellings(shelf: Shelf) -> None:
+async def test_singular_and_plural_exclude_the_same(shelf: Shelf) -> None:
     assert CAPTIONS[4] not in await shelf.captions("-person")
     assert CAPTIONS[4] not in await shelf.captions("-people")
 
@@ -136,7 +138,7 @@ async def test_filters(shelf: Shelf) -> None:
     assert not any("others" in caption for caption in await shelf.captions("a red circle"))
 
 
-async def test_nothing_matches_and_what_there_is(shelf: Shelf) -> None:
+async def test_a_query_without_a_match_shows_the_contents(shelf: Shelf) -> None:
     result = await shelf.searcher().search(parse("a yellow star", now=NOW))
     assert result.nothing_matches
     assert result.hits == ()
@@ -164,10 +166,10 @@ async def test_without_calibration_it_ranks_and_says_so(shelf: Shelf) -> None:
     assert not result.calibrated
     assert result.hits[0].payload["caption"] == CAPTIONS[3]
     assert {hit.probability for hit in result.hits} == {None}
-    assert not any(says(hit.payload, term("square")) for hit in result.hits)
+    assert not any(mentions(hit.payload, term("square")) for hit in result.hits)
 
 
-async def test_more_like_one_that_is_there(shelf: Shelf) -> None:
+async def test_pictures_like_an_indexed_one(shelf: Shelf) -> None:
     query = parse("", now=NOW, like=shelf.ids[CAPTIONS[3]])
     result = await shelf.searcher().search(query)
     assert result.hits[0].payload["caption"] == CAPTIONS[3]

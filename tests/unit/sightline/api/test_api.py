@@ -14,6 +14,7 @@ import pytest_asyncio
 from prometheus_client import CollectorRegistry, Counter
 
 from schemas.events import FrameEvent
+from search.models import SearchModels
 from search.retrieve import Searcher, SearcherSettings
 from sightline.api.app import create_app
 from sightline.api.live import CACHED_EVENTS, Live
@@ -51,7 +52,7 @@ async def served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
     (gated,) = await world.add(shown(staged(rng, KINDS[0], "cartoon"), seed=9), feed="yard", gated=True)
     registry = CollectorRegistry()
     Counter("sightline_tested", "Whether the registry is shown", registry=registry).inc()
-    searcher = Searcher(world.index, bags, bags, settings=SearcherSettings(collection=NAME))
+    searcher = Searcher(world.index, SearchModels(bags, bags), SearcherSettings(collection=NAME))
     settings = ApiSettings(model_set="hand-1", collection=NAME, poll_seconds=0.02, skip_states=GATED)
     app: Any = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, registry))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:

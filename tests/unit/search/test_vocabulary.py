@@ -1,4 +1,4 @@
-"""Words a model was never taught are named; what belongs together stays together."""
+"""Words that a model was not trained on are named; words that belong together stay together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from search.words import Vocabulary, content_terms, load_vocabulary, spellings
+from search.vocabulary import Vocabulary, content_terms, load_vocabulary, spellings
 
 
 def test_unknown_words_are_named(tmp_path: Path) -> None:
@@ -33,13 +33,13 @@ def test_without_a_list_no_word_is_unknown(tmp_path: Path) -> None:
         ("", ""),
     ],
 )
-def test_a_model_reads_only_what_it_was_taught(typed: str, read: str) -> None:
+def test_a_model_reads_only_words_it_was_trained_on(typed: str, read: str) -> None:
     known = Vocabulary(frozenset({"red", "blue", "circle", "cartoon", "above", "of", "and"}))
     assert known.readable(typed) == read
     assert Vocabulary().readable(typed) == typed
 
 
-def test_terms_end_where_words_only_join() -> None:
+def test_terms_end_at_function_words() -> None:
     parts = ["two", "red", "circles", "and", "the", "blue", "square", ",", "star", "old town", "tree"]
     expected = (("red", "circle"), ("blue", "square"), ("star",), ("old", "town"), ("tree",))
     assert content_terms(parts) == expected

@@ -1,6 +1,6 @@
-"""Words of a query: which belong together, which other forms they have, and which a model was never taught.
+"""Words of a query: which belong together, which other forms they have, and which a model was not trained on.
 
-They are compared in the form of `schemas.words`, in which the index holds what is said of a picture.
+They are compared in the form of `schemas.words`, which the index uses for a picture's texts.
 """
 
 from __future__ import annotations
@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
+from processors.models.model_card import read_card
 from schemas.words import words
 
 _IRREGULAR = {
     "people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot", "teeth": "tooth",
     "mice": "mouse", "geese": "goose", "knives": "knife", "wolves": "wolf", "leaves": "leaf", "buses": "bus",
 }  # fmt: skip
-"""Plurals that no rule finds: whoever leaves out people wants no person either."""
+"""Plurals that no rule covers: a query without people is a query without any person."""
 _OTHER_FORM = {
-    **{words(many)[0]: one for many, one in _IRREGULAR.items()},
-    **{one: words(many)[0] for many, one in _IRREGULAR.items()},
+    **{words(plural)[0]: singular for plural, singular in _IRREGULAR.items()},
+    **{singular: words(plural)[0] for plural, singular in _IRREGULAR.items()},
 }
 
 _ARTICLES = frozenset({"a", "an", "the"})
-_JOINTS = frozenset({"and", "of", "is"})
+_CONJUNCTIONS = frozenset({"and", "of", "is"})
 STOPWORDS = frozenset(
     {
         "any", "some", "this", "that", "these", "those", "of", "on", "in", "at", "to", "by", "for", "from", "with",
@@ -34,11 +34,11 @@ STOPWORDS = frozenset(
         "three", "four", "one",
     }
 )  # fmt: skip
-"""Words that join others: a term ends at them, and a model need not have been taught them."""
+"""Function words: a term ends at them, and a model need not have been trained on them."""
 
 
 def content_terms(parts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """Runs of words that carry meaning ("red circle"), cut at parts that only join and at quoted phrases."""
+    """Runs of words that carry meaning ("red circle"), split at function words and at quoted phrases."""
     terms: list[tuple[str, ...]] = []
     run: tuple[str, ...] = ()
     for part in [*parts, ""]:
@@ -46,74 +46,70 @@ def content_terms(parts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
         if kept and " " not in part:
             run += kept
             continue
-        terms += [found for found in (run, kept) if found]
+        terms += [term for term in (run, kept) if term]
         run = ()
     return tuple(dict.fromkeys(terms))
 
 
 def spellings(term: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     """The term with each word in the forms it may have in the index: ("person",) is also ("people",)."""
-    found: list[tuple[str, ...]] = [()]
+    prefixes: list[tuple[str, ...]] = [()]
     for word in term:
-        choices = (word, _OTHER_FORM[word]) if word in _OTHER_FORM else (word,)
-        found = [(*before, choice) for before in found for choice in choices]
-    return tuple(found)
+        forms = (word, _OTHER_FORM[word]) if word in _OTHER_FORM else (word,)
+        prefixes = [(*prefix, form) for prefix in prefixes for form in forms]
+    return tuple(prefixes)
 
 
 class Vocabulary(Struct, frozen=True):
-    """The words a model was trained on; empty means that nobody said, and then every word passes."""
+    """The words a model was trained on; empty where they are not stated, and then every word is known."""
 
     words: frozenset[str] = frozenset()
 
-    def unknown(self, asked: Iterable[str]) -> tuple[str, ...]:
-        """Those of the words that the model was never taught, in order."""
+    def unknown(self, words: Iterable[str]) -> tuple[str, ...]:
+        """Those of `words` that the model was not trained on, in order."""
         if not self.words:
             return ()
-        return tuple(dict.fromkeys(w for w in asked if w not in self.words and w not in STOPWORDS and not w.isdigit()))
+        return tuple(dict.fromkeys(w for w in words if w not in self.words and w not in STOPWORDS and not w.isdigit()))
 
     def readable(self, text: str) -> str:
-        """The text in words that the model knows: plurals singular, a run with an unknown word left out, words that
-        only join exchanged for "and". An unknown token would spoil the vector of everything beside it."""
+        """The text in words that the model knows.
+
+        Plurals become singular, a run with an unknown word is left out, and unknown function words become "and". An
+        unknown token would distort the vector of the words beside it.
+        """
         if not self.words:
             return text
         kept: list[str] = []
         run: list[str] = []
         for piece in [*text.replace(",", " , ").split(), ""]:
-            found = words(piece)
-            if found and not any(word in STOPWORDS for word in found):
+            contained = words(piece)
+            if contained and not any(word in STOPWORDS for word in contained):
                 run.append(piece)
                 continue
-            kept += [word for content in run for word in words(content)] if not self._strange(run) else ["and"]
+            kept += [word for content in run for word in words(content)] if not self._has_unknown(run) else ["and"]
             run = []
             kept.append(piece.casefold() if piece.casefold() in {*self.words, *_ARTICLES} else "and")
         return " ".join(_connected(kept))
 
-    def _strange(self, run: Iterable[str]) -> bool:
+    def _has_unknown(self, run: Iterable[str]) -> bool:
         return any(word not in self.words for piece in run for word in words(piece))
 
 
 def _connected(pieces: Iterable[str]) -> list[str]:
-    """Without articles that nothing follows and joints that join nothing."""
+    """`pieces` without articles that nothing follows and conjunctions that join nothing."""
     kept: list[str] = []
     for piece in pieces:
-        if kept and kept[-1] in _ARTICLES and piece in _JOINTS | _ARTICLES:
+        if kept and kept[-1] in _ARTICLES and piece in _CONJUNCTIONS | _ARTICLES:
             kept.pop()
-        if piece in _JOINTS and (not kept or kept[-1] in _JOINTS):
+        if piece in _CONJUNCTIONS and (not kept or kept[-1] in _CONJUNCTIONS):
             continue
         kept.append(piece)
-    while kept and kept[-1] in _JOINTS | _ARTICLES:
+    while kept and kept[-1] in _CONJUNCTIONS | _ARTICLES:
         kept.pop()
     return kept
 
 
-class _Card(Struct):
-    words: tuple[str, ...] = ()
-
-
 def load_vocabulary(folder: Path) -> Vocabulary:
-    """From `sightline.json` beside the weights; empty where there is none or it names no words."""
-    path = folder / "sightline.json"
-    if not path.exists():
-        return Vocabulary()
-    card = msgspec.json.decode(path.read_bytes(), type=_Card)
-    return Vocabulary(frozenset(word for entry in card.words for word in words(entry)))
+    """From the model card beside the weights; empty where there is none or it names no words. Raises `WrongWeights`."""
+    card = read_card(folder)
+    return Vocabulary(frozenset(word for entry in card.words for word in words(entry)) if card else frozenset())
