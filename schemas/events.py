@@ -229,7 +229,6 @@ class DeadLetter(Event, frozen=True, kw_only=True, omit_defaults=True):
     headers: dict[str, bytes] = {}
     value: bytes | None = None
     uri: str = ""
-    attempts: int = 1
     version: int = MAJOR_VERSION
 
 

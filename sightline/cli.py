@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-CHAIN = ("demo", "ingest", "work", "serve", "search", "explore", "show", "forget", "calibrate", "analytics")
+CHAIN = ("demo", "ingest", "work", "serve", "search", "explore", "show", "check", "forget", "calibrate", "analytics")
 ON_ONE_PICTURE = ("caption", "detect", "embed", "classify")
 GROUPS = ("models", "dead", "topics", "feeds", "config")
 COMMANDS = (*CHAIN, *ON_ONE_PICTURE, *GROUPS)

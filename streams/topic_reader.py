@@ -2,38 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
 
-from streams.transport import Partition, Record, Transport
+from streams.transport import Partition, Record
 
 PAGE_RECORDS = 256
 """Records per read: dead letters may be megabytes each, and a page of them must fit in memory."""
 
 
-async def read_topic(transport: Transport, topic: str, *, page_records: int = PAGE_RECORDS) -> AsyncIterator[Record]:
-    """Every record between the topic's present start and end, partition by partition. Raises Unavailable."""
-    async for record in TopicReader(transport, topic, page_records=page_records).new_records():
+class ReadableLog(Protocol):
+    """The part of a transport that reading without a group needs."""
+
+    async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
+        """First and next offset of every partition."""
+        ...
+
+    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
+        """Records from `offset` on; empty where there are none."""
+        ...
+
+
+async def read_range(
+    log: ReadableLog, partition: Partition, first: int, end: int, *, page_records: int = PAGE_RECORDS
+) -> AsyncIterator[Record]:
+    """The records of `partition` from offset `first` up to, not including, `end`. Raises Unavailable."""
+    offset = first
+    while offset < end and (page := await log.read(partition, offset, min(page_records, end - offset))):
+        for record in page:
+            yield record
+        offset = page[-1].offset + 1
+
+
+async def read_topic(log: ReadableLog, topic: str, *, page_records: int = PAGE_RECORDS) -> AsyncIterator[Record]:
+    """Every record between the topic's present start and end, partition by partition.
+
+    Raises Unavailable, PlanError for a topic that does not exist.
+    """
+    async for record in TopicReader(log, topic, page_records=page_records).new_records():
         yield record
 
 
 class TopicReader:
-    """Reads one topic to its end, as often as `new_records` is called; each record once. A missing topic is empty."""
+    """Reads one topic to its end, as often as it is asked; each record once.
 
-    def __init__(self, transport: Transport, topic: str, *, page_records: int = PAGE_RECORDS) -> None:
-        self._transport, self._topic, self._page_records = transport, topic, page_records
+    With `newest_only`, records more than a page behind the end of their partition are skipped.
+    """
+
+    def __init__(
+        self, log: ReadableLog, topic: str, *, page_records: int = PAGE_RECORDS, newest_only: bool = False
+    ) -> None:
+        self._log, self._topic = log, topic
+        self._page_records, self._newest_only = page_records, newest_only
         self._next: dict[Partition, int] = {}
 
     async def new_records(self) -> AsyncIterator[Record]:
-        """Records that earlier calls did not give, up to the end as it is now. Raises Unavailable.
+        """Records that earlier calls did not give, up to the end as it is now. Raises Unavailable, PlanError.
 
-        After an error or an early exit the next call goes on behind the last record that was given.
+        After an error or an early exit, the next call goes on behind the last record that was given.
         """
-        if self._topic not in await self._transport.topics():
-            return
-        for partition, (first, end) in (await self._transport.ends(self._topic)).items():
-            offset = max(first, self._next.get(partition, first))
-            while offset < end and (page := await self._transport.read(partition, offset, self._page_records)):
-                for record in page:
-                    offset = self._next[partition] = record.offset + 1
-                    yield record
+        for partition, (first, end) in (await self._log.ends(self._topic)).items():
+            offset = self._offset(partition, first, end)
+            async for record in read_range(self._log, partition, offset, end, page_records=self._page_records):
+                self._next[partition] = record.offset + 1
+                yield record
             self._next[partition] = max(offset, end)
+
+    async def next_pages(self) -> list[Record]:
+        """One page of every partition that has new records; empty at the end. Raises Unavailable, PlanError."""
+        records: list[Record] = []
+        for partition, (first, end) in (await self._log.ends(self._topic)).items():
+            offset = self._offset(partition, first, end)
+            if offset < end and (page := await self._log.read(partition, offset, self._page_records)):
+                records += page
+                self._next[partition] = page[-1].offset + 1
+        return records
+
+    def _offset(self, partition: Partition, first: int, end: int) -> int:
+        newest = end - self._page_records if self._newest_only else first
+        return max(first, newest, self._next.get(partition, first))

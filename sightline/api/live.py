@@ -17,7 +17,8 @@ from schemas.topics import ENRICHED
 from sightline.api.cards import event_card
 from sightline.api.tally import Tally
 from streams.errors import Unavailable
-from streams.transport import Partition, Record, Transport
+from streams.topic_reader import TopicReader
+from streams.transport import Record, Transport
 
 _log = structlog.get_logger("sightline.api")
 RECENT_CARDS = 24
@@ -45,7 +46,7 @@ class Live:
         self._poll_seconds = poll_seconds
         self._declared_states = declared_states
         self._tally = Tally(transport, declared_states)
-        self._next: dict[Partition, int] = {}
+        self._reader = TopicReader(transport, ENRICHED, page_records=RECENT_CARDS, newest_only=True)
         self._events: OrderedDict[str, FrameEvent] = OrderedDict()
         self._recent: deque[Message] = deque(maxlen=RECENT_CARDS)
         self._listeners: set[asyncio.Queue[Message | None]] = set()
@@ -70,10 +71,7 @@ class Live:
     async def step(self) -> bool:
         """Read new records once. Returns whether a backlog of counts is left. Raises Unavailable."""
         busy = await self._tally.step()
-        records: list[Record] = []
-        if ENRICHED in await self._transport.topics():
-            for partition, (first, end) in (await self._transport.ends(ENRICHED)).items():
-                records += await self._new_records(partition, first, end)
+        records = await self._reader.next_pages() if ENRICHED in await self._transport.topics() else []
         records.sort(key=lambda record: record.timestamp)
         events = [event for record in records if (event := _decoded(record)) is not None]
         for event in events:
@@ -111,15 +109,6 @@ class Live:
 
     def _status_message(self) -> Message:
         return Message("status", msgspec.json.encode(self.status()))
-
-    async def _new_records(self, partition: Partition, first: int, end: int) -> list[Record]:
-        start = max(self._next.get(partition, 0), first, end - RECENT_CARDS)
-        if start >= end:
-            return []
-        records = list(await self._transport.read(partition, start, RECENT_CARDS))
-        if records:
-            self._next[partition] = records[-1].offset + 1
-        return records
 
     def _cache(self, event: FrameEvent) -> None:
         self._events[event.id] = event

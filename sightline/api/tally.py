@@ -13,7 +13,8 @@ from schemas.errors import NewerMajor, Undecodable
 from schemas.events import Observed
 from schemas.topics import OBSERVED, RAW
 from sightline.api.skip_state import skip_states
-from streams.transport import Partition, Transport
+from streams.topic_reader import TopicReader
+from streams.transport import Transport
 
 _log = structlog.get_logger("sightline.api")
 CHUNK_RECORDS = 1000
@@ -29,7 +30,7 @@ class Tally:
     def __init__(self, transport: Transport, declared_states: Mapping[str, str]) -> None:
         self._transport = transport
         self._declared_states = declared_states
-        self._next: dict[Partition, int] = {}
+        self._reader = TopicReader(transport, OBSERVED, page_records=CHUNK_RECORDS)
         self._accepted = 0
         self._states: Counter[str] = Counter()
         self._feeds: dict[str, dict[str, Any]] = {}
@@ -41,21 +42,12 @@ class Tally:
             self._accepted = sum(end for _, end in (await self._transport.ends(RAW)).values())
         if OBSERVED not in topics:
             return False
-        any_new = False
-        for partition, (first, end) in (await self._transport.ends(OBSERVED)).items():
-            start = max(self._next.get(partition, first), first)
-            if start < end:
-                any_new |= await self._count_chunk(partition, start)
-        return any_new
-
-    async def _count_chunk(self, partition: Partition, start: int) -> bool:
-        records = await self._transport.read(partition, start, CHUNK_RECORDS)
+        records = await self._reader.next_pages()
         for record in records:
             try:
                 self._count(decode_observed(record.value, record.headers))
             except (Undecodable, NewerMajor) as error:
                 _log.warning("observed record not counted", offset=record.offset, reason=str(error))
-            self._next[partition] = record.offset + 1
         return bool(records)
 
     def _count(self, observed: Observed) -> None:

@@ -75,7 +75,7 @@ async def show(config: Config, frame: Annotated[str, typer.Argument(help="The fr
 def _tell(one: OpenLetter) -> None:
     letter = one.letter
     out.print(f"[bold]{letter.id}[/]  {letter.tenant}/{letter.feed}")
-    out.print(f"died     {letter.died:%Y-%m-%d %H:%M:%S} UTC in stage {letter.stage}, attempt {letter.attempts}")
+    out.print(f"died     {letter.died:%Y-%m-%d %H:%M:%S} UTC in stage {letter.stage}")
     out.print(f"reason   [red]{letter.reason}[/]: {escape(letter.message)}", markup=True)
     out.print(f"came on  {letter.topic}, partition {letter.partition}, offset {letter.offset}")
     if letter.uri:

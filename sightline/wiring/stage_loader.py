@@ -66,6 +66,12 @@ def skip_states(config: Config) -> dict[str, str]:
     return {prefix: state for kind in classes.values() for prefix, state in traits(kind).skip_states.items()}
 
 
+def embedding_stages(config: Config) -> frozenset[str]:
+    """The plan's stages that give frames their points. Raises ConfigError, PlanError."""
+    shapes = checked_stages(config).shapes
+    return frozenset(name for name, shape in shapes.items() if "embeddings" in shape.provides)
+
+
 def stage_class(name: str, table: Mapping[str, Any]) -> type[Any]:
     """The class of stage `name`: in `processors/stages/NAME.py`, or in the file that its table gives as `file`.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import structlog
 
 from schemas import codec
@@ -12,10 +10,11 @@ from schemas.errors import Undecodable
 from schemas.events import Feed
 from schemas.identity import partition_key
 from schemas.topics import FEEDS
+from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Record, Transport
 
 log = structlog.get_logger()
-_READ_RECORDS = 1_000
+_PAGE_RECORDS = 1_000
 
 
 def key_of(feed: Feed) -> bytes:
@@ -45,18 +44,11 @@ def feed_in(record: Record) -> Feed | None:
 
 async def all_feeds(transport: Transport) -> dict[bytes, Feed]:
     """Every feed by key, as it is now. Raises Unavailable, PlanError (no such topic)."""
-    found: dict[bytes, Feed] = {}
-    for partition, (offset, end) in (await transport.ends(FEEDS)).items():
-        while offset < end and (records := await transport.read(partition, offset, _READ_RECORDS)):
-            _fold(found, records)
-            offset = records[-1].offset + 1
-    return found
-
-
-def _fold(found: dict[bytes, Feed], records: Sequence[Record]) -> None:
-    for record in records:
+    feeds: dict[bytes, Feed] = {}
+    async for record in read_topic(transport, FEEDS, page_records=_PAGE_RECORDS):
         feed = feed_in(record)
         if feed is None:
-            found.pop(record.key, None)
+            feeds.pop(record.key, None)
         else:
-            found[record.key] = feed
+            feeds[record.key] = feed
+    return feeds

@@ -1,13 +1,13 @@
-"""Checks the promise from outside: reads topics and index, and says what is missing, doubled or left over.
+"""Checks the promise from outside: reads topics and index, and reports what is missing, doubled or left over.
 
-enriched ∪ dead = accepted, and no points for a frame whose last state is dead. Meant for a deployment at rest (lag
-0); what is still in flight counts as missing. Reading and judging are apart: a `Snapshot` may be kept and judged later.
+enriched ∪ dead = accepted, and no points for a frame whose last state is dead. Meant for a deployment at rest (lag 0);
+frames in flight count as missing. Reading and judging are separate: a `Snapshot` may be kept and judged later.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -19,15 +19,16 @@ from schemas.errors import SchemaError
 from schemas.events import FrameEvent, Kind
 from schemas.identity import unknown_frame_id
 from stores.index import Index
-from streams.lifecycle.dead_letters import ANSWERS_HEADER, PAGE_RECORDS
+from streams.lifecycle.dead_letters import CLOSES_HEADER
 from streams.lifecycle.deletions import Deletions
+from streams.topic_reader import read_topic
 from streams.transport import Record, Transport
 
 State = Literal["enriched", "dead"]
 
 
-class Accepted(Struct, frozen=True):
-    """A record of `frames.raw`: where it lies, and whose it is."""
+class AcceptedFrame(Struct, frozen=True):
+    """A record of `frames.raw` and its place; `feed` is `tenant/feed`."""
 
     frame: str
     feed: str
@@ -36,7 +37,7 @@ class Accepted(Struct, frozen=True):
     offset: int
 
 
-class Told(Struct, frozen=True):
+class TerminalState(Struct, frozen=True):
     """A terminal state as it stands on a topic; `feed` is `tenant/feed`, `reason` a dead letter's."""
 
     frame: str
@@ -50,24 +51,28 @@ class Told(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """Everything that the promise is about, as it was found: topics in order, and how many points each frame has."""
+    """Everything that the promise is about: the topics in order, and how many points each frame has."""
 
-    accepted: list[Accepted]
-    told: list[Told]
+    accepted: list[AcceptedFrame]
+    states: list[TerminalState]
     deleted: frozenset[str]
-    owners: dict[str, dict[str, int]]
+    points: dict[str, dict[str, int]]
     """By collection, by frame."""
+    trimmed: bool = False
+    """Retention has dropped records of these topics: a frame without a record may be older than the log."""
 
 
 @dataclass(slots=True)
 class Findings:
-    """Frame ids by what is wrong with them, and the counts; empty lists mean that the promise was kept."""
+    """The counts, and ids of frames by what is wrong with them; empty lists mean that the promise was kept."""
 
     accepted: int = 0
     enriched: int = 0
     dead: int = 0
+    deleted: int = 0
+    """Frames that people asked to forget."""
     repeated: int = 0
-    """Terminal states written more than once; allowed, ids stay."""
+    """Terminal states written more than once: allowed, ids stay the same."""
     missing: list[str] = field(default_factory=list)
     """Accepted, and neither enriched nor dead nor deleted."""
     unknown: list[str] = field(default_factory=list)
@@ -76,103 +81,118 @@ class Findings:
     points_missing: list[str] = field(default_factory=list)
     """Enriched with embeddings done, and without a point."""
     orphans: list[str] = field(default_factory=list)
-    """Points of frames that are not enriched, or deleted, or whose event says that there is none."""
+    """Frames with points that are not enriched, or deleted, or whose event says that there is no point."""
     doubled: list[str] = field(default_factory=list)
     """Frames with more than one point of their own."""
+    older: list[str] = field(default_factory=list)
+    """Frames with a state or a point whose records retention has dropped: they cannot be checked."""
+
+    @property
+    def faults(self) -> dict[str, list[str]]:
+        """Frame ids by fault, without the faults that no frame has."""
+        faults = {
+            "missing": self.missing,
+            "unknown": self.unknown,
+            "points_of_dead": self.points_of_dead,
+            "points_missing": self.points_missing,
+            "orphans": self.orphans,
+            "doubled": self.doubled,
+        }
+        return {name: frames for name, frames in faults.items() if frames}
 
     @property
     def kept(self) -> bool:
-        wrong = (self.missing, self.unknown, self.points_of_dead, self.points_missing, self.orphans, self.doubled)
-        return not any(wrong)
+        """Whether the promise was kept."""
+        return not self.faults
 
 
 async def check(
-    transport: Transport, index: Index, collections: Sequence[str], *, embedded_by: str = "embed"
+    transport: Transport, index: Index, collections: Sequence[str], *, embedding_stages: Collection[str]
 ) -> Findings:
     """Compare what was accepted with its last states and its points in `collections` (frames' and regions').
 
-    A frame has a point of its own where the stage `embedded_by` stands in its trace.
+    A frame has a point of its own where one of `embedding_stages` stands in its trace. Raises Unavailable,
+    StoreUnavailable.
     """
-    return judge(await snapshot(transport, index, collections), embedded_by=embedded_by)
+    return judge(await snapshot(transport, index, collections), embedding_stages=embedding_stages)
 
 
 async def snapshot(transport: Transport, index: Index, collections: Sequence[str]) -> Snapshot:
+    enriched = [_enriched(record) async for record in read_topic(transport, topics.ENRICHED)]
+    records = read_topic(transport, topics.DEAD)
+    dead = [_dead(record) async for record in records if CLOSES_HEADER not in record.headers]
     return Snapshot(
-        accepted=[_accepted(record) async for record in records(transport, topics.RAW)],
-        told=[_enriched(record) async for record in records(transport, topics.ENRICHED)]
-        + [_dead(record) async for record in records(transport, topics.DEAD) if ANSWERS_HEADER not in record.headers],
+        accepted=[_accepted(record) async for record in read_topic(transport, topics.RAW)],
+        states=enriched + dead,
         deleted=frozenset(await Deletions(transport).catch_up()),
-        owners={collection: await _owners(index, collection) for collection in collections},
+        points={collection: await _points(index, collection) for collection in collections},
+        trimmed=await _is_trimmed(transport),
     )
 
 
-def judge(found: Snapshot, *, embedded_by: str = "embed") -> Findings:
-    accepted = {one.frame for one in found.accepted}
-    last = _last(found.told)
-    findings = Findings(accepted=len(accepted), repeated=len(found.told) - len(last))
-    findings.enriched = sum(told.state == "enriched" for told in last.values())
+def judge(found: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
+    accepted = {entry.frame for entry in found.accepted}
+    last = _last(found.states)
+    findings = Findings(accepted=len(accepted), repeated=len(found.states) - len(last), deleted=len(found.deleted))
+    findings.enriched = sum(state.state == "enriched" for state in last.values())
     findings.dead = len(last) - findings.enriched
     findings.missing = sorted(accepted - last.keys() - found.deleted)
-    findings.unknown = sorted(last.keys() - accepted)
-    embedded = {frame for frame, told in last.items() if embedded_by in told.stages} - found.deleted
-    for collection, owners in found.owners.items():
-        findings.points_of_dead += sorted(one for one in owners if one in last and last[one].state == "dead")
-        findings.orphans += sorted(one for one in owners if one not in last or one not in embedded)
+    unknown, owners_of_points = last.keys() - accepted, frozenset().union(*found.points.values())
+    older = (unknown | (owners_of_points - last.keys())) - found.deleted if found.trimmed else frozenset()
+    findings.older, findings.unknown = sorted(older), sorted(unknown - older)
+    embedded = {frame for frame, state in last.items() if not state.stages.isdisjoint(embedding_stages)} - found.deleted
+    for collection, owners in found.points.items():
+        findings.points_of_dead += sorted(frame for frame in owners if frame in last and last[frame].state == "dead")
+        findings.orphans += sorted(owners.keys() - embedded - older)
         if points.holds_frames(collection):
             findings.points_missing += sorted(embedded - owners.keys())
-            findings.doubled += sorted(one for one, times in owners.items() if times > 1)
+            findings.doubled += sorted(frame for frame, times in owners.items() if times > 1)
     return findings
 
 
-async def records(transport: Transport, topic: str) -> AsyncIterator[Record]:
-    """Everything on a topic, partition by partition."""
-    for partition, (first, end) in (await transport.ends(topic)).items():
-        offset = first
-        while offset < end:
-            page = await transport.read(partition, offset, PAGE_RECORDS)
-            if not page:
-                break
-            for record in page:
-                yield record
-            offset = page[-1].offset + 1
-
-
-def _accepted(record: Record) -> Accepted:
+def _accepted(record: Record) -> AcceptedFrame:
     """The frame as the worker makes it."""
     partition, offset = record.partition.index, record.offset
     try:
         event = codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp).event
     except SchemaError:
-        return Accepted(unknown_frame_id(record.partition.topic, partition, offset), "", "still", partition, offset)
-    return Accepted(event.id, _feed(event), event.kind, partition, offset)
+        return AcceptedFrame(
+            unknown_frame_id(record.partition.topic, partition, offset), "", "still", partition, offset
+        )
+    return AcceptedFrame(event.id, _feed(event), event.kind, partition, offset)
 
 
-def _enriched(record: Record) -> Told:
+def _enriched(record: Record) -> TerminalState:
     event = codec.decode_frame(record.value, record.headers).event
     stages, when = frozenset(entry.stage for entry in event.trace), event.published or event.ingested
-    return Told(event.id, "enriched", _feed(event), record.partition.index, record.offset, when, stages)
+    return TerminalState(event.id, "enriched", _feed(event), record.partition.index, record.offset, when, stages)
 
 
-def _dead(record: Record) -> Told:
+def _dead(record: Record) -> TerminalState:
     letter = codec.decode_dead(record.value, record.headers)
     feed, partition = f"{letter.tenant}/{letter.feed}", record.partition.index
-    return Told(letter.id, "dead", feed, partition, record.offset, letter.died, reason=letter.reason)
+    return TerminalState(letter.id, "dead", feed, partition, record.offset, letter.died, reason=letter.reason)
 
 
 def _feed(event: FrameEvent) -> str:
     return f"{event.tenant}/{event.feed}"
 
 
-def _last(told: Sequence[Told]) -> dict[str, Told]:
-    """Each frame's last state by time; of equal times the one that stands later."""
-    last: dict[str, Told] = {}
-    for one in told:
-        if one.frame not in last or last[one.frame].when <= one.when:
-            last[one.frame] = one
+def _last(states: Sequence[TerminalState]) -> dict[str, TerminalState]:
+    """Each frame's last state by time; at equal times the later record counts."""
+    last: dict[str, TerminalState] = {}
+    for state in states:
+        if state.frame not in last or last[state.frame].when <= state.when:
+            last[state.frame] = state
     return last
 
 
-async def _owners(index: Index, collection: str) -> dict[str, int]:
+async def _is_trimmed(transport: Transport) -> bool:
+    ends = [await transport.ends(topic) for topic in (topics.RAW, topics.ENRICHED, topics.DEAD)]
+    return any(first > 0 for partitions in ends for first, _ in partitions.values())
+
+
+async def _points(index: Index, collection: str) -> dict[str, int]:
     """How many points each frame has in a collection."""
     owners: Counter[str] = Counter()
     after: str | None = None

@@ -1,12 +1,12 @@
-"""Dead letters as people handle them: list, show, replay, drop.
+"""What people do with dead letters: list, show, replay, drop.
 
-`frames.dead` is a log, so a letter is taken off the list by a mark behind it: an empty record under the letter's
-key, whose header names the offset it answers. A mark never hides a letter that is newer than itself.
+`frames.dead` is a log, so a later record closes a letter: an empty record under the letter's key, whose header names
+the offset of the letter. A closing record never hides a letter that is newer than itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,18 +18,18 @@ from schemas.events import DeadLetter
 from schemas.identity import still_key
 from stores.blobs import BlobStore
 from streams.lifecycle.deletions import Deletions
+from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Partition, Record, Transport
 
 REPLAYED_HEADER = "sightline_replayed"
-"""On a record that was dead once: its frame may have left points, which are deleted where they are not rewritten."""
-ANSWERS_HEADER = "sightline_answers"
-"""On a mark; a record that has it is no letter."""
-PAGE_RECORDS = 256
+"""On a record that was dead before: its frame may have left points, which are deleted unless they are overwritten."""
+CLOSES_HEADER = "sightline_answers"
+"""On a closing record: the offset of the letter that it closes."""
 
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which letters: empty fields choose all. `stage` and `reason` are exact, times are when the frame died."""
+    """Selects letters; an empty field selects all. `stage` and `reason` are exact, times are when the frame died."""
 
     frames: tuple[str, ...] = ()
     reason: str = ""
@@ -49,7 +49,7 @@ class LetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class OpenLetter:
-    """A dead letter and where it lies; `letter.value` is left there, for it may be megabytes."""
+    """A dead letter and its place in the log. `letter.value` is not held: it may be megabytes."""
 
     letter: DeadLetter
     partition: Partition
@@ -57,26 +57,30 @@ class OpenLetter:
 
 
 class DeadLetters:
-    """Works on any transport, whether or not workers run."""
+    """Works on any transport, with or without running workers."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    async def choose(self, chosen: LetterFilter | None = None) -> list[OpenLetter]:
-        """Open letters, oldest first; of a frame that died again only the last, of a deleted frame none."""
-        chosen = chosen or LetterFilter()
+    async def choose(self, selection: LetterFilter | None = None) -> list[OpenLetter]:
+        """Open letters, oldest first: the last one of each frame, and none of a deleted frame."""
+        selection = selection or LetterFilter()
         open_letters: dict[str, OpenLetter] = {}
-        async for record in self._records():
+        async for record in read_topic(self._transport, topics.DEAD):
             _fold(record, open_letters)
         deletions = Deletions(self._transport)
         await deletions.catch_up()
-        found = [one for one in open_letters.values() if chosen.fits(one.letter) and one.letter.id not in deletions]
-        return sorted(found, key=lambda one: one.letter.died)
+        selected = [
+            entry
+            for entry in open_letters.values()
+            if selection.fits(entry.letter) and entry.letter.id not in deletions
+        ]
+        return sorted(selected, key=lambda entry: entry.letter.died)
 
     async def replay(self, letters: Sequence[OpenLetter], blobs: BlobStore | None = None) -> int:
         """Publish the original records to their topics again and close the letters; returns how many.
 
-        A letter whose record was too large to be kept is made anew from its blob, which needs `blobs`.
+        A letter whose record was too large to be kept is rebuilt from its blob, which needs `blobs`.
         """
         replayed = 0
         for letter in letters:
@@ -84,21 +88,21 @@ class DeadLetters:
             if original is None:
                 continue
             await self._transport.publish([original])
-            await self._transport.publish([_mark(letter)])
+            await self._transport.publish([_closing_record(letter)])
             replayed += 1
         return replayed
 
     async def drop(self, letters: Sequence[OpenLetter]) -> int:
-        """Close letters for good: they are listed and replayed no more."""
+        """Close letters without replaying them. Returns how many."""
         if letters:
-            await self._transport.publish([_mark(letter) for letter in letters])
+            await self._transport.publish([_closing_record(letter) for letter in letters])
         return len(letters)
 
     async def _original(self, letter: OpenLetter, blobs: BlobStore | None) -> NewRecord | None:
-        found = await self._transport.read(letter.partition, letter.offset, 1)
-        if not found or found[0].offset != letter.offset:
+        page = await self._transport.read(letter.partition, letter.offset, 1)
+        if not page or page[0].offset != letter.offset:
             return None
-        whole = codec.decode_dead(found[0].value, found[0].headers)
+        whole = codec.decode_dead(page[0].value, page[0].headers)
         headers = {**whole.headers, REPLAYED_HEADER: b"1"}
         if whole.value is not None:
             return NewRecord(whole.topic, whole.key, whole.value, headers)
@@ -106,32 +110,21 @@ class DeadLetters:
             return None
         return NewRecord(whole.topic, whole.key, await blobs.get(whole.tenant, whole.uri), headers)
 
-    async def _records(self) -> AsyncIterator[Record]:
-        for partition, (first, end) in (await self._transport.ends(topics.DEAD)).items():
-            offset = first
-            while offset < end:
-                page = await self._transport.read(partition, offset, PAGE_RECORDS)
-                if not page:
-                    break
-                for record in page:
-                    yield record
-                offset = page[-1].offset + 1
-
 
 def _fold(record: Record, open_letters: dict[str, OpenLetter]) -> None:
-    """A letter replaces its frame's earlier one; a mark closes the one that it answers."""
+    """A letter replaces its frame's earlier one; a closing record removes the letter that it names."""
     frame = record.key.decode(errors="replace")
-    if ANSWERS_HEADER in record.headers:
-        answered = int(record.headers[ANSWERS_HEADER])
-        if (known := open_letters.get(frame)) is not None and known.offset <= answered:
+    if CLOSES_HEADER in record.headers:
+        closed = int(record.headers[CLOSES_HEADER])
+        if (known := open_letters.get(frame)) is not None and known.offset <= closed:
             del open_letters[frame]
         return
     try:
         letter = codec.decode_dead(record.value, record.headers)
     except SchemaError:
-        return  # not ours; a letter that cannot be read can neither be shown nor replayed
+        return  # of another producer; a letter that cannot be read can neither be shown nor replayed
     open_letters[letter.id] = OpenLetter(msgspec.structs.replace(letter, value=None), record.partition, record.offset)
 
 
-def _mark(letter: OpenLetter) -> NewRecord:
-    return NewRecord(topics.DEAD, still_key(letter.letter.id), b"", {ANSWERS_HEADER: str(letter.offset).encode()})
+def _closing_record(letter: OpenLetter) -> NewRecord:
+    return NewRecord(topics.DEAD, still_key(letter.letter.id), b"", {CLOSES_HEADER: str(letter.offset).encode()})

@@ -1,4 +1,4 @@
-"""Frames that must be forgotten: the compacted topic `deletions`, read at start and followed.
+"""Frames that people asked to forget: the compacted topic `deletions`, read at start and followed.
 
 Every sink, replay and reprocess obeys it: such a frame is neither published nor indexed nor dead-lettered again. A
 tombstone takes a deletion back.
@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from schemas import codec, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
-from streams.transport import Partition, Record, Transport
-
-PAGE_RECORDS = 256
+from streams.topic_reader import TopicReader
+from streams.transport import Record, Transport
 
 
 class Deletions:
@@ -23,7 +22,7 @@ class Deletions:
         self._transport = transport
         self._frames: set[str] = set()
         self._pending: dict[str, Deletion] = {}
-        self._next: dict[Partition, int] = {}
+        self._reader = TopicReader(transport, topics.DELETIONS)
 
     def __contains__(self, frame: str) -> bool:
         return frame in self._frames
@@ -33,22 +32,16 @@ class Deletions:
 
     @property
     def pending(self) -> Mapping[str, Deletion]:
-        """By frame, those whose blobs nobody has said to be erased."""
+        """By frame, those whose blobs are not yet reported as erased."""
         return self._pending
 
     async def catch_up(self) -> list[str]:
-        """Read what is new; returns the frames deleted since the last call. Raises Unavailable."""
+        """Read new records. Returns the frames deleted since the last call. Raises Unavailable."""
         if topics.DELETIONS not in await self._transport.topics():
             return []
         before = set(self._frames)
-        for partition, (first, end) in (await self._transport.ends(topics.DELETIONS)).items():
-            offset = max(first, self._next.get(partition, 0))
-            while offset < end:
-                page = await self._transport.read(partition, offset, PAGE_RECORDS)
-                for record in page:
-                    self._fold(record)
-                offset = page[-1].offset + 1 if page else end
-            self._next[partition] = offset
+        async for record in self._reader.new_records():
+            self._fold(record)
         return sorted(self._frames - before)
 
     def _fold(self, record: Record) -> None:
@@ -60,7 +53,7 @@ class Deletions:
         try:
             deletion = codec.decode_deletion(record.value, record.headers)
         except SchemaError:
-            return  # names no frame that could be forgotten
+            return  # names no frame
         self._frames.add(deletion.frame)
         if deletion.erased is None:
             self._pending[deletion.frame] = deletion

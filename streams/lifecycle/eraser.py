@@ -1,14 +1,13 @@
-"""Erases the blobs of deleted frames: their originals and thumbnails, unless another frame has the same picture.
+"""Erases the blobs of deleted frames: originals and thumbnails, unless another frame has the same picture.
 
-Blobs are named by content, so two frames may share one. Who cites a blob is looked up where frames are cited: on the
-topics as far as retention reaches, and in the index. See `docs/decisions/060-erasing-blobs.md`.
+Blobs are named by content, so two frames may share one. The topics, as far as retention reaches, and the index say
+which frames cite a blob. See `docs/decisions/060-erasing-blobs.md`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -22,20 +21,21 @@ from stores.blobs import SCHEME, blob_uri
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Match
 from streams.backends import Backends
-from streams.clock import Clock
+from streams.clock import Clock, utc
 from streams.errors import LogFull, Unavailable
-from streams.lifecycle.dead_letters import ANSWERS_HEADER
-from streams.lifecycle.deletions import PAGE_RECORDS, Deletions
+from streams.lifecycle.dead_letters import CLOSES_HEADER
+from streams.lifecycle.deletions import Deletions
 from streams.retry import Retry
-from streams.transport import NewRecord, Record
+from streams.topic_reader import read_topic
+from streams.transport import NewRecord, Partition, Record, Transport
 
 log = structlog.get_logger()
 T = TypeVar("T")
 SETTLE_WATCHES = 5
-"""A worker that hears of deletions once in `watch_seconds` has certainly heard of one after so many."""
+"""After this many intervals of `watch_seconds` every worker has read the deletion."""
 PAYLOAD = ("uri", "thumbnail")
 """Where a point cites its frame's blobs."""
-AT_ONCE = 256
+FRAMES_PER_PASS = 256
 """Frames erased in one pass over the topics."""
 
 
@@ -43,8 +43,8 @@ AT_ONCE = 256
 class Eraser:
     """Erases what is due. One worker of a deployment does it, though two would do no harm.
 
-    It waits a while after it hears of a deletion: by then every worker, which looks every `watch_seconds`, knows too
-    and writes nothing more of the frame, and what it wrote before stands on the topics.
+    It waits after it reads a deletion. By then every worker, which reads deletions every `watch_seconds`, writes no more
+    of the frame, and what was written before is on the topics.
     """
 
     backends: Backends
@@ -53,44 +53,45 @@ class Eraser:
     clock: Clock
     watch_seconds: float
     _noted: dict[str, float] = field(default_factory=dict)
-    """When (monotonic) the blobs of a frame's points were written down here: what they hid is known from then on."""
+    """When (monotonic) the blobs of a frame's points were recorded here; from then on they are known."""
 
     async def note(self, frames: Sequence[str]) -> None:
-        """Write down which blobs the points of deleted frames cite, before these points are deleted.
+        """Record which blobs the points of deleted frames cite, before these points are deleted.
 
-        On `deletions` itself: another worker may be the one that erases, or this one may not live that long.
+        The record goes to `deletions`: another worker may be the one that erases, or this one may end before that.
         """
         pending = [frame for frame in frames if frame in self.deletions.pending]
-        for at in range(0, len(pending), AT_ONCE):
-            asked = (frame for frame in pending[at : at + AT_ONCE] if frame in self.deletions.pending)
-            await self._note({frame: self.deletions.pending[frame] for frame in asked})
+        for start in range(0, len(pending), FRAMES_PER_PASS):
+            requested = (frame for frame in pending[start : start + FRAMES_PER_PASS] if frame in self.deletions.pending)
+            await self._note({frame: self.deletions.pending[frame] for frame in requested})
 
-    async def _note(self, asked: Mapping[str, Deletion]) -> None:
+    async def _note(self, requested: Mapping[str, Deletion]) -> None:
         cited: dict[str, set[str]] = {}
         for collection in await self._frame_collections():
-            for hit in await self._ask_index(partial(self.backends.index.get, collection, tuple(asked))):
+            for hit in await self._ask_index(partial(self.backends.index.get, collection, tuple(requested))):
                 cited.setdefault(hit.id, set()).update(str(hit.payload.get(name) or "") for name in PAYLOAD)
-        known = {frame: {*asked[frame].uris, *uris} - {""} for frame, uris in cited.items()}
-        told = [replace(asked[frame], uris=tuple(sorted(uris))) for frame, uris in known.items()]
-        await self._tell([deletion for deletion in told if set(deletion.uris) > set(asked[deletion.frame].uris)])
-        self._noted |= dict.fromkeys(asked, self.clock.monotonic())
+        uris = {frame: {*requested[frame].uris, *found} - {""} for frame, found in cited.items()}
+        extended = [replace(requested[frame], uris=tuple(sorted(known))) for frame, known in uris.items()]
+        await self._publish([entry for entry in extended if set(entry.uris) > set(requested[entry.frame].uris)])
+        self._noted |= dict.fromkeys(requested, self.clock.monotonic())
 
-    async def _tell(self, deletions: Sequence[Deletion]) -> None:
+    async def _publish(self, deletions: Sequence[Deletion]) -> None:
         if deletions:
-            said = [deletion_record(deletion) for deletion in deletions]
-            await self.retry.forever("broker", lambda: self.backends.transport.publish(said), (Unavailable, LogFull))
+            records = [deletion_record(deletion) for deletion in deletions]
+            publish = partial(self.backends.transport.publish, records)
+            await self.retry.forever("broker", publish, (Unavailable, LogFull))
 
     async def erase(self) -> int:
-        """Erase what is due, and say so on `deletions`; how many frames that were."""
+        """Erase what is due, and record it on `deletions`. Returns for how many frames."""
         pending = self.deletions.pending
         await self.note([frame for frame in pending if frame not in self._noted])
         self._noted = {frame: noted for frame, noted in self._noted.items() if frame in pending}
         settled = self.clock.monotonic() - SETTLE_WATCHES * self.watch_seconds
-        due = [frame for frame, noted in self._noted.items() if noted <= settled][:AT_ONCE]
+        due = [frame for frame, noted in self._noted.items() if noted <= settled][:FRAMES_PER_PASS]
         if due:
-            now = Deletions(self.backends.transport)  # with what others have noted since
-            await self.retry.forever("broker", now.catch_up, Unavailable)
-            await self._erase({frame: now.pending[frame] for frame in due if frame in now.pending})
+            latest = Deletions(self.backends.transport)  # with what other workers have recorded since
+            await self.retry.forever("broker", latest.catch_up, Unavailable)
+            await self._erase({frame: latest.pending[frame] for frame in due if frame in latest.pending})
         return len(due)
 
     async def _erase(self, due: Mapping[str, Deletion]) -> None:
@@ -100,13 +101,13 @@ class Eraser:
         for frame, deletion in due.items():
             for uri in own[frame] - shared:
                 await self._delete(deletion.tenant, uri)
-        erased = datetime.fromtimestamp(self.clock.now(), UTC)
-        await self._tell([replace(deletion, erased=erased) for deletion in due.values()])
-        gone = sum(len(uris - shared) for uris in own.values())
-        log.info("erased", frames=len(due), blobs=gone, shared=len(shared))
+        erased = utc(self.clock.now())
+        await self._publish([replace(deletion, erased=erased) for deletion in due.values()])
+        blobs = sum(len(uris - shared) for uris in own.values())
+        log.info("erased", frames=len(due), blobs=blobs, shared=len(shared))
 
     async def _own(self, due: Mapping[str, Deletion]) -> dict[str, set[str]]:
-        """The blobs of each frame; what a deletion names outside of the frame's own feed is not looked at."""
+        """The blobs of each frame. Blobs that a deletion names outside the frame's own feed are ignored."""
         own = {frame: {uri for uri in deletion.uris if _within(uri, deletion)} for frame, deletion in due.items()}
         async for frame, uris in self._cited(due.values()):
             if frame in own:
@@ -114,7 +115,7 @@ class Eraser:
         return own
 
     async def _shared(self, uris: set[str], due: Mapping[str, Deletion]) -> set[str]:
-        """Those that a frame cites which nobody deleted."""
+        """Those that a frame cites which is not deleted."""
         shared: set[str] = set()
         if not uris:
             return shared
@@ -134,28 +135,17 @@ class Eraser:
         """Frames of the deletions' feeds on all topics, each time with the blobs that it cites there."""
         feeds = {(deletion.tenant, deletion.feed) for deletion in deletions}
         names = {feed.encode() for _, feed in feeds}
+        log_reader = _RetryingLog(self.backends.transport, self.retry)
         for topic in await self.retry.forever("broker", self.backends.transport.topics, Unavailable):
             if topics.carries_frames(topic):
-                async for record in self._records(topic):
+                async for record in read_topic(log_reader, topic):
                     source = record.headers.get("ce_source", b"").rstrip(b"/").rpartition(b"/")[2]
-                    if source in names and (found := _citation(record, feeds)) is not None:
-                        yield found
-
-    async def _records(self, topic: str) -> AsyncIterator[Record]:
-        ends = await self.retry.forever("broker", partial(self.backends.transport.ends, topic), Unavailable)
-        for partition, (first, end) in ends.items():
-            offset = first
-            while offset < end:
-                read = partial(self.backends.transport.read, partition, offset, PAGE_RECORDS)
-                if not (page := await self.retry.forever("broker", read, Unavailable)):
-                    break
-                for record in page:
-                    yield record
-                offset = page[-1].offset + 1
+                    if source in names and (citation := _citation(record, feeds)) is not None:
+                        yield citation
 
     async def _frame_collections(self) -> list[str]:
-        found = await self._ask_index(self.backends.index.collections)
-        return sorted(name for name in found if points.holds_frames(name))
+        collections = await self._ask_index(self.backends.index.collections)
+        return sorted(name for name in collections if points.holds_frames(name))
 
     async def _ask_index(self, ask: Callable[[], Awaitable[T]]) -> T:
         return await self.retry.forever("index", ask, StoreUnavailable)
@@ -163,8 +153,23 @@ class Eraser:
     async def _delete(self, tenant: str, uri: str) -> None:
         try:
             await self.retry.forever("blobs", partial(self.backends.blobs.delete, tenant, uri), StoreUnavailable)
-        except Refused as wrong:
-            log.warning("not erased", why=str(wrong))  # somebody else's, or no blob: nothing of this frame
+        except Refused as refused:
+            log.warning("not erased", why=str(refused))  # another tenant's, or no blob: nothing of this frame
+
+
+@dataclass(frozen=True, slots=True)
+class _RetryingLog:
+    """Reads the log, waiting out outages."""
+
+    transport: Transport
+    retry: Retry
+
+    async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
+        return await self.retry.forever("broker", partial(self.transport.ends, topic), Unavailable)
+
+    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
+        read = partial(self.transport.read, partition, offset, max_records)
+        return await self.retry.forever("broker", read, Unavailable)
 
 
 def _within(uri: str, deletion: Deletion) -> bool:
@@ -172,10 +177,10 @@ def _within(uri: str, deletion: Deletion) -> bool:
 
 
 def _citation(record: Record, feeds: set[tuple[str, str]]) -> tuple[str, set[str]] | None:
-    """The frame and its blobs; None for what is no frame of these feeds."""
+    """The frame and its blobs; None for a record that is no frame of these feeds."""
     try:
         if record.partition.topic == topics.DEAD:
-            if ANSWERS_HEADER in record.headers:
+            if CLOSES_HEADER in record.headers:
                 return None
             letter = codec.decode_dead(record.value, record.headers)
             return letter.id, {letter.uri} - {""}
@@ -190,7 +195,7 @@ def _citation(record: Record, feeds: set[tuple[str, str]]) -> tuple[str, set[str
 
 
 def deletion_record(deletion: Deletion) -> NewRecord:
-    """The record that asks for a deletion, or says that it was obeyed."""
+    """The record that requests a deletion, or reports that it was done."""
     headers = cloudevents.headers(
         cloudevents.DELETION_TYPE,
         tenant=deletion.tenant,

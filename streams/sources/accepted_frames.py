@@ -13,9 +13,10 @@ from schemas import codec
 from schemas.cloudevents import ACCEPTED_TYPE, headers
 from schemas.events import Accepted
 from schemas.topics import ACCEPTED
+from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Record, Transport
 
-_READ_RECORDS = 1_000
+_PAGE_RECORDS = 1_000
 
 
 def id_bytes(frame: str) -> bytes:
@@ -26,14 +27,11 @@ def id_bytes(frame: str) -> bytes:
 async def accepted_before(transport: Transport, tenant: str, feed: str) -> set[bytes]:
     """Ids of all frames of the feed that sources have put on `frames.raw`. Raises Unavailable, PlanError."""
     prefix = _key(tenant, feed, "")
-    found: set[bytes] = set()
-    for partition, (offset, end) in (await transport.ends(ACCEPTED)).items():
-        while offset < end and (records := await transport.read(partition, offset, _READ_RECORDS)):
-            for record in records:
-                if record.key.startswith(prefix) and record.value is not None:
-                    found.update(_ids(record))
-            offset = records[-1].offset + 1
-    return found
+    ids: set[bytes] = set()
+    async for record in read_topic(transport, ACCEPTED, page_records=_PAGE_RECORDS):
+        if record.key.startswith(prefix) and record.value is not None:
+            ids.update(_ids(record))
+    return ids
 
 
 def _ids(record: Record) -> Sequence[bytes]:

@@ -16,9 +16,9 @@ from schemas.identity import frame_id
 from stores.blobs import blob_uri, sha256_hex
 from stores.errors import Missing
 from stores.index import Point
-from streams.lifecycle.check import records
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.eraser import deletion_record
+from streams.topic_reader import read_topic
 from streams.transport import NewRecord
 from streams.worker.worker import Worker
 from tests.support.deployment import QUICK, Deployment, fated, identity, running, until
@@ -64,7 +64,7 @@ async def there(here: Deployment, uri: str) -> bool:
 
 async def said(here: Deployment) -> int:
     """States on the topics."""
-    return sum([1 for topic in (topics.ENRICHED, topics.DEAD) async for _ in records(here.transport, topic)])
+    return sum([1 for topic in (topics.ENRICHED, topics.DEAD) async for _ in read_topic(here.transport, topic)])
 
 
 class ErasingSuite:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from schemas import topics
-from streams.lifecycle.check import records
+from streams.topic_reader import read_topic
 from tests.faults.worker_process import Options, start
 from tests.support.deployment import DEADLINE_SECONDS, Deployment, deployed, fated, identity, until
 
@@ -81,7 +81,7 @@ async def test_atomic_outputs_are_written_once_whatever_dies(here: Deployment) -
     """Outputs and offsets are one transaction: a death before it leaves nothing behind on the topic."""
     await here.publish(OTHERS)
     await outlived(here, Options(dies="points", index=str(here.index_folder)))
-    written = [record.headers["ce_id"] async for record in records(here.transport, topics.ENRICHED)]
+    written = [record.headers["ce_id"] async for record in read_topic(here.transport, topics.ENRICHED)]
     assert len(written) == len(set(written)) == len(OTHERS)
 
 

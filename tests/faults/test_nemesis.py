@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from schemas.events import Kind
-from streams.lifecycle.check import Accepted, Snapshot, Told
+from streams.lifecycle.check import AcceptedFrame, Snapshot, TerminalState
 from tests.nemesis import history, report, rules
 from tests.nemesis.__main__ import options
 from tests.nemesis.faults import FAULTS, SHORT_SELECTION
@@ -53,13 +53,13 @@ def when(second: int) -> datetime:
     return datetime(2026, 11, 21, 12, 0, second, tzinfo=UTC)
 
 
-def accepted(*frames: str, kind: Kind = "frame") -> list[Accepted]:
-    return [Accepted(frame, "default/lobby", kind, 0, offset) for offset, frame in enumerate(frames)]
+def accepted(*frames: str, kind: Kind = "frame") -> list[AcceptedFrame]:
+    return [AcceptedFrame(frame, "default/lobby", kind, 0, offset) for offset, frame in enumerate(frames)]
 
 
-def enriched(*frames: str) -> list[Told]:
+def enriched(*frames: str) -> list[TerminalState]:
     return [
-        Told(frame, "enriched", "default/lobby", 0, offset, when(offset), frozenset({"embed"}))
+        TerminalState(frame, "enriched", "default/lobby", 0, offset, when(offset), frozenset({"embed"}))
         for offset, frame in enumerate(frames)
     ]
 
@@ -87,7 +87,7 @@ def test_a_whole_history_breaks_no_rule() -> None:
     assert broken(WHOLE, ended()) == []
 
 
-DEAD_B = [*enriched("a", "b"), Told("b", "dead", "default/lobby", 0, 0, when(9), reason="invalid")]
+DEAD_B = [*enriched("a", "b"), TerminalState("b", "dead", "default/lobby", 0, 0, when(9), reason="invalid")]
 LATE = Upsert(5.0, POINTS, ["a", "b"]), Publish(3.0, "enriched", ["a", "b"]), Commit(4.0, 0, 2, 0, 1)
 EARLY = Upsert(2.0, POINTS, ["a", "b"]), Commit(4.0, 0, 2, 0, 1), Publish(5.0, "enriched", ["a", "b"])
 BACK = Upsert(2.0, POINTS, ["a", "b"]), Publish(2.0, "enriched", ["a", "b"]), Commit(3.0, 0, 2, 0, 1)
@@ -95,26 +95,26 @@ BACK = Upsert(2.0, POINTS, ["a", "b"]), Publish(2.0, "enriched", ["a", "b"]), Co
 BROKEN = {
     "a frame without an end": (
         WHOLE,
-        ended(told=enriched("a"), owners={POINTS: {"a": 1}}),
+        ended(states=enriched("a"), points={POINTS: {"a": 1}}),
         rules.every_accepted_frame_has_one_last_state,
         1,
     ),
     "an end without a frame": (
         WHOLE,
-        ended(told=enriched("a", "b", "c"), owners={POINTS: {"a": 1, "b": 1, "c": 1}}),
+        ended(states=enriched("a", "b", "c"), points={POINTS: {"a": 1, "b": 1, "c": 1}}),
         rules.every_accepted_frame_has_one_last_state,
         1,
     ),
-    "a point of a dead frame": (WHOLE, ended(told=DEAD_B), rules.every_accepted_frame_has_one_last_state, 2),
+    "a point of a dead frame": (WHOLE, ended(states=DEAD_B), rules.every_accepted_frame_has_one_last_state, 2),
     "a point of an unknown frame": (
         WHOLE,
-        ended(owners={POINTS: {"a": 1, "b": 1, "c": 1}}),
+        ended(points={POINTS: {"a": 1, "b": 1, "c": 1}}),
         rules.every_accepted_frame_has_one_last_state,
         1,
     ),
     "two points of one frame": (
         WHOLE,
-        ended(owners={POINTS: {"a": 2, "b": 1}}),
+        ended(points={POINTS: {"a": 2, "b": 1}}),
         rules.every_accepted_frame_has_one_last_state,
         1,
     ),
@@ -132,7 +132,7 @@ BROKEN = {
     ),
     "an indexed point that is missing": (
         WHOLE,
-        ended(owners={POINTS: {"a": 1}}),
+        ended(points={POINTS: {"a": 1}}),
         rules.what_was_indexed_and_never_deleted_is_in_the_index,
         1,
     ),
@@ -147,11 +147,11 @@ BROKEN = {
     "a commit before the point": (with_worker(*LATE), ended(), rules.nothing_is_committed_before_its_points, 2),
     "points of an enriched frame missing": (
         with_worker(*WHOLE["worker"], Delete(5.0, POINTS, ["b"])),
-        ended(owners={POINTS: {"a": 1}}),
+        ended(points={POINTS: {"a": 1}}),
         rules.every_accepted_frame_has_one_last_state,
         1,
     ),
-    "a feed out of order": (WHOLE, ended(told=enriched("b", "a")), rules.each_feed_is_in_order, 1),
+    "a feed out of order": (WHOLE, ended(states=enriched("b", "a")), rules.each_feed_is_in_order, 1),
 }
 
 
@@ -170,10 +170,10 @@ def test_every_rule_has_a_history_that_breaks_it() -> None:
 def test_what_at_least_once_allows_breaks_no_rule() -> None:
     """Repeats after a crash, a deleted point, stills in any order, an entry that a kill left out."""
     again = with_worker(*WHOLE["worker"], Publish(5.0, "enriched", ["a"]))
-    assert broken(again, ended(told=enriched("a", "b", "a"))) == []
+    assert broken(again, ended(states=enriched("a", "b", "a"))) == []
     deleted = with_worker(*WHOLE["worker"], Delete(5.0, POINTS, ["b"]))
-    assert broken(deleted, ended(told=DEAD_B, owners={POINTS: {"a": 1}})) == []
-    assert broken(WHOLE, ended(accepted=accepted("a", "b", kind="still"), told=enriched("b", "a"))) == []
+    assert broken(deleted, ended(states=DEAD_B, points={POINTS: {"a": 1}})) == []
+    assert broken(WHOLE, ended(accepted=accepted("a", "b", kind="still"), states=enriched("b", "a"))) == []
     assert broken(with_worker(Commit(4.0, 0, 2, 0, 1)), ended()) == []
 
 

@@ -15,8 +15,8 @@ from processors.stages.decode import Decode, DecodeSettings
 from processors.stages.gate import Gate, GateSettings
 from schemas import cloudevents, topics
 from schemas.identity import partition_key
-from streams.lifecycle.check import records
 from streams.plan import Plan, StageShape
+from streams.topic_reader import read_topic
 from streams.transport import NewRecord
 from tests.support.deployment import Deployment, deployed, running, until
 from tests.support.fault_stages import Count, Fate, Shade, Vectors, commented
@@ -87,7 +87,7 @@ async def test_a_split_plan_gives_the_same_events(tmp_path: Path, index_folder: 
     between = [plan.new_stages(segment)[0] for segment in range(1, len(plan.segments))]
     async with deployed(tmp_path / "split", between=between, index_folder=index_folder) as here:
         split, split_letters = await run(here, plan), await here.letters()
-        inside = [record async for record in records(here.transport, plan.topic_into(1))]
+        inside = [record async for record in read_topic(here.transport, plan.topic_into(1))]
     assert len(fused) == 38
     assert split == fused
     assert {frame: (one.stage, one.reason) for frame, one in split_letters.items()} == {

@@ -24,9 +24,9 @@ from stores.errors import StoreUnavailable
 from stores.index import Point
 from streams.clock import ManualClock
 from streams.errors import Fenced
-from streams.lifecycle.check import records
 from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.transport import SqliteTransport
+from streams.topic_reader import read_topic
 from streams.transport import Listener, NewRecord, Partition, Position
 from streams.worker.monitor import Monitor
 from tests.contract.transport_member import Silent
@@ -249,7 +249,7 @@ async def test_a_refused_mark_takes_along_what_would_overtake_the_frames_it_drop
     async with running(deployment.worker([Fate(), Vectors()], settings=settings)) as task:
         await until(deployment.drained, task)
     assert [
-        record.headers["ce_subject"].decode() async for record in records(deployment.transport, topics.ENRICHED)
+        record.headers["ce_subject"].decode() async for record in read_topic(deployment.transport, topics.ENRICHED)
     ] == [identity(frame) for frame in frames]
 
 

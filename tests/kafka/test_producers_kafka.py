@@ -20,7 +20,7 @@ from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.folder import BlobFolder
 from streams.kafka.transport import KafkaTransport
-from streams.lifecycle.check import records
+from streams.topic_reader import read_topic
 from tests.kafka.conftest import delete_topics
 from tests.support.deployment import PARTITIONS, Deployment, declared, running, until
 from tests.support.pictures import encoded, scene
@@ -57,7 +57,7 @@ async def test_an_example_puts_pictures_on_the_log_that_come_out_enriched(
         done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
     sha256 = sha256_hex(content)
-    for record in [one async for one in records(here.transport, topics.RAW)]:
+    for record in [one async for one in read_topic(here.transport, topics.RAW)]:
         assert record.partition.index == partition_of(sha256.encode(), PARTITIONS)
     async with running(here.worker([Decode(DecodeSettings())])) as task:
         await until(lambda: here.drained(group="sightline.decode"), task)

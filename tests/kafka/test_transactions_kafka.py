@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer
 from deploy.local.cluster import Cluster
 from schemas import topics
 from streams.kafka.conversion import to_aiokafka
-from streams.lifecycle.check import records
+from streams.topic_reader import read_topic
 from tests.kafka.conftest import delete_topics
 from tests.kafka.worker_process import FaultPoint, arm_fault, deployed, start
 from tests.support.deployment import Deployment, declared, fated, until
@@ -93,7 +93,7 @@ class Feed:
 
 async def seen(here: Deployment, topic: str) -> Counter[bytes]:
     """How often a reader of committed records sees each event."""
-    return Counter([record.headers["ce_id"] async for record in records(here.transport, topic)])
+    return Counter([record.headers["ce_id"] async for record in read_topic(here.transport, topic)])
 
 
 async def written(cluster: Cluster, here: Deployment, topic: str) -> int:

@@ -27,6 +27,7 @@ from tests.nemesis.servers import Broker, Qdrant
 from tests.nemesis.worker import WorkerOptions, index_at, open_patiently
 from tests.nemesis.workload import Workload
 from tests.support.deployment import collections, declared
+from tests.support.fault_stages import EMBEDDING_STAGES
 from tests.support.forked import fork
 from tests.support.transport_urls import connect
 
@@ -225,7 +226,9 @@ class Rig:
 
     async def judged(self) -> tuple[Findings, list[str]]:
         final = await self.final()
-        return judge(final.snapshot), rules.broken(history.read(self.folder / "history"), final)
+        return judge(final.snapshot, embedding_stages=EMBEDDING_STAGES), rules.broken(
+            history.read(self.folder / "history"), final
+        )
 
 
 def _command(options: WorkerOptions, prefix: Sequence[str]) -> WorkerProcess:

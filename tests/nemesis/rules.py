@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import msgspec
 
-from streams.lifecycle.check import Accepted, Snapshot, judge
+from streams.lifecycle.check import AcceptedFrame, Snapshot, judge
 from tests.nemesis.history import Accept, Commit, Delete, Entry, Histories, Publish, Upsert
+from tests.support.fault_stages import EMBEDDING_STAGES
 
 
 class Final(msgspec.Struct, frozen=True):
@@ -33,10 +34,9 @@ def broken(histories: Histories, final: Final) -> list[str]:
 
 def every_accepted_frame_has_one_last_state(histories: Histories, final: Final) -> Iterator[str]:
     """enriched ∪ dead = accepted; every enriched frame has one point, and no other frame has any."""
-    findings = judge(final.snapshot)
-    for name in ("missing", "unknown", "points_of_dead", "points_missing", "orphans", "doubled"):
-        if frames := getattr(findings, name):
-            yield f"{len(frames)} {name}, for example {frames[0]}"
+    findings = judge(final.snapshot, embedding_stages=EMBEDDING_STAGES)
+    for name, frames in findings.faults.items():
+        yield f"{len(frames)} {name}, for example {frames[0]}"
 
 
 def what_was_accepted_is_on_the_log(histories: Histories, final: Final) -> Iterator[str]:
@@ -47,7 +47,7 @@ def what_was_accepted_is_on_the_log(histories: Histories, final: Final) -> Itera
 
 
 def what_was_published_is_on_its_topic(histories: Histories, final: Final) -> Iterator[str]:
-    present = {(state.frame, state.state) for state in final.snapshot.told}
+    present = {(state.frame, state.state) for state in final.snapshot.states}
     for entry in _all(histories, Publish):
         for frame in entry.frames:
             if (frame, entry.state) not in present:
@@ -57,7 +57,7 @@ def what_was_published_is_on_its_topic(histories: Histories, final: Final) -> It
 def what_was_indexed_and_never_deleted_is_in_the_index(histories: Histories, final: Final) -> Iterator[str]:
     deleted = {(entry.collection, frame) for entry in _all(histories, Delete) for frame in entry.frames}
     for entry in _all(histories, Upsert):
-        owners = final.snapshot.owners.get(entry.collection, {})
+        owners = final.snapshot.points.get(entry.collection, {})
         for frame in set(entry.frames) - owners.keys():
             if (entry.collection, frame) not in deleted:
                 yield f"{frame} was acknowledged by {entry.collection}, but has no point there"
@@ -85,7 +85,7 @@ def nothing_is_committed_before_its_state(histories: Histories, final: Final) ->
 
 def nothing_is_committed_before_its_points(histories: Histories, final: Final) -> Iterator[str]:
     indexed = _first(histories, Upsert)
-    enriched = {state.frame for state in final.snapshot.told if state.state == "enriched"}
+    enriched = {state.frame for state in final.snapshot.states if state.state == "enriched"}
     for frame, committed_at in _committed(histories, final).items():
         if frame in enriched and frame in indexed and indexed[frame] > committed_at:
             early_seconds = indexed[frame] - committed_at
@@ -94,12 +94,12 @@ def nothing_is_committed_before_its_points(histories: Histories, final: Final) -
 
 def each_feed_is_in_order(histories: Histories, final: Final) -> Iterator[str]:
     """First enriched events of video frames come in the order of acceptance; repeats may come at any time."""
-    accepted: dict[str, Accepted] = {}
+    accepted: dict[str, AcceptedFrame] = {}
     for record in final.snapshot.accepted:
         accepted.setdefault(record.frame, record)
-    last: dict[str, Accepted] = {}
+    last: dict[str, AcceptedFrame] = {}
     seen = set()
-    for state in sorted(final.snapshot.told, key=lambda each: (each.partition, each.offset)):
+    for state in sorted(final.snapshot.states, key=lambda each: (each.partition, each.offset)):
         frame = accepted.get(state.frame)
         if state.state != "enriched" or state.frame in seen or frame is None or frame.kind != "frame":
             continue
@@ -143,7 +143,7 @@ def _first(histories: Histories, kind: type[Publish] | type[Upsert]) -> dict[str
 
 def _committed(histories: Histories, final: Final) -> Mapping[str, float]:
     """When a commit first passed each frame; for a frame that is on the log twice, when its last record was passed."""
-    frames: dict[int, list[Accepted]] = defaultdict(list)
+    frames: dict[int, list[AcceptedFrame]] = defaultdict(list)
     for record in final.snapshot.accepted:
         frames[record.partition].append(record)
     committed: dict[str, float] = {}
@@ -155,7 +155,7 @@ def _committed(histories: Histories, final: Final) -> Mapping[str, float]:
     return committed
 
 
-def _passed(frames: Iterator[Accepted], commits: Iterable[Commit]) -> Iterator[tuple[str, float]]:
+def _passed(frames: Iterator[AcceptedFrame], commits: Iterable[Commit]) -> Iterator[tuple[str, float]]:
     frame = next(frames, None)
     for commit in commits:
         while frame is not None and frame.offset < commit.next_offset:

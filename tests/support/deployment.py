@@ -21,15 +21,16 @@ from stores.folder import BlobFolder
 from stores.index import CollectionSpec, Filter
 from streams.backends import Backends
 from streams.clock import Clock
-from streams.lifecycle.check import Findings, check, records
+from streams.lifecycle.check import Findings, check
 from streams.metrics import Metrics
 from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
+from streams.topic_reader import read_topic
 from streams.transport import NewRecord, TopicSpec
 from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
-from tests.support.fault_stages import DIMENSION, commented
+from tests.support.fault_stages import DIMENSION, EMBEDDING_STAGES, commented
 from tests.support.pictures import encoded, scene
 
 PARTITIONS = 4
@@ -114,17 +115,19 @@ class Deployment:
         return not any((await self.transport.group_lag(group, [topic])).values())
 
     async def findings(self) -> Findings:
-        return await check(self.transport, self.index, [spec.name for spec in collections().values()])
+        names = [spec.name for spec in collections().values()]
+        return await check(self.transport, self.index, names, embedding_stages=EMBEDDING_STAGES)
 
     async def enriched(self) -> dict[str, FrameEvent]:
         """The last event of each frame."""
         found = [
-            codec.decode_frame(one.value, one.headers).event async for one in records(self.transport, topics.ENRICHED)
+            codec.decode_frame(one.value, one.headers).event
+            async for one in read_topic(self.transport, topics.ENRICHED)
         ]
         return {event.id: event for event in found}
 
     async def letters(self) -> dict[str, DeadLetter]:
-        found = [one async for one in records(self.transport, topics.DEAD) if one.value]
+        found = [one async for one in read_topic(self.transport, topics.DEAD) if one.value]
         return {letter.id: letter for letter in (codec.decode_dead(one.value, one.headers) for one in found)}
 
 

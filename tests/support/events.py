@@ -147,7 +147,6 @@ def dead_letter() -> DeadLetter:
         headers={"ce_id": b"1"},
         value=b"\x80",
         uri=raw_event().image.uri,
-        attempts=2,
     )
 
 

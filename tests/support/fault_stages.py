@@ -29,6 +29,8 @@ from processors.frame import Frame, Invalid, Verdicts
 from processors.stage import Lane
 from schemas.events import Answer, Caption, Embedding, Label
 
+EMBEDDING_STAGES = frozenset({"embed"})
+"""By name, those of the stages below that give a frame its point."""
 DIMENSION = 8
 
 

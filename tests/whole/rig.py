@@ -15,9 +15,11 @@ from sightline.ingest_runner import ingest_jobs, run_job
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up
 from sightline.wiring.parts import Parts, opened
-from streams.lifecycle.check import Findings, check, records
+from sightline.wiring.stage_loader import embedding_stages
+from streams.lifecycle.check import Findings, check
 from streams.lifecycle.dead_letters import DeadLetters
 from streams.sources.playback import Playback
+from streams.topic_reader import read_topic
 from tests.support.deployment import running
 from tests.support.edge_folder import edge_folder
 
@@ -53,12 +55,13 @@ async def work(parts: Parts) -> None:
 
 async def findings(parts: Parts) -> Findings:
     """The checker's findings on the deployment at rest, with all collections."""
-    return await check(parts.transport, parts.index, list(await parts.index.collections()))
+    names = list(await parts.index.collections())
+    return await check(parts.transport, parts.index, names, embedding_stages=embedding_stages(parts.config))
 
 
 async def enriched(parts: Parts) -> dict[str, FrameEvent]:
     """The last event of each frame."""
-    written = records(parts.transport, topics.ENRICHED)
+    written = read_topic(parts.transport, topics.ENRICHED)
     events = [codec.decode_frame(record.value, record.headers).event async for record in written]
     return {event.id: event for event in events}
 
