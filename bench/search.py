@@ -47,17 +47,18 @@ from schemas import points
 from schemas.events import FrameEvent, ImageRef
 from schemas.identity import frame_id, still_position
 from search.calibrate import auroc, load
+from search.models import SearchModels
 from search.query import parse
 from search.results import SearchResult
 from search.retrieve import Searcher, SearcherSettings
-from search.words import load_vocabulary
+from search.vocabulary import load_vocabulary
 from stores.blobs import blob_uri, sha256_hex
 from stores.edge.client import EdgeIndex
 from stores.folder import BlobFolder
 from stores.index import CollectionSpec, Point
 from tinyworld.render import Image, render
 from tinyworld.scenes import Scene, sample_light, with_light
-from tinyworld.searching import search_scene, sight_of
+from tinyworld.search_scenes import facts_of, search_scene
 
 CHECKPOINTS = Path(__file__).parents[1] / "tinyworld" / "checkpoints"
 TENANT, FEED = "default", "bench"
@@ -125,19 +126,17 @@ class Bench:
             await self.blobs.put(TENANT, event.image.uri, jpeg)
         found = [Point(id=event.id, vectors=points.vectors(event), payload=points.payload(event)) for event in events]
         await self.index.upsert(name, found)
-        return [Picture(event.id, sight_of(*pair)) for event, pair in zip(events, scenes, strict=True)]
+        return [Picture(event.id, facts_of(*pair)) for event, pair in zip(events, scenes, strict=True)]
 
-    def searcher(self, name: str, *, reread: bool = True) -> Searcher:
-        return Searcher(
-            self.index,
-            self.clip,
-            self.vit,
-            self.calibration,
-            load_vocabulary(CHECKPOINTS / "clip"),
-            SearcherSettings(tenant=TENANT, collection=name),
-            self.itm if reread else None,
-            self.blobs,
+    def searcher(self, name: str, *, rerank: bool = True) -> Searcher:
+        models = SearchModels(
+            semantic=self.clip,
+            visual=self.vit,
+            matcher=self.itm if rerank else None,
+            calibration=self.calibration,
+            vocabulary=load_vocabulary(CHECKPOINTS / "clip"),
         )
+        return Searcher(self.index, models, SearcherSettings(tenant=TENANT, collection=name), self.blobs)
 
     async def close(self) -> None:
         await self.index.close()
@@ -217,14 +216,14 @@ def cameras(seed: int) -> Iterator[list[tuple[Scene, Any]]]:
         yield [(one, render(one, rng=rng)) for one in lit]
 
 
-async def static_cameras(bench: Bench, seed: int, *, reread: bool) -> Nothing:
+async def static_cameras(bench: Bench, seed: int, *, rerank: bool) -> Nothing:
     """Every camera in an index of its own."""
     found, rng = Nothing.empty(), np.random.default_rng([seed, 8])
-    outside = (sight_of(*search_scene(seed + 2000, number)) for number in range(10**6))
+    outside = (facts_of(*search_scene(seed + 2000, number)) for number in range(10**6))
     for number, scenes in enumerate(cameras(seed)):
         name = f"frames-camera-{number}"
         pictures = await bench.fill(name, scenes)
-        searcher = bench.searcher(name, reread=reread)
+        searcher = bench.searcher(name, rerank=rerank)
         there = present(rng, pictures, min(CAMERA_QUERIES, 4 if len(pictures[0].sight.seen) == 1 else CAMERA_QUERIES))
         near, far = absent(rng, pictures, CAMERA_QUERIES, lambda: next(outside))
         await found.add(searcher, there, near, far)
@@ -241,13 +240,13 @@ async def run(scenes: int, seed: int) -> None:
         print(f"{scenes} pictures indexed after {time.monotonic() - start:.0f} s")
         rng = np.random.default_rng([seed, 9])
         cases = negatives(rng, pictures, NEGATIVES)
-        outside = (sight_of(*search_scene(seed + 3000, number)) for number in range(10**6))
+        outside = (facts_of(*search_scene(seed + 3000, number)) for number in range(10**6))
         there = present(rng, pictures, PRESENT)
         near, far = absent(rng, pictures, PRESENT, lambda: next(outside))
         breakdown: dict[str, Any] = {}
-        for name, reread in (("cosine alone", False), ("with the matching head", True)):
-            searcher = bench.searcher("frames-many", reread=reread)
-            breakdown[name] = await _measured(bench, searcher, cases, (there, near, far), seed, reread=reread)
+        for name, rerank in (("cosine alone", False), ("with the matching head", True)):
+            searcher = bench.searcher("frames-many", rerank=rerank)
+            breakdown[name] = await _measured(bench, searcher, cases, (there, near, far), seed, rerank=rerank)
             searcher.close()
             print(name, breakdown[name], f"after {time.monotonic() - start:.0f} s")
         breakdown["negatives embedded as typed"] = await _as_typed(bench, cases)
@@ -268,14 +267,14 @@ async def _measured(
     texts: tuple[Sequence[str], Sequence[str], Sequence[str]],
     seed: int,
     *,
-    reread: bool,
+    rerank: bool,
 ) -> dict[str, Any]:
     async def ask(case: Negative) -> list[str]:
         return [hit.id for hit in (await asked(searcher, case.text)).hits]
 
     many = Nothing.empty()
     await many.add(searcher, *texts)
-    cameras_found = await static_cameras(bench, seed, reread=reread)
+    cameras_found = await static_cameras(bench, seed, rerank=rerank)
     return {
         "negatives": await measure_negatives(ask, cases),
         "many scenes": many.figures(),

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyworld.captions import Named, article
-from tinyworld.lessons import Sight, near_query
 from tinyworld.queries import Query, few_query, holds, list_query, relation_query
+from tinyworld.training_batches import Facts, near_query
 
 FORMS = ("{}, but no {}", "{} without {}", "{} -{}", "{}, not {}", "{} with no {}", "{} except {}")
 
@@ -19,7 +19,7 @@ class Picture:
     """A frame in the index and what is true of it."""
 
     id: str
-    sight: Sight
+    sight: Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _negative(rng: np.random.Generator, pictures: Sequence[Picture], form: str, 
     return Negative(text, wanted.text, good, bad)
 
 
-def _positive(rng: np.random.Generator, sight: Sight) -> Query:
+def _positive(rng: np.random.Generator, sight: Facts) -> Query:
     thing = sight.named()[int(rng.integers(len(sight.seen)))]
     draw = rng.random()
     if draw < 0.4:
@@ -69,7 +69,7 @@ def _positive(rng: np.random.Generator, sight: Sight) -> Query:
     return Query(article(sight.style), sight.style)
 
 
-def _refused(rng: np.random.Generator, sight: Sight) -> Query:
+def _refused(rng: np.random.Generator, sight: Facts) -> Query:
     thing = sight.named()[int(rng.integers(len(sight.seen)))]
     draw = rng.random()
     if draw < 0.45:
@@ -77,7 +77,7 @@ def _refused(rng: np.random.Generator, sight: Sight) -> Query:
     if draw < 0.8:
         return Query(str(thing), None, (thing,))
     if draw < 0.9:
-        return Query(thing.colour, None, (Named(thing.colour, ""),))
+        return Query(thing.color, None, (Named(thing.color, ""),))
     return Query(sight.style, sight.style)
 
 
@@ -90,7 +90,7 @@ def present(rng: np.random.Generator, pictures: Sequence[Picture], count: int) -
 
 
 def absent(
-    rng: np.random.Generator, pictures: Sequence[Picture], count: int, elsewhere: Callable[[], Sight]
+    rng: np.random.Generator, pictures: Sequence[Picture], count: int, elsewhere: Callable[[], Facts]
 ) -> tuple[list[str], list[str]]:
     """Queries that hold for no picture: half one word away from a scene that is there, half of scenes elsewhere."""
     near = _absent(pictures, count // 2, lambda: near_query(rng, pictures[int(rng.integers(len(pictures)))].sight))
@@ -107,7 +107,7 @@ def _absent(pictures: Sequence[Picture], count: int, draw: Callable[[], Query]) 
     return list(texts)
 
 
-def _specific(rng: np.random.Generator, sight: Sight) -> Query:
+def _specific(rng: np.random.Generator, sight: Facts) -> Query:
     if len(sight.seen) > 1 and rng.random() < 0.4:
         return relation_query(rng, sight.seen)
     return few_query(rng, sight.style if rng.random() < 0.3 else None, sight.named())

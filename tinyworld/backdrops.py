@@ -12,12 +12,12 @@ from tinyworld.scenes import Background, Style, sample_background
 
 Field = npt.NDArray[np.float32]
 NOISE_SIDE = 1024
-"""Noise is cut at random from one fixed field: drawing it anew would cost more than the rest of a picture."""
+"""Noise is a random section of one fixed field: sampling it for each picture would cost more than the rest of it."""
 
 
 @lru_cache(maxsize=64)
 def backdrop(background: Background, style: Style, other: int, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """The wall and floor, [height, width, 3]; `other` not 0: the wall that another camera sees. Do not write to it."""
+    """Wall and floor, [height, width, 3]; with `other` not 0, those that another camera sees. Do not write to it."""
     if other:
         background = sample_background(np.random.default_rng([background.seed, other]))
     rng = np.random.default_rng(background.seed)
@@ -32,7 +32,7 @@ def backdrop(background: Background, style: Style, other: int, width: int, heigh
 
 
 def _texture(kind: str, rng: np.random.Generator, width: int, height: int, *, flat: bool) -> Field:
-    """A relief around zero, some 20 grey levels deep, [height, width]."""
+    """A relief around zero, about 20 gray levels deep, [height, width]."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     period, angle = rng.uniform(14, 44), rng.uniform(0, np.pi)
     if kind == "stripes":

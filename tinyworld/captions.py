@@ -1,9 +1,9 @@
-"""The language of the miniature world: a caption for every picture, the texts it implies, and texts that are false.
+"""The language of the miniature world: the caption of every picture, and captions that are false.
 
     a cartoon of a red circle and a blue square. the red circle is above the blue square.
 
-The first sentence names the style and every thing at least half seen, from left to right; the second relates
-the two leftmost. A caption and a `Description` say the same: each can be made from the other.
+The first sentence names the style and every thing that is at least half visible, from left to right. The second relates
+the two leftmost things. A caption and a `Description` are equivalent: each can be made from the other.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from typing import Literal
 import numpy as np
 
 from tinyworld.render import Rendered
-from tinyworld.scenes import APART, COLOURS, LEVEL, SHAPES, STYLES, Scene, Style
+from tinyworld.scenes import APART, COLORS, LEVEL, SHAPES, STYLES, Scene, Style
 
 Relation = Literal["above", "below", "left of"]
 RELATIONS: tuple[Relation, ...] = ("above", "below", "left of")
-HALF = 0.5
+LEAST_NAMED_SHARE = 0.5
+"""Captions name things of which at least this share is visible."""
 
-_KIND = rf"(?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)})"
+_KIND = rf"(?P<color>{'|'.join(COLORS)}) (?P<shape>{'|'.join(SHAPES)})"
 _FIRST = re.compile(rf"an? (?P<style>{'|'.join(STYLES)}) of (?P<list>[^.]+)\.")
 _SECOND = re.compile(rf"the (?P<a>\w+ \w+) is (?P<relation>{'|'.join(RELATIONS)}) the (?P<b>\w+ \w+)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A thing as a caption speaks of it."""
+    """A thing as a caption names it."""
 
-    colour: str
+    color: str
     shape: str
 
     def __str__(self) -> str:
-        return f"{self.colour} {self.shape}".strip()
+        return f"{self.color} {self.shape}".strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a caption says: style, things from left to right, and how the first stands to the second."""
+    """What a caption says: style, things from left to right, and the relation of the first to the second."""
 
     style: Style
     things: tuple[Named, ...]
@@ -55,7 +56,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A thing in a picture as a caption sees it: its name and its middle, x and y in 0..1 of the picture."""
+    """A thing that captions name: its name, and its center x and y in 0..1 of the picture."""
 
     named: Named
     x: float
@@ -63,7 +64,7 @@ class Seen:
 
 
 def caption(scene: Scene, rendered: Rendered) -> str:
-    """The picture's one right caption."""
+    """The one correct caption of the picture."""
     return str(describe(scene, rendered))
 
 
@@ -73,25 +74,27 @@ def describe(scene: Scene, rendered: Rendered) -> Description:
 
 
 def seen_in(scene: Scene, rendered: Rendered) -> list[Seen]:
-    """The things a caption names, from left to right; things less than half seen are left out."""
+    """The things that a caption names, from left to right; things less than half visible are left out."""
     height, width = rendered.image.shape[:2]
     seen = [
-        Seen(Named(thing.colour, thing.shape), float(centre[0]) / width, float(centre[1]) / height)
-        for thing, centre, share in zip(scene.things, rendered.centres, rendered.visible, strict=True)
-        if share >= HALF
+        Seen(Named(thing.color, thing.shape), float(center[0]) / width, float(center[1]) / height)
+        for thing, center, share in zip(scene.things, rendered.centers, rendered.visible, strict=True)
+        if share >= LEAST_NAMED_SHARE
     ]
-    return sorted(seen, key=lambda one: one.x)
+    return sorted(seen, key=lambda thing: thing.x)
 
 
 def description_of(style: Style, seen: Sequence[Seen]) -> Description:
-    """The structure of the caption of things that are given from left to right."""
+    """The structure of the caption of things given from left to right."""
     relation = relation_of(seen[0], seen[1]) if len(seen) > 1 else None
-    return Description(style, tuple(one.named for one in seen), relation)
+    return Description(style, tuple(thing.named for thing in seen), relation)
 
 
 def relation_of(left: Seen, right: Seen) -> Relation:
-    """How one thing stands to another further right: by their middles' heights, the border lying between what the
-    world calls level and what it calls apart."""
+    """The relation of a thing to another on its right: by the heights of their centers.
+
+    The border lies between the differences that count as level and those that count as apart.
+    """
     border = (LEVEL + APART) / 2
     if right.y - left.y > border:
         return "above"
@@ -99,12 +102,12 @@ def relation_of(left: Seen, right: Seen) -> Relation:
 
 
 def parse(text: str) -> Description:
-    """The structure of a caption. Raises ValueError when the text is not exactly a caption of this world."""
+    """The structure of a caption. Raises ValueError if the text is not exactly a caption of this world."""
     first = _FIRST.match(text)
     if first is None:
         raise ValueError(f"not a caption: {text!r}")
     style: Style = "cartoon" if first["style"] == "cartoon" else "photo"
-    things = tuple(Named(found["colour"], found["shape"]) for found in re.finditer(_KIND, first["list"]))
+    things = tuple(Named(match["color"], match["shape"]) for match in re.finditer(_KIND, first["list"]))
     second = _SECOND.match(text[first.end() :].strip())
     relation = next((word for word in RELATIONS if second and second["relation"] == word), None)
     description = Description(style, things, relation)
@@ -119,26 +122,28 @@ def article(phrase: str) -> str:
 
 
 def join(things: Sequence[Named]) -> str:
-    """A list as people write it; nothing is "nothing"."""
+    """A list as people write it; the empty list is "nothing"."""
     phrases = [article(str(thing)) for thing in things]
     if len(phrases) < 2:
         return phrases[0] if phrases else "nothing"
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
-def false_ones(rng: np.random.Generator, description: Description) -> list[Description]:
-    """Descriptions of a picture like this one but for one colour, one shape, one relation, one style: in this order,
-    those that the description allows (a lone thing has no relation, nothing has no colour). Each is false here."""
-    wrong: list[Description] = []
-    for change in (_recoloured, _reshaped, _rearranged, _restyled):
-        changed = change(rng, description)
-        if changed is not None:
-            wrong.append(changed)
-    return wrong
+def false_descriptions(rng: np.random.Generator, description: Description) -> list[Description]:
+    """Descriptions with one change each, in this order: color, shape, relation, style. Each is false of the picture.
+
+    A change that the description does not allow is left out: a single thing has no relation, an empty scene no color.
+    """
+    changed: list[Description] = []
+    for change in (_recolored, _reshaped, _rearranged, _restyled):
+        other = change(rng, description)
+        if other is not None:
+            changed.append(other)
+    return changed
 
 
-def _recoloured(rng: np.random.Generator, description: Description) -> Description | None:
-    return _exchanged(rng, description, [Named(colour, "") for colour in COLOURS])
+def _recolored(rng: np.random.Generator, description: Description) -> Description | None:
+    return _exchanged(rng, description, [Named(color, "") for color in COLORS])
 
 
 def _reshaped(rng: np.random.Generator, description: Description) -> Description | None:
@@ -146,15 +151,15 @@ def _reshaped(rng: np.random.Generator, description: Description) -> Description
 
 
 def _exchanged(rng: np.random.Generator, description: Description, choices: Sequence[Named]) -> Description | None:
-    """One thing becomes another that is not in the picture."""
+    """The description with one thing replaced by another that is not in the picture."""
     if not description.things:
         return None
-    place = int(rng.integers(len(description.things)))
-    old = description.things[place]
-    candidates = [Named(new.colour or old.colour, new.shape or old.shape) for new in choices]
+    index = int(rng.integers(len(description.things)))
+    old = description.things[index]
+    candidates = [Named(new.color or old.color, new.shape or old.shape) for new in choices]
     candidates = [new for new in candidates if new not in description.things]
     things = list(description.things)
-    things[place] = candidates[int(rng.integers(len(candidates)))]
+    things[index] = candidates[int(rng.integers(len(candidates)))]
     return replace(description, things=tuple(things))
 
 

@@ -1,7 +1,7 @@
-"""Moving scenes with exact truth: tracks, scene changes, duplicates, entering and leaving, several cameras.
+"""Moving scenes with exact truth: tracks, scene changes, duplicates, things that enter and leave, several cameras.
 
-A clip is a list of shots. In a shot things move on smooth paths; some enter or leave through the frame's edges;
-for some stretches the picture stands still, which makes duplicates. A thing keeps its track for the whole shot.
+A clip is a list of shots. In a shot, things move on smooth paths; some enter or leave through the edges of the frame.
+While a shot is frozen, its frames are duplicates. A thing keeps its track for the whole shot.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from tinyworld.scenes import Scene, Style, Thing, sample_scene
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """Where a thing goes: its middle at `start` and `end` of the shot, swaying by `sway` (all fractions of the frame),
-    `turns` sways a shot; with `enters` or `leaves` it begins or ends outside the frame."""
+    """The path of a thing's center from `start` to `end`, with a vertical oscillation of amplitude `sway`.
+
+    All are fractions of the frame; `turns` is the number of oscillations per shot. A path may start or end outside the
+    frame.
+    """
 
     thing: Thing
     track: int
@@ -37,7 +40,7 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """`length` frames of one scene; in `holds` (frame ranges within the shot) nothing moves and no noise changes."""
+    """`length` frames of one scene; within `holds` (ranges of frames) neither things nor noise change."""
 
     scene: Scene
     paths: tuple[Path, ...]
@@ -45,7 +48,7 @@ class Shot:
     holds: tuple[tuple[int, int], ...] = ()
 
     def moment(self, index: int) -> int:
-        """The frame whose picture is shown at `index`: an earlier one inside a hold."""
+        """The frame whose picture is shown at `index`: within a hold its first frame, else `index` itself."""
         for first, last in self.holds:
             if first < index <= last:
                 return first
@@ -54,7 +57,7 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """Shots one after the other at `fps` frames a second; `seed` draws the noise."""
+    """Shots in sequence at `fps` frames per second; `seed` determines the noise."""
 
     shots: tuple[Shot, ...]
     fps: float
@@ -65,12 +68,12 @@ class Clip:
 
     @property
     def changes(self) -> tuple[int, ...]:
-        """Indexes of the frames that begin another scene."""
+        """Indexes of the frames that start another scene."""
         ends = np.cumsum([shot.length for shot in self.shots])
         return tuple(int(end) for end in ends[:-1])
 
     def locate(self, index: int) -> tuple[int, int]:
-        """The shot and the frame within it. Raises IndexError outside the clip."""
+        """The number of the shot and of the frame within it. Raises IndexError outside the clip."""
         for number, shot in enumerate(self.shots):
             if 0 <= index < shot.length:
                 return number, index
@@ -78,12 +81,12 @@ class Clip:
         raise IndexError("frame outside the clip")
 
     def is_duplicate(self, index: int) -> bool:
-        """Whether the frame is the same picture as the one before it."""
+        """Whether the frame shows the same picture as the frame before."""
         number, local = self.locate(index)
         return self.shots[number].moment(local) != local
 
     def scene_at(self, index: int) -> tuple[Scene, tuple[int, ...]]:
-        """The scene at a frame and the track of each of its things. Things wholly outside are still among them."""
+        """The scene at a frame and the track of each thing, including things entirely outside the frame."""
         number, local = self.locate(index)
         shot = self.shots[number]
         share = shot.moment(local) / max(shot.length - 1, 1)
@@ -96,7 +99,7 @@ class Clip:
             yield self.frame(index, camera)
 
     def frame(self, index: int, camera: Camera | None = None) -> ClipFrame:
-        """One frame as `camera` sees it: the same picture for the same index, whichever was asked before."""
+        """One frame as `camera` sees it; its picture depends on the index alone."""
         number, local = self.locate(index)
         scene, tracks = self.scene_at(index)
         moment = self.shots[number].moment(local)
@@ -107,7 +110,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class ClipFrame:
-    """One frame of a clip with its truth; `tracks` is parallel to the scene's things and to `rendered`."""
+    """A frame of a clip with its truth; `tracks` is in the order of the scene's things and of `rendered`."""
 
     index: int
     seconds: float
@@ -127,15 +130,17 @@ def sample_clip(
     count: int | tuple[int, int] = (1, 4),
     style: Style | None = None,
 ) -> Clip:
-    """A clip of `shots` scenes in equal lengths; about a third of the things enter or leave, and each shot stands
-    still once for about a tenth of its time."""
+    """A clip of `shots` scenes of equal length.
+
+    About a third of the things enter or leave, and each shot is frozen once for about a tenth of its time.
+    """
     length = max(round(seconds * fps / shots), 2)
-    made, track = [], 0
+    sampled, track = [], 0
     for _ in range(shots):
         scene = sample_scene(rng, count=count, style=style)
-        made.append(sample_shot(rng, scene, length, track))
+        sampled.append(sample_shot(rng, scene, length, track))
         track += len(scene.things)
-    return Clip(tuple(made), fps, int(rng.integers(2**31)))
+    return Clip(tuple(sampled), fps, int(rng.integers(2**31)))
 
 
 def sample_shot(rng: np.random.Generator, scene: Scene, length: int, first_track: int, *, stays: bool = False) -> Shot:
@@ -147,7 +152,7 @@ def sample_shot(rng: np.random.Generator, scene: Scene, length: int, first_track
 
 
 def _sample_path(rng: np.random.Generator, thing: Thing, track: int, *, stays: bool) -> Path:
-    """From the thing's place by up to a third of the frame, or in from or out to the nearer side."""
+    """From the thing's position by up to a third of the frame, or in from or out to the nearer side."""
     here = (thing.x, thing.y)
     there = tuple(float(np.clip(p + rng.uniform(-0.33, 0.33), 0.15, 0.85)) for p in here)
     outside = (-0.3 if thing.x < 0.5 else 1.3, float(np.clip(thing.y + rng.uniform(-0.1, 0.1), 0.15, 0.85)))

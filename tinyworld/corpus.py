@@ -1,8 +1,7 @@
-"""Pictures rendered once for all trainings of the towers, at the models' own scale, kept in the build folder.
+"""Pictures for the trainings of the vision tower, rendered once at the models' scale and kept in the build folder.
 
-Each scene gives three views: `a` by the middle camera, `b` by another camera under another light, and `c`, a scene
-that is easily taken for it: the same things elsewhere, or everything alike but one colour or shape. Beside them
-lies a crop around one thing of `a`.
+Each scene has three views: `a` from the center camera, `b` from another camera in another light, and `c`, a scene that
+is easily confused with it: the same things elsewhere, or one color or shape changed. A crop shows one thing of `a`.
 """
 
 from __future__ import annotations
@@ -16,29 +15,33 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tinyworld.ahead import in_parts
-from tinyworld.pixels import Image, scaled
+from tinyworld.prefetch import map_in_parts
+from tinyworld.preprocess import Image, scaled
 from tinyworld.render import Rendered, render, sample_camera
-from tinyworld.scenes import COLOURS, SHAPES, STYLES, Scene, Thing, sample_light, sample_scene, with_light
+from tinyworld.scenes import COLORS, SHAPES, STYLES, Scene, Thing, sample_light, sample_scene, with_light
 
 SIZE, PATCH = 128, 8
 ROWS, COLUMNS = 96 // PATCH, 128 // PATCH
 MOST = 4
 BUILD = Path("build/tinyworld")
 VIEWS = ("a", "b", "c")
-COLOUR_NAMES = tuple(COLOURS)
+STORED_NAMES = {"colors": "colours"}
+"""Names of a view's fields in file names, where they differ: corpora in build folders keep theirs."""
+COLOR_NAMES = tuple(COLORS)
 SHARES = (0.02, 0.16, 0.22, 0.28, 0.32)
-"""How often a training scene has 0, 1, 2, 3, 4 things: more of the hard ones than the evaluation has."""
+"""Shares of training scenes with 0, 1, 2, 3 and 4 things: more of the hard ones than in the evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """n pictures [n, 96, 128, 3] and their truth: per thing (-1 where there is none) colour, shape [n, 4]; middle
-    x, y in 0..1 of the picture and seen share [n, 4]; which thing each patch shows, -1 for none [n, 12, 16];
-    style [n]."""
+    """n pictures [n, 96, 128, 3] and their truth.
+
+    Per thing [n, 4]: color and shape (-1 where there is none), center x and y in 0..1 of the picture, visible share.
+    `patches` [n, 12, 16] is the thing that each patch shows, -1 for none; `styles` [n].
+    """
 
     images: Image
-    colours: npt.NDArray[np.int8]
+    colors: npt.NDArray[np.int8]
     shapes: npt.NDArray[np.int8]
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.float32]
@@ -49,8 +52,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The three views of n scenes, parallel; `crops` [n, 128, 128, 3] with `crop_things`, the index of its thing in
-    view `a` (-1 where the scene is empty)."""
+    """The three views of n scenes, in the same order.
+
+    `crops` [n, 128, 128, 3] each show one thing; `crop_things` is its index in view `a` (-1 if the scene is empty).
+    """
 
     a: View
     b: View
@@ -63,23 +68,26 @@ class Corpus:
 
 
 def build(folder: Path, *, scenes: int, seed: int, shares: Sequence[float] = SHARES, workers: int = 0) -> None:
-    """Renders `scenes` scenes into `folder` (does nothing when they are there), by so many processes."""
+    """Render `scenes` scenes into `folder` with `workers` processes; does nothing if the corpus is complete."""
     if (folder / "done").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    parts = list(in_parts(partial(_part, seed=seed, shares=shares), scenes, workers=workers))
+    parts = list(map_in_parts(partial(_part, seed=seed, shares=shares), scenes, workers=workers))
     for name in VIEWS:
         for field in View.__slots__:
-            np.save(
-                folder / f"{name}-{field}.npy", np.concatenate([getattr(getattr(one, name), field) for one in parts])
-            )
+            values = np.concatenate([getattr(getattr(part, name), field) for part in parts])
+            np.save(folder / _file_name(name, field), values)
     for field in ("crops", "crop_things"):
-        np.save(folder / f"{field}.npy", np.concatenate([getattr(one, field) for one in parts]))
+        np.save(folder / f"{field}.npy", np.concatenate([getattr(part, field) for part in parts]))
     (folder / "done").touch()
 
 
+def _file_name(view: str, field: str) -> str:
+    return f"{view}-{STORED_NAMES.get(field, field)}.npy"
+
+
 def _part(numbers: range, *, seed: int, shares: Sequence[float]) -> Corpus:
-    """The scenes of these numbers."""
+    """The scenes with these numbers."""
     scenes = len(numbers)
     views = {name: _empty(scenes) for name in VIEWS}
     crops, crop_things = np.zeros((scenes, SIZE, SIZE, 3), np.uint8), np.full(scenes, -1, np.int8)
@@ -90,7 +98,7 @@ def _part(numbers: range, *, seed: int, shares: Sequence[float]) -> Corpus:
         _write(views["a"], index, scene, first)
         lit = with_light(scene, sample_light(rng, style=scene.style))
         _write(views["b"], index, lit, render(lit, camera=sample_camera(rng), rng=rng))
-        other = mistaken(rng, scene)
+        other = confusable_scene(rng, scene)
         _write(views["c"], index, other, render(other, camera=sample_camera(rng), rng=rng))
         if scene.things:
             thing = int(rng.integers(len(scene.things)))
@@ -100,41 +108,40 @@ def _part(numbers: range, *, seed: int, shares: Sequence[float]) -> Corpus:
 
 
 def load(folder: Path) -> Corpus:
-    """The corpus in `folder`, pictures mapped from disk."""
+    """The corpus in `folder`, memory-mapped."""
     views = []
     for name in VIEWS:
-        parts = {part: np.load(folder / f"{name}-{part}.npy", mmap_mode="r") for part in View.__slots__}
-        views.append(View(**parts))
+        fields = {field: np.load(folder / _file_name(name, field), mmap_mode="r") for field in View.__slots__}
+        views.append(View(**fields))
     a, b, c = views
     return Corpus(a, b, c, np.load(folder / "crops.npy", mmap_mode="r"), np.load(folder / "crop_things.npy"))
 
 
-def mistaken(rng: np.random.Generator, scene: Scene) -> Scene:
-    """A scene easily taken for this one: its things elsewhere (three in five), or one of them recoloured or
-    reshaped in place."""
+def confusable_scene(rng: np.random.Generator, scene: Scene) -> Scene:
+    """A scene easily confused with this one: its things elsewhere (three in five), or one of them changed in place."""
     if not scene.things or rng.random() < 0.6:
         return rearranged(rng, scene)
-    place = int(rng.integers(len(scene.things)))
-    thing = scene.things[place]
-    kinds = {(other.colour, other.shape) for other in scene.things}
-    changed: list[Thing] = [replace(thing, colour=c) for c in COLOURS] + [replace(thing, shape=s) for s in SHAPES]
-    changed = [new for new in changed if (new.colour, new.shape) not in kinds]
+    index = int(rng.integers(len(scene.things)))
+    thing = scene.things[index]
+    kinds = {(other.color, other.shape) for other in scene.things}
+    changed: list[Thing] = [replace(thing, color=c) for c in COLORS] + [replace(thing, shape=s) for s in SHAPES]
+    changed = [new for new in changed if (new.color, new.shape) not in kinds]
     things = list(scene.things)
-    things[place] = changed[int(rng.integers(len(changed)))]
+    things[index] = changed[int(rng.integers(len(changed)))]
     return with_light(replace(scene, things=tuple(things)), sample_light(rng, style=scene.style))
 
 
 def rearranged(rng: np.random.Generator, scene: Scene) -> Scene:
-    """The same things at other places, in another size, light and before another wall."""
+    """The same things in other places and sizes, in another light and in front of another wall."""
     fresh = sample_scene(rng, count=len(scene.things), style=scene.style)
     things = tuple(
-        replace(new, colour=old.colour, shape=old.shape) for new, old in zip(fresh.things, scene.things, strict=True)
+        replace(new, color=old.color, shape=old.shape) for new, old in zip(fresh.things, scene.things, strict=True)
     )
     return replace(fresh, things=things)
 
 
 def crop(rendered: Rendered, thing: int, *, margin: float = 0.1) -> Image:
-    """The picture around one thing's box, widened by `margin` of its longer side."""
+    """The picture around one thing's box, extended by `margin` times its longer side."""
     left, top, right, bottom = rendered.boxes[thing]
     height, width = rendered.image.shape[:2]
     wide = margin * max(right - left, bottom - top)
@@ -144,7 +151,7 @@ def crop(rendered: Rendered, thing: int, *, margin: float = 0.1) -> Image:
 
 
 def squared(image: Image) -> Image:
-    """The picture scaled to the models' size and centred on mid grey, uint8 [128, 128, 3]."""
+    """The picture scaled to the models' size and centered on mid-gray, uint8 [128, 128, 3]."""
     small = scaled(image, SIZE)
     canvas = np.full((SIZE, SIZE, 3), 128, np.uint8)
     top, left = (SIZE - small.shape[0]) // 2, (SIZE - small.shape[1]) // 2
@@ -153,14 +160,14 @@ def squared(image: Image) -> Image:
 
 
 def _empty(scenes: int) -> View:
-    few = (scenes, MOST)
+    shape = (scenes, MOST)
     return View(
         images=np.zeros((scenes, SIZE * 3 // 4, SIZE, 3), np.uint8),
-        colours=np.full(few, -1, np.int8),
-        shapes=np.full(few, -1, np.int8),
-        x=np.zeros(few, np.float32),
-        y=np.zeros(few, np.float32),
-        visible=np.zeros(few, np.float32),
+        colors=np.full(shape, -1, np.int8),
+        shapes=np.full(shape, -1, np.int8),
+        x=np.zeros(shape, np.float32),
+        y=np.zeros(shape, np.float32),
+        visible=np.zeros(shape, np.float32),
         patches=np.full((scenes, ROWS, COLUMNS), -1, np.int8),
         styles=np.zeros(scenes, np.int8),
     )
@@ -173,17 +180,17 @@ def _write(view: View, index: int, scene: Scene, rendered: Rendered) -> None:
     count = len(scene.things)
     if not count:
         return
-    view.colours[index, :count] = [COLOUR_NAMES.index(thing.colour) for thing in scene.things]
+    view.colors[index, :count] = [COLOR_NAMES.index(thing.color) for thing in scene.things]
     view.shapes[index, :count] = [SHAPES.index(thing.shape) for thing in scene.things]
-    view.x[index, :count] = rendered.centres[:, 0] / width
-    view.y[index, :count] = rendered.centres[:, 1] / height
+    view.x[index, :count] = rendered.centers[:, 0] / width
+    view.y[index, :count] = rendered.centers[:, 1] / height
     view.visible[index, :count] = rendered.visible
     cells = rendered.masks.reshape(count, ROWS, height // ROWS, COLUMNS, width // COLUMNS).mean(axis=(2, 4))
     view.patches[index] = np.where(cells.max(axis=0) >= 0.25, cells.argmax(axis=0), -1)
 
 
 def main() -> None:
-    """Renders the corpora of training and of watching the training."""
+    """Render the corpora for training and for validation."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scenes", type=int, default=24000)
     parser.add_argument("--workers", type=int, default=0, help="processes that render")

@@ -2,8 +2,8 @@
 
     python -m tinyworld.evaluate [--seed N] [--scenes N]
 
-Ends standard output with one line of JSON: each figure a plain number at the top level, the goals, the breakdowns by
-number of things and the baselines under keys of their own.
+The last line of output is JSON: each figure is a number at the top level; goals, breakdowns by number of things and
+baselines have keys of their own.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ GOALS = {
 }
 SCENES = 500
 SEGMENT_SCENES = 60
-"""The automatic generator looks at a picture a thousand times over; so many pictures take it minutes."""
+"""The automatic generator prompts each picture a thousand times; this number of pictures takes minutes."""
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measure and print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scenes", type=int, default=SCENES)
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def machine() -> dict[str, object]:
-    """What it was measured on."""
+    """The machine that the figures were measured on."""
     import torch
 
     return {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "system": platform.platform(terse=True)}

@@ -1,4 +1,4 @@
-"""How well the shipped SAM cuts things out: `sam_iou` by boxes, `sam_grid_recall` by the automatic generator."""
+"""Quality of the shipped SAM: `sam_iou` with boxes as prompts, `sam_grid_recall` of the automatic generator."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from processors.models.sam import Segmenter, build
-from tinyworld.examination import evaluation_scene
-from tinyworld.matching import mask_iou
+from tinyworld.evaluation_scenes import evaluation_scene
+from tinyworld.metrics import mask_iou
 from tinyworld.scenes import EVALUATION
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "sam"
 LEAST_AREA_SHARE = 1 / 64
-"""Of the picture: what the automatic generator is expected to find."""
+"""Smallest share of the picture that the automatic generator is expected to find."""
 FOUND = 0.5
-"""The IoU from which a mask is that of the thing; the recall at 0.75 stands beside it."""
+"""The IoU from which a mask counts as the thing's; the recall at 0.75 is reported as well."""
 STRICT = 0.75
 
 
 def evaluate(seed: int, scenes: int) -> dict[str, object]:
-    """The figures over `scenes` scenes (the generator, a hundred times slower, sees every second), by number of things
-    and the same for random weights."""
+    """The figures over `scenes` scenes, also by number of things and for random weights.
+
+    The generator, which is a hundred times slower, takes every second scene.
+    """
     shipped = Segmenter.load(CHECKPOINT)
     shipped.check_reference()
-    untrained = randomised(shipped)
+    untrained = randomized(shipped)
     by_boxes, by_grid = _box_ious(shipped, seed, scenes), _grid_ious(shipped, seed, max(scenes // 2, 1))
     return {
         "sam_iou": _mean(by_boxes),
@@ -44,8 +46,8 @@ def evaluate(seed: int, scenes: int) -> dict[str, object]:
     }
 
 
-def randomised(segmenter: Segmenter) -> Segmenter:
-    """The same architecture before any training, its weights drawn from a seed."""
+def randomized(segmenter: Segmenter) -> Segmenter:
+    """The same architecture before any training, with random weights from a seed."""
     import msgspec
     import torch
 
@@ -57,7 +59,7 @@ def randomised(segmenter: Segmenter) -> Segmenter:
 
 
 def _filled_box_iou(seed: int, scenes: int) -> float:
-    """What a segmenter reaches that only fills the box it is given."""
+    """The IoU of a segmenter that only fills the given box."""
     ious = []
     for number in range(scenes):
         _, rendered = evaluation_scene(seed, number)
@@ -67,7 +69,7 @@ def _filled_box_iou(seed: int, scenes: int) -> float:
 
 
 def _box_ious(segmenter: Segmenter, seed: int, scenes: int) -> dict[int, list[float]]:
-    """The IoU of every thing's mask in its true box, by the number of things in the scene."""
+    """The IoU of every thing's mask for its true box, by number of things in the scene."""
     reached: defaultdict[int, list[float]] = defaultdict(list)
     for number in range(scenes):
         scene, rendered = evaluation_scene(seed, number)
@@ -78,13 +80,13 @@ def _box_ious(segmenter: Segmenter, seed: int, scenes: int) -> dict[int, list[fl
 
 
 def _grid_ious(segmenter: Segmenter, seed: int, scenes: int) -> dict[int, list[float]]:
-    """The IoU of every large enough thing with the best of the generator's masks, by the number of things."""
+    """The IoU of every large enough thing with the generator's best mask, by number of things."""
     least = LEAST_AREA_SHARE * EVALUATION.width * EVALUATION.height
     reached: defaultdict[int, list[float]] = defaultdict(list)
     for number in range(scenes):
         scene, rendered = evaluation_scene(seed, number)
         masks: list[npt.NDArray[np.bool_]] = [
-            one["segmentation"] for one in segmenter.segment_everything(rendered.image)
+            mask["segmentation"] for mask in segmenter.segment_everything(rendered.image)
         ]
         for truth in rendered.masks:
             if truth.sum() >= least:

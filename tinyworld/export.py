@@ -1,4 +1,4 @@
-"""Writes the trained parts into the library's own classes and folders, stored in half precision."""
+"""Writes the trained parts as checkpoints of transformers' own classes, in half precision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from transformers import (
     ViTModel,
 )
 
-from tinyworld.texts import (
+from tinyworld.tokenizers import (
     BLIP_POSITIONS,
     CLIP_POSITIONS,
     SPECIAL,
@@ -39,7 +39,7 @@ CAPTION_TOKENS = 48
 
 
 def blip_config(geometry: Geometry) -> BlipConfig:
-    """BLIP around the tower: two text layers of its width, ids as in the tokenizer."""
+    """BLIP around the tower: two text layers of its width, token ids as in the tokenizer."""
     vocabulary = blip_vocabulary()
     text = {
         "vocab_size": len(vocabulary),
@@ -57,7 +57,7 @@ def blip_config(geometry: Geometry) -> BlipConfig:
     }
     return BlipConfig(
         text_config=text,
-        # BLIP's own start for vision weights is 1e-10, which makes all pictures alike wherever it is used.
+        # BLIP's own initial range for vision weights is 1e-10, which makes all pictures alike where it is used.
         vision_config=_vision(geometry) | {"initializer_range": 0.02, "projection_dim": geometry.width},
         projection_dim=geometry.width,
         image_text_hidden_size=64,
@@ -85,7 +85,7 @@ def clip_config(geometry: Geometry) -> CLIPConfig:
 
 
 def vit_config(geometry: Geometry) -> ViTConfig:
-    """ViT as the tower is."""
+    """ViT with the tower's dimensions."""
     return ViTConfig(**_vision(geometry), pooler_output_size=geometry.width)
 
 
@@ -121,7 +121,7 @@ def blip_vision_state(tower: Tower) -> State:
 
 
 def clip_vision_state(tower: Tower) -> State:
-    """The tower under CLIP's names, the norm of its embeddings included."""
+    """The tower under CLIP's names, including the norm of its embeddings."""
     width, patch = tower.geometry.width, tower.geometry.patch
     state: State = {
         "embeddings.class_embedding": tower.token,
@@ -137,7 +137,7 @@ def clip_vision_state(tower: Tower) -> State:
 
 
 def vit_state(tower: Tower) -> State:
-    """The tower under ViT's names; the pooler, which nothing uses, passes token 0 on."""
+    """The tower under ViT's names; the pooler, which nothing uses, is the identity on token 0."""
     width, patch = tower.geometry.width, tower.geometry.patch
     state: State = {
         "embeddings.cls_token": tower.token.view(1, 1, width),
@@ -154,7 +154,7 @@ def vit_state(tower: Tower) -> State:
 
 
 def _layers(tower: Tower, prefix: str, names: dict[str, str], attention: str) -> State:
-    """The blocks under other names, queries, keys and values apart."""
+    """The blocks under other names, with queries, keys and values separate."""
     state: State = {}
     for index, block in enumerate(tower.blocks):
         for part in ("weight", "bias"):
@@ -190,7 +190,7 @@ def save_itm(folder: Path, tower: Tower, encoder: State, head: State, projection
 
 
 def save_clip(folder: Path, tower: Tower, text: State, projections: dict[str, State], scale: Tensor) -> None:
-    """CLIP; `scale` is the logarithm of its similarity's factor."""
+    """CLIP; `scale` is the logarithm of the factor of its similarity."""
     model = CLIPModel(clip_config(tower.geometry))
     model.vision_model.load_state_dict(clip_vision_state(tower))
     model.text_model.load_state_dict(text)
@@ -210,7 +210,7 @@ def save_vit(folder: Path, tower: Tower) -> None:
 
 
 def _image_processor(kind: Any, geometry: Geometry) -> Any:
-    """The library's processor, for those who use it without ours: it stretches, ours pads (see `sightline.json`)."""
+    """transformers' processor, for use without Sightline: it stretches, Sightline pads (see `sightline.json`)."""
     square = {"height": geometry.size, "width": geometry.size}
     half = [0.5, 0.5, 0.5]
     options: dict[str, Any] = {"size": square, "image_mean": half, "image_std": half, "do_resize": True}
@@ -222,5 +222,5 @@ def _image_processor(kind: Any, geometry: Geometry) -> Any:
 def _save(model: Any, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
-    for path in folder.iterdir():  # the library writes weights that only their owner may read
+    for path in folder.iterdir():  # transformers writes weights that only the owner may read
         path.chmod(0o644)

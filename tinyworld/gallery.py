@@ -1,4 +1,4 @@
-"""Draws what the tiny models get right and wrong, for the README.
+"""Draws right and wrong answers of the tiny models for the README.
 
 python -m tinyworld.gallery
 """
@@ -16,33 +16,33 @@ from processors.models.blip import Blip
 from processors.models.clip import Clip
 from tinyworld.captions import describe
 from tinyworld.evaluate_search import CHECKPOINTS, in_lists
-from tinyworld.lessons import near_query
 from tinyworld.publish import in_batches
 from tinyworld.queries import Query, holds
 from tinyworld.render import Image
-from tinyworld.searching import search_scene, sight_of
+from tinyworld.search_scenes import facts_of, search_scene
+from tinyworld.training_batches import near_query
 
 FOLDER = Path(__file__).parent / "pictures"
 SEED, SCENES, QUERIES = 40, 240, 120
 RIGHT, WRONG, INK = (20, 120, 40), (190, 30, 30), (30, 30, 30)
-CELL, ROOM = (213, 160), 58
-"""Width and height of a picture in the sheet, and the room for text below it."""
+CELL, TEXT_HEIGHT = (213, 160), 58
+"""Width and height of a picture in the sheet, and the height of the text below it."""
 
 
 def cell(image: Image, lines: Sequence[tuple[str, tuple[int, int, int]]]) -> Image:
-    """A small picture over lines of text, each with its colour."""
-    sheet = np.full((CELL[1] + ROOM, CELL[0], 3), 255, np.uint8)
+    """A small picture above lines of text, each with its color."""
+    sheet = np.full((CELL[1] + TEXT_HEIGHT, CELL[0], 3), 255, np.uint8)
     sheet[: CELL[1]] = cv2.resize(image, CELL, interpolation=cv2.INTER_AREA)
     row = CELL[1] + 10
-    for text, colour in lines:
+    for text, color in lines:
         for line in textwrap.wrap(text, 44):
-            cv2.putText(sheet, line, (3, row), cv2.FONT_HERSHEY_SIMPLEX, 0.3, colour, 1, cv2.LINE_AA)
+            cv2.putText(sheet, line, (3, row), cv2.FONT_HERSHEY_SIMPLEX, 0.3, color, 1, cv2.LINE_AA)
             row += 11
     return sheet
 
 
 def sheet(path: Path, cells: Sequence[Image], columns: int = 4) -> None:
-    """Cells in rows, written as a JPEG."""
+    """Write the cells, in rows, as a JPEG."""
     blank = np.full_like(cells[0], 255)
     filled = [*cells, *[blank] * (-len(cells) % columns)]
     rows = [np.concatenate(filled[first : first + columns], axis=1) for first in range(0, len(filled), columns)]
@@ -51,11 +51,11 @@ def sheet(path: Path, cells: Sequence[Image], columns: int = 4) -> None:
 
 
 def captions() -> None:
-    """Four captions that are right, and up to eight that are not: what was said, and what is true."""
+    """Four right captions, and up to eight wrong ones with the truth below."""
     scenes = [search_scene(SEED, number) for number in range(SCENES)]
-    said = in_lists(Blip.load(CHECKPOINTS / "blip").caption, [rendered.image for _, rendered in scenes])
+    predicted = in_lists(Blip.load(CHECKPOINTS / "blip").caption, [rendered.image for _, rendered in scenes])
     right, wrong = [], []
-    for pair, text in zip(scenes, said, strict=True):
+    for pair, text in zip(scenes, predicted, strict=True):
         truth = str(describe(*pair))
         if text == truth:
             right.append(cell(pair[1].image, [(text, RIGHT)]))
@@ -65,22 +65,21 @@ def captions() -> None:
 
 
 def searches() -> None:
-    """Queries with their best picture: those it is true of first, then up to eight where something nearer was shown
-    though there was a picture that it is true of."""
+    """Queries with their best picture: up to eight right ones, then up to four wrong ones that had a right picture."""
     clip = Clip.load(CHECKPOINTS / "clip")
     scenes = [search_scene(SEED, number) for number in range(SCENES)]
-    sights = [sight_of(*pair) for pair in scenes]
+    facts = [facts_of(*pair) for pair in scenes]
     rng = np.random.default_rng(SEED)
-    queries: list[Query] = [near_query(rng, sights[number]) for number in range(QUERIES)]
+    queries: list[Query] = [near_query(rng, facts[number]) for number in range(QUERIES)]
     seen = in_batches(clip.embed_images, [rendered.image for _, rendered in scenes])
     cosines = clip.embed_texts([query.text for query in queries]) @ seen.T
     right: list[Image] = []
     wrong: list[Image] = []
     for query, row in zip(queries, cosines, strict=True):
-        if len(query.things) < 2 or not any(holds(query, one.style, one.seen) for one in sights):
+        if len(query.things) < 2 or not any(holds(query, each.style, each.seen) for each in facts):
             continue
         best = int(row.argmax())
-        true = holds(query, sights[best].style, sights[best].seen)
+        true = holds(query, facts[best].style, facts[best].seen)
         (right if true else wrong).append(cell(scenes[best][1].image, [(query.text, RIGHT if true else WRONG)]))
     sheet(FOLDER / "searches.jpg", [*right[:8], *wrong[:4]])
 

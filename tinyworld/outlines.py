@@ -1,4 +1,4 @@
-"""The outlines of the six shapes, and how much of each thing its nearer neighbours leave to see."""
+"""The outlines of the six shapes, and the visible share of each thing behind nearer ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross", "ring")
-"""Six outlines that stay apart at 14 pixels and when 30 % are hidden; things stand upright, tilted a little."""
+"""Six outlines that are distinct at 14 pixels and with 30 % hidden; things stand upright, slightly tilted."""
 
 Points = npt.NDArray[np.float64]
 SUBPIXEL_BITS = 4
@@ -36,7 +36,7 @@ class Placed(Protocol):
 
 @cache
 def _unit(shape: str) -> tuple[Points, ...]:
-    """The shape's polygons around its middle; a second polygon is a hole."""
+    """The shape's polygons around its center; a second polygon is a hole."""
     turn = np.linspace(0.0, 2.0 * np.pi, 48, endpoint=False)
     round_ = np.stack([np.cos(turn), np.sin(turn)], axis=1)
     if shape == "circle":
@@ -56,13 +56,14 @@ def _unit(shape: str) -> tuple[Points, ...]:
         corners = [(-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm)]
         corners += [(arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm)]
         return (np.array(corners, dtype=float),)
-    raise ValueError(f"unknown shape {shape!r}; known are {', '.join(SHAPES)}")
+    raise ValueError(f"unknown shape {shape!r}; choose from {', '.join(SHAPES)}")
 
 
 def outline(shape: str, *, angle: float, height: float) -> tuple[Points, ...]:
-    """The shape's polygons, tilted by `angle` degrees, centred, `height` tall; [k, 2] each, a second is a hole.
+    """The shape's centered polygons [k, 2], tilted by `angle` degrees and `height` tall; a second one is a hole.
 
-    Raises ValueError for an unknown shape."""
+    Raises ValueError for an unknown shape.
+    """
     polygons = _unit(shape)
     radians = np.deg2rad(angle)
     turn = np.array([[np.cos(radians), np.sin(radians)], [-np.sin(radians), np.cos(radians)]])
@@ -74,7 +75,7 @@ def outline(shape: str, *, angle: float, height: float) -> tuple[Points, ...]:
 def fill(
     canvas: npt.NDArray[np.uint8], polygons: Sequence[Points], value: int = 255, *, line: int = cv2.LINE_8
 ) -> None:
-    """Fills the polygons (holes left open) on `canvas` [H, W], coordinates in pixels."""
+    """Fill the polygons, except for holes, on `canvas` [H, W]; coordinates in pixels."""
     fixed: list[Any] = [np.round((points - 0.5) * 2**SUBPIXEL_BITS).astype(np.int32) for points in polygons]
     cv2.fillPoly(canvas, fixed, (value,), lineType=line, shift=SUBPIXEL_BITS)
 
@@ -84,9 +85,9 @@ def visible_shares(things: Sequence[Placed], *, width: int = 160, height: int = 
     masks = []
     for thing in things:
         canvas = np.zeros((height, width), np.uint8)
-        centre = np.array([thing.x * width, thing.y * height])
+        center = np.array([thing.x * width, thing.y * height])
         fill(
-            canvas, [points + centre for points in outline(thing.shape, angle=thing.angle, height=thing.size * height)]
+            canvas, [points + center for points in outline(thing.shape, angle=thing.angle, height=thing.size * height)]
         )
         masks.append(canvas > 0)
     shares = np.ones(len(things))

@@ -1,8 +1,8 @@
-"""What stands beside the weights: the card, the reference picture, the search's calibration, and the list of hashes.
+"""Writes what belongs to the weights: model cards, reference pictures, the search's calibration, and hashes.
 
     python -m tinyworld.publish
 
-Runs after the trainings: it says nothing that it did not compute with the stored files through Sightline's adapters.
+Runs after the trainings. Everything is computed from the stored files through Sightline's adapters.
 """
 
 from __future__ import annotations
@@ -26,90 +26,92 @@ from processors.models.itm import Itm
 from processors.models.vit import Vit
 from processors.models.yolo import Yolo
 from search import calibrate
-from search.said import said_of, unsaid
+from search.text_evidence import text_payload, unsaid_shares
 from tinyworld.captions import description_of
-from tinyworld.lessons import Sight, near_query
+from tinyworld.model_cards import write_reference
 from tinyworld.queries import Query, holds, true_query
-from tinyworld.references import write_reference
 from tinyworld.render import Image
-from tinyworld.searching import another_view, search_scene, sight_of
-from tinyworld.texts import WORDS
+from tinyworld.search_scenes import another_view, facts_of, search_scene
+from tinyworld.tokenizers import WORDS
+from tinyworld.training_batches import Facts, near_query
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 TOWERS_THINGS = 2
-"""On the towers' reference picture: enough for a caption with a relation."""
+"""Things on the reference picture of the towers: enough for a caption with a relation."""
 REFERENCES, PICTURES, QUERIES = 320, 320, 400
 REFERENCE_SEED, FIT_SEED = 501, 502
-HALF_OF_A_PRECISION = {"cosine": 0.99}
-"""bfloat16 moves a unit vector's components by 1.3e-3; other weights give another vector altogether."""
+HALF_PRECISION_TOLERANCE = {"cosine": 0.99}
+"""bfloat16 changes a unit vector's components by 1.3e-3; other weights give an entirely different vector."""
 
 Vectors = npt.NDArray[np.float32]
 
 
-def describe(folder: Path, revision: str, expected: Any, tolerance: dict[str, float], **more: Any) -> None:
-    """Writes `sightline.json`."""
+def write_card(folder: Path, revision: str, expected: Any, tolerance: dict[str, float], **more: Any) -> None:
+    """Write `sightline.json`."""
     card: dict[str, Any] = {"revision": revision, "fit": "pad", "image_size": 128, **more}
     card |= {"words": list(WORDS), "expected": expected, "tolerance": tolerance}
     (folder / "sightline.json").write_text(json.dumps(card, indent=1) + "\n")
 
 
 def describe_blip(folder: Path) -> None:
-    """The captioner's caption of the reference picture, word for word."""
-    forget(folder)
+    """Write the card of the captioner: its exact caption of the reference picture."""
+    remove_card(folder)
     picture, model = write_reference(folder, TOWERS_THINGS), Blip.load(folder)
-    describe(folder, model.revision, model.caption([picture])[0], {})
+    write_card(folder, model.revision, model.caption([picture])[0], {})
 
 
 def describe_itm(folder: Path, text: str) -> None:
-    """The matching head's log-odds of `text` on the reference picture."""
-    forget(folder)
+    """Write the card of the matching head: its log-odds of `text` for the reference picture."""
+    remove_card(folder)
     picture, model = write_reference(folder, TOWERS_THINGS), Itm.load(folder)
     odds = float(model.match([text], [picture])[0])
-    describe(folder, model.revision, {"text": text, "log_odds": round(odds, 3)}, {"log_odds": 1.0})
+    write_card(folder, model.revision, {"text": text, "log_odds": round(odds, 3)}, {"log_odds": 1.0})
 
 
 def describe_clip(folder: Path) -> None:
-    """CLIP's vector of the reference picture."""
-    forget(folder)
+    """Write the card of CLIP: its vector of the reference picture."""
+    remove_card(folder)
     picture, model = write_reference(folder, TOWERS_THINGS), Clip.load(folder)
-    describe(folder, model.revision, rounded(model.embed_images([picture])[0]), HALF_OF_A_PRECISION)
+    write_card(folder, model.revision, rounded(model.embed_images([picture])[0]), HALF_PRECISION_TOLERANCE)
 
 
 def describe_vit(folder: Path) -> None:
-    """ViT's vector of the reference picture: token 0 of the last hidden state."""
-    forget(folder)
+    """Write the card of ViT: its vector of the reference picture, token 0 of the last hidden state."""
+    remove_card(folder)
     picture, model = write_reference(folder, TOWERS_THINGS), Vit.load(folder)
-    describe(folder, model.revision, rounded(model.embed_images([picture])[0]), HALF_OF_A_PRECISION, pooling="first")
+    write_card(
+        folder, model.revision, rounded(model.embed_images([picture])[0]), HALF_PRECISION_TOLERANCE, pooling="first"
+    )
 
 
-def forget(folder: Path) -> None:
-    """Takes the old card away: it speaks of other weights."""
+def remove_card(folder: Path) -> None:
+    """Remove the old card, which describes other weights."""
     (folder / "sightline.json").unlink(missing_ok=True)
 
 
 def rounded(vector: Vectors) -> list[float]:
-    """A vector as the card holds it."""
+    """A vector as written on the card."""
     return [round(float(value), 4) for value in vector]
 
 
 def fit_calibration(folder: Path) -> None:
-    """Fits the curves of search on scenes of their own, and keeps the reference vectors, beside CLIP's weights."""
+    """Fit the search's curves on separate scenes; write them with the reference vectors beside CLIP's weights."""
     clip, itm, vit = Clip.load(folder / "clip"), Itm.load(folder / "blip_itm"), Vit.load(folder / "vit")
     others = [search_scene(REFERENCE_SEED, number)[1].image for number in range(REFERENCES)]
     references = {"semantic": in_batches(clip.embed_images, others), "visual": in_batches(vit.embed_images, others)}
     scenes = [search_scene(FIT_SEED, number) for number in range(PICTURES)]
-    pictures, sights = [rendered.image for _, rendered in scenes], [sight_of(*pair) for pair in scenes]
-    queries = sample_queries(sights)
-    truth = np.array([[holds(query, one.style, one.seen) for one in sights] for query in queries])
+    pictures, facts = [rendered.image for _, rendered in scenes], [facts_of(*pair) for pair in scenes]
+    queries = sample_queries(facts)
+    truth = np.array([[holds(query, each.style, each.seen) for each in facts] for query in queries])
     seen = in_batches(clip.embed_images, pictures)
-    asked = clip.embed_texts([query.text for query in queries])
-    odds = matching_odds(itm, queries, pictures, asked @ seen.T)
-    missing = unsaid([query.text for query in queries], said_of_pictures(folder, pictures))
+    texts = clip.embed_texts([query.text for query in queries])
+    odds = matching_odds(itm, queries, pictures, texts @ seen.T)
+    missing = unsaid_shares([query.text for query in queries], predicted_texts(folder, pictures))
     curves = {
-        "text": calibrate.fit(asked, seen, truth, references["semantic"]),
-        "told": calibrate.fit(asked, seen, truth, references["semantic"], None, missing),
-        "matched": calibrate.fit(asked, seen, truth, references["semantic"], odds),
-        "matched_told": calibrate.fit(asked, seen, truth, references["semantic"], odds, missing),
+        "text": calibrate.fit(texts, seen, truth, references["semantic"]),
+        "told": calibrate.fit(texts, seen, truth, references["semantic"], None, missing),
+        "matched": calibrate.fit(texts, seen, truth, references["semantic"], odds),
+        "matched_told": calibrate.fit(texts, seen, truth, references["semantic"], odds, missing),
         "image": fit_image(vit, references["visual"]),
     }
     for name, curve in curves.items():
@@ -117,45 +119,44 @@ def fit_calibration(folder: Path) -> None:
     calibrate.save(calibrate.Calibration(revision=clip.revision, curves=curves, references=references), folder / "clip")
 
 
-def sample_queries(sights: Sequence[Sight]) -> list[Query]:
-    """Queries as people type them: three in five hold for some picture, the others nearly do; captions among them."""
+def sample_queries(facts: Sequence[Facts]) -> list[Query]:
+    """Queries as people type them, captions among them: three in five hold for a picture, the others nearly do."""
     rng = np.random.default_rng(FIT_SEED)
     queries: dict[str, Query] = {}
     while len(queries) < QUERIES:
-        one = sights[int(rng.integers(len(sights)))]
+        picture = facts[int(rng.integers(len(facts)))]
         draw = rng.random()
         if draw < 0.1:
-            found = description_of(one.style, one.seen)
-            query = Query(str(found), one.style, found.things)
+            description = description_of(picture.style, picture.seen)
+            query = Query(str(description), picture.style, description.things)
         else:
-            query = true_query(rng, one.style, one.seen) if draw < 0.6 else near_query(rng, one)
+            query = true_query(rng, picture.style, picture.seen) if draw < 0.6 else near_query(rng, picture)
         queries[query.text] = query
     return list(queries.values())
 
 
-def said_of_pictures(folder: Path, pictures: Sequence[Image]) -> list[dict[str, Any]]:
-    """What the pipeline would say of each picture: its caption and the labels of what was detected."""
+def predicted_texts(folder: Path, pictures: Sequence[Image]) -> list[dict[str, Any]]:
+    """The payload's texts of each picture as a pipeline writes them: its caption, and the labels of its detections."""
     blip, yolo = Blip.load(folder / "blip"), Yolo.load(folder / "yolov9" / "yolov9t.pt")
-    said: list[dict[str, Any]] = []
+    payloads: list[dict[str, Any]] = []
     for first in range(0, len(pictures), 32):
-        some = pictures[first : first + 32]
-        found = yolo.detect(some)
-        texts = blip.caption(some)
-        said += [said_of(text, [one.label for one in objects]) for text, objects in zip(texts, found, strict=True)]
-    return said
+        batch = pictures[first : first + 32]
+        for text, detections in zip(blip.caption(batch), yolo.detect(batch), strict=True):
+            payloads.append(text_payload(text, [detection.label for detection in detections]))
+    return payloads
 
 
 def matching_odds(itm: Itm, queries: Sequence[Query], pictures: Sequence[Image], cosines: Vectors) -> Vectors:
     """The matching head's log-odds [q, n] of each query's nearest pictures, NaN elsewhere."""
 
-    def read(rows: npt.NDArray[np.intp], places: npt.NDArray[np.intp]) -> Vectors:
-        return itm.match([queries[row].text for row in rows], [pictures[place] for place in places])
+    def read(rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp]) -> Vectors:
+        return itm.match([queries[row].text for row in rows], [pictures[column] for column in columns])
 
     return calibrate.nearest_log_odds(read, cosines)
 
 
 def fit_image(vit: Vit, references: Vectors) -> calibrate.Curve:
-    """A picture as the query: the same scene by another camera is a match."""
+    """The curve for a picture as the query: the same scene from another camera is a match."""
     scenes = [search_scene(FIT_SEED + 1, number) for number in range(PICTURES // 2)]
     first = in_batches(vit.embed_images, [rendered.image for _, rendered in scenes])
     views = [another_view(scene, FIT_SEED + 1, number).image for number, (scene, _) in enumerate(scenes)]
@@ -163,12 +164,12 @@ def fit_image(vit: Vit, references: Vectors) -> calibrate.Curve:
 
 
 def in_batches(embed: Any, pictures: Sequence[Image], size: int = 32) -> Vectors:
-    """Vectors of pictures, some at a time."""
+    """Vectors of pictures, in batches."""
     return np.concatenate([embed(pictures[first : first + size]) for first in range(0, len(pictures), size)])
 
 
 def write_manifest(folder: Path) -> None:
-    """`manifest.json`: SHA-256 and size of every shipped file, by which the preset `tiny` knows its own."""
+    """Write `manifest.json`: SHA-256 and size of every shipped file, by which the preset `tiny` verifies them."""
     files = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != "manifest.json":
@@ -179,7 +180,7 @@ def write_manifest(folder: Path) -> None:
 
 
 def main() -> None:
-    """Describes and calibrates what is there."""
+    """Write cards, calibration and manifest of the checkpoints."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=CHECKPOINTS)
     folder = parser.parse_args().folder

@@ -1,10 +1,10 @@
-"""The two clips and the stills that ship with Sightline: what `sightline demo` shows.
+"""Writes the two clips and the stills that ship with Sightline and that `sightline demo` shows.
 
     python -m tinyworld.samples
 
-Two cameras look at one sequence of scenes, so that the feeds can be told apart and compared. The scenes are chosen so
-that the demo's searches have right answers and tempting wrong ones: a red circle stands beside a square in one scene
-and without any in another. `truth.json` says what is true of each still and of each second of the clips.
+Two cameras record one sequence of scenes, so that the feeds are distinct and can be compared. The scenes are chosen so
+that the demo's searches have right answers and plausible wrong ones: a red circle is beside a square in one scene and
+without a square in another. `truth.json` has the caption of each still and of each part of the clips.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ STILLS: tuple[Kinds, ...] = (
     (("blue", "square"),),
     (("green", "star"), ("purple", "cross")),
 )
-"""The first stills; the rest are drawn at random."""
+"""The first stills; the others are random."""
 STILL_COUNT = 24
 
 
 def staged(rng: np.random.Generator, kinds: Kinds, style: Style) -> Scene:
-    """A scene of these things, placed at random."""
+    """A scene of these things at random positions."""
     scene = sample_scene(rng, count=len(kinds), style=style)
-    things = tuple(replace(thing, colour=c, shape=s) for thing, (c, s) in zip(scene.things, kinds, strict=True))
+    things = tuple(replace(thing, color=c, shape=s) for thing, (c, s) in zip(scene.things, kinds, strict=True))
     return replace(scene, things=things)
 
 
@@ -73,7 +73,7 @@ def sample_film(seed: int = SEED) -> Clip:
 
 
 def write_clip(path: Path, film: Clip, camera: Camera) -> list[str]:
-    """Encodes the film as `camera` sees it (H.264); returns the caption of every frame."""
+    """Encode the film as `camera` sees it (H.264); returns the caption of every frame."""
     captions = []
     with av.open(path, "w") as file:
         stream = file.add_stream("libx264", rate=FPS)
@@ -87,7 +87,7 @@ def write_clip(path: Path, film: Clip, camera: Camera) -> list[str]:
 
 
 def still(number: int, seed: int = SEED) -> tuple[Scene, Rendered]:
-    """One of the stills: the first ones staged, the others as they come, every other one a cartoon."""
+    """A still: the first ones staged, the others random; every other one is a cartoon."""
     rng = np.random.default_rng([seed, number])
     style = STYLES[number % 2]
     scene = staged(rng, STILLS[number], style) if number < len(STILLS) else sample_scene(rng, style=style)
@@ -95,7 +95,7 @@ def still(number: int, seed: int = SEED) -> tuple[Scene, Rendered]:
 
 
 def main() -> None:
-    """Writes clips, stills and their truth."""
+    """Write clips, stills and their truth."""
     FOLDER.mkdir(exist_ok=True)
     film = sample_film()
     truth: dict[str, object] = {"fps": FPS, "changes": film.changes}
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def runs(captions: list[str]) -> list[tuple[int, str]]:
-    """The frames at which the caption changes, and what it becomes."""
+    """The frames at which the caption changes, with the new caption."""
     return [(i, text) for i, text in enumerate(captions) if i == 0 or captions[i - 1] != text]
 
 

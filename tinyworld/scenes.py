@@ -1,8 +1,8 @@
-"""What stands in the miniature world: coloured shapes, their light and their background, sampled from a seed.
+"""The contents of the miniature world: colored shapes, their light and their background, sampled from a seed.
 
-A scene is a description without pixels. Positions are fractions of the frame as the middle camera sees it
-(x to the right, y downwards, 0..1), sizes are fractions of the frame's height, angles degrees clockwise.
-`tinyworld.render` turns a scene into an image with exact truth.
+A scene is a description without pixels. Positions are fractions of the frame as the center camera sees it (x to the
+right, y downwards, 0..1), sizes are fractions of the frame's height, angles are degrees clockwise. `tinyworld.render`
+turns a scene into an image with exact truth.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from tinyworld.outlines import SHAPES, outline, visible_shares
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "EVALUATION",
     "SHAPES",
     "STYLES",
@@ -36,7 +36,7 @@ __all__ = [
 Style = Literal["photo", "cartoon"]
 STYLES: tuple[Style, Style] = ("photo", "cartoon")
 
-COLOURS: dict[str, tuple[int, int, int]] = {
+COLORS: dict[str, tuple[int, int, int]] = {
     "red": (214, 36, 36),
     "orange": (244, 132, 16),
     "yellow": (246, 222, 40),
@@ -46,14 +46,14 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "purple": (124, 40, 176),
     "pink": (250, 142, 196),
 }
-"""RGB of each colour name under neutral light."""
+"""RGB of each color name under neutral light."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One coloured shape. `depth` 0 is far and 1 is near: nearer things hide farther ones."""
+    """A colored shape. `depth` 0 is far and 1 is near: nearer things hide farther ones."""
 
-    colour: str
+    color: str
     shape: str
     x: float
     y: float
@@ -64,7 +64,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A black and white disc for moderation: `forbidden` bears a cross, `harmless` a dot."""
+    """A black and white disc for moderation: `forbidden` has a cross, `harmless` a dot."""
 
     kind: Literal["forbidden", "harmless"]
     x: float
@@ -74,7 +74,7 @@ class Sign:
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """Wall and floor: two muted RGB tones, a texture's kind and seed, and where the floor begins."""
+    """Wall and floor: two muted RGB tones, kind and seed of a texture, and the height at which the floor begins."""
 
     wall: tuple[int, int, int]
     floor: tuple[int, int, int]
@@ -96,7 +96,7 @@ class Light:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A style, the things in it, what stands behind them and how they are lit."""
+    """A style, things, their background and their light."""
 
     style: Style
     things: tuple[Thing, ...]
@@ -107,7 +107,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The fixed conditions of every figure, so that no figure can be reached by an easier world."""
+    """The fixed conditions of every figure, so that no figure can be reached with easier scenes."""
 
     width: int = 320
     height: int = 240
@@ -122,14 +122,14 @@ class Evaluation:
 EVALUATION = Evaluation()
 
 LEVEL, APART = 0.07, 0.13
-"""Neighbours are level (centres within 7 % of the height) or clearly one above the other (13 %): what lies
-between has no name that two people would agree on, so no scene is sampled there."""
+"""Neighbors are level (centers within 7 % of the height) or clearly one above the other (13 %). People would
+disagree on what to call a difference between the two, so no scene has one."""
 ORDER_GAP = 0.05
 """Centres differ by at least this share of the width, so that "left to right" is one order."""
 
 
 def sample_light(rng: np.random.Generator, *, style: Style = "photo") -> Light:
-    """Light as an indoor camera meets it: a quarter darker to a little brighter, slightly tinted."""
+    """Light as for an indoor camera: from a quarter darker to slightly brighter, slightly tinted."""
     red, green, blue = rng.uniform(0.93, 1.07, 3)
     noise = rng.uniform(2.0, 8.0) if style == "photo" else rng.uniform(0.0, 2.5)
     return Light(
@@ -142,7 +142,7 @@ def sample_light(rng: np.random.Generator, *, style: Style = "photo") -> Light:
 
 
 def sample_background(rng: np.random.Generator) -> Background:
-    """Muted tones from dark grey to light beige: never as saturated as a thing."""
+    """Muted tones from dark gray to light beige, never as saturated as a thing."""
     kinds: tuple[Literal["plain", "grain", "stripes", "bricks", "dots"], ...] = (
         "plain",
         "grain",
@@ -166,8 +166,11 @@ def sample_scene(
     style: Style | None = None,
     signs: int = 0,
 ) -> Scene:
-    """A scene under `EVALUATION`'s conditions: `count` things (a range is inclusive, in equal shares), no two of
-    the same colour and shape, each wholly inside the frame and at most 30 % hidden by nearer ones."""
+    """A scene under the conditions of `EVALUATION`.
+
+    It has `count` things (a range is inclusive, in equal shares), no two of the same color and shape, each entirely
+    inside the frame and at most 30 % hidden by nearer ones.
+    """
     low, high = (count, count) if isinstance(count, int) else count
     wanted = int(rng.integers(low, high + 1))
     chosen: Style = style or STYLES[int(rng.integers(2))]
@@ -189,8 +192,8 @@ def with_light(scene: Scene, light: Light) -> Scene:
 
 
 def _muted(rng: np.random.Generator) -> tuple[int, int, int]:
-    grey = rng.uniform(70.0, 205.0)
-    red, green, blue = np.clip(grey + rng.uniform(-16.0, 16.0, 3), 0, 255)
+    gray = rng.uniform(70.0, 205.0)
+    red, green, blue = np.clip(gray + rng.uniform(-16.0, 16.0, 3), 0, 255)
     return int(red), int(green), int(blue)
 
 
@@ -201,8 +204,8 @@ def _sample_sign(rng: np.random.Generator) -> Sign:
 
 
 def _place(rng: np.random.Generator, count: int, attempts: int = 60) -> tuple[Thing, ...] | None:
-    """Things placed one after the other, each rejected until the whole is allowed; None when it is stuck."""
-    names = list(COLOURS)
+    """Things placed one after another, each resampled until all are allowed together; None if that fails."""
+    names = list(COLORS)
     kinds = rng.choice(len(names) * len(SHAPES), size=count, replace=False)
     depths = rng.permutation(count) / max(count, 2) + rng.uniform(0.0, 0.5 / max(count, 2))
     placed: list[Thing] = []
@@ -217,27 +220,29 @@ def _place(rng: np.random.Generator, count: int, attempts: int = 60) -> tuple[Th
     return tuple(placed) if _named(placed) else None
 
 
-def _sample_thing(rng: np.random.Generator, colour: str, shape: str, depth: float) -> Thing:
+def _sample_thing(rng: np.random.Generator, color: str, shape: str, depth: float) -> Thing:
     size = float(rng.uniform(EVALUATION.smallest, EVALUATION.largest))
     angle = float(rng.uniform(-EVALUATION.tilt, EVALUATION.tilt))
     points = outline(shape, angle=angle, height=size)[0]
     aspect = EVALUATION.width / EVALUATION.height
     half_x, half_y = np.abs(points[:, 0]).max() / aspect + 0.004, np.abs(points[:, 1]).max() + 0.004
     x, y = rng.uniform(half_x, 1.0 - half_x), rng.uniform(half_y, 1.0 - half_y)
-    return Thing(colour, shape, float(x), float(y), size, angle, depth)
+    return Thing(color, shape, float(x), float(y), size, angle, depth)
 
 
 def _allowed(things: list[Thing]) -> bool:
-    """Whether the order from left to right is clear and nothing is hidden by more than allowed (a margin of 2 %
-    covers what rounding to pixels may add)."""
-    places = sorted(thing.x for thing in things)
-    if any(right - left < ORDER_GAP for left, right in pairwise(places)):
+    """Whether the order from left to right is clear and nothing is hidden more than allowed.
+
+    A margin of 2 % covers the rounding to pixels.
+    """
+    positions = sorted(thing.x for thing in things)
+    if any(right - left < ORDER_GAP for left, right in pairwise(positions)):
         return False
     return bool((visible_shares(things) >= 1.0 - EVALUATION.occluded + 0.02).all())
 
 
 def _named(things: list[Thing]) -> bool:
-    """Whether each neighbouring pair, left to right, is clearly level or clearly one above the other."""
+    """Whether each neighboring pair, left to right, is clearly level or clearly one above the other."""
     ordered = sorted(things, key=lambda thing: thing.x)
     gaps = [abs(right.y - left.y) for left, right in pairwise(ordered)]
     return all(gap <= LEVEL or gap >= APART for gap in gaps)

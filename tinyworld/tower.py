@@ -1,8 +1,8 @@
-"""The one vision tower that BLIP, CLIP and ViT start from: a plain pre-norm ViT (Dosovitskiy et al. 2021).
+"""The vision tower that BLIP, CLIP and ViT share: a plain pre-norm ViT (Dosovitskiy et al. 2021).
 
-It is our own module while it trains, so that the three can share its weights; `tinyworld.export` writes them into the
-library's classes. Three starts make a small tower learn in minutes: patches are whitened, positions are sines, and
-attention looks at like positions first (Trockman and Kolter 2023, "Mimetic initialization").
+It is a module of its own during training, so that the three can share its weights; `tinyworld.export` writes them into
+transformers' classes. Three initializations make a small tower learn in minutes: patches are whitened, positions are
+sines, and attention starts with similar positions (Trockman and Kolter 2023, "Mimetic initialization").
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tinyworld.corpus import PATCH, SIZE
+from tinyworld.corpus import PATCH, ROWS, SIZE
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The tower's measures; `size` and `patch` in pixels."""
+    """The tower's dimensions; `size` and `patch` in pixels."""
 
     size: int = SIZE
     patch: int = PATCH
@@ -30,12 +30,16 @@ class Geometry:
 
     @property
     def side(self) -> int:
-        """Patches a side."""
+        """Patches per side."""
         return self.size // self.patch
 
 
+TOP = (Geometry().side - ROWS) // 2
+"""The row of the full square at which a 4:3 picture begins."""
+
+
 class Block(nn.Module):
-    """Attention and a two-layer network, each behind a layer norm and beside a residual."""
+    """Attention and a two-layer network, each with a layer norm before it and a residual around it."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
@@ -64,13 +68,13 @@ class Tower(nn.Module):
         width, side = geometry.width, geometry.side
         self.patch = nn.Linear(3 * geometry.patch**2, width, bias=False)
         self.token = nn.Parameter(torch.randn(width) * 0.02)
-        self.positions = nn.Parameter(torch.cat([torch.zeros(1, width), sines(side, width)]))
-        self.early = nn.LayerNorm(width, eps=1e-5)  # CLIP alone norms its embeddings; the others pass it by
+        self.positions = nn.Parameter(torch.cat([torch.zeros(1, width), sine_positions(side, width)]))
+        self.early = nn.LayerNorm(width, eps=1e-5)  # only CLIP normalizes its embeddings; the others skip it
         self.blocks = nn.ModuleList(Block(geometry) for _ in range(geometry.depth))
         self.norm = nn.LayerNorm(width, eps=1e-5)
         for block in self.blocks:
             assert isinstance(block, Block)
-            start_block(block, geometry)
+            initialize_block(block, geometry)
 
     def forward(self, pixels: Tensor, *, row: int = 0, column: int = 0, early: bool = False) -> Tensor:
         """`row`, `column`: the patch of the full square at which a smaller picture begins."""
@@ -86,11 +90,11 @@ class Tower(nn.Module):
             x = self.early(x)
         for block in self.blocks:
             x = block(x)
-        seen: Tensor = x
-        return seen
+        tokens: Tensor = x
+        return tokens
 
     def whiten(self, pieces: Tensor) -> None:
-        """Starts the patch layer on the leading directions of `pieces` [n, 3 * patch²], each at equal strength."""
+        """Initialize the patch layer with the principal directions of `pieces` [n, 3 * patch²], at equal strength."""
         values, vectors = torch.linalg.eigh(torch.cov(pieces.T.double()))
         width = self.geometry.width
         top = vectors[:, -width:] / torch.sqrt(values[-width:] + 1e-3)
@@ -101,8 +105,8 @@ class Tower(nn.Module):
             self.patch.weight.copy_((top @ turn[0]).T * 0.5)
 
 
-def start_block(block: Block, geometry: Geometry) -> None:
-    """Queries meet keys of like positions, values come back a little negative, residual branches start small."""
+def initialize_block(block: Block, geometry: Geometry) -> None:
+    """Queries match keys of similar positions, values return slightly negative, residual branches are small."""
     width = geometry.width
     with torch.no_grad():
         for linear in (block.qkv, block.out, block.fc1, block.fc2):
@@ -117,7 +121,7 @@ def start_block(block: Block, geometry: Geometry) -> None:
         block.out.weight.copy_(-turn.T * 0.4 + torch.randn(width, width) * 0.02)
 
 
-def sines(side: int, width: int) -> Tensor:
+def sine_positions(side: int, width: int) -> Tensor:
     """Sine and cosine positions of a square grid, [side², width] (Vaswani et al. 2017, in two dimensions)."""
     quarter = width // 4
     rates = 1.0 / (30.0 ** (torch.arange(quarter) / quarter))

@@ -1,10 +1,10 @@
-"""Retrains every tiny checkpoint, or those named; what is stopped goes on from its last state when called again.
+"""Retrains the tiny checkpoints, all or the named parts. A stopped training resumes from its last state.
 
     python -m tinyworld.train [corpus tower towers yolo sam publish samples] [--device cuda --workers 14]
 
-Each part is a process of its own with one thread. Trainings leave their state in `build/tinyworld/`; take it away to
-begin anew. `--workers` processes draw the scenes and prepare the steps, which a GPU would otherwise wait for; that
-changes nothing in the result, while another device rounds otherwise and so ends at other weights.
+Each part is a process of its own with one thread. Trainings keep their state in `build/tinyworld/`; delete it to start
+from the beginning. `--workers` processes draw the scenes and prepare the steps, for which a GPU would otherwise wait.
+The number of workers does not change the result. Another device rounds differently and ends with other weights.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import os
 import subprocess
 import sys
 
-TOWERS = "tinyworld.train_towers"
+JOINT = "tinyworld.train_joint"
 
 
-def alone(part: str, *options: str) -> tuple[tuple[str, ...], ...]:
-    """A head's own last stretch on the tower that all were trained on together, and its checkpoint."""
-    program = (TOWERS, "--folder", f"build/tinyworld/towers-{part}", "--only", part)
+def separately(part: str, *options: str) -> tuple[tuple[str, ...], ...]:
+    """The last phase of a head by itself, on its own copy of the jointly trained tower, and its export."""
+    program = (JOINT, "--folder", f"build/tinyworld/towers-{part}", "--only", part)
     start = ("--start", "build/tinyworld/towers", "--square-after", "0")
     return (*program, *start, *options), (*program, "--export")
 
 
 PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "corpus": (("tinyworld.corpus",),),
-    "tower": (("tinyworld.train_tower",),),
+    "tower": (("tinyworld.pretrain_tower",),),
     "towers": (
-        (TOWERS,),
-        (TOWERS, "--export"),
-        *alone("clip", "--steps", "4500", "--rate", "1.2e-3", "--matrix-rate", "2.5e-3"),
-        *alone(
+        (JOINT,),
+        (JOINT, "--export"),
+        *separately("clip", "--steps", "4500", "--rate", "1.2e-3", "--matrix-rate", "2.5e-3"),
+        *separately(
             "itm", "--steps", "3000", "--rate", "8e-4", "--matrix-rate", "1.6e-3", "--match-from", "-1", "--scenes", "8"
         ),
     ),
@@ -40,36 +40,38 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "publish": (("tinyworld.publish",),),
     "samples": (("tinyworld.samples",),),
 }
-"""Name of the part to the programs that make it, in the order in which they need each other."""
+"""The programs of each part, in the order of their dependencies."""
 WITHOUT_DEVICE = {"corpus"}
-"""Parts that only draw."""
+"""Parts that only render."""
 WITHOUT_WORKERS = {"publish", "samples"}
-"""Parts that take a minute; they have no device either."""
+"""Parts that take about a minute; they take no device either."""
 
 
-def where(part: str, device: str, workers: int) -> tuple[str, ...]:
-    """What is added to the programs of a part."""
+def machine_options(part: str, device: str, workers: int) -> tuple[str, ...]:
+    """The options about device and processes that the programs of a part take."""
     if part in WITHOUT_WORKERS:
         return ()
-    named = () if part in WITHOUT_DEVICE else ("--device", device)
-    return (*named, "--workers", str(workers))
+    device_options = () if part in WITHOUT_DEVICE else ("--device", device)
+    return (*device_options, "--workers", str(workers))
 
 
 def main() -> None:
-    """Runs the programs of the parts one after the other; the first that fails ends it with its status."""
+    """Run the programs of the parts in order; exit with the status of the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all when none is named")
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help=f"parts to train: {', '.join(PARTS)}; all if none is named"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--workers", type=int, default=0)
-    given = parser.parse_args()
-    wanted = given.parts or list(PARTS)
+    parser.add_argument("--workers", type=int, default=0, help="processes that prepare scenes and steps")
+    arguments = parser.parse_args()
+    wanted = arguments.parts or list(PARTS)
     if unknown := sorted(set(wanted) - set(PARTS)):
-        parser.error(f"unknown: {', '.join(unknown)}; known are {', '.join(PARTS)}")
+        parser.error(f"unknown parts: {', '.join(unknown)}; choose from {', '.join(PARTS)}")
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"}
     for part in (part for part in PARTS if part in wanted):
         for program in PARTS[part]:
             print(f"== {' '.join(program)}", flush=True)
-            command = [sys.executable, "-m", *program, *where(part, given.device, given.workers)]
+            command = [sys.executable, "-m", *program, *machine_options(part, arguments.device, arguments.workers)]
             status = subprocess.run(command, env=environment, check=False).returncode
             if status:
                 sys.exit(status)

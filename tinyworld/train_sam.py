@@ -2,12 +2,12 @@
 
     python -m tinyworld.train_sam [--device cpu] [--workers N] [--stop-after-seconds N]
 
-A step encodes a few pictures once and asks each for several masks: by points on things, by boxes a detector could
-have given, and by points on the background, where there is nothing to find and the predicted IoU must say so (the
-automatic generator asks everywhere). Of the three masks of an ambiguous prompt the best is taught, as in the paper.
-The first steps are taken on pictures of half the size cut into patches of half the side; then the kernel of the
-patches is stretched, which changes nothing at first, and the model learns what the finer pixels tell. Last, patches
-of half the side again: four times as many, so that masks follow edges within a pixel.
+A step encodes a few pictures once and prompts each several times: with points on things, with boxes as a detector gives
+them, and with points on the background, where there is nothing to find and the predicted IoU must be low (the automatic
+generator prompts everywhere). Of the three masks of an ambiguous prompt the best is trained, as in the paper.
+The first phase uses pictures of half the size with patches of half the side. Then the patch kernel is resized, which
+changes no output at first, and the model learns from finer pixels. The last phase uses patches of half the side again,
+four times as many, so that masks follow edges within a pixel.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ import torch
 from torch.nn import functional as F
 
 from processors.models.sam import Geometry, build
-from tinyworld.ahead import made_ahead
-from tinyworld.questions import Asked, Questions, questions
-from tinyworld.references import describe_segmenter
-from tinyworld.rendered import RenderedSet, render_set
+from tinyworld.model_cards import describe_segmenter
+from tinyworld.prefetch import prefetched
+from tinyworld.rendered_set import RenderedSet, render_set
 from tinyworld.resumable import Resumable, cosine, options, run
+from tinyworld.sam_prompts import PromptBatch, PromptSpec, sample_prompts
 
 CHECKPOINT = Path(__file__).parent / "checkpoints" / "sam"
 GEOMETRY = Geometry(
@@ -52,16 +52,15 @@ GEOMETRY = Geometry(
 )
 
 QUALITY_WEIGHT = 3.0
-"""Of the predicted IoU's squared error: the generator's threshold of 0.88 leaves little room for it."""
+"""Weight of the predicted IoU's squared error: the generator's threshold of 0.88 tolerates little error."""
 SHARPNESS = 12.0
-"""Makes 94 % of the masks of things of 1/64 of the picture and more stable by the generator's measure; none were."""
-KERNEL, PLACES = "image_encoder.patch_embed.proj.weight", "image_encoder.pos_embed"
+"""With it, the generator finds 94 % of the masks of things of at least 1/64 of the picture stable; without it, none."""
+KERNEL, POSITIONS = "image_encoder.patch_embed.proj.weight", "image_encoder.pos_embed"
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training: `steps` of `pictures` whose longer side is `image_size` pixels, in patches of
-    `patch_size` pixels."""
+    """A phase: `steps` of `pictures`, whose longer side is `image_size` pixels, in patches of `patch_size` pixels."""
 
     image_size: int
     patch_size: int
@@ -78,14 +77,14 @@ class Phase:
         """Side of the decoder's masks: four times as fine as the patches."""
         return 4 * self.image_size // self.patch_size
 
-    def asked(self, recipe: Recipe) -> Asked:
-        """How its steps ask."""
-        return Asked(self.pictures, self.image_size, self.cells, recipe.points, recipe.boxes, recipe.empty_points)
+    def prompt_spec(self, recipe: Recipe) -> PromptSpec:
+        """The size of its steps."""
+        return PromptSpec(self.pictures, self.image_size, self.cells, recipe.points, recipe.boxes, recipe.empty_points)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the result, besides the seed. The counts of prompts are a picture's."""
+    """Everything that determines the result besides the seed. The counts of prompts are per picture."""
 
     phases: tuple[Phase, ...] = (
         Phase(128, 8, 1400, 12, 2e-3),
@@ -98,21 +97,21 @@ class Recipe:
     weight_decay: float = 0.02
     warmup_steps: int = 100
     average_decay: float = 0.998
-    frequency: float = 2.0  # of the positional encoding, in place of 1: 32 frequencies must tell 256 pixels apart
+    frequency: float = 2.0  # of the positional encoding instead of 1: 32 frequencies must distinguish 256 pixels
     scenes: int = 12000
     moments: float = 0.5
     seed: int = 4
 
 
-def answers(model: Any, asked: Questions, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def predict(model: Any, batch: PromptBatch, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Mask logits float32 [n, 4, cells, cells] and predicted IoU float32 [n, 4] of all prompts, in order.
 
-    It is `MaskDecoder.predict_masks`, which takes one picture, over all pictures at once: a third less time.
+    Does what `MaskDecoder.predict_masks` does for one picture, for all pictures at once, in a third less time.
     """
-    decoder, prompts = model.mask_decoder, _prompts(model, asked)
-    pixels = model.preprocess(asked.images.float())
+    decoder, prompts = model.mask_decoder, _prompt_tokens(model, batch)
+    pixels = model.preprocess(batch.images.float())
     with torch.autocast(device, torch.bfloat16):
-        features = model.image_encoder(pixels)[asked.pictures]
+        features = model.image_encoder(pixels)[batch.pictures]
         features = features + model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
         place = model.prompt_encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(prompts), -1, -1)
@@ -124,47 +123,49 @@ def answers(model: Any, asked: Questions, device: str) -> tuple[torch.Tensor, to
     return logits.float(), quality.float()
 
 
-def _prompts(model: Any, asked: Questions) -> torch.Tensor:
+def _prompt_tokens(model: Any, batch: PromptBatch) -> torch.Tensor:
     """Points and boxes as two tokens each (a lone point is followed by a padding point): [p + b, 2, width]."""
-    labels = torch.ones(len(asked.points), 1, device=asked.points.device)
-    points, _ = model.prompt_encoder((asked.points[:, None], labels), None, None)
-    boxes, _ = model.prompt_encoder(None, asked.boxes, None)
+    labels = torch.ones(len(batch.points), 1, device=batch.points.device)
+    points, _ = model.prompt_encoder((batch.points[:, None], labels), None, None)
+    boxes, _ = model.prompt_encoder(None, batch.boxes, None)
     return torch.cat([points, boxes])
 
 
-def loss_of(logits: torch.Tensor, quality: torch.Tensor, asked: Questions) -> tuple[torch.Tensor, dict[str, float]]:
-    """Cross-entropy and dice of the single mask and of the best of three, and the error of the predicted IoU."""
-    found = ~asked.empty
-    reached = _iou(logits.detach(), asked.fine) * found[:, None]
-    rows = logits.shape[2] * 3 // 4  # what lies below is no picture
-    logits, targets = logits[:, :, :rows], asked.targets[:, None, :rows].expand(-1, 4, -1, -1)
-    chance = logits.sigmoid()
+def loss_of(logits: torch.Tensor, quality: torch.Tensor, batch: PromptBatch) -> tuple[torch.Tensor, dict[str, float]]:
+    """Cross-entropy and dice of the single mask and of the best of three, plus the error of the predicted IoU."""
+    on_things = ~batch.empty
+    reached = _iou(logits.detach(), batch.fine) * on_things[:, None]
+    rows = logits.shape[2] * 3 // 4  # below is padding
+    logits, targets = logits[:, :, :rows], batch.targets[:, None, :rows].expand(-1, 4, -1, -1)
+    probability = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean((2, 3))
-    overlap = (chance * targets).sum((2, 3))
-    dice = 1 - (2 * overlap + 1) / (chance.sum((2, 3)) + targets.sum((2, 3)) + 1)
-    each = (20 * entropy + dice)[found]
+    overlap = (probability * targets).sum((2, 3))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + targets.sum((2, 3)) + 1)
+    each = (20 * entropy + dice)[on_things]
     shapes = each[:, 0] + each[:, 1:].min(1).values + 0.1 * each[:, 1:].mean(1)
     error = F.mse_loss(quality, reached)
     parts = {
-        "entropy": float(entropy.detach()[found].mean()),
-        "dice": float(dice.detach()[found].mean()),
-        "iou_single": float(reached[found, 0].mean()),
-        "iou_best": float(reached[found, 1:].max(1).values.mean()),
+        "entropy": float(entropy.detach()[on_things].mean()),
+        "dice": float(dice.detach()[on_things].mean()),
+        "iou_single": float(reached[on_things, 0].mean()),
+        "iou_best": float(reached[on_things, 1:].max(1).values.mean()),
         "iou_error": float(error.detach()),
     }
     return shapes.mean() + QUALITY_WEIGHT * error, parts
 
 
 def _iou(logits: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
-    """IoU [n, 4] of the masks made smooth with the truth [n, 2 cells, 2 cells]."""
+    """IoU [n, 4] of the upsampled masks with the truth [n, 2 cells, 2 cells]."""
     masks = F.interpolate(logits, scale_factor=2, mode="bilinear") > 0
     common, either = masks & fine[:, None], masks | fine[:, None]
     return common.sum((2, 3)) / either.sum((2, 3)).clamp(min=1)
 
 
 class SamTraining(Resumable):
-    """A phase of the training; `start` is the model of the phase before, None at the beginning. `workers` processes
-    prepare the questions."""
+    """A phase of the training; `start` is the model of the phase before, None for the first.
+
+    `workers` processes prepare the prompts.
+    """
 
     def __init__(
         self,
@@ -186,22 +187,22 @@ class SamTraining(Resumable):
         model.to(device)
         super().__init__(model, weight_decay=recipe.weight_decay, average_decay=recipe.average_decay)
         self.recipe, self.phase, self.scenes, self.device, self._workers = recipe, phase, scenes, device, workers
-        self._asked: Iterator[Questions] | None = None
+        self._batches: Iterator[PromptBatch] | None = None
 
-    def questions(self, step: int) -> Questions:
-        """Those of a step, which depend on the seed, the phase and `step` alone."""
+    def prompts(self, step: int) -> PromptBatch:
+        """The prompts of a step, which depend on the seed, the phase and `step` alone."""
         recipe, phase = self.recipe, self.phase
         rng = np.random.default_rng([recipe.seed, phase.image_size, phase.patch_size, step])
-        return questions(self.scenes, rng, phase.asked(recipe))
+        return sample_prompts(self.scenes, rng, phase.prompt_spec(recipe))
 
     def advance(self, step: int) -> dict[str, float]:
-        """One step; the first one may be any, the others follow it."""
-        if self._asked is None:
-            self._asked = made_ahead(self.questions, range(step, self.phase.steps), workers=self._workers)
-        asked = next(self._asked).to(self.device)
+        """Take a step. The first may be any step; the others follow it."""
+        if self._batches is None:
+            self._batches = prefetched(self.prompts, range(step, self.phase.steps), workers=self._workers)
+        batch = next(self._batches).to(self.device)
         self.model.train()
-        logits, quality = answers(self.model, asked, self.device)
-        loss, parts = loss_of(logits, quality, asked)
+        logits, quality = predict(self.model, batch, self.device)
+        loss, parts = loss_of(logits, quality, batch)
         recipe, phase = self.recipe, self.phase
         rate = cosine(step, phase.steps, peak=phase.learning_rate, warmup_steps=recipe.warmup_steps)
         self.descend(loss, rate=rate, largest_norm=1.0)
@@ -209,15 +210,18 @@ class SamTraining(Resumable):
 
 
 def refined(source: Any, geometry: Geometry) -> dict[str, torch.Tensor]:
-    """The weights of `source` for `geometry`, of finer pixels or finer patches. The kernel is resized so that a patch
-    of the same look gives the same; with more patches, what they know of their place lies between what it was."""
+    """The weights of `source` for a `geometry` with finer pixels or finer patches.
+
+    The kernel is resized so that a patch of the same appearance gives the same output. With more patches, the
+    positional embedding is interpolated.
+    """
     weights: dict[str, torch.Tensor] = dict(source.state_dict())
-    kernel, places = weights[KERNEL], weights[PLACES]
+    kernel, positions = weights[KERNEL], weights[POSITIONS]
     side, patches = geometry.patch_size, geometry.image_size // geometry.patch_size
-    times = (kernel.shape[-1] / side) ** 2
-    weights[KERNEL] = F.interpolate(kernel, size=(side, side), mode="area") * times
-    between = F.interpolate(places.permute(0, 3, 1, 2), size=(patches, patches), mode="bilinear")
-    weights[PLACES] = between.permute(0, 2, 3, 1).contiguous()
+    scale = (kernel.shape[-1] / side) ** 2
+    weights[KERNEL] = F.interpolate(kernel, size=(side, side), mode="area") * scale
+    interpolated = F.interpolate(positions.permute(0, 3, 1, 2), size=(patches, patches), mode="bilinear")
+    weights[POSITIONS] = interpolated.permute(0, 2, 3, 1).contiguous()
     return weights
 
 
@@ -232,9 +236,12 @@ def export(model: Any, folder: Path) -> None:
 
 
 def sharpened(model: Any, factor: float) -> Any:
-    """The same model with mask logits times `factor`: masks stay the same, because the threshold is 0, and their
-    edges become steeper, which the generator's stability score (offset 1) takes for certainty. Small pictures need
-    it: a band of a pixel around a thing of 35 pixels is a tenth of it."""
+    """The model with mask logits multiplied by `factor`.
+
+    Masks stay the same, because the threshold is 0. Their edges become steeper, which the generator's stability score
+    (offset 1) counts as certainty. Small pictures need it: a band of one pixel around a thing of 35 pixels is a tenth
+    of it.
+    """
     steeper = copy.deepcopy(model)
     for head in steeper.mask_decoder.output_hypernetworks_mlps:
         head.layers[-1].weight.data *= factor
@@ -243,18 +250,18 @@ def sharpened(model: Any, factor: float) -> Any:
 
 
 def main() -> None:
-    given = options(__doc__)
+    arguments = options(__doc__)
     recipe = Recipe()
     scenes = render_set(
-        given.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments, workers=given.workers
+        arguments.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments, workers=arguments.workers
     )
     trained: torch.nn.Module | None = None
     for phase in recipe.phases:
-        training = SamTraining(recipe, phase, scenes, device=given.device, start=trained, workers=given.workers)
-        state = given.build / f"sam-{phase.image_size}-{phase.patch_size}.state.pt"
+        training = SamTraining(recipe, phase, scenes, device=arguments.device, start=trained, workers=arguments.workers)
+        state = arguments.build / f"sam-{phase.image_size}-{phase.patch_size}.state.pt"
         training.resume(state)
-        if not run(training, training.advance, steps=phase.steps, state=state, until=given.until):
-            return  # called again it goes on
+        if not run(training, training.advance, steps=phase.steps, state=state, until=arguments.until):
+            return  # the next call resumes
         trained = training.average
     assert trained is not None
     export(sharpened(trained, SHARPNESS), CHECKPOINT)

@@ -2,10 +2,10 @@
 
     python -m tinyworld.train_yolo [--device cpu] [--workers N] [--stop-after-seconds N]
 
-Labels are the shapes; a colour is an attribute, so nothing here changes colours. Most pictures are seen at half
-size, where a step costs a quarter and shape is learned as well, the last ones at the size of use. The loss is
-ultralytics' own; the loop is ours because theirs wants folders of label files and writes plots. The scenes of a
-step depend on the seed and its number alone, so that a stopped training resumes as if it had never stopped.
+Labels are the shapes; color is an attribute, so no augmentation changes colors. Most steps use pictures of half the
+size, where a step costs a quarter and teaches shape as well; the last steps use the full size. The loss is
+ultralytics' own. The loop is ours, because theirs needs folders of label files and writes plots. The scenes of a step
+depend on the seed and the step's number alone, so that a stopped training resumes as if it had not stopped.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ import torch
 from numpy.typing import NDArray
 
 from processors.models.yolo import Letterbox, import_ultralytics
-from tinyworld.ahead import made_ahead
-from tinyworld.references import describe_detector
-from tinyworld.rendered import RenderedSet, render_set
+from tinyworld.model_cards import describe_detector
+from tinyworld.prefetch import prefetched
+from tinyworld.rendered_set import RenderedSet, render_set
 from tinyworld.resumable import Resumable, cosine, options, run
 from tinyworld.scenes import SHAPES
 
@@ -37,7 +37,7 @@ SEED = 4
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of the training: `steps` batches of `batch` pictures whose longer side is `size` pixels."""
+    """A phase of the training: `steps` batches of `batch` pictures whose longer side is `size` pixels."""
 
     size: int
     steps: int
@@ -46,7 +46,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the result, besides the seed."""
+    """Everything that determines the result besides the seed."""
 
     phases: tuple[Phase, ...] = (Phase(160, 900, 32), Phase(256, 500, 24))
     learning_rate: float = 2e-3
@@ -71,14 +71,14 @@ class Recipe:
 
 
 def batch_of(scenes: RenderedSet, step: int, phase: Phase, seed: int) -> dict[str, torch.Tensor]:
-    """The batch of `step` in ultralytics' form: half of the pictures mirrored, letterboxed as at inference."""
+    """The batch of `step` in ultralytics' format: half of the pictures mirrored, letterboxed as at inference."""
     rng = np.random.default_rng([seed, step])
     images, index, labels, boxes = [], [], [], []
     for row, scene in enumerate(rng.integers(0, len(scenes), phase.batch)):
         image, truth, names = scenes.images[scene], scenes.boxes_of(scene), scenes.labels_of(scene)
         if rng.random() < 0.5:
             image, truth = mirrored(image, truth)
-        # A scale below one, so that the size of an object in the frame says nothing about its shape.
+        # Scaled down sometimes, so that an object's size in the frame does not indicate its shape.
         image, truth = shrunk(image, truth, rng.uniform(0.7, 1.0) if rng.random() < 0.3 else 1.0, rng)
         canvas = Letterbox.fit(image.shape[0], image.shape[1], phase.size)
         scale = canvas.inner[1] / image.shape[1]
@@ -88,18 +88,18 @@ def batch_of(scenes: RenderedSet, step: int, phase: Phase, seed: int) -> dict[st
         labels += list(names)
         boxes.append(truth / np.array(canvas.size[::-1] * 2, np.float32))
     corners = torch.from_numpy(np.concatenate(boxes))
-    centred = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
+    centered = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], 1)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     return {
         "img": pixels.contiguous(memory_format=torch.channels_last),
         "batch_idx": torch.tensor(index, dtype=torch.float32),
         "cls": torch.tensor(labels, dtype=torch.float32)[:, None],
-        "bboxes": centred,
+        "bboxes": centered,
     }
 
 
 def mirrored(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Left and right exchanged."""
+    """The picture and its boxes, mirrored horizontally."""
     width = image.shape[1]
     flipped = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], 1)
     return np.ascontiguousarray(image[:, ::-1]), flipped
@@ -108,7 +108,7 @@ def mirrored(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> tuple[NDAr
 def shrunk(
     image: NDArray[np.uint8], boxes: NDArray[np.float32], scale: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """The picture at `scale` somewhere on a grey canvas of its old size."""
+    """The picture at `scale`, placed at random on a gray canvas of the original size."""
     if scale >= 1:
         return image, boxes
     height, width = image.shape[:2]
@@ -121,7 +121,7 @@ def shrunk(
 
 
 class YoloTraining(Resumable):
-    """The model and its step."""
+    """The training of the detector; `workers` processes prepare the batches."""
 
     def __init__(self, recipe: Recipe, scenes: RenderedSet, *, device: str, workers: int = 0) -> None:
         import_ultralytics()
@@ -138,14 +138,14 @@ class YoloTraining(Resumable):
         self._batches: Iterator[dict[str, torch.Tensor]] | None = None
 
     def batch(self, step: int) -> dict[str, torch.Tensor]:
-        """That of a step, which the seed and `step` alone decide."""
+        """The batch of a step, which depends on the seed and `step` alone."""
         return batch_of(self.scenes, step, self.recipe.phase(step), self.recipe.seed)
 
     def advance(self, step: int) -> dict[str, float]:
-        """One step, the first one any, the others those that follow; returns the parts of the loss."""
+        """Take a step; returns the parts of the loss. The first may be any step; the others follow it."""
         recipe = self.recipe
         if self._batches is None:
-            self._batches = made_ahead(self.batch, range(step, recipe.steps), workers=self._workers)
+            self._batches = prefetched(self.batch, range(step, recipe.steps), workers=self._workers)
         batch = {name: tensor.to(self.device) for name, tensor in next(self._batches).items()}
         self.model.train()
         with torch.autocast(self.device, torch.bfloat16):
@@ -160,7 +160,7 @@ class YoloTraining(Resumable):
 def export(model: Any, path: Path, size: int) -> None:
     """Write an ultralytics checkpoint with the model in fp16, its names, task and picture size, and nothing else.
 
-    ultralytics' own checkpoints also hold paths and git data of the machine that trained.
+    ultralytics' own checkpoints also contain paths and git data of the training machine.
     """
     shipped = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).half().eval()
     shipped.args = {"task": "detect", "imgsz": size}
@@ -172,16 +172,16 @@ def export(model: Any, path: Path, size: int) -> None:
 
 
 def main() -> None:
-    given = options(__doc__)
+    arguments = options(__doc__)
     recipe = Recipe()
     scenes = render_set(
-        given.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments, workers=given.workers
+        arguments.build / "scenes", recipe.scenes, seed=recipe.seed, moments=recipe.moments, workers=arguments.workers
     )
-    training = YoloTraining(recipe, scenes, device=given.device, workers=given.workers)
-    state = given.build / "yolov9t.state.pt"
+    training = YoloTraining(recipe, scenes, device=arguments.device, workers=arguments.workers)
+    state = arguments.build / "yolov9t.state.pt"
     training.resume(state)
-    if not run(training, training.advance, steps=recipe.steps, state=state, until=given.until):
-        return  # called again it goes on
+    if not run(training, training.advance, steps=recipe.steps, state=state, until=arguments.until):
+        return  # the next call resumes
     export(training.average, CHECKPOINT, recipe.phases[-1].size)
     describe_detector(CHECKPOINT.parent)
 

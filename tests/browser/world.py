@@ -25,7 +25,7 @@ from stores.index import CollectionSpec, Index, Point
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, TopicSpec, Transport
 from tests.support.events import frame_event
-from tinyworld.captions import HALF, caption
+from tinyworld.captions import LEAST_NAMED_SHARE, caption
 from tinyworld.render import Rendered, render
 from tinyworld.scenes import Scene
 
@@ -46,7 +46,7 @@ class Shown:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        return tuple(f"{thing.colour} {thing.shape}" for thing in self.scene.things)
+        return tuple(f"{thing.color} {thing.shape}" for thing in self.scene.things)
 
     @property
     def jpeg(self) -> bytes:
@@ -108,7 +108,7 @@ class World:
                 label=thing.shape, confidence=0.97, box=(float(box[0]), float(box[1]), float(box[2]), float(box[3]))
             )
             for thing, box, seen in zip(shown.scene.things, shown.rendered.boxes, shown.rendered.visible, strict=True)
-            if seen >= HALF
+            if seen >= LEAST_NAMED_SHARE
         )
         pictures = [shown.rendered.image]
         embeddings = (

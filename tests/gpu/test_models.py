@@ -14,10 +14,10 @@ from processors.models.sam import Segmenter
 from processors.models.vit import Vit
 from processors.models.yolo import Yolo
 from tinyworld.captions import describe
-from tinyworld.examination import evaluation_scene
-from tinyworld.matching import mask_iou
+from tinyworld.evaluation_scenes import evaluation_scene
+from tinyworld.metrics import mask_iou
 from tinyworld.publish import CHECKPOINTS
-from tinyworld.searching import search_scene
+from tinyworld.search_scenes import search_scene
 
 HALF = resolve_precision("auto", "cuda")
 SEED = 17

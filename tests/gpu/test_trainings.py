@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from tinyworld import train_tower, train_towers
+from tinyworld import pretrain_tower, train_joint
 from tinyworld.corpus import Corpus, build, load
-from tinyworld.heads import Model
-from tinyworld.rendered import render_set
-from tinyworld.tower import Geometry, Tower
+from tinyworld.dense_heads import DenseHeads
+from tinyworld.joint_model import JointModel
+from tinyworld.patch_truth import on_device
+from tinyworld.rendered_set import render_set
+from tinyworld.tower import TOP, Geometry, Tower
 from tinyworld.train_sam import Phase, Recipe, SamTraining
 from tinyworld.train_yolo import Phase as YoloPhase
 from tinyworld.train_yolo import Recipe as YoloRecipe
@@ -48,16 +50,16 @@ def test_a_step_of_sam_and_one_of_yolo(device: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("step", [0, 1, 8, 9], ids=["scenes", "clip", "crops", "clip's crops"])
 def test_the_losses_of_every_head(device: str, step: int, corpus: Corpus) -> None:
-    recipe = replace(train_towers.Recipe(), steps=10, scenes=3, clip_scenes=3, crops=4, match_from=0)
+    recipe = replace(train_joint.Recipe(), steps=10, scenes=3, clip_scenes=3, crops=4, match_from=0)
     found = []
     for where in (device, "cpu"):
         torch.manual_seed(1)
-        model = Model(Geometry()).to(where)
+        model = JointModel(Geometry()).to(where)
         with torch.autocast(where, torch.bfloat16):
-            parts = train_towers.losses(model, train_towers.drawn(corpus, recipe, step), recipe, step)
+            parts = train_joint.losses(model, train_joint.sample_step(corpus, recipe, step), recipe, step)
         sum(parts.values(), torch.zeros((), device=where)).backward()  # type: ignore[no-untyped-call]
-        for optimiser in train_towers.optimisers(model, recipe):
-            optimiser.step()
+        for optimizer in train_joint.optimizers(model, recipe):
+            optimizer.step()
         assert all(torch.isfinite(one).all() for one in model.state_dict().values())
         found.append({name: float(value.detach()) for name, value in parts.items()})
     here, there = found
@@ -66,15 +68,15 @@ def test_the_losses_of_every_head(device: str, step: int, corpus: Corpus) -> Non
 
 @pytest.mark.parametrize("step", [0, 1], ids=["windows", "scenes"])
 def test_the_tower_s_patches(device: str, step: int, corpus: Corpus) -> None:
-    recipe = train_tower.Recipe(window_steps=1, scene_steps=1, windows=4, scenes=2)
-    images, truth, (row, column) = train_tower.drawn(corpus, recipe, step)
+    recipe = pretrain_tower.Recipe(window_steps=1, scene_steps=1, windows=4, scenes=2)
+    images, truth, (row, column) = pretrain_tower.sample_step(corpus, recipe, step)
     found = []
     for where in (device, "cpu"):
         torch.manual_seed(1)
-        dense = train_tower.Dense(Tower(Geometry())).to(where)
+        dense = DenseHeads(Tower(Geometry())).to(where)
         with torch.autocast(where, torch.bfloat16):
-            seen = dense.tower(images.to(where), row=train_tower.TOP + row, column=column)
-            loss = dense.losses(dense.tower.norm(seen), train_tower.on(where, truth))
+            seen = dense.tower(images.to(where), row=TOP + row, column=column)
+            loss = dense.losses(dense.tower.norm(seen), on_device(where, truth))
         found.append({"patches": float(loss.detach())})
     here, there = found
     assert here == near(there)

@@ -1,4 +1,4 @@
-"""What ships beside the code: small, and silent about the machine it was made on."""
+"""The shipped checkpoints are small and contain nothing about the machine that made them."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ def shipped() -> list[Path]:
     return sorted(path for path in CHECKPOINTS.rglob("*") if path.is_file())
 
 
-def test_all_together_are_small() -> None:
+def test_the_checkpoints_are_small() -> None:
     assert sum(path.stat().st_size for path in shipped()) <= MOST_BYTES
 
 

@@ -1,4 +1,4 @@
-"""CLIP's and BLIP's tokenizers and the traps in them."""
+"""CLIP's and BLIP's tokenizers, and where they may go wrong."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tinyworld.captions import Description, Named
-from tinyworld.texts import (
+from tinyworld.tokenizers import (
     CLIP_POSITIONS,
     SPECIAL,
     WORDS,
@@ -30,13 +30,13 @@ def clip() -> Any:
     return Clip.load(CHECKPOINTS / "clip")
 
 
-def test_clips_vocabulary_knows_every_byte_with_and_without_the_end_of_a_word() -> None:
+def test_clips_vocabulary_has_every_byte_with_and_without_the_end_of_word_mark() -> None:
     vocabulary, _ = clip_vocabulary()
     assert len(set(byte_symbols())) == 256
     assert all(symbol in vocabulary and f"{symbol}</w>" in vocabulary for symbol in byte_symbols())
     end = vocabulary["<|endoftext|>"]
     assert end == max(vocabulary.values()) == len(vocabulary) - 1
-    assert end != 2, "2 takes the library's legacy branch"
+    assert end != 2, "2 selects transformers' legacy branch"
 
 
 def test_every_known_word_is_one_token_and_unknown_ones_never_end_the_text() -> None:
@@ -51,13 +51,13 @@ def test_every_known_word_is_one_token_and_unknown_ones_never_end_the_text() -> 
         assert ids[-1] == end
 
 
-def test_a_texts_vector_changes_with_its_last_word_also_after_an_unknown_one(clip: Any) -> None:
+def test_a_texts_vector_depends_on_its_last_word_even_after_an_unknown_one(clip: Any) -> None:
     for start in ("a", "a photo of a", "a dog and a", "日本 and a"):
         red, blue = clip.embed_texts([f"{start} red circle", f"{start} red square"])
         assert float(red @ blue) < 0.99, start
 
 
-def test_positions_and_ids_of_the_shipped_clip_are_its_tokenizers(clip: Any) -> None:
+def test_positions_and_ids_of_the_shipped_clip_match_its_tokenizer(clip: Any) -> None:
     text = json.loads((CHECKPOINTS / "clip" / "config.json").read_text())["text_config"]
     tokenizer = clip_tokenizer()
     assert text["max_position_embeddings"] == CLIP_POSITIONS
@@ -66,7 +66,7 @@ def test_positions_and_ids_of_the_shipped_clip_are_its_tokenizers(clip: Any) -> 
 
 
 @pytest.mark.parametrize("name", ["blip", "blip_itm"])
-def test_blips_ids_are_its_tokenizers(name: str) -> None:
+def test_blips_ids_match_its_tokenizer(name: str) -> None:
     from transformers import AutoTokenizer
 
     text = json.loads((CHECKPOINTS / name / "config.json").read_text())["text_config"]

@@ -1,4 +1,4 @@
-"""Each shipped tower, given only its path, is what its folder says, offline and through the library's own classes."""
+"""Each shipped tower loads from its path alone, offline, through transformers' own classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from processors.models.preprocess import Preprocessor
-from tinyworld.pixels import padded
+from tinyworld.preprocess import padded
 from tinyworld.render import render
 from tinyworld.scenes import sample_scene
 
@@ -24,7 +24,7 @@ CLASSES = {
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_the_librarys_loaders_take_it_and_nothing_is_left_at_random(name: str) -> None:
+def test_transformers_loads_it_and_initializes_nothing_at_random(name: str) -> None:
     import transformers
 
     folder = CHECKPOINTS / name
@@ -43,13 +43,13 @@ def test_the_librarys_loaders_take_it_and_nothing_is_left_at_random(name: str) -
     assert tuple(images.image_mean) == tuple(images.image_std) == (0.5, 0.5, 0.5)
 
 
-def test_pictures_enter_the_models_as_they_did_in_training() -> None:
+def test_preprocessing_is_the_same_as_in_training() -> None:
     rng = np.random.default_rng(0)
     wide = render(sample_scene(rng), rng=rng).image
     small = np.ascontiguousarray(wide[40:95, 100:140])
-    through = Preprocessor.from_folder(CHECKPOINTS / "vit", "pad")([wide, small]).numpy()
-    assert np.abs(through - padded([wide, small], 128)).max() < 1e-5
-    assert (through[0, :, :16] == 0).all()
+    preprocessed = Preprocessor.from_folder(CHECKPOINTS / "vit", "pad")([wide, small]).numpy()
+    assert np.abs(preprocessed - padded([wide, small], 128)).max() < 1e-5
+    assert (preprocessed[0, :, :16] == 0).all()
 
 
 def test_the_manifest_names_every_shipped_file() -> None:
@@ -62,7 +62,7 @@ def test_the_manifest_names_every_shipped_file() -> None:
         assert stated["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest(), path.name
 
 
-def test_the_search_can_say_probabilities_of_these_weights() -> None:
+def test_the_search_is_calibrated_for_these_weights() -> None:
     from processors.models.clip import Clip
     from search.calibrate import load
 

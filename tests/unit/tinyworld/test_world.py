@@ -1,16 +1,16 @@
-"""The world's truth: what a scene promises, what a picture shows, and what a caption says are one."""
+"""The world's truth: scenes, pictures and captions agree."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tinyworld.captions import Description, Named, caption, describe, false_ones, parse
+from tinyworld.captions import Description, Named, caption, describe, false_descriptions, parse
 from tinyworld.clips import sample_clip
 from tinyworld.queries import holds, true_query
 from tinyworld.render import Camera, render, sample_camera
-from tinyworld.scenes import APART, COLOURS, EVALUATION, LEVEL, sample_scene
-from tinyworld.searching import different_scenes, one_away, search_scene, sight_of
+from tinyworld.scenes import APART, COLORS, EVALUATION, LEVEL, sample_scene
+from tinyworld.search_scenes import different_scenes, facts_of, one_away, search_scene
 
 
 def test_scenes_keep_the_conditions_of_every_figure() -> None:
@@ -22,11 +22,11 @@ def test_scenes_keep_the_conditions_of_every_figure() -> None:
         assert (rendered.visible >= 1 - EVALUATION.occluded).all()
         heights = rendered.full_masks.any(axis=2).sum(axis=1) / 240
         assert ((heights > EVALUATION.smallest - 0.02) & (heights < EVALUATION.largest + 0.02)).all()
-        assert len({(thing.colour, thing.shape) for thing in scene.things}) == len(scene.things)
+        assert len({(thing.color, thing.shape) for thing in scene.things}) == len(scene.things)
     assert set(counts.values()) == {20}
 
 
-def test_masks_boxes_and_colours_are_of_the_pixels() -> None:
+def test_masks_boxes_and_colors_are_of_the_pixels() -> None:
     for seed in range(20):
         rng = np.random.default_rng(seed)
         scene = sample_scene(rng, count=(2, 4), style="cartoon")
@@ -36,7 +36,7 @@ def test_masks_boxes_and_colours_are_of_the_pixels() -> None:
             rows, columns = np.nonzero(mask)
             assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
             shown = np.median(rendered.image[mask], axis=0) / 255
-            wanted = np.array(COLOURS[thing.colour]) / 255 * scene.light.tint * scene.light.gain
+            wanted = np.array(COLORS[thing.color]) / 255 * scene.light.tint * scene.light.gain
             assert np.abs(shown - wanted.clip(0, 1)).max() < 0.25
 
 
@@ -54,15 +54,15 @@ def test_captions_name_left_to_right_and_relate_the_first_two() -> None:
         scene, rendered = search_scene(2, number)
         found = parse(caption(scene, rendered))
         assert str(found) == caption(scene, rendered)
-        left_to_right = sorted(zip(rendered.centres[:, 0], scene.things, strict=True), key=lambda pair: pair[0])
-        assert [str(name) for name in found.things] == [f"{t.colour} {t.shape}" for _, t in left_to_right]
+        left_to_right = sorted(zip(rendered.centers[:, 0], scene.things, strict=True), key=lambda pair: pair[0])
+        assert [str(name) for name in found.things] == [f"{t.color} {t.shape}" for _, t in left_to_right]
         if found.relation:
             gap = left_to_right[1][1].y - left_to_right[0][1].y
             assert abs(gap) <= LEVEL or abs(gap) >= APART
             assert found.relation == ("above" if gap >= APART else "below" if gap <= -APART else "left of")
 
 
-def test_things_less_than_half_seen_are_not_named() -> None:
+def test_things_less_than_half_visible_are_not_named() -> None:
     scene = sample_scene(np.random.default_rng(4), count=1)
     thing = scene.things[0]
     aside = 1.1 * thing.x / (0.7 + 0.6 * thing.depth)
@@ -78,7 +78,7 @@ def test_other_texts_are_not_captions(text: str) -> None:
         parse(text)
 
 
-def test_the_article_goes_with_the_colour() -> None:
+def test_the_article_goes_with_the_color() -> None:
     assert str(Description("photo", (Named("orange", "ring"),))) == "a photo of an orange ring."
 
 
@@ -86,7 +86,7 @@ def test_false_captions_are_false_in_one_way_each() -> None:
     rng = np.random.default_rng(0)
     for number in range(40):
         truth = describe(*search_scene(6, number))
-        wrong = false_ones(rng, truth)
+        wrong = false_descriptions(rng, truth)
         assert len(wrong) == (4 if truth.relation else 3)
         assert truth not in wrong
         assert {parse(str(one)) for one in wrong} == set(wrong)
@@ -95,7 +95,7 @@ def test_false_captions_are_false_in_one_way_each() -> None:
 def test_true_queries_hold_and_hold_no_longer_when_the_scene_is_empty() -> None:
     rng = np.random.default_rng(0)
     for number in range(100):
-        one = sight_of(*search_scene(7, number % 50))
+        one = facts_of(*search_scene(7, number % 50))
         query = true_query(rng, one.style, one.seen)
         assert holds(query, one.style, one.seen), query
         assert not query.things or not holds(query, one.style, ())
@@ -126,7 +126,7 @@ def test_clips_keep_tracks_mark_changes_and_stand_still() -> None:
     assert (clip.frame(7).rendered.image == frames[7].rendered.image).all(), "frames do not depend on those before"
     aside = clip.frame(7, Camera(dx=0.05, backdrop=3))
     assert aside.tracks == frames[7].tracks
-    assert (aside.rendered.centres[:, 0] < frames[7].rendered.centres[:, 0]).all()
+    assert (aside.rendered.centers[:, 0] < frames[7].rendered.centers[:, 0]).all()
 
 
 def test_signs_tell_where_they_are() -> None:

@@ -1,4 +1,4 @@
-"""The reference picture and `sightline.json` beside a checkpoint: what it is, and what it answers to one picture."""
+"""The model card beside a checkpoint (`sightline.json`) and the reference picture with the expected output."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tinyworld.scenes import sample_scene
 
 SEED, THINGS, JPEG_QUALITY = 31, 4, 95
 BOX_PIXELS, CONFIDENCE = 3.0, 0.1
-"""How far another machine or precision (bf16) may be off; other weights are off by far more."""
+"""Tolerances for another machine or precision (bf16); other weights differ by far more."""
 AREA_SHARE = 0.1
 
 
 def write_reference(folder: Path, things: int = THINGS) -> Image:
-    """Write `reference.jpg` and return its pixels as they decode."""
+    """Write `reference.jpg` and return its decoded pixels."""
     rng = np.random.default_rng(SEED)
     scene = sample_scene(rng, count=things, style="photo")
     pixels = render(scene, rng=rng).image
@@ -30,13 +30,13 @@ def write_reference(folder: Path, things: int = THINGS) -> Image:
 
 
 def describe_detector(folder: Path) -> None:
-    """Write the reference and what the detector in `folder` finds on it."""
+    """Write the reference picture and the card with the detections of the detector in `folder`."""
     detector, picture = Yolo.load(folder), write_reference(folder)
-    found = sorted(detector.detect([picture])[0], key=lambda one: (one.label, one.box))
-    assert len(found) == THINGS, f"{len(found)} found on the reference picture"
+    detections = sorted(detector.detect([picture])[0], key=lambda each: (each.label, each.box))
+    assert len(detections) == THINGS, f"{len(detections)} detections on the reference picture, {THINGS} expected"
     objects = [
-        {"label": one.label, "confidence": round(one.confidence, 3), "box": [round(edge, 1) for edge in one.box]}
-        for one in found
+        {"label": each.label, "confidence": round(each.confidence, 3), "box": [round(edge, 1) for edge in each.box]}
+        for each in detections
     ]
     _write(
         folder,
@@ -52,7 +52,7 @@ def describe_detector(folder: Path) -> None:
 
 
 def describe_segmenter(folder: Path) -> None:
-    """Write the reference and how large the masks are that the segmenter in `folder` finds in its things' boxes."""
+    """Write the reference picture and the card with the areas of the segmenter's masks for its things' boxes."""
     segmenter, picture = Segmenter.load(folder), write_reference(folder)
     rng = np.random.default_rng(SEED)
     boxes = render(sample_scene(rng, count=THINGS, style="photo"), rng=rng).boxes
@@ -70,5 +70,5 @@ def describe_segmenter(folder: Path) -> None:
     )
 
 
-def _write(folder: Path, described: dict[str, object]) -> None:
-    (folder / "sightline.json").write_text(json.dumps(described, indent=2) + "\n")
+def _write(folder: Path, card: dict[str, object]) -> None:
+    (folder / "sightline.json").write_text(json.dumps(card, indent=2) + "\n")

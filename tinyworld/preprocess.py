@@ -1,9 +1,8 @@
-"""How a picture becomes a model's input in tinyworld: `fit="pad"`, the definition that the checkpoints were trained on.
+"""The reference implementation of `fit="pad"`, the preprocessing that the checkpoints were trained with.
 
-The picture is scaled so that its longer side equals the model's size (OpenCV's INTER_AREA when it shrinks,
-INTER_LINEAR when it grows; the shorter side rounded, at least 1), normalised with mean and standard deviation 0.5,
-and centred on zeros: padding is the mean colour, so it is zero after normalisation. The offset of an odd rest is
-rounded down.
+The picture is scaled so that its longer side equals the model's size (OpenCV's INTER_AREA to shrink, INTER_LINEAR to
+grow; the shorter side rounded, at least 1), normalized with mean and standard deviation 0.5, and centered on zeros:
+padding is the mean color, which is zero after normalization. The offset of an odd remainder is rounded down.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ def scaled(image: Image, size: int) -> Image:
 
 
 def padded(images: Sequence[Image], size: int) -> npt.NDArray[np.float32]:
-    """Pictures [H, W, 3] uint8 RGB as a batch [n, 3, size, size], normalised to -1..1, zeros around."""
+    """Pictures [H, W, 3] uint8 RGB as a batch [n, 3, size, size], normalized to -1..1 and padded with zeros."""
     batch = np.zeros((len(images), 3, size, size), np.float32)
-    for place, image in enumerate(images):
+    for index, image in enumerate(images):
         small = scaled(image, size)
         height, width = small.shape[:2]
         top, left = (size - height) // 2, (size - width) // 2
-        batch[place, :, top : top + height, left : left + width] = small.transpose(2, 0, 1) / np.float32(127.5) - 1
+        batch[index, :, top : top + height, left : left + width] = small.transpose(2, 0, 1) / np.float32(127.5) - 1
     return batch

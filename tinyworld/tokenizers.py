@@ -1,8 +1,8 @@
-"""The tokenizers of the tiny models, written in the library's own formats.
+"""The tokenizers of the tiny models, in transformers' own formats.
 
-BLIP gets a BERT vocabulary of whole words. CLIP gets byte pairs: all 256 byte symbols with and without the
-end-of-word mark, because CLIP's unknown token is its end token and the text tower reads the vector off the first
-end token, so that one unknown symbol would hide all that follows it.
+BLIP has a BERT vocabulary of whole words. CLIP has byte pairs: all 256 byte symbols with and without the end-of-word
+mark. CLIP's unknown token is its end token, and the text tower reads the vector at the first end token, so one unknown
+symbol would hide everything after it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections import Counter
 from transformers import BertTokenizerFast, CLIPTokenizer
 
 from tinyworld.captions import RELATIONS
-from tinyworld.scenes import COLOURS, SHAPES, STYLES
+from tinyworld.scenes import COLORS, SHAPES, STYLES
 
 WORDS: tuple[str, ...] = (
     *("a", "an", "the", "of", "and", "is", "nothing", "right"),
     *(word for relation in RELATIONS for word in relation.split() if word != "of"),
     *STYLES,
-    *COLOURS,
+    *COLORS,
     *SHAPES,
 )
 """Every word that the tiny models were trained on."""
@@ -31,19 +31,19 @@ END = "</w>"
 
 
 def blip_vocabulary() -> dict[str, int]:
-    """Token to id: the special ones first, padding being 0."""
+    """Token to id: special tokens first, padding is 0."""
     return {token: index for index, token in enumerate([*SPECIAL.values(), *MARKS, *WORDS])}
 
 
 def blip_tokenizer() -> BertTokenizerFast:
-    """BLIP's tokenizer; words it does not know become [UNK], one each."""
+    """BLIP's tokenizer; each unknown word becomes one [UNK]."""
     return BertTokenizerFast(
         vocab=blip_vocabulary(), do_lower_case=True, model_max_length=BLIP_POSITIONS, bos_token=SPECIAL["dec"]
     )
 
 
 def byte_symbols() -> list[str]:
-    """The 256 printable characters that stand for bytes (Radford et al. 2019), in the order of the bytes."""
+    """The 256 printable characters that represent bytes (Radford et al. 2019), in the order of the bytes."""
     kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
     symbols, spare = {}, 0
     for byte in range(256):

@@ -1,8 +1,8 @@
-"""Rendered training scenes on disk, uint8 and mapped into memory: drawn once, seen many times.
+"""Rendered training scenes on disk, uint8 and memory-mapped: rendered once, used many times.
 
-Half of the scenes are seen by the middle camera, half by another one, which cuts things off at the frame's edge; one
-in five holds a sign, which is no thing and must not be found as one. Some are moments of clips instead, in which
-things pass in front of one another and come in and go out.
+Half of the scenes are from the center camera, half from another one, where the frame's edge cuts things off. One in
+five contains a sign, which must not be detected as a thing. Some are moments of clips instead, in which things pass in
+front of one another, enter and leave.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tinyworld.ahead import in_parts
 from tinyworld.clips import sample_clip
+from tinyworld.prefetch import map_in_parts
 from tinyworld.render import Rendered, render, sample_camera
 from tinyworld.scenes import EVALUATION, SHAPES, Scene, sample_scene
 
 LEAST_VISIBLE, LEAST_SIDE_PIXELS = 0.25, 6
-"""Of a thing seen less than this no one can tell the shape: it is no truth to train on."""
+"""The shape of a thing that is less visible cannot be recognized, so it is not used as truth."""
 CLIP_FRAMES = 100
-"""Of the clips that moments are taken from, by `sample_clip`'s own length."""
+"""Frames of the clips that moments are taken from: the default length of `sample_clip`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedSet:
-    """N scenes. `images` uint8 [N, H, W, 3] RGB; `instances` uint8 [N, H, W], 0 or 1 + a thing's number;
-    `truth` float32 [N, most, 5], rows of box xyxy in pixels and shape number, -1 where no thing is (or too little
-    of it is seen), a row's number being the thing's."""
+    """N scenes with their truth.
+
+    `images` uint8 [N, H, W, 3] RGB; `instances` uint8 [N, H, W], 0 or 1 + the number of a thing; `truth` float32
+    [N, most, 5], one row per thing: box xyxy in pixels and number of the shape, -1 where there is no thing or too
+    little of it is visible.
+    """
 
     images: npt.NDArray[np.uint8]
     instances: npt.NDArray[np.uint8]
@@ -39,7 +42,7 @@ class RenderedSet:
         return len(self.images)
 
     def things_of(self, scene: int) -> npt.NDArray[np.intp]:
-        """Numbers of the things of `scene` that are truth."""
+        """Numbers of the things of `scene` that have a row of truth."""
         return np.flatnonzero(self.truth[scene, :, 4] >= 0)
 
     def boxes_of(self, scene: int) -> npt.NDArray[np.float32]:
@@ -79,7 +82,7 @@ def _draw(place: Path, scenes: int, *, seed: int, count: tuple[int, int], moment
     for name, shape in (("images", (*frame, 3)), ("instances", frame)):
         np.lib.format.open_memmap(place / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
     part = partial(_draw_part, place, seed=seed, count=count, moments=moments)
-    truth = np.concatenate(list(in_parts(part, scenes, workers=workers)))
+    truth = np.concatenate(list(map_in_parts(part, scenes, workers=workers)))
     np.save(place / "truth.npy", truth)  # last: its presence says that the set is whole
 
 
