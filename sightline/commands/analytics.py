@@ -29,20 +29,20 @@ def _print_url(url: str) -> None:
 
 
 async def _embedded(config: Config) -> None:
-    from streams.analytics.embedded import FileTable, count
-    from streams.analytics.json_server import served
+    from streams.analytics.embedded import FileTable, count_until
+    from streams.analytics.json_server import serve_view
     from streams.analytics.ledger import Ledger
-    from streams.analytics.ledger_view import View
+    from streams.analytics.ledger_view import LedgerView
 
     stopped, settings = asyncio.Event(), config.analytics
     async with opened_transport(config) as transport:
         table = FileTable(config.data_path / "analytics.sqlite")
         try:
-            view = View(Ledger(table, settings))
-            async with served(view, config.serve.host, settings.port) as url:
+            view = LedgerView(Ledger(table, settings))
+            async with serve_view(view, config.serve.host, settings.port) as url:
                 _print_url(url)
                 with stopping(stopped.set):
-                    await count(transport, table, settings, stopped)
+                    await count_until(transport, table, settings, stopped)
         finally:
             table.close()
 

@@ -35,8 +35,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print counts and all frame
 async def check(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag as typed
     """Check that every accepted frame is enriched, dead-lettered or deleted, and that the index holds its points.
 
-    Reads all frame topics and the index; changes nothing. Run it while no frame is being processed: frames in flight count
-    as missing. Exit status 1 means that something is wrong.
+    Reads all frame topics and the index, and changes nothing. Run it while no frame is being processed: frames in
+    flight count as missing. Exit status 1 means that something is wrong.
     """
     names = [spec.name for spec in collections(config, worker_settings(config)).values()]
     async with opened(config) as parts:

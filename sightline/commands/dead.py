@@ -1,32 +1,46 @@
-"""`sightline dead`: look at what could not be processed, send it again, or let it go."""
+"""`sightline dead`: list what could not be processed, show why, replay it, or drop it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from search.query import BadQuery, parse_time
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, out
+from sightline.terminal.render import counted, new_table
 from sightline.wiring.parts import opened_blobs, opened_transport
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter, OpenLetter
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, why, and what to do about it.")
 
-Frames = Annotated[list[str] | None, typer.Argument(help="Frame ids; none chooses by the filters.")]
-Reason = Annotated[str, typer.Option(help="Only this reason, e.g. unreadable_image.")]
-Stage = Annotated[str, typer.Option(help="Only letters of this stage.")]
-Since = Annotated[str, typer.Option(help="Died at or after: 2h, 3d or a date.")]
-Until = Annotated[str, typer.Option(help="Died before: 2h, 3d or a date.")]
-Every = Annotated[bool, typer.Option("--all", help="Really all, where nothing else is chosen.")]
+Frames = Annotated[list[str] | None, typer.Argument(help="Frame ids. Without ids, the options select.")]
+Every = Annotated[bool, typer.Option("--all", help="Select all dead letters.")]
 
 
-def _chosen(frames: list[str] | None, reason: str, stage: str, since: str, until: str) -> LetterFilter:
-    return LetterFilter(tuple(frames or ()), reason, stage, _time(since), _time(until))
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Options that select dead letters."""
+
+    reason: Annotated[str, typer.Option(help="Only letters with this reason, e.g. unreadable_image.")] = ""
+    stage: Annotated[str, typer.Option(help="Only letters of this stage.")] = ""
+    since: Annotated[str, typer.Option(help="Only frames that died at or after this time: 2h, 3d or a date.")] = ""
+    until: Annotated[str, typer.Option(help="Only frames that died before this time: 2h, 3d or a date.")] = ""
+
+    def letters(self, frames: list[str] | None = None) -> LetterFilter:
+        """Raises UsageError for a time that cannot be read."""
+        return LetterFilter(tuple(frames or ()), self.reason, self.stage, _time(self.since), _time(self.until))
+
+    def deliberate(self, frames: list[str] | None, every: bool) -> LetterFilter:  # noqa: FBT001 - a flag as typed
+        """As `letters`, but all letters only when that was asked for. Raises UsageError."""
+        selected = self.letters(frames)
+        if selected == LetterFilter() and not every:
+            raise UsageError("name frames, or select by --reason, --stage, --since, --until; --all selects all")
+        return selected
 
 
 def _time(text: str) -> datetime | None:
@@ -36,48 +50,41 @@ def _time(text: str) -> datetime | None:
         raise UsageError(str(error)) from None
 
 
-def _careful(chosen: LetterFilter, every: bool) -> LetterFilter:  # noqa: FBT001 - a flag as typed
-    if chosen == LetterFilter() and not every:
-        raise UsageError("name frames, or choose by --reason, --stage, --since, --until; --all means all of them")
-    return chosen
-
-
 @app.command("list")
 @configured
-async def list_(config: Config, reason: Reason = "", stage: Stage = "", since: Since = "", until: Until = "") -> None:
+async def list_(config: Config, selection: Selection) -> None:
     """List dead letters, oldest first."""
     async with opened_transport(config) as transport:
-        letters = await DeadLetters(transport).choose(_chosen(None, reason, stage, since, until))
+        letters = await DeadLetters(transport).choose(selection.letters())
     if not letters:
         out.print("no dead letters")
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("died", "frame", "feed", "stage", "reason"):
-        table.add_column(name, style="dim" if name in ("died", "frame") else "", no_wrap=name == "frame")
-    for one in letters:
-        letter = one.letter
+    table = new_table(("died", "frame", "feed", "stage", "reason"))
+    for entry in letters:
+        letter = entry.letter
         table.add_row(f"{letter.died:%Y-%m-%d %H:%M:%S}", letter.id, letter.feed, letter.stage, letter.reason)
     out.print(table)
-    out.print(f"{len(letters)} dead; `sightline dead show FRAME` tells why, `dead replay` sends them again")
+    count = counted(len(letters), "dead letter")
+    out.print(f"{count}. `sightline dead show FRAME` says why; `sightline dead replay` sends them again.")
 
 
 @app.command()
 @configured
 async def show(config: Config, frame: Annotated[str, typer.Argument(help="The frame's id.")]) -> None:
-    """Tell why one frame is dead and where it came from."""
+    """Show why a frame is dead, and where its record came from."""
     async with opened_transport(config) as transport:
         letters = await DeadLetters(transport).choose(LetterFilter(frames=(frame,)))
     if not letters:
-        raise UsageError(f"no dead letter for frame {frame}; `sightline dead list` names them")
-    _tell(letters[0])
+        raise UsageError(f"no dead letter of frame {frame}; `sightline dead list` lists those there are")
+    _print(letters[0])
 
 
-def _tell(one: OpenLetter) -> None:
-    letter = one.letter
+def _print(entry: OpenLetter) -> None:
+    letter = entry.letter
     out.print(f"[bold]{letter.id}[/]  {letter.tenant}/{letter.feed}")
     out.print(f"died     {letter.died:%Y-%m-%d %H:%M:%S} UTC in stage {letter.stage}")
     out.print(f"reason   [red]{letter.reason}[/]: {escape(letter.message)}", markup=True)
-    out.print(f"came on  {letter.topic}, partition {letter.partition}, offset {letter.offset}")
+    out.print(f"record   {letter.topic}, partition {letter.partition}, offset {letter.offset}")
     if letter.uri:
         out.print(f"original {letter.uri}")
 
@@ -86,36 +93,30 @@ def _tell(one: OpenLetter) -> None:
 @configured
 async def replay(
     config: Config,
+    selection: Selection,
     frames: Frames = None,
-    reason: Reason = "",
-    stage: Stage = "",
-    since: Since = "",
-    until: Until = "",
     every: Every = False,  # noqa: FBT002 - a flag as typed
 ) -> None:
     """Publish the original records again, once the cause is fixed."""
-    chosen = _careful(_chosen(frames, reason, stage, since, until), every)
+    selected = selection.deliberate(frames, every)
     async with opened_transport(config) as transport, opened_blobs(config) as blobs:
         letters = DeadLetters(transport)
-        found = await letters.choose(chosen)
-        sent = await letters.replay(found, blobs)
-    out.print(f"replayed {sent} of {len(found)}")
+        open_letters = await letters.choose(selected)
+        replayed = await letters.replay(open_letters, blobs)
+    out.print(f"{replayed} of {counted(len(open_letters), 'dead letter')} replayed")
 
 
 @app.command()
 @configured
 async def drop(
     config: Config,
+    selection: Selection,
     frames: Frames = None,
-    reason: Reason = "",
-    stage: Stage = "",
-    since: Since = "",
-    until: Until = "",
     every: Every = False,  # noqa: FBT002 - a flag as typed
 ) -> None:
-    """Take letters off the list for good."""
-    chosen = _careful(_chosen(frames, reason, stage, since, until), every)
+    """Remove dead letters from the list without replaying them."""
+    selected = selection.deliberate(frames, every)
     async with opened_transport(config) as transport:
         letters = DeadLetters(transport)
-        dropped = await letters.drop(await letters.choose(chosen))
-    out.print(f"dropped {dropped}")
+        dropped = await letters.drop(await letters.choose(selected))
+    out.print(f"{counted(dropped, 'dead letter')} dropped")

@@ -22,7 +22,7 @@ from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import counted, new_table
 from sightline.wiring.models import caption_pictures
 from sightline.wiring.parts import Parts, opened
-from streams.sources.image_search import ImageSearch, Result, Search
+from streams.sources.image_search import ImageSearch, ImageSearchClient, Result
 
 PictureFile = Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")]
 Api = Annotated[str, typer.Option("--api", help="pixabay, or the NAME of an API described in [apis.NAME].")]
@@ -80,7 +80,9 @@ async def _caption(config: Config, picture: Path, pixels: Pixels) -> str:
     return caption
 
 
-async def _first_with_results(parts: Parts, search: Search, queries: Sequence[str]) -> tuple[Exploration, list[Result]]:
+async def _first_with_results(
+    parts: Parts, search: ImageSearchClient, queries: Sequence[str]
+) -> tuple[Exploration, list[Result]]:
     """The first query for which the API knows a picture. Raises UsageError."""
     for query in queries:
         results = [result async for result in search.results(query)]

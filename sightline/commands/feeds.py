@@ -19,10 +19,10 @@ from sightline.terminal.render import new_table
 from sightline.terminal.signals import stopping
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
 from streams.clock import SystemClock
-from streams.feeds.credentials import checked
-from streams.feeds.group_member import Sharing
+from streams.feeds.credentials import check_credentials
+from streams.feeds.group_member import FeedGroupMember
 from streams.feeds.reader import FeedReader
-from streams.feeds.roster import all_feeds, removed, written
+from streams.feeds.roster import all_feeds, feed_record, removal_record
 from streams.sources.source_choice import RemoteOptions
 from streams.sources.url_guard import redacted
 from streams.transport import Transport
@@ -94,11 +94,11 @@ async def add(config: Config, name: Name, source: Source, options: FeedOptions) 
     except ValueError as error:
         raise UsageError(str(error)) from None
     changed = datetime.now(UTC)
-    feed = Feed(tenant=config.tenant, feed=name, source=checked(source), changed=changed, **options.given())
+    feed = Feed(tenant=config.tenant, feed=name, source=check_credentials(source), changed=changed, **options.given())
     async with opened_transport(config) as transport:
         if partition_key(config.tenant, name) in await all_feeds(transport):
             raise UsageError(f"feed {name} is there already; change it with `sightline feeds change {name}`")
-        await transport.publish([written(_checked(feed))])
+        await transport.publish([feed_record(_checked(feed))])
     out.print(f"{name}: added")
 
 
@@ -106,7 +106,7 @@ async def add(config: Config, name: Name, source: Source, options: FeedOptions) 
 @configured
 async def change(config: Config, name: Name, options: FeedOptions, source: NewSource = None) -> None:
     """Change the given settings of a feed. Its reader restarts with them."""
-    given = options.given() | ({} if source is None else {"source": checked(source)})
+    given = options.given() | ({} if source is None else {"source": check_credentials(source)})
     if not given:
         raise UsageError("nothing to change; `sightline feeds change --help` lists the settings")
     async with opened_transport(config) as transport:
@@ -129,7 +129,7 @@ async def remove(config: Config, name: Name) -> None:
     """Remove a feed. The frames it delivered stay."""
     async with opened_transport(config) as transport:
         await _existing(transport, config, name)
-        await transport.publish([removed(config.tenant, name)])
+        await transport.publish([removal_record(config.tenant, name)])
     out.print(f"{name}: removed")
 
 
@@ -165,7 +165,7 @@ async def run(config: Config) -> None:
             remote=RemoteOptions(fetch=config.fetch),
             inline_limit_bytes=config.worker.inline_limit_bytes,
         )
-        sharing = Sharing(transport, reader, SystemClock())
+        sharing = FeedGroupMember(transport, reader, SystemClock())
         err.print("reading feeds")
         with stopping(sharing.stop):
             await sharing.run()
@@ -180,7 +180,7 @@ async def _existing(transport: Transport, config: Config, name: str) -> Feed:
 
 async def _update(transport: Transport, config: Config, name: str, values: dict[str, Any]) -> None:
     feed = replace(await _existing(transport, config, name), changed=datetime.now(UTC), **values)
-    await transport.publish([written(_checked(feed))])
+    await transport.publish([feed_record(_checked(feed))])
 
 
 def _without_secrets(source: str) -> str:

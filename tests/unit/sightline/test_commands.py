@@ -179,14 +179,14 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(typed: Typed, pictur
     assert "frames.raw" in shown
     assert "no dead letters" in typed("dead", "list", "--stage", "gate").stdout
 
-    assert "replayed 1 of 1" in typed("dead", "replay", frame).stdout
+    assert "1 of 1 dead letter replayed" in typed("dead", "replay", frame).stdout
     assert "no dead letters" in typed("dead", "list").stdout
     asyncio.run(work())
     assert FRAME_ID.findall(typed("dead", "list", "--since", "1h").stdout) == [frame], "it died again, as the same"
 
-    assert "dropped 1" in typed("dead", "drop", "--all").stdout
+    assert "1 dead letter dropped" in typed("dead", "drop", "--all").stdout
     assert "no dead letters" in typed("dead", "list").stdout
-    assert "replayed 0 of 0" in typed("dead", "replay", "--all").stdout
+    assert "0 of 0 dead letters replayed" in typed("dead", "replay", "--all").stdout
 
 
 def truncated() -> NewRecord:
@@ -237,7 +237,7 @@ def test_a_frame_that_is_forgotten_leaves_no_file(typed: Typed, pictures: Path, 
     before = set((tmp_path / "data" / "blobs").rglob("*"))
     (dead,) = FRAME_ID.findall(typed("dead", "list", *quick).stdout)
     result = typed("forget", dead, *quick)
-    assert (result.exit_code, "1 to be forgotten" in result.stdout) == (0, True)
+    assert (result.exit_code, "Deletion of 1 frame requested" in result.stdout) == (0, True)
     assert typed("work", "--until-idle", *quick).exit_code == 0
     assert len(before - set((tmp_path / "data" / "blobs").rglob("*"))) == 1
     assert "no dead letters" in typed("dead", "list", *quick).stdout
