@@ -1,8 +1,8 @@
-"""Fills README's tour, event and stage with what the commands really print.
+"""Writes the output of the commands into README.md: the tour, an event, and the example stage.
 
     .venv/bin/python docs/refresh.py
 
-Each part stands between `<!-- NAME -->` and `<!-- /NAME -->`; nothing else of the file is touched.
+Each part is between `<!-- NAME -->` and `<!-- /NAME -->`; the rest of the file is unchanged.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TOUR = (
 
 
 def run(arguments: str, data: str) -> str:
-    """What `sightline ARGUMENTS` prints, both streams."""
+    """The output of `sightline ARGUMENTS`, both streams."""
     program = Path(sys.executable).with_name("sightline")
-    keeps = "" if arguments.startswith(("caption", "detect", "classify")) else f' --data "{data}"'
-    done = subprocess.run(  # noqa: S602 - the commands are those above, typed as a person types them
-        f'"{program}" {arguments}{keeps}',
+    data_option = "" if arguments.startswith(("caption", "detect", "classify")) else f' --data "{data}"'
+    done = subprocess.run(  # noqa: S602 - only the commands above, as a person types them
+        f'"{program}" {arguments}{data_option}',
         cwd=ROOT,
         shell=True,
         text=True,
@@ -49,25 +49,26 @@ def run(arguments: str, data: str) -> str:
     return "\n".join(line.rstrip() for line in shown.strip().splitlines())
 
 
-def filled(readme: str, name: str, content: str) -> str:
-    found = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-    if not found.search(readme):
-        raise SystemExit(f"README.md has no part {name}")
-    return found.sub(lambda match: f"{match[1]}{content}{match[2]}", readme)
+def filled(page: str, name: str, content: str) -> str:
+    """The page with `content` between the markers of the part `name`. Raises SystemExit if it has no such part."""
+    part = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
+    if not part.search(page):
+        raise SystemExit(f"the page has no part <!-- {name} -->; add it")
+    return part.sub(lambda match: f"{match[1]}{content}{match[2]}", page)
 
 
 def main() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     with tempfile.TemporaryDirectory(prefix="tour-", ignore_cleanup_errors=True) as folder:
-        told = []
+        outputs = []
         for arguments in TOUR:
             print(f"$ sightline {arguments}", flush=True)
-            told.append(f"$ sightline {arguments}\n{run(arguments, folder)}")
-        ids = re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", told[3])
+            outputs.append(f"$ sightline {arguments}\n{run(arguments, folder)}")
+        ids = re.findall(r"[0-9a-f]{8}-[0-9a-f-]{27}", outputs[3])
         event = run(f"show {ids[0]}", folder)
     (ROOT / "drawn.jpg").unlink(missing_ok=True)
     stage = (ROOT / "examples" / "brightness.py").read_text("utf-8").rstrip("\n")
-    readme = filled(readme, "tour", "```\n" + "\n\n".join(told) + "\n```")
+    readme = filled(readme, "tour", "```\n" + "\n\n".join(outputs) + "\n```")
     readme = filled(readme, "event", f"```json\n{event}\n```")
     readme = filled(readme, "stage", f"```python\n{stage}\n```")
     (ROOT / "README.md").write_text(readme, "utf-8")
