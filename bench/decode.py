@@ -1,13 +1,12 @@
-"""What decoding costs in Sightline over the same decoding done by the best library alone, on all cores.
+"""The cost of decoding in Sightline over the same decoding by the best library alone, on all cores.
 
     python -m bench.decode [--rounds N]
 
-`ratio_jpeg`: pictures a second of the decode stage (bytes and header checked, EXIF upright, event completed) over
-those of the faster of OpenCV and simplejpeg called from a plain thread pool, both giving upright RGB (simplejpeg
-knows no EXIF: it is told how to turn the picture, which we have to find out); the worse of 1080p and 640 × 480, a
-third of the pictures turned by EXIF. The thumbnail is work of its own, which no library does alone:
-`ratio_jpeg_with_thumbnail` has it on one side only. `ratio_video` and the rates beside it are explained in
-`bench/video.py`.
+`ratio_jpeg`: pictures per second of the decode stage (bytes and header checked, EXIF orientation applied, event
+completed) over those of the faster of OpenCV and simplejpeg in a plain thread pool. Both give upright RGB; simplejpeg
+does not read EXIF, so it is given the orientation, which the stage has to find. The figure is the worse of 1080p and
+640 × 480, with a third of the pictures rotated by EXIF. The thumbnail is additional work that no library does:
+`ratio_jpeg_with_thumbnail` includes it on the stage's side only. `bench/video.py` describes `ratio_video`.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ from schemas.events import ImageRef
 
 SIZES = ((1920, 1080), (640, 480))
 BATCH = 16
-"""The worker's default; two batches are in flight, as on its lane."""
-TURNED = 6
+"""The worker's default; two batches are in flight, as on a worker's lane."""
+ROTATED = 6
 WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def pictures(width: int, height: int, count: int) -> list[bytes]:
-    """JPEGs at quality 85 with the entropy of photographs: smooth shapes, edges, and the noise of a sensor."""
+    """JPEGs of quality 85 with the entropy of photographs: smooth shapes, edges, and sensor noise."""
     rng = np.random.default_rng(width)
-    made = []
+    jpegs = []
     for number in range(count):
         coarse = rng.integers(0, 256, (height // 40 + 2, width // 40 + 2, 3), dtype=np.uint8)
         canvas = np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
@@ -56,13 +55,13 @@ def pictures(width: int, height: int, count: int) -> list[bytes]:
             Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8)).save(
                 file, "JPEG", quality=85, exif=exif.tobytes()
             )
-            made.append(file.getvalue())
-    return made
+            jpegs.append(file.getvalue())
+    return jpegs
 
 
 def orientation_of(number: int) -> int:
-    """EXIF's, of the picture `number`: a third are turned."""
-    return TURNED if number % 3 == 0 else 1
+    """The EXIF orientation of picture `number`: a third are rotated."""
+    return ROTATED if number % 3 == 0 else 1
 
 
 def stage_run(jpegs: Sequence[bytes], thumbnail_side: int) -> Callable[[], float]:
@@ -72,8 +71,8 @@ def stage_run(jpegs: Sequence[bytes], thumbnail_side: int) -> Callable[[], float
 
     def work(batch: Sequence[Frame]) -> Verdicts:
         verdicts = stage.process(batch)
-        for one in batch:
-            one.pixels = None  # as a worker lets go of a batch that is through
+        for each in batch:
+            each.pixels = None  # as a worker releases a finished batch
         return verdicts
 
     def run() -> float:
@@ -102,8 +101,10 @@ def batched(frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
 
 
 def library_run(decode: Callable[[bytes, int], object], jpegs: Sequence[bytes]) -> Callable[[], float]:
-    """Seconds of a plain pool of threads for all `jpegs`; as many pictures are held as by two batches, because half of
-    the time of a large one is the memory that it is written into."""
+    """Seconds of a plain thread pool for all `jpegs`.
+
+    It holds as many pictures as two batches do, because writing to new memory takes half of the time of a large one.
+    """
     orientations = [orientation_of(number) for number in range(len(jpegs))]
 
     def run() -> float:
@@ -119,18 +120,18 @@ def library_run(decode: Callable[[bytes, int], object], jpegs: Sequence[bytes]) 
 
 
 def by_opencv(jpeg: bytes, orientation: int) -> object:
-    """It finds out by itself how a picture is to be turned."""
+    """OpenCV applies the EXIF orientation itself."""
     return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
 
 
 def by_simplejpeg(jpeg: bytes, orientation: int) -> object:
-    """It knows no EXIF: `orientation` is told, and OpenCV turns."""
+    """simplejpeg does not read EXIF; OpenCV rotates."""
     pixels = simplejpeg.decode_jpeg(jpeg, "RGB")
-    return cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE) if orientation == TURNED else pixels
+    return cv2.rotate(pixels, cv2.ROTATE_90_CLOCKWISE) if orientation == ROTATED else pixels
 
 
 def jpeg_figures(rounds: int) -> tuple[dict[str, float], dict[str, object]]:
-    """The figures, the worse of both sizes, and pictures a second by size."""
+    """The figures, the worse of both sizes, and pictures per second by size."""
     ratios: list[tuple[float, float]] = []
     rates: dict[str, object] = {}
     for width, height in SIZES:
@@ -145,7 +146,7 @@ def jpeg_figures(rounds: int) -> tuple[dict[str, float], dict[str, object]]:
         library = [min(pair) for pair in zip(seconds["opencv"], seconds["simplejpeg"], strict=True)]
         ratios.append((median_ratio(library, seconds["stage"]), median_ratio(library, seconds["stage_with_thumbnail"])))
         rates[f"{width}x{height}"] = {
-            name: spread([len(jpegs) / taken for taken in values]) for name, values in seconds.items()
+            name: spread([len(jpegs) / each for each in values]) for name, values in seconds.items()
         }
     plain, with_thumbnail = (min(column) for column in zip(*ratios, strict=True))
     return {"ratio_jpeg": plain, "ratio_jpeg_with_thumbnail": with_thumbnail}, rates

@@ -1,18 +1,18 @@
-"""What one hop costs on Kafka: our worker against a loop by hand, a Faust agent and quixstreams.
+"""The cost of one hop on Kafka: our worker, a hand-written loop, a Faust agent and quixstreams.
 
     python -m bench.hop [--rounds N] [--sizes 1024,20480] [--sides ours,plain,raw,faust,quixstreams]
 
-One broker (`deploy/local/kafka.py`), one topic of 1 KB events and one of 20 KB with four partitions, filled once;
-every side reads it from its beginning in a new group, decodes each record with `schemas.codec`, notes one result and
-one trace entry, encodes, makes the headers, sends to a topic of its own acknowledged by all replicas, and commits
-twice a second. Ours is the worker as it is (`streams.worker`), plain the same without compiled code. quixstreams has
-an environment of its own in `build/`.
+One broker (`deploy/local/kafka.py`), one topic of 1 KB events and one of 20 KB events with four partitions, filled
+once. Every side reads it from the beginning in a new group, decodes each record with `schemas.codec`, adds one result
+and one trace entry, encodes, makes the headers, sends to a topic of its own acknowledged by all replicas, and commits
+twice a second. `ours` is the unchanged worker (`streams.worker`), `plain` the same without compiled code. quixstreams
+has an environment of its own in `build/`.
 
-A side's rate is taken from the broker's own clock: the times at which it appended the output, from a fifth of the
-records on to the last, so start-up and joining the group do not count. Sides run in turns in processes of their own.
-`over_raw`, `over_faust`, `over_quixstreams`, `over_plain` are medians of the rounds' own ratios at 1 KB, `…_20kb` at
-20 KB. `compiled` is false where there was no C compiler: then ours is plain too. The loop by hand runs at the best of
-several batch sizes, tried before the first round.
+A side's rate comes from the broker's clock: the times at which it appended the output, from a fifth of the records to
+the last, so that start-up and joining the group do not count. Sides run in turns in processes of their own. `over_raw`,
+`over_faust`, `over_quixstreams` and `over_plain` are medians of the rounds' ratios at 1 KB, `…_20kb` at 20 KB.
+`compiled` is false without a C compiler; then `ours` is plain too. The hand-written loop runs at the best of several
+batch sizes, which are tried before the first round.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from streams.transport import NewRecord
 PARTITIONS = 4
 BATCHES = (256, 512, 1024, 2048)
 RECORDS = {1024: 192_000, 20_480: 24_000}
-"""So many that what a side has read ahead when its time begins is little beside what comes after."""
+"""Enough that what a side has read ahead at the start of its time hardly counts."""
 FAUST_PART = 12
-"""Faust gets so many times fewer records: it is slower by more than that."""
+"""Faust gets this many times fewer records: it is slower by more than that."""
 WARM_PART = 5
 DEADLINE_SECONDS = 240.0
 ROOT = Path(__file__).parents[1]
@@ -58,13 +58,13 @@ QUIX_VERSION = "3.28.1"
 
 @dataclass(frozen=True)
 class Bench:
-    """One broker, and what was put on it: topics by the number of their records and the events' size."""
+    """One broker with its topics, which are named for the size and number of their events."""
 
     cluster: Cluster
     quix: Path
 
     def rate(self, side: str, size: int, count: int, *arguments: str) -> float:
-        """Events a second of one side, in a process and with topics of its own."""
+        """Events per second of one side, in a process and with an output topic of its own."""
         return asyncio.run(self._rate(side, size, count, arguments))
 
     async def _rate(self, side: str, size: int, count: int, arguments: tuple[str, ...]) -> float:
@@ -88,13 +88,13 @@ class Bench:
         module = {"ours": "ours", "raw": "raw", "faust": "faust_agent", "quixstreams": "quix"}[side]
         python = str(self.quix) if side == "quixstreams" else sys.executable
         command = [python, "-W", "ignore", "-m", f"bench.hopping.{module}", self.cluster.bootstrap, into, name, name]
-        # what a framework says as it is stopped is no figure
+        # frameworks print much when they are stopped
         output = None if os.environ.get("SHOW") else subprocess.DEVNULL
         return subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=output, stderr=output)
 
 
 def rate_of(times: Sequence[int]) -> float:
-    """Events a second after a fifth of them; `times` are milliseconds, in order."""
+    """Events per second after the first fifth; `times` are milliseconds, in order."""
     warm = times[len(times) // WARM_PART]
     return sum(1 for at in times if at > warm) / ((times[-1] - warm) / 1000)
 
@@ -106,23 +106,23 @@ async def appended(
     partitions: int = PARTITIONS,
     writers: Sequence[subprocess.Popen[bytes]] = (),
 ) -> list[int]:
-    """When the broker appended each of `count` records of a topic, in milliseconds, in order.
+    """The times at which the broker appended each of `count` records of a topic, in milliseconds, in order.
 
-    Raises TimeoutError when they do not come, also when the writers have ended.
+    Raises TimeoutError if they do not arrive before the deadline, or if a writer exits.
     """
-    places = [TopicPartition(topic, number) for number in range(partitions)]
+    assigned = [TopicPartition(topic, number) for number in range(partitions)]
     reader = AIOKafkaConsumer(bootstrap_servers=cluster.bootstrap, max_partition_fetch_bytes=8 << 20)
     await reader.start()
     ends = time.monotonic() + DEADLINE_SECONDS
     try:
-        while sum((await reader.end_offsets(places)).values()) < count:
+        while sum((await reader.end_offsets(assigned)).values()) < count:
             ended = [writer.args for writer in writers if writer.poll() is not None]
             if ended or time.monotonic() > ends:
-                there = sum((await reader.end_offsets(places)).values())
-                raise TimeoutError(f"{topic}: {there} of {count} records; ended: {ended}")
+                arrived = sum((await reader.end_offsets(assigned)).values())
+                raise TimeoutError(f"{topic}: {arrived} of {count} records arrived; exited writers: {ended}")
             await asyncio.sleep(0.25)
-        reader.assign(places)
-        await reader.seek_to_beginning(*places)
+        reader.assign(assigned)
+        await reader.seek_to_beginning(*assigned)
         times: list[int] = []
         while len(times) < count:
             for records in (await reader.getmany(timeout_ms=1000)).values():
@@ -133,7 +133,7 @@ async def appended(
 
 
 async def make_topic(cluster: Cluster, name: str, partitions: int = PARTITIONS) -> None:
-    """Append times are the broker's, so that no side's own clock or batching counts."""
+    """Create a topic with the broker's append times, so that no side's own clock or batching counts."""
     configs = {"message.timestamp.type": "LogAppendTime", "max.message.bytes": str(8 << 20)}
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
     await admin.start()
@@ -149,34 +149,34 @@ async def drop_topic(cluster: Cluster, name: str) -> None:
 
 
 async def fill(cluster: Cluster, name: str, events: Iterator[FrameEvent], partitions: int = PARTITIONS) -> None:
-    """Make a topic of these events."""
+    """Create a topic and publish these events."""
     await make_topic(cluster, name, partitions)
     transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
     await transport.open()
-    while some := list(islice(events, 500)):
+    while batch := list(islice(events, 500)):
         await transport.publish(
             [
                 NewRecord(
                     name,
-                    partition_key(one.tenant, one.feed),
-                    codec.encode_frame(one),
-                    cloudevents.frame_headers(one, cloudevents.RAW_TYPE),
+                    partition_key(each.tenant, each.feed),
+                    codec.encode_frame(each),
+                    cloudevents.frame_headers(each, cloudevents.RAW_TYPE),
                 )
-                for one in some
+                for each in batch
             ]
         )
     await transport.close()
 
 
 def quix_python() -> Path:
-    """The interpreter of quixstreams' environment, made at first use."""
+    """The interpreter of quixstreams' environment, which is created at first use."""
     folder = ROOT / "build" / "quix"
     python = folder / "bin" / "python"
     if not python.exists():
         uv = [sys.executable, "-m", "uv"]
         subprocess.run([*uv, "venv", "-q", str(folder)], check=True)
-        wanted = [f"quixstreams=={QUIX_VERSION}", "msgspec", "numpy"]
-        subprocess.run([*uv, "pip", "install", "-q", "--python", str(python), *wanted], check=True)
+        packages = [f"quixstreams=={QUIX_VERSION}", "msgspec", "numpy"]
+        subprocess.run([*uv, "pip", "install", "-q", "--python", str(python), *packages], check=True)
     return python
 
 

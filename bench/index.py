@@ -1,10 +1,10 @@
 """The embedded index through its process, over Qdrant Edge alone: `python -m bench.index`.
 
-`ratio_upserts`: points a second through the index process over those of Edge in this process, the same points in
-batches of 256, one writer that waits for each answer, each round ending with a flush; the worse of one and two named
-vectors of 512 numbers. `p99_ms`, `p99_filtered_ms`: searches among 100,000 points as the running system holds them,
-which optimises them beside its work once they are written, plain and with a keyword filter that a tenth of them fit.
-`ratio_p99`: the worse of the two over Edge alone on a copy of the very same shard, in the same rounds.
+`ratio_upserts`: points per second through the index process over those of Edge in this process, with the same points in
+batches of 256, one writer that waits for each answer, and a flush at the end of each round; the worse of one and two
+named vectors of 512 numbers. `p99_ms`, `p99_filtered_ms`: searches among 100,000 points as the running system stores
+them, optimized in the background, without and with a keyword filter that a tenth of the points match. `ratio_p99`: the
+worse of the two over Edge alone on a copy of the same shard, in the same rounds.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from stores.index import CollectionSpec, Filter, Match, PayloadType, Point
 SIZE = 512
 BATCH = 256
 BATCHES = 12
-"""A round's upserts, some third of a second: longer than a time slice, short enough for many rounds."""
+"""Upserts per round, about a third of a second: longer than a time slice, short enough for many rounds."""
 FIELDS: dict[str, PayloadType] = {"feed": "keyword", "labels": "keyword", "captured": "datetime"}
 FEEDS = 10
 NEVER = 10**9
 SETTLED_SECONDS = 480.0
-"""So long is waited for the background optimisation; on a machine that others keep busy it may not end in time."""
+"""Wait for the background optimization; it may not finish in time on a machine that others keep busy."""
 
 
 def spec(*names: str) -> CollectionSpec:
@@ -47,7 +47,7 @@ def spec(*names: str) -> CollectionSpec:
 
 
 def points(first: int, count: int, names: Sequence[str]) -> list[Point]:
-    """`count` points of seeded random directions, the worst case for a graph index: nothing is near anything."""
+    """`count` points of seeded random directions, the worst case for a graph index: no point is near another."""
     random = np.random.default_rng(first)
     vectors = {name: random.standard_normal((count, SIZE), dtype=np.float32) for name in names}
     return [
@@ -65,29 +65,29 @@ def payload(number: int) -> dict[str, Any]:
         "feed": f"feed-{number % FEEDS}",
         "labels": [f"label-{number % 7}", f"label-{number % 50}"],
         "captured": f"2026-11-{number % 28 + 1:02d}T12:00:00Z",
-        "caption": "a red circle above a blue square on a grey floor",
+        "caption": "a red circle above a blue square on a gray floor",
         "uri": f"blob:default/feed-{number % FEEDS}/2026-11-01/{number:064x}",
     }
 
 
 class Alone:
-    """Qdrant Edge in this process: the same points, fields and searches."""
+    """Qdrant Edge in this process, with the same points, fields and searches."""
 
-    def __init__(self, folder: Path, wanted: CollectionSpec) -> None:
+    def __init__(self, folder: Path, collection: CollectionSpec) -> None:
         if folder.exists():
             self._shard = edge.EdgeShard.load(str(folder))
             return
-        self._shard = create(folder, wanted)
+        self._shard = create(folder, collection)
         for field, kind in FIELDS.items():
             schema = getattr(edge.PayloadSchemaType, kind.title())
             self._shard.update(edge.UpdateOperation.create_field_index(field, schema))
 
     def upsert(self, batch: Sequence[Point]) -> None:
-        found = [
+        converted = [
             edge.Point(each.id, {name: vector.tolist() for name, vector in each.vectors.items()}, each.payload)
             for each in batch
         ]
-        self._shard.update(edge.UpdateOperation.upsert_points(found))
+        self._shard.update(edge.UpdateOperation.upsert_points(converted))
 
     def flush(self) -> None:
         self._shard.flush()
@@ -104,9 +104,9 @@ class Alone:
 
 
 def upserts(loop: asyncio.Runner, folder: Path, rounds: int, names: Sequence[str]) -> dict[str, list[float]]:
-    """Points a second, through the process and alone."""
+    """Points per second, through the process and alone."""
     wanted = spec(*names)
-    index = EdgeIndex(folder / "index", EdgeSettings(optimise_points=NEVER))
+    index = EdgeIndex(folder / "index", EdgeSettings(optimize_points=NEVER))
     loop.run(index.ensure(wanted))
     alone = Alone(folder / f"alone-{len(names)}", wanted)
     written = dict.fromkeys(("through", "alone"), 0)
@@ -141,7 +141,7 @@ def upserts(loop: asyncio.Runner, folder: Path, rounds: int, names: Sequence[str
 
 
 def hold(loop: asyncio.Runner, folder: Path, count: int) -> tuple[EdgeIndex, dict[str, object]]:
-    """Write `count` points and wait until the index has optimised them by itself."""
+    """Write `count` points and wait until the index has optimized them in the background."""
     index = EdgeIndex(folder)
     wanted = spec("semantic")
     loop.run(index.ensure(wanted))
@@ -150,14 +150,14 @@ def hold(loop: asyncio.Runner, folder: Path, count: int) -> tuple[EdgeIndex, dic
         loop.run(index.upsert(wanted.name, points(at, min(10 * BATCH, count - at), ["semantic"])))
     loop.run(index.flush())
     written, first = time.perf_counter() - began, catalog.load(folder).collections[wanted.name].shard
-    wait = SETTLED_SECONDS if count >= EdgeSettings().optimise_points else 0.0
-    while not (settled := optimised(folder, wanted.name, first)) and time.perf_counter() - began < wait:
+    wait = SETTLED_SECONDS if count >= EdgeSettings().optimize_points else 0.0
+    while not (settled := is_optimized(folder, wanted.name, first)) and time.perf_counter() - began < wait:
         time.sleep(0.5)
     seconds = round(time.perf_counter() - began, 1)
     return index, {"write_seconds": round(written, 1), "optimised": settled, "settled_seconds": seconds}
 
 
-def optimised(folder: Path, name: str, first: str) -> bool:
+def is_optimized(folder: Path, name: str, first: str) -> bool:
     return catalog.load(folder).collections[name].shard != first and len(list(folder.glob("shard-*"))) == 1
 
 

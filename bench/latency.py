@@ -1,12 +1,12 @@
-"""How soon a captured picture can be found: from the camera's moment to the point in the index, over Kafka.
+"""The time from capture until a picture can be found: until its point is in the index, over Kafka.
 
     python -m bench.latency [--rounds N] [--fps N]
 
-One broker, one worker (`sightline work`, the whole plan with the tiny models, nothing gated), and one camera that
-shows 10 pictures a second, ingested as any live source is: blob, record, acknowledgement. A picture is searchable
-when the index gives its point; it is asked for those that are missing every 10 ms. `p95_seconds` is the median of the
-rounds' own 95th percentiles, `p50_seconds` likewise; pictures of a first round, while everything warms up, do not
-count. A machine whose cores are shared is slower than the stages are: the breakdown tells the load.
+One broker, one worker (`sightline work`, the whole plan with the tiny models, nothing gated), and one camera with 10
+pictures per second, ingested like any live source: blob, record, acknowledgement. A picture is searchable once the
+index returns its point; the missing points are requested every 10 ms. `p95_seconds` is the median of the 95th
+percentiles of the rounds, `p50_seconds` likewise. A first round for warm-up does not count. On shared cores the figure
+also measures other programs: the breakdown has the load.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ metrics_port = 0
 
 
 class Camera:
-    """Shows each picture when it is due, and forgets nothing: `captured` has each frame's moment by its id."""
+    """Offers each picture when it is due; `captured` has the time of capture by frame id."""
 
     kind: Kind = "frame"
     repeatable = False
@@ -75,7 +75,7 @@ class Camera:
 
 
 async def found(index: Index, collection: str, camera: Camera, frames: int) -> list[float]:
-    """Seconds from capture to the point's being there, for every frame."""
+    """Seconds from capture until the point is in the index, for every frame."""
     known: set[str] = set()
     seconds: list[float] = []
     ends = time.monotonic() + DEADLINE_SECONDS
@@ -92,17 +92,17 @@ async def found(index: Index, collection: str, camera: Camera, frames: int) -> l
 
 
 async def rounds(config: Config, count: int, fps: float) -> list[list[float]]:
-    """Each round's seconds, the first one thrown away."""
+    """The seconds of each round; a first round is discarded."""
     shown = pictures(CASES["cpu"][0])
     frames = [shown[number % len(shown)] for number in range(round(SECONDS * fps))]
     collection = points.collection("frames", worker_settings(config).model_set)
     measured = []
     async with opened(config) as parts:
-        while collection not in await parts.index.collections():  # noqa: ASYNC110 - another process makes it
+        while collection not in await parts.index.collections():  # noqa: ASYNC110 - another process creates it
             await asyncio.sleep(0.2)
         for _ in range(count + 1):
             camera = Camera(frames, fps, uuid7(time.time()))
-            accepting = ingest(
+            ingesting = ingest(
                 camera,
                 transport=parts.transport,
                 blobs=parts.blobs,
@@ -110,7 +110,7 @@ async def rounds(config: Config, count: int, fps: float) -> list[list[float]]:
                 feed=FEED,
                 clock=SystemClock(),
             )
-            _, seconds = await asyncio.gather(accepting, found(parts.index, collection, camera, len(frames)))
+            _, seconds = await asyncio.gather(ingesting, found(parts.index, collection, camera, len(frames)))
             measured.append(seconds)
             print(f"p50 {median(seconds):.3f} s, p95 {percentile(seconds, 95):.3f} s", flush=True)
     return measured[1:]
@@ -141,8 +141,8 @@ def main() -> None:
             worker.wait(60)
             cluster.stop()
     report(
-        {f"p{percent}_seconds": median(percentile(one, percent) for one in measured) for percent in (95, 50)},
-        rounds=[spread(one) for one in measured],
+        {f"p{percent}_seconds": median(percentile(seconds, percent) for seconds in measured) for percent in (95, 50)},
+        rounds=[spread(seconds) for seconds in measured],
         frames_per_second=arguments.fps,
         threads=threads(),
         seconds=round(time.perf_counter() - begun, 1),

@@ -1,18 +1,18 @@
-"""What the embedded log costs over bare SQLite, and whether a long backlog makes it slower.
+"""The cost of the embedded log over bare SQLite, and whether a long backlog makes it slower.
 
     python -m bench.log [--rounds N] [--backlog N]
 
-`ratio_bare`: events a second published, polled and committed through `sqlite://` in batches of 256, over a bare
+`ratio_bare`: events per second published, polled and committed through `sqlite://` in batches of 256, over a bare
 `sqlite3` loop that writes, reads and commits the same rows in the same tables with the same durability (WAL,
-synchronous=FULL; a transaction for a batch's rows and one for its positions). Each process publishes in one task and
-polls and commits in another, as a source and a worker do; the bare loop does one after the other, with rows made
-beforehand, and makes nothing of what it reads. (Ours does not read back what the same process wrote: with one process
-that is all, with two it is half.) The worst of one and two processes (on one file), with a partition for each and
-with eight, counts. `lockstep` in the breakdown is the same with every batch published, polled and committed before
-the next.
+synchronous=FULL; one transaction for the rows of a batch and one for its positions). Each process publishes in one task
+and polls and commits in another, like a source and a worker. The bare loop does one after the other, with rows made
+beforehand, and does not process what it reads. (Ours does not read back what the same process wrote: with one process
+that is everything, with two it is half.) The figure is the worst of one and two processes on one file, with one
+partition each and with eight in all. `lockstep` in the breakdown publishes, polls and commits every batch before the
+next.
 
-`cost_1m_over_10k`: seconds an event with 1,000,000 events of backlog over those with 10,000: the worse of publishing
-on top of it and of polling and committing from somewhere inside it.
+`cost_1m_over_10k`: seconds per event with a backlog of 1,000,000 events over those with 10,000; the worse of publishing
+on top of the backlog and of polling and committing from a random position in it.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ from streams.sqlite.schema import PAGE_BYTES
 from streams.sqlite.transport import SqliteTransport
 
 BATCHES = 180
-"""A process and round: some 46,000 events, so that the log's checkpoints have their share in it."""
+"""Per process and round: about 46,000 events, so that the log's checkpoints are part of the measurement."""
 # -- ours --------------------------------------------------------------------------------------------------------
 
 
 async def ours(path: Path, processes: int, partitions: int, *, lockstep: bool) -> None:
-    """One process's part. It holds `partitions` of the topic's and publishes to all of them alike."""
+    """The work of one process, which has `partitions` assigned and publishes to all of the topic's partitions."""
     transport = SqliteTransport(path)
     await transport.open()
     consumer = await transport.consumer("bench", ["events"], Quiet())
@@ -78,7 +78,7 @@ def bare_connection(path: Path) -> sqlite3.Connection:
 
 
 def make_bare(path: Path, partitions: int) -> None:
-    """The log's layout without the log: a table of rows for each partition, and a table of positions."""
+    """The layout of the log without the log: a table of rows per partition, and a table of positions."""
     with closing(bare_connection(path)) as connection:
         for at in range(partitions):
             connection.execute(
@@ -90,7 +90,7 @@ def make_bare(path: Path, partitions: int) -> None:
 
 
 def bare(path: Path, name: int, partitions: int) -> None:
-    """One process's part: it writes and reads `partitions` of the tables, its own, so that nobody counts offsets."""
+    """The work of one process, which writes and reads `partitions` tables of its own: offsets need no coordination."""
     tables = range(name * partitions, (name + 1) * partitions)
     with closing(bare_connection(path)) as connection:
         headers = pack_headers(HEADERS)
@@ -102,7 +102,7 @@ def bare(path: Path, name: int, partitions: int) -> None:
             for at in tables:
                 connection.executemany(
                     f"INSERT INTO rows_{at:d} VALUES (?, ?, ?, ?, ?)",  # noqa: S608 - an integer
-                    [(first + place, now, *row) for place, row in enumerate(rows)],
+                    [(first + index, now, *row) for index, row in enumerate(rows)],
                 )
             connection.execute("COMMIT")
             read = [
@@ -115,7 +115,7 @@ def bare(path: Path, name: int, partitions: int) -> None:
             connection.execute("BEGIN IMMEDIATE")
             connection.executemany(
                 "UPDATE positions SET next_offset = ? WHERE at = ?",
-                [(first + len(found), at) for found, at in zip(read, tables, strict=True)],
+                [(first + len(fetched), at) for fetched, at in zip(read, tables, strict=True)],
             )
             connection.execute("COMMIT")
         print("done", flush=True)
@@ -131,7 +131,7 @@ def _ready() -> None:
 
 
 def events_a_second(folder: Path, side: str, processes: int, partitions: int) -> float:
-    """Start the processes, let them go together once all are ready, and take the time until the last is done."""
+    """Start the processes, release them together once all are ready, and measure until the last is done."""
     path = folder / f"{uuid4().hex}.sqlite"
     if side == "bare":
         make_bare(path, partitions * processes)
@@ -148,7 +148,7 @@ def events_a_second(folder: Path, side: str, processes: int, partitions: int) ->
     ]
     _expect(members, "ready\n")
     begun = time.perf_counter()
-    _let_go(members)
+    _release(members)
     _expect(members, "done\n")
     seconds = time.perf_counter() - begun
     for member in members:
@@ -165,7 +165,7 @@ def _expect(members: Sequence[subprocess.Popen[str]], line: str) -> None:
         assert member.stdout.readline() == line
 
 
-def _let_go(members: Sequence[subprocess.Popen[str]]) -> None:
+def _release(members: Sequence[subprocess.Popen[str]]) -> None:
     for member in members:
         assert member.stdin is not None
         member.stdin.write("\n")
@@ -173,7 +173,7 @@ def _let_go(members: Sequence[subprocess.Popen[str]]) -> None:
 
 
 def over_bare(folder: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """Ratios of every case, with rates beside them."""
+    """The ratio and the rates of every case."""
     cases: dict[str, dict[str, float]] = {}
     for processes in (1, 2):
         for partitions in (1, 8 // processes):

@@ -1,10 +1,10 @@
-"""Whether memory grows with the number of frames: the peak while ingesting 20,000 over that for 2,000.
+"""Whether memory grows with the number of frames: peak memory for 20,000 frames over that for 2,000.
 
     python -m bench.memory [--few N] [--many N]
 
-Each run is a fresh process that plays a shipped clip lap after lap onto the embedded log while a worker leads the
-frames through the whole plan with the tiny models, until all is committed; `ratio_peak` compares the two processes'
-peaks of resident memory. The index grows with its points, which is its purpose; its own process is reported beside.
+Each run is a new process. It ingests a shipped clip again and again into the embedded log, while a worker takes the
+frames through the whole plan with the tiny models, until everything is committed. `ratio_peak` compares the peaks of
+resident memory of the two processes. The index grows with its points by design; its process is reported separately.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def run(frames: int, folder: str) -> dict[str, float]:
         working = asyncio.create_task(worker.run())
         summary = await run_job(parts, IngestJob(clip(), "left", Playback(laps=None, limit=frames)))
         await caught_up(parts)
-        index = max((_resident(one) for one in psutil.process_iter() if _serves(one, folder)), default=0.0)
+        index = max((_resident(process) for process in psutil.process_iter() if _serves(process, folder)), default=0.0)
         worker.stop()
         await working
     return {
@@ -60,11 +60,10 @@ async def run(frames: int, folder: str) -> dict[str, float]:
 
 def _serves(process: psutil.Process, folder: str) -> bool:
     try:
-        return any(argument.startswith(folder) for argument in process.cmdline()) and "stores.edge.process" in " ".join(
-            process.cmdline()
-        )
+        command = process.cmdline()
     except psutil.Error:
         return False
+    return "stores.edge.index_process" in command and any(argument.startswith(folder) for argument in command)
 
 
 def _resident(process: psutil.Process) -> float:
@@ -75,13 +74,13 @@ def _resident(process: psutil.Process) -> float:
 
 
 def child(frames: int) -> dict[str, float]:
-    """The same in a fresh process."""
+    """Run `run` in a new process."""
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
         command = [sys.executable, "-m", "bench.memory", "--child", str(frames), folder]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{frames} frames: {found}", flush=True)
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(f"{frames} frames: {figures}", flush=True)
+    return figures
 
 
 def main() -> None:

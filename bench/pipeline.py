@@ -1,15 +1,15 @@
-"""What the pipeline costs over its models: the fused plan against a bare loop over the same adapters.
+"""The cost of the pipeline over its models: the fused plan against a bare loop over the same adapters.
 
     python -m bench.pipeline [--rounds N] [--only tiny|base] [--device auto|cpu|cuda]
 
-Both take the same JPEG frames in the same batches with the same threads: the bare loop decodes a batch with OpenCV and
-calls detector, captioner and both embedders one after the other; the pipeline takes the frames from the embedded log
-through decode, gate (told to let all through), detect, track, caption and embed, writes thumbnails, points, events and
-offsets, and is timed until everything is committed. `ratio_…` is the pipeline's rate over the bare loop's, which runs
-before and after it each time; the mean of the two is what it is held to, as the machine grows faster and slower.
+Both take the same JPEG frames in the same batches with the same threads. The bare loop decodes a batch with OpenCV and
+calls detector, captioner and both embedders one after the other. The pipeline takes the frames from the embedded log
+through decode, gate (which passes all frames), detect, track, caption and embed, writes thumbnails, points, events and
+offsets, and is timed until everything is committed. `ratio_…` is the pipeline's rate over the bare loop's. The bare
+loop runs before and after it each time, and their mean counts, because the speed of the machine varies.
 
-Both sides need all cores. A round is run again (up to as many times as there are rounds) when other programs took more
-than `OTHERS_CORES` beside either side; `others_cores` says what they took in the rounds that count.
+Both sides need all cores. A round is repeated (up to as many times as there are rounds) if other programs took more
+than `OTHERS_CORES` during either side; `others_cores` has what they took in the rounds that count.
 
 `base` are the base architectures at seeded random weights (`bench.weights`); every caption has the same length. On a
 GPU both compute in bf16, and `base` takes more frames in larger batches.
@@ -54,17 +54,17 @@ from streams.worker.worker import Worker
 
 ROUNDS = 5
 OTHERS_CORES = 0.1
-"""Of two cores that both sides want to themselves, this is within what a round varies by anyway."""
+"""Of two cores that both sides need entirely, this is within the variation of a round."""
 LOOK_SECONDS = 0.02
-"""How often a counter of this process is looked at, which costs no more than is measured; asking the log for its lag
-a hundred times a second took a twelfth of a core."""
+"""Interval for reading a counter of this process, which costs nothing measurable. Asking the log for its lag a hundred
+times a second took a twelfth of a core."""
 FEEDS = ("left", "right")
 CAPTION_TOKENS = {"tiny": 24, "base": 10}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One preset's run: frames a round, frames a batch, and the size that the clip's frames are scaled to."""
+    """The run of a preset: frames per round, frames per batch, and the size that the clip's frames are scaled to."""
 
     name: str
     frames: int
@@ -76,7 +76,7 @@ CASES = {
     "cpu": (Case("tiny", 320, 16, (320, 240)), Case("base", 16, 8, (640, 480))),
     "cuda": (Case("tiny", 320, 16, (320, 240)), Case("base", 256, 32, (640, 480))),
 }
-"""By device. A frame costs the base models seconds on a CPU, so that there it is few."""
+"""By device. A frame takes the base models seconds on a CPU, so there are few of them there."""
 
 
 def pictures(case: Case) -> list[bytes]:
@@ -84,12 +84,12 @@ def pictures(case: Case) -> list[bytes]:
     import tinyworld
 
     folder = Path(next(iter(tinyworld.__path__))) / "samples"
-    found: list[bytes] = []
+    jpegs: list[bytes] = []
     for name in FEEDS:
         for pixels in decode_frames(folder / f"{name}.mp4"):
             scaled = cv2.resize(pixels, case.size, interpolation=cv2.INTER_LINEAR)
-            found.append(cv2.imencode(".jpg", cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))[1].tobytes())
-    return [found[place * len(found) // case.frames] for place in range(case.frames)]
+            jpegs.append(cv2.imencode(".jpg", cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))[1].tobytes())
+    return [jpegs[number * len(jpegs) // case.frames] for number in range(case.frames)]
 
 
 def configuration(case: Case, device: str, folder: Path) -> Config:
@@ -98,16 +98,16 @@ def configuration(case: Case, device: str, folder: Path) -> Config:
         "caption": {"most_tokens": CAPTION_TOKENS[case.name], "least_tokens": CAPTION_TOKENS[case.name]},
     }
     if case.name == "base":
-        made = build(folder / "weights", BASE)
-        stages["detect"] = {"weights": str(made["detect"])}
-        stages["caption"]["weights"] = str(made["caption"])
-        stages["embed"] = {"weights": str(made["semantic"]), "visual_weights": str(made["visual"])}
+        folders = build(folder / "weights", BASE)
+        stages["detect"] = {"weights": str(folders["detect"])}
+        stages["caption"]["weights"] = str(folders["caption"])
+        stages["embed"] = {"weights": str(folders["semantic"]), "visual_weights": str(folders["visual"])}
     worker = {"batch_frames": case.batch, "in_flight_frames": 8 * case.batch, "device": device}
     return load(None, {"data": str(folder / "data"), "stages": stages, "worker": worker}, {})
 
 
 class Bare:
-    """The loop that somebody would write by hand: a batch at a time, nothing kept."""
+    """A hand-written loop: one batch at a time, no results kept."""
 
     def __init__(self, config: Config) -> None:
         from processors.models.blip import Blip
@@ -136,7 +136,7 @@ class Bare:
     def _batch(self, frames: Sequence[bytes]) -> None:
         marks = [time.perf_counter()]
         images = [
-            np.asarray(cv2.imdecode(np.frombuffer(one, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8) for one in frames
+            np.asarray(cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_COLOR_RGB), np.uint8) for frame in frames
         ]
         marks.append(time.perf_counter())
         self._yolo.detect(images)
@@ -146,12 +146,12 @@ class Bare:
         self._clip.embed_images(images)
         self._vit.embed_images(images)
         marks.append(time.perf_counter())
-        for place, name in enumerate(self.seconds):
-            self.seconds[name] += marks[place + 1] - marks[place]
+        for number, name in enumerate(self.seconds):
+            self.seconds[name] += marks[number + 1] - marks[number]
 
 
 class Pipeline:
-    """A worker that stays warm; each round publishes new frames and waits until they are committed."""
+    """A worker that runs through all rounds; each round publishes new frames and waits until they are committed."""
 
     def __init__(self, parts: Parts, worker: Worker, frames: Sequence[bytes], registry: CollectorRegistry) -> None:
         self._parts, self._worker, self.frames = parts, worker, frames
@@ -161,21 +161,22 @@ class Pipeline:
 
     async def start(self) -> None:
         self._running = asyncio.create_task(self._worker.run())
-        while self._worker.health.unready_reasons() and not self._running.done():  # noqa: ASYNC110 - a benchmark looks on from outside
+        health = self._worker.health
+        while health.unready_reasons() and not self._running.done():  # noqa: ASYNC110 - observed from outside
             await asyncio.sleep(0.05)
 
     async def records(self) -> list[NewRecord]:
-        """New frames of the same pictures, their blobs written."""
+        """Records of new frames with the same pictures, whose blobs are written."""
         return [await self._record(content) for content in self.frames]
 
     async def run(self, records: Sequence[NewRecord]) -> float:
-        """Seconds from the frames' acceptance to the last commit."""
+        """Seconds from the acceptance of the frames to the last commit."""
         began, wanted = time.perf_counter(), self._published() + len(records)
         await self._parts.transport.publish(records)
         while self._published() < wanted and not self._running.done():  # noqa: ASYNC110 - counted with their commit
             await asyncio.sleep(LOOK_SECONDS)
         seconds = time.perf_counter() - began
-        assert not await left(self._parts), "published, and not committed"
+        assert not await left(self._parts), "published but not committed"
         self.runs += 1
         return seconds
 
@@ -209,7 +210,7 @@ class Pipeline:
 
 
 async def measure(case: Case, device: str, rounds: int, folder: Path) -> tuple[float, dict[str, object]]:
-    """The median ratio of a case, and where the time went."""
+    """The median ratio of a case, and the time by stage."""
     config, frames, registry = configuration(case, device, folder), pictures(case), CollectorRegistry()
     bare = Bare(config)
     async with opened(config) as parts:
@@ -220,31 +221,31 @@ async def measure(case: Case, device: str, rounds: int, folder: Path) -> tuple[f
         await pipeline.stop()
     rest: dict[str, object] = {
         "frames_per_second": {
-            "bare": spread([len(frames) / one.bare_seconds for one in taken]),
-            "pipeline": spread([len(frames) / one.pipeline_seconds for one in taken]),
+            "bare": spread([len(frames) / each.bare_seconds for each in taken]),
+            "pipeline": spread([len(frames) / each.pipeline_seconds for each in taken]),
         },
-        "others_cores": [round(one.others_cores, 3) for one in taken],
+        "others_cores": [round(each.others_cores, 3) for each in taken],
         "bare_seconds": {name: round(s / bare.runs, 3) for name, s in bare.seconds.items()},
         "pipeline_seconds": _by_stage(registry, pipeline.runs),
     }
-    return median_ratio([one.bare_seconds for one in taken], [one.pipeline_seconds for one in taken]), rest
+    return median_ratio([each.bare_seconds for each in taken], [each.pipeline_seconds for each in taken]), rest
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """`bare_seconds` is the mean of before and after; `others_cores` what other programs took, at worst."""
+    """`bare_seconds` is the mean of before and after; `others_cores` the most that other programs took."""
 
     bare_seconds: float
     pipeline_seconds: float
     others_cores: float
 
-    def told(self, frames: int) -> str:
+    def summary(self, frames: int) -> str:
         rates = f"bare {frames / self.bare_seconds:.2f}/s, pipeline {frames / self.pipeline_seconds:.2f}/s"
         return f"{rates}, ratio {self.bare_seconds / self.pipeline_seconds:.3f}, others {self.others_cores:.2f} cores"
 
 
 async def _rounds(bare: Bare, pipeline: Pipeline, case: Case, rounds: int, others: Others) -> list[Round]:
-    """The least disturbed `rounds`, after one that is thrown away: of as many, or of up to twice as many."""
+    """The least disturbed `rounds`, of up to twice as many; a first round is discarded."""
 
     async def run_bare() -> tuple[float, float]:
         with others.counted() as cores:
@@ -262,25 +263,25 @@ async def _rounds(bare: Bare, pipeline: Pipeline, case: Case, rounds: int, other
     while len(taken) < rounds or (len(taken) < 2 * rounds and _worst(taken, rounds) > OTHERS_CORES):
         piped, after = await run_pipeline(), await run_bare()
         taken.append(Round((before[0] + after[0]) / 2, piped[0], max(before[1], piped[1], after[1])))
-        print(f"{case.name} {len(taken)}:", taken[-1].told(len(pipeline.frames)), flush=True)
+        print(f"{case.name} {len(taken)}:", taken[-1].summary(len(pipeline.frames)), flush=True)
         before = after
-    return sorted(taken, key=lambda one: one.others_cores)[:rounds]
+    return sorted(taken, key=lambda each: each.others_cores)[:rounds]
 
 
 def _worst(taken: Sequence[Round], rounds: int) -> float:
-    """What others took in the most disturbed of the rounds that count."""
-    return sorted(one.others_cores for one in taken)[rounds - 1]
+    """The cores that others took in the most disturbed of the rounds that count."""
+    return sorted(each.others_cores for each in taken)[rounds - 1]
 
 
 def _by_stage(registry: CollectorRegistry, runs: int) -> dict[str, float]:
-    """Compute seconds of every stage, commits and stores beside them, of a round on average."""
-    found: dict[str, float] = {}
+    """Mean seconds per round of every stage, of commits and of the stores."""
+    seconds: dict[str, float] = {}
     for metric in registry.collect():
         for sample in metric.samples:
             if sample.name.endswith("_seconds_sum") and sample.value:
                 labels = ",".join(sample.labels.values())
-                found[f"{metric.name.removeprefix('sightline_')} {labels}".strip()] = round(sample.value / runs, 3)
-    return found
+                seconds[f"{metric.name.removeprefix('sightline_')} {labels}".strip()] = round(sample.value / runs, 3)
+    return seconds
 
 
 def device_name(device: str) -> str:
@@ -302,8 +303,8 @@ def main() -> None:
     for case in CASES[device]:
         if arguments.only in (None, case.name):
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                ratio, told = asyncio.run(measure(case, device, arguments.rounds, Path(folder)))
-            figures[f"ratio_{case.name}"], rest[case.name] = ratio, told
+                ratio, breakdown = asyncio.run(measure(case, device, arguments.rounds, Path(folder)))
+            figures[f"ratio_{case.name}"], rest[case.name] = ratio, breakdown
     report(figures, **rest)
 
 

@@ -1,7 +1,7 @@
-"""What every benchmark shares: rounds taken in turns, medians, threads asserted, one line of JSON in the end.
+"""What all benchmarks share: rounds in turns, medians, asserted thread counts, and a last line of JSON.
 
-Other programs share the machine, so the two sides of a comparison run in turns, each round's ratio is taken by itself,
-and the figure is the median of the rounds'.
+Other programs share the machine. So the two sides of a comparison run in turns, each round has a ratio of its own, and
+the figure is the median of these ratios.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from statistics import median
 from typing import Any
 
 LEAST_ROUNDS = 5
-"""A median of fewer says little on a shared machine."""
+"""A median of fewer rounds means little on a shared machine."""
 
 
 def in_turns(rounds: int, **sides: Callable[[], float]) -> dict[str, list[float]]:
-    """Call every side once a round, each round in another order, and return what they measured, by side.
+    """Call every side once per round, each round in another order, and return the values by side.
 
-    One round more is run first and thrown away: caches, imports, the file system. Raises ValueError for under five.
+    A first round is discarded: it fills caches and imports modules. Raises ValueError for fewer than five rounds.
     """
     if rounds < LEAST_ROUNDS:
-        raise ValueError(f"{rounds} rounds: a median needs {LEAST_ROUNDS} at least")
+        raise ValueError(f"{rounds} rounds are too few for a median; use at least {LEAST_ROUNDS}")
     measured: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
         order = list(sides)[turn % len(sides) :] + list(sides)[: turn % len(sides)]
-        taken = {name: sides[name]() for name in order}
+        values = {name: sides[name]() for name in order}
         if turn:
-            for name, value in taken.items():
+            for name, value in values.items():
                 measured[name].append(value)
     return measured
 
 
 def median_ratio(over: Sequence[float], under: Sequence[float]) -> float:
-    """The median of the rounds' own ratios."""
+    """The median of the ratios of the rounds."""
     return median(a / b for a, b in zip(over, under, strict=True))
 
 
@@ -55,24 +55,24 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def threads(*, torch: int | None = None, cv2: int | None = None) -> dict[str, int]:
-    """Assert how many threads the libraries use, print it, and return it with this process's own count.
+    """Assert the libraries' thread counts, print them, and return them with the number of threads of this process.
 
-    Only what is already imported is looked at; naming a number for what is not is an error.
+    Only imported libraries are inspected; expecting a count of one that is not imported is an error.
     """
-    found: dict[str, int] = {}
-    for name, wanted, count in (("torch", torch, "get_num_threads"), ("cv2", cv2, "getNumThreads")):
+    counts: dict[str, int] = {}
+    for name, expected, count in (("torch", torch, "get_num_threads"), ("cv2", cv2, "getNumThreads")):
         module: Any = sys.modules.get(name)
         if module is not None:
-            found[name] = int(getattr(module, count)())
-        if wanted is not None:
-            assert found.get(name) == wanted, f"{name} uses {found.get(name)} threads, {wanted} were asked for"
-    found["process"] = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 0
-    print("threads:", ", ".join(f"{name} {number}" for name, number in found.items()))
-    return found
+            counts[name] = int(getattr(module, count)())
+        if expected is not None:
+            assert counts.get(name) == expected, f"{name} uses {counts.get(name)} threads, {expected} are expected"
+    counts["process"] = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 0
+    print("threads:", ", ".join(f"{name} {number}" for name, number in counts.items()))
+    return counts
 
 
 def machine() -> dict[str, object]:
-    """What a figure cannot be read without; the load says how much of the machine was others'."""
+    """The machine that figures belong to; the load shows how busy other programs kept it."""
     return {
         "cpu": _line("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
@@ -85,12 +85,12 @@ def machine() -> dict[str, object]:
 
 
 def report(figures: Mapping[str, float], **rest: object) -> None:
-    """End standard output with one line of JSON: the figures as plain numbers, everything else under `rest`'s keys."""
+    """Print the last line of output, JSON: the figures as plain numbers, everything else under the keys of `rest`."""
     for name, value in figures.items():
-        assert isinstance(value, (int, float)), f"{name} is {value!r}, no number"
-        assert not isinstance(value, bool), f"{name} is {value!r}, no number"
+        assert isinstance(value, (int, float)), f"{name} is {value!r}, not a number"
+        assert not isinstance(value, bool), f"{name} is {value!r}, not a number"
         assert math.isfinite(value), f"{name} is {value!r}"
-        assert name not in rest, f"{name} is named twice"
+        assert name not in rest, f"{name} is both a figure and a key of the rest"
     plain = {name: round(value, 4) for name, value in figures.items()}
     sys.stdout.flush()
     print(json.dumps({**plain, **rest, "machine": machine()}), flush=True)

@@ -1,17 +1,17 @@
-"""How workers share a topic, what many feeds cost, and whether one that floods hurts the others.
+"""How workers share a topic, what many feeds cost, and whether a flooding feed delays the others.
 
     python -m bench.scale [--rounds N]
 
-One broker, the worker as it is (`bench.hopping.ours`), rates by the broker's own append times as in `bench.hop`.
+One broker, the unchanged worker (`bench.hopping.ours`), rates by the broker's append times as in `bench.hop`.
 
-`ratio_two_workers`: two processes over one on a topic with eight partitions of as many records each, from when all have
-joined their group to the last record: how long Python starts, and whether feeds fall on partitions evenly, are other
-questions. Their stage keeps a device busy for a millisecond a frame and no core, as a GPU would: on two cores that
-broker, sources and workers share, a stage that computes would measure the cores.
-`ratio_200_feeds`: 200 feeds over one, the same frames on one partition, with a stage that has a memory for each feed.
-`ratio_flooded_p95`: eight feeds at 10 frames a second are ingested, as sources do, and worked on by the first worker
-from above; a ninth offers 50 times as much to a source that takes 20 a second of it. The others' 95th percentile of
-latency (ingested to appended behind the worker), with the flood over without it.
+`ratio_two_workers`: two processes over one, on a topic with eight partitions of equally many records, from the time
+when all have joined their group to the last record. Python's start-up and the distribution of feeds over partitions are
+not part of the question. The stage keeps a device busy for a millisecond per frame but no core, as a GPU would: broker,
+sources and workers share two cores, so a computing stage would measure the cores.
+`ratio_200_feeds`: 200 feeds over one, the same frames on one partition, with a stage that has state for each feed.
+`ratio_flooded_p95`: eight feeds at 10 frames per second are ingested as by sources and processed by the worker above. A
+ninth offers 50 times as much to a source that accepts 20 per second of it. The 95th percentile of the others' latency
+(from ingested to appended after the worker), with the flood over without it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Bench:
 
     @contextmanager
     def workers(self, count: int, into: str, out_of: str, stage: str) -> Iterator[list[subprocess.Popen[bytes]]]:
-        """So many processes of one group; ended in the end."""
+        """`count` processes of one group; terminated on exit."""
         module = [sys.executable, "-W", "ignore", "-m", "bench.hopping.ours"]
         command = [*module, self.cluster.bootstrap, into, out_of, out_of, stage]
         quiet = subprocess.DEVNULL
@@ -79,24 +79,24 @@ class Bench:
                 process.wait(60)
 
     def rate(self, into: str, partitions: int, count: int, stage: str) -> float:
-        """Events a second that one worker brings through."""
-        rate = rate_of(asyncio.run(self._brought(1, into, partitions, count, stage))[0])
+        """Events per second of one worker."""
+        rate = rate_of(asyncio.run(self._append_times(1, into, partitions, count, stage))[0])
         print(f"{into}: {rate:.0f}/s", flush=True)
         return rate
 
     def shared_rate(self, workers: int) -> float:
-        """Events a second that so many workers bring through a topic, once all have joined their group."""
-        brought = self._brought(workers, "shared", SHARED_PARTITIONS, DEVICE_RECORDS, "device")
-        times, joined = asyncio.run(brought)
+        """Events per second of `workers` processes on the shared topic, once all have joined their group."""
+        measuring = self._append_times(workers, "shared", SHARED_PARTITIONS, DEVICE_RECORDS, "device")
+        times, joined = asyncio.run(measuring)
         begun = max(joined, times[0])
         rate = sum(1 for at in times if at > begun) / ((times[-1] - begun) / 1000)
         print(f"{workers} workers: {rate:.0f}/s from {(begun - times[0]) / 1000:.1f} s on", flush=True)
         return rate
 
-    async def _brought(
+    async def _append_times(
         self, workers: int, into: str, partitions: int, count: int, stage: str
     ) -> tuple[list[int], float]:
-        """When each record was appended behind the workers, and when the last of them had joined; milliseconds."""
+        """When each record was appended after the workers, and when the last worker had joined; milliseconds."""
         name = f"out-{uuid4().hex[:8]}"
         await make_topic(self.cluster, name, partitions)
         with self.workers(workers, into, name, stage) as writers:
@@ -107,7 +107,7 @@ class Bench:
         return times, joined
 
     async def _joined(self, group: str, workers: int) -> float:
-        """When (Unix milliseconds) so many members share the group's partitions."""
+        """The time (Unix milliseconds) at which `workers` members share the group's partitions."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.cluster.bootstrap)
         await admin.start()
         try:
@@ -121,7 +121,7 @@ class Bench:
             await admin.close()
 
     def p95(self, *, flooded: bool) -> float:
-        """Of the quiet feeds' seconds from ingested to appended behind the worker."""
+        """95th percentile of the quiet feeds' seconds from ingested to appended after the worker."""
         name = f"out-{uuid4().hex[:8]}"
         asyncio.run(make_topic(self.cluster, name, 4))
         with self.workers(1, topics.RAW, name, "device"):
@@ -137,7 +137,7 @@ class Bench:
         quiet = [Camera(f"quiet-{number}", QUIET_FPS) for number in range(QUIET_FEEDS)]
         cameras = [*quiet, *([Camera("flood", FLOOD_TIMES * QUIET_FPS)] if flooded else [])]
         limits = {"flood": FLOOD_LIMIT_FPS}
-        for _ in range(2):  # the first time the worker starts and joins its group meanwhile: it does not count
+        for _ in range(2):  # the worker starts and joins its group during the first pass, which does not count
             began = time.time()
             await asyncio.gather(
                 *(
@@ -164,26 +164,26 @@ class Bench:
 
 
 async def _seconds(transport: KafkaTransport, topic: str, began: float) -> list[float]:
-    found = []
+    seconds = []
     for partition, (first, end) in (await transport.ends(topic)).items():
         for record in await transport.read(Partition(topic, partition.index), first, max(1, end - first)):
             frame = codec.decode_frame(record.value, record.headers).event
             if frame.feed.startswith("quiet") and frame.ingested.timestamp() >= began:
-                found.append(record.timestamp - frame.ingested.timestamp())
-    return found
+                seconds.append(record.timestamp - frame.ingested.timestamp())
+    return seconds
 
 
 def even_feeds(partitions: int, each: int) -> list[int]:
-    """Numbers of `bench.hopping.work`'s feeds so that `each` of them fall on every partition."""
-    found: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
+    """Numbers of feeds of `bench.hopping.work`, `each` of them for every partition."""
+    by_partition: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
     for number in range(100 * partitions * each):
         key = partition_key(DEFAULT_TENANT, f"camera-{number}")
-        found[partition_of(key, partitions)].append(number)
-    return [number for numbers in found.values() for number in numbers[:each]]
+        by_partition[partition_of(key, partitions)].append(number)
+    return [number for numbers in by_partition.values() for number in numbers[:each]]
 
 
 def even_events(records: int, partitions: int) -> Iterator[FrameEvent]:
-    """As many on every partition."""
+    """Events, equally many on every partition."""
     feeds = even_feeds(partitions, FEEDS_OF_PARTITION)
     known = max(feeds) + 1
     for turn in range(records // len(feeds)):
@@ -192,7 +192,7 @@ def even_events(records: int, partitions: int) -> Iterator[FrameEvent]:
 
 
 class Camera:
-    """Shows a picture so many times a second, for `FLOOD_SECONDS`; a new session each time it is read."""
+    """Offers `fps` pictures per second for `FLOOD_SECONDS`, in a new session each time it is read."""
 
     kind: Kind = "frame"
     repeatable = False

@@ -1,16 +1,17 @@
-"""Does a search find what was asked for, leave out what was not wanted, and say so when there is nothing?
+"""Whether a search finds what is asked for, leaves out what is excluded, and reports that nothing matches.
 
     python -m bench.search [--scenes N] [--seed N]
 
-Scenes of the miniature world, which no model was trained on, go through the pipeline's own stages (decode, detect,
+Scenes of the miniature world that no model was trained on go through the pipeline's own stages (decode, detect,
 caption, embed with the tiny models) into the embedded index, and are searched by the same `Searcher` as everywhere.
 
-- `forbidden_in_top10`: over 200 queries with negatives ("a red circle, but no square"), how many pictures among the
-  first ten show what was to be left out. Each query has pictures that are allowed and others that tempt.
-- `allowed_recall`: of the pictures that are allowed, as many as fit into ten, the share that is there.
-- `nothing_auroc`: how well the best result's probability tells queries that something matches from queries that
-  nothing does, half of these one word away from a scene that is there; the worse of an index of many scenes and of
-  one that holds the frames of a single static camera.
+- `forbidden_in_top10`: over 200 queries with negatives ("a red circle, but no square"), the number of pictures among
+  the first ten that show what is excluded. Each query has allowed pictures and pictures that only the negative
+  excludes.
+- `allowed_recall`: of the allowed pictures, at most ten per query, the share that is found.
+- `nothing_auroc`: how well the best result's probability separates queries with a match from queries without one, half
+  of which are one word away from an indexed scene; the worse of an index of many scenes and of one with the frames of a
+  single static camera.
 """
 
 from __future__ import annotations
@@ -65,13 +66,13 @@ TENANT, FEED = "default", "bench"
 BATCH = 16
 NEGATIVES = 200
 PRESENT = 100
-"""Queries of each kind for `nothing_auroc`: so many that something matches, so many that nothing does."""
+"""Queries with a match for `nothing_auroc`, and as many without."""
 CAMERAS, CAMERA_FRAMES, CAMERA_QUERIES = 10, 8, 10
 TOP = 10
 
 
 class Pipeline:
-    """The stages that search stands on, opened once."""
+    """The stages that search needs, opened once."""
 
     def __init__(self) -> None:
         embed = Embed.Settings(weights=str(CHECKPOINTS / "clip"), visual_weights=str(CHECKPOINTS / "vit"))
@@ -106,7 +107,7 @@ def _frame(picture: bytes, number: int, model_set: str) -> Frame:
 
 
 class Bench:
-    """An index in a folder, collections as asked for, and a searcher for each."""
+    """An index in a folder with one collection and one searcher per case."""
 
     def __init__(self, folder: Path) -> None:
         self.pipeline = Pipeline()
@@ -114,18 +115,18 @@ class Bench:
         self.clip, self.vit = Clip.load(CHECKPOINTS / "clip"), Vit.load(CHECKPOINTS / "vit")
         self.itm = Itm.load(CHECKPOINTS / "blip_itm")
         self.calibration = load(CHECKPOINTS / "clip")
-        assert self.calibration is not None, "the tiny CLIP is uncalibrated: python -m tinyworld.publish"
+        assert self.calibration is not None, "the tiny CLIP is not calibrated; run python -m tinyworld.publish"
 
     async def fill(self, name: str, scenes: Sequence[tuple[Scene, Any]]) -> list[Picture]:
-        """A collection of these pictures."""
+        """Index these scenes in a collection of their own."""
         sizes = {points.SEMANTIC: self.clip.dimension, points.VISUAL: self.vit.dimension}
         await self.index.ensure(CollectionSpec(name=name, vectors=sizes, payload=points.FRAME_FIELDS))
         jpegs = [_jpeg(rendered.image) for _, rendered in scenes]
         events = await asyncio.to_thread(self.pipeline.events, jpegs, 0, name)
         for event, jpeg in zip(events, jpegs, strict=True):
             await self.blobs.put(TENANT, event.image.uri, jpeg)
-        found = [Point(id=event.id, vectors=points.vectors(event), payload=points.payload(event)) for event in events]
-        await self.index.upsert(name, found)
+        indexed = [Point(id=event.id, vectors=points.vectors(event), payload=points.payload(event)) for event in events]
+        await self.index.upsert(name, indexed)
         return [Picture(event.id, facts_of(*pair)) for event, pair in zip(events, scenes, strict=True)]
 
     def searcher(self, name: str, *, rerank: bool = True) -> Searcher:
@@ -147,14 +148,14 @@ def _jpeg(image: Image) -> bytes:
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
 
 
-async def asked(searcher: Searcher, text: str, limit: int = TOP) -> SearchResult:
+async def search(searcher: Searcher, text: str, limit: int = TOP) -> SearchResult:
     return await searcher.search(parse(text, now=datetime.now(UTC), limit=limit))
 
 
 async def measure_negatives(
     ask: Callable[[Negative], Awaitable[list[str]]], cases: Sequence[Negative]
 ) -> dict[str, Any]:
-    """Forbidden pictures among the first ten, and the share of those allowed that is there."""
+    """Forbidden pictures among the first ten, and the share of allowed ones found."""
     forbidden, recalls, wrong = 0, [], []
     for case in cases:
         shown = await ask(case)
@@ -166,69 +167,69 @@ async def measure_negatives(
 
 
 async def best(searcher: Searcher, texts: Sequence[str]) -> tuple[list[float], list[bool]]:
-    """The best probability of each query, and whether it is told that nothing matches."""
-    results = [await asked(searcher, text) for text in texts]
+    """The best probability of each query, and whether the result is that nothing matches."""
+    results = [await search(searcher, text) for text in texts]
     return [result.best or 0.0 for result in results], [result.nothing_matches for result in results]
 
 
 @dataclass(slots=True)
-class Nothing:
-    """Best probabilities of queries by what is true of them, pooled over indexes."""
+class MatchScores:
+    """Best probabilities of queries with and without a match, pooled over indexes."""
 
     present: list[float]
     near: list[float]
     far: list[float]
-    said_present: list[bool]
-    said_absent: list[bool]
+    nothing_for_present: list[bool]
+    nothing_for_absent: list[bool]
 
     @classmethod
-    def empty(cls) -> Nothing:
+    def empty(cls) -> MatchScores:
         return cls([], [], [], [], [])
 
-    async def add(self, searcher: Searcher, there: Sequence[str], near: Sequence[str], far: Sequence[str]) -> None:
-        for texts, scores, said in (
-            (there, self.present, self.said_present),
-            (near, self.near, self.said_absent),
-            (far, self.far, self.said_absent),
+    async def add(self, searcher: Searcher, present: Sequence[str], near: Sequence[str], far: Sequence[str]) -> None:
+        for texts, scores, verdicts in (
+            (present, self.present, self.nothing_for_present),
+            (near, self.near, self.nothing_for_absent),
+            (far, self.far, self.nothing_for_absent),
         ):
-            found, nothing = await best(searcher, texts)
-            scores += found
-            said += nothing
+            probabilities, nothing = await best(searcher, texts)
+            scores += probabilities
+            verdicts += nothing
 
     def figures(self) -> dict[str, float]:
-        there = np.array(self.present)
+        present = np.array(self.present)
         return {
-            "auroc": round(auroc(there, np.array(self.near + self.far)), 4),
-            "auroc_near": round(auroc(there, np.array(self.near)), 4),
-            "auroc_far": round(auroc(there, np.array(self.far)), 4),
-            "nothing_said_where_something_is": round(float(np.mean(self.said_present)), 4),
-            "nothing_said_where_nothing_is": round(float(np.mean(self.said_absent)), 4),
+            "auroc": round(auroc(present, np.array(self.near + self.far)), 4),
+            "auroc_near": round(auroc(present, np.array(self.near)), 4),
+            "auroc_far": round(auroc(present, np.array(self.far)), 4),
+            "nothing_said_where_something_is": round(float(np.mean(self.nothing_for_present)), 4),
+            "nothing_said_where_nothing_is": round(float(np.mean(self.nothing_for_absent)), 4),
             "queries": len(self.present) + len(self.near) + len(self.far),
         }
 
 
 def cameras(seed: int) -> Iterator[list[tuple[Scene, Any]]]:
-    """Each yields the frames of one static camera: the scene stays, light and noise change."""
+    """Yields the frames of each static camera: the scene stays, light and noise change."""
     for number in range(CAMERAS):
         scene, _ = search_scene(seed + 1000, 2 * number + 1)
         rng = np.random.default_rng([seed, 7, number])
         lit = [with_light(scene, sample_light(rng, style=scene.style)) for _ in range(CAMERA_FRAMES)]
-        yield [(one, render(one, rng=rng)) for one in lit]
+        yield [(each, render(each, rng=rng)) for each in lit]
 
 
-async def static_cameras(bench: Bench, seed: int, *, rerank: bool) -> Nothing:
-    """Every camera in an index of its own."""
-    found, rng = Nothing.empty(), np.random.default_rng([seed, 8])
+async def static_cameras(bench: Bench, seed: int, *, rerank: bool) -> MatchScores:
+    """Scores over all cameras, each in a collection of its own."""
+    scores, rng = MatchScores.empty(), np.random.default_rng([seed, 8])
     outside = (facts_of(*search_scene(seed + 2000, number)) for number in range(10**6))
     for number, scenes in enumerate(cameras(seed)):
         name = f"frames-camera-{number}"
         pictures = await bench.fill(name, scenes)
         searcher = bench.searcher(name, rerank=rerank)
-        there = present(rng, pictures, min(CAMERA_QUERIES, 4 if len(pictures[0].sight.seen) == 1 else CAMERA_QUERIES))
+        queries = present(rng, pictures, min(CAMERA_QUERIES, 4 if len(pictures[0].facts.seen) == 1 else CAMERA_QUERIES))
         near, far = absent(rng, pictures, CAMERA_QUERIES, lambda: next(outside))
-        await found.add(searcher, there, near, far)
+        await scores.add(searcher, queries, near, far)
         searcher.close()
-    return found
+    return scores
 
 
 async def run(scenes: int, seed: int) -> None:
@@ -241,12 +242,12 @@ async def run(scenes: int, seed: int) -> None:
         rng = np.random.default_rng([seed, 9])
         cases = negatives(rng, pictures, NEGATIVES)
         outside = (facts_of(*search_scene(seed + 3000, number)) for number in range(10**6))
-        there = present(rng, pictures, PRESENT)
+        queries = present(rng, pictures, PRESENT)
         near, far = absent(rng, pictures, PRESENT, lambda: next(outside))
         breakdown: dict[str, Any] = {}
         for name, rerank in (("cosine alone", False), ("with the matching head", True)):
             searcher = bench.searcher("frames-many", rerank=rerank)
-            breakdown[name] = await _measured(bench, searcher, cases, (there, near, far), seed, rerank=rerank)
+            breakdown[name] = await _measured(bench, searcher, cases, (queries, near, far), seed, rerank=rerank)
             searcher.close()
             print(name, breakdown[name], f"after {time.monotonic() - start:.0f} s")
         breakdown["negatives embedded as typed"] = await _as_typed(bench, cases)
@@ -270,20 +271,20 @@ async def _measured(
     rerank: bool,
 ) -> dict[str, Any]:
     async def ask(case: Negative) -> list[str]:
-        return [hit.id for hit in (await asked(searcher, case.text)).hits]
+        return [hit.id for hit in (await search(searcher, case.text)).hits]
 
-    many = Nothing.empty()
+    many = MatchScores.empty()
     await many.add(searcher, *texts)
-    cameras_found = await static_cameras(bench, seed, rerank=rerank)
+    static = await static_cameras(bench, seed, rerank=rerank)
     return {
         "negatives": await measure_negatives(ask, cases),
         "many scenes": many.figures(),
-        "static camera": cameras_found.figures(),
+        "static camera": static.figures(),
     }
 
 
 async def _as_typed(bench: Bench, cases: Sequence[Negative]) -> dict[str, Any]:
-    """What an index alone gives for the whole sentence, the "no" within it."""
+    """The results of an index alone for the whole sentence, including its "no"."""
 
     async def ask(case: Negative) -> list[str]:
         vector = bench.clip.embed_texts([case.text.replace('"', "")])[0]

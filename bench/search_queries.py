@@ -1,4 +1,4 @@
-"""The queries of `bench/search.py`, drawn from what is true of its pictures: with negatives, present, and absent."""
+"""The queries of `bench/search.py`, sampled from the facts of its pictures: with negatives, present, and absent."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FORMS = ("{}, but no {}", "{} without {}", "{} -{}", "{}, not {}", "{} with no {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A frame in the index and what is true of it."""
+    """A frame in the index and its facts."""
 
     id: str
-    sight: Facts
+    facts: Facts
 
 
 @dataclass(frozen=True, slots=True)
 class Negative:
-    """A query with negatives; the pictures that fit, and those that would but for a negative."""
+    """A query with negatives, the pictures that match, and those that only a negative excludes."""
 
     text: str
     wanted: str
@@ -33,44 +33,44 @@ class Negative:
 
 
 def negatives(rng: np.random.Generator, pictures: Sequence[Picture], count: int) -> list[Negative]:
-    """Queries that some pictures fit and that others would fit but for a negative; every fifth has two negatives."""
-    found: dict[str, Negative] = {}
-    while len(found) < count:
-        made = _negative(rng, pictures, FORMS[len(found) % len(FORMS)], two=len(found) % 5 == 4)
-        if made is not None:
-            found[made.text] = made
-    return list(found.values())
+    """Queries that some pictures match and a negative excludes others from; every fifth has two negatives."""
+    queries: dict[str, Negative] = {}
+    while len(queries) < count:
+        query = _negative(rng, pictures, FORMS[len(queries) % len(FORMS)], two=len(queries) % 5 == 4)
+        if query is not None:
+            queries[query.text] = query
+    return list(queries.values())
 
 
 def _negative(rng: np.random.Generator, pictures: Sequence[Picture], form: str, *, two: bool) -> Negative | None:
-    wanted = _positive(rng, pictures[int(rng.integers(len(pictures)))].sight)
-    fitting = [picture for picture in pictures if holds(wanted, picture.sight.style, picture.sight.seen)]
-    refused = [_refused(rng, fitting[int(rng.integers(len(fitting)))].sight) for _ in range(1 + two)]
-    bad = frozenset(p.id for p in fitting for term in refused if holds(term, p.sight.style, p.sight.seen))
-    good = frozenset(picture.id for picture in fitting) - bad
+    wanted = _positive(rng, pictures[int(rng.integers(len(pictures)))].facts)
+    matching = [picture for picture in pictures if holds(wanted, picture.facts.style, picture.facts.seen)]
+    excluded = [_excluded(rng, matching[int(rng.integers(len(matching)))].facts) for _ in range(1 + two)]
+    bad = frozenset(p.id for p in matching for term in excluded if holds(term, p.facts.style, p.facts.seen))
+    good = frozenset(picture.id for picture in matching) - bad
     if not bad or not good:
         return None
-    shown = [f'"{term.text}"' if " -" in form else term.text for term in refused]
+    shown = [f'"{term.text}"' if " -" in form else term.text for term in excluded]
     text = form.format(wanted.text, shown[0])
     for term in shown[1:]:
         text += f" -{term}" if " -" in form else f" and no {term}"
     return Negative(text, wanted.text, good, bad)
 
 
-def _positive(rng: np.random.Generator, sight: Facts) -> Query:
-    thing = sight.named()[int(rng.integers(len(sight.seen)))]
+def _positive(rng: np.random.Generator, facts: Facts) -> Query:
+    thing = facts.named()[int(rng.integers(len(facts.seen)))]
     draw = rng.random()
     if draw < 0.4:
         return list_query(None, (thing,))
     if draw < 0.6:
         return Query(article(thing.shape), None, (Named("", thing.shape),))
     if draw < 0.8:
-        return Query(f"{article(sight.style)} of {article(thing.shape)}", sight.style, (Named("", thing.shape),))
-    return Query(article(sight.style), sight.style)
+        return Query(f"{article(facts.style)} of {article(thing.shape)}", facts.style, (Named("", thing.shape),))
+    return Query(article(facts.style), facts.style)
 
 
-def _refused(rng: np.random.Generator, sight: Facts) -> Query:
-    thing = sight.named()[int(rng.integers(len(sight.seen)))]
+def _excluded(rng: np.random.Generator, facts: Facts) -> Query:
+    thing = facts.named()[int(rng.integers(len(facts.seen)))]
     draw = rng.random()
     if draw < 0.45:
         return Query(thing.shape, None, (Named("", thing.shape),))
@@ -78,22 +78,22 @@ def _refused(rng: np.random.Generator, sight: Facts) -> Query:
         return Query(str(thing), None, (thing,))
     if draw < 0.9:
         return Query(thing.color, None, (Named(thing.color, ""),))
-    return Query(sight.style, sight.style)
+    return Query(facts.style, facts.style)
 
 
 def present(rng: np.random.Generator, pictures: Sequence[Picture], count: int) -> list[str]:
-    """Queries that hold for some picture, as specific as the absent ones below."""
+    """Queries that hold for a picture, as specific as the absent ones."""
     texts: dict[str, None] = {}
     while len(texts) < count:
-        texts[_specific(rng, pictures[int(rng.integers(len(pictures)))].sight).text] = None
+        texts[_specific(rng, pictures[int(rng.integers(len(pictures)))].facts).text] = None
     return list(texts)
 
 
 def absent(
     rng: np.random.Generator, pictures: Sequence[Picture], count: int, elsewhere: Callable[[], Facts]
 ) -> tuple[list[str], list[str]]:
-    """Queries that hold for no picture: half one word away from a scene that is there, half of scenes elsewhere."""
-    near = _absent(pictures, count // 2, lambda: near_query(rng, pictures[int(rng.integers(len(pictures)))].sight))
+    """Queries that hold for no picture: half of them nearly hold for one, half are of other scenes."""
+    near = _absent(pictures, count // 2, lambda: near_query(rng, pictures[int(rng.integers(len(pictures)))].facts))
     far = _absent(pictures, count - count // 2, lambda: _specific(rng, elsewhere()))
     return near, far
 
@@ -102,12 +102,12 @@ def _absent(pictures: Sequence[Picture], count: int, draw: Callable[[], Query]) 
     texts: dict[str, None] = {}
     while len(texts) < count:
         query = draw()
-        if not any(holds(query, picture.sight.style, picture.sight.seen) for picture in pictures):
+        if not any(holds(query, picture.facts.style, picture.facts.seen) for picture in pictures):
             texts[query.text] = None
     return list(texts)
 
 
-def _specific(rng: np.random.Generator, sight: Facts) -> Query:
-    if len(sight.seen) > 1 and rng.random() < 0.4:
-        return relation_query(rng, sight.seen)
-    return few_query(rng, sight.style if rng.random() < 0.3 else None, sight.named())
+def _specific(rng: np.random.Generator, facts: Facts) -> Query:
+    if len(facts.seen) > 1 and rng.random() < 0.4:
+        return relation_query(rng, facts.seen)
+    return few_query(rng, facts.style if rng.random() < 0.3 else None, facts.named())

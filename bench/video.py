@@ -1,7 +1,7 @@
-"""The video part of `bench/decode.py`: frames of the video source before encoding over PyAV alone, and after it.
+"""The video part of `bench/decode.py`: frames of the video source, before and after encoding, over PyAV alone.
 
-Both sides read the same H.264 file, 1080p, made here, and give upright RGB arrays; PyAV alone is its own decoding
-loop with its own threads and nothing else. The encoded rate is the whole source's, as `ingest` drives it.
+Both sides read the same generated H.264 file, 1080p, and give upright RGB arrays. PyAV alone is its own decoding loop
+with its own threads and nothing else. The encoded rate is that of the whole source, as `ingest` runs it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WIDTH, HEIGHT, FRAMES, FPS = 1920, 1080, 96, 24
 
 
 def video_figures(rounds: int) -> tuple[dict[str, float], dict[str, object]]:
-    """`ratio_video`, and frames a second of both sides and of the whole source."""
+    """`ratio_video`, and frames per second of both sides and of the whole source."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.mp4"
         make_video(path)
@@ -38,7 +38,7 @@ def video_figures(rounds: int) -> tuple[dict[str, float], dict[str, object]]:
             pyav=lambda: decoding_seconds(alone(path)),
             encoded=lambda: asyncio.run(encoding_seconds(path)),
         )
-    rates = {name: spread([FRAMES / taken for taken in values]) for name, values in seconds.items()}
+    rates = {name: spread([FRAMES / each for each in values]) for name, values in seconds.items()}
     return {"ratio_video": median_ratio(seconds["pyav"], seconds["source"])}, dict(rates)
 
 
@@ -66,7 +66,7 @@ async def encoding_seconds(path: Path) -> float:
 
 
 def make_video(path: Path) -> None:
-    """A textured background that drifts, with discs that move over it: motion for the codec to follow."""
+    """A drifting textured background with moving discs, so that the codec has motion to encode."""
     rng = np.random.default_rng(1)
     coarse = rng.integers(40, 216, (40, 70, 3), dtype=np.uint8)
     backdrop = cv2.resize(coarse, (WIDTH + 2 * FRAMES, HEIGHT), interpolation=cv2.INTER_CUBIC)
@@ -77,7 +77,7 @@ def make_video(path: Path) -> None:
         for number in range(FRAMES):
             picture = np.ascontiguousarray(backdrop[:, 2 * number : 2 * number + WIDTH])
             for disc in range(8):
-                middle = (200 * disc + 9 * number) % WIDTH, 100 + 110 * disc
-                cv2.circle(picture, middle, 60, (30 * disc, 255 - 30 * disc, 90), -1)
+                center = (200 * disc + 9 * number) % WIDTH, 100 + 110 * disc
+                cv2.circle(picture, center, 60, (30 * disc, 255 - 30 * disc, 90), -1)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))

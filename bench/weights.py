@@ -1,8 +1,8 @@
-"""Models of the real architectures at seeded random weights, saved as published checkpoints are.
+"""Models of the real architectures at seeded random weights, saved like published checkpoints.
 
-Nobody can judge a caption of theirs, but they cost what the real ones cost: `base` for benchmarks, `small` for tests
-of loading and decoding. `initializer_range` is 0.02 in every tower (BLIP's own start for vision weights, 1e-10, makes
-all pictures alike). Vocabularies are as large as the published ones and their words are single letters.
+Their captions mean nothing, but they cost what the real ones cost: `base` is for benchmarks, `small` for tests of
+loading and decoding. `initializer_range` is 0.02 in every tower (BLIP's own initial range for vision weights, 1e-10,
+makes all pictures alike). Vocabularies are as large as the published ones; their words are single letters.
 
     python -m bench.weights FOLDER
 """
@@ -20,7 +20,7 @@ from processors.models.yolo import import_ultralytics
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """One tower's measures; text and vision towers are alike."""
+    """The dimensions of a text or vision tower."""
 
     width: int
     inner: int
@@ -63,7 +63,7 @@ SMALL = Sizes(
     yolo_picture=160,
 )
 PAD, UNKNOWN, START, END, MASK = 0, 100, 101, 102, 103
-"""BERT's special tokens, where the published vocabulary has them."""
+"""Ids of BERT's special tokens in the published vocabulary."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -94,7 +94,7 @@ def tower(size: Size, range_: float) -> dict[str, Any]:
     }
 
 
-def seeing(size: Size, range_: float) -> dict[str, Any]:
+def vision_tower(size: Size, range_: float) -> dict[str, Any]:
     return tower(size, range_) | {"image_size": size.picture, "patch_size": size.patch}
 
 
@@ -111,9 +111,9 @@ def save_blip(captioner: Path, matcher: Path, sizes: Sizes, range_: float) -> No
     words = {f"[unused{number}]": number for number in range(sizes.blip_words)}
     special = {"[PAD]": PAD, "[UNK]": UNKNOWN, "[CLS]": START, "[SEP]": END, "[MASK]": MASK}
     spelled = [*LETTERS, *(f"##{letter}" for letter in LETTERS), ".", ","]
-    named = special | {word: MASK + 1 + place for place, word in enumerate(spelled)}
+    known = special | {word: MASK + 1 + index for index, word in enumerate(spelled)}
     begin = {"[DEC]": sizes.blip_words - 2, "[ENC]": sizes.blip_words - 1}
-    by_id = {number: word for part in (words, named, begin) for word, number in part.items()}
+    by_id = {number: word for part in (words, known, begin) for word, number in part.items()}
     text = tower(sizes.blip, range_) | {
         "vocab_size": sizes.blip_words,
         "encoder_hidden_size": sizes.blip.width,
@@ -124,7 +124,7 @@ def save_blip(captioner: Path, matcher: Path, sizes: Sizes, range_: float) -> No
     }
     config = BlipConfig(
         text_config=text,
-        vision_config=seeing(sizes.blip, range_) | {"projection_dim": sizes.blip.width},
+        vision_config=vision_tower(sizes.blip, range_) | {"projection_dim": sizes.blip.width},
         initializer_range=range_,
         image_text_hidden_size=min(256, sizes.blip.width),
     )
@@ -143,7 +143,7 @@ def save_clip(folder: Path, sizes: Sizes, range_: float) -> None:
     symbols = list(bytes_to_unicode().values())
     spelled = [*symbols, *(f"{symbol}</w>" for symbol in symbols)]
     spelled += [f"unused{number}" for number in range(sizes.clip_words - len(spelled) - 2)]
-    words = {word: place for place, word in enumerate([*spelled, "<|startoftext|>", "<|endoftext|>"])}
+    words = {word: index for index, word in enumerate([*spelled, "<|startoftext|>", "<|endoftext|>"])}
     start, end = sizes.clip_words - 2, sizes.clip_words - 1
     text = tower(sizes.clip_text, range_) | {
         "vocab_size": sizes.clip_words,
@@ -154,7 +154,7 @@ def save_clip(folder: Path, sizes: Sizes, range_: float) -> None:
     }
     model = CLIPModel(
         CLIPConfig(
-            text_config=text, vision_config=seeing(sizes.clip, range_), projection_dim=min(512, sizes.clip.width)
+            text_config=text, vision_config=vision_tower(sizes.clip, range_), projection_dim=min(512, sizes.clip.width)
         )
     )
     model.save_pretrained(folder)
@@ -166,7 +166,7 @@ def save_clip(folder: Path, sizes: Sizes, range_: float) -> None:
 def save_vit(folder: Path, sizes: Sizes, range_: float) -> None:
     from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
-    ViTModel(ViTConfig(**seeing(sizes.vit, range_)), add_pooling_layer=False).save_pretrained(folder)
+    ViTModel(ViTConfig(**vision_tower(sizes.vit, range_)), add_pooling_layer=False).save_pretrained(folder)
     half = [0.5, 0.5, 0.5]
     square = {"height": sizes.vit.picture, "width": sizes.vit.picture}
     ViTImageProcessor(size=square, image_mean=half, image_std=half).save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""Whether a long backlog makes the embedded log slower: the part of `bench.log` that says so."""
+"""The part of `bench.log` that measures whether a long backlog makes the embedded log slower."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from streams.transport import Position
 COST_BATCHES = 30
 """Fewer than the short backlog holds."""
 COST_ROUNDS = 3
-"""Rounds of the backlog's cost for one of the others: its parts take a tenth of a second, and swing by a tenth."""
+"""Rounds of this part per round of the others: they take a tenth of a second and vary by a tenth."""
 
 
 async def published(path: Path) -> float:
-    """Seconds an event for publishing on top of what is there."""
+    """Seconds per event for publishing on top of the backlog."""
     transport = SqliteTransport(path)
     await transport.open()
     batch = events([key_of(partition, 8) for partition in range(8)], BATCH)
@@ -36,7 +36,7 @@ async def published(path: Path) -> float:
 
 
 async def consumed(path: Path) -> float:
-    """Seconds an event for polling and committing, from a random place of the backlog on."""
+    """Seconds per event for polling and committing, from a random position in the backlog."""
     transport = SqliteTransport(path)
     await transport.open()
     group = uuid4().hex
@@ -65,7 +65,7 @@ def long_over_short(folder: Path, rounds: int, backlog: int) -> dict[str, float]
     asyncio.run(make_log(long, 8, backlog))
 
     def on_copy(measure: Callable[[], float]) -> float:
-        """The short log stays short: each round has a fresh copy, on the disk before the first transaction."""
+        """Measure on a copy, synced to disk before the first transaction, so that the short log stays short."""
         shutil.copy(short, copy)
         with copy.open("rb") as file:
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What `bench.log` does with the embedded log: events, publishing them, polling and committing them."""
+"""The work of `bench.log` on the embedded log: making, publishing, polling and committing events."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Quiet:
 
 
 def key_of(partition: int, partitions: int) -> bytes:
-    """A feed that lands in this partition."""
+    """A feed whose key belongs to this partition."""
     feeds = (f"default/camera-{number}".encode() for number in range(10_000))
     return next(feed for feed in feeds if partition_of(feed, partitions) == partition)
 
 
 def events(feeds: Sequence[bytes], count: int) -> list[NewRecord]:
-    """Events of `EVENT_BYTES` with key and headers, the feeds taking turns."""
+    """Events of `EVENT_BYTES` with key and headers, alternating between the feeds."""
     value = os.urandom(EVENT_BYTES - len(pack_headers(HEADERS)) - len(feeds[0]))
     return [NewRecord("events", feeds[number % len(feeds)], value, HEADERS) for number in range(count)]
 

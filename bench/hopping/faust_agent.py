@@ -1,4 +1,4 @@
-"""Faust's side of `bench.hop`: an agent that sends.
+"""Faust's side of `bench.hop`: an agent that sends its results.
 
 python -m bench.hopping.faust_agent BOOTSTRAP INTO OUT_OF GROUP
 """

@@ -1,4 +1,4 @@
-"""Our side of `bench.hop`: the worker as it is, with one stage, on `kafka://`.
+"""Our side of `bench.hop`: the unchanged worker with one stage, on `kafka://`.
 
 python -m bench.hopping.ours BOOTSTRAP INTO OUT_OF GROUP [hop|plain|device|memory]
 """
@@ -34,13 +34,13 @@ from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 
 SETTINGS = WorkerSettings(name="bench", batch_frames=2048, in_flight_frames=32_768)
-"""Its best, as the loop by hand has its own: while a batch is acknowledged, others are read and computed."""
+"""The best batch size, as for the hand-written loop: while one batch is acknowledged, others are computed."""
 LIKE_MODELS = WorkerSettings(name="bench", batch_frames=32, in_flight_frames=256)
 
 
 @dataclass(frozen=True)
 class Hop:
-    """The stage that every side has."""
+    """The stage that every side runs."""
 
     name: ClassVar[str] = STAGE
     lane: ClassVar[Lane] = "cpu"
@@ -58,12 +58,12 @@ class Hop:
 
 
 DEVICE_SECONDS = 0.001
-"""A frame's on a device that computes while the processor is free for others, as a GPU does."""
+"""Per frame, on a device that leaves the processor free, as a GPU does."""
 
 
 @dataclass(frozen=True)
 class Device(Hop):
-    """Takes its time and no core."""
+    """Takes time but no core."""
 
     lane: ClassVar[Lane] = "gpu"
 
@@ -74,7 +74,7 @@ class Device(Hop):
 
 @dataclass(frozen=True)
 class Remember(Hop):
-    """Has a memory for each feed, as gate and track have."""
+    """Has state for each feed, as gate and track have."""
 
     def initial_state(self) -> list[int]:
         return [0]
@@ -87,14 +87,14 @@ class Remember(Hop):
 
 @dataclass(frozen=True)
 class After(Hop):
-    """The next segment's, which does not run: it names the topic between."""
+    """The stage of the next segment, which does not run; it names the topic between the segments."""
 
     name: ClassVar[str] = "after"
 
 
 @dataclass(frozen=True, slots=True)
 class Named(Plan):
-    """Topics under the names of this round."""
+    """The plan with the topics of this round."""
 
     into: str = ""
     out_of: str = ""

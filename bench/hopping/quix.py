@@ -1,4 +1,4 @@
-"""quixstreams' side of `bench.hop`, which runs in an environment of its own.
+"""quixstreams' side of `bench.hop`, in an environment of its own.
 
 python -m bench.hopping.quix BOOTSTRAP INTO OUT_OF GROUP
 """
@@ -24,7 +24,7 @@ def main() -> None:
         commit_interval=0.5,
         state_dir=tempfile.mkdtemp(prefix="bench-hop-"),
         producer_extra_config={"acks": "all", "enable.idempotence": True},
-        consumer_extra_config={"check.crcs": True},  # as aiokafka does, on which the other sides are
+        consumer_extra_config={"check.crcs": True},  # as aiokafka does, which the other sides use
         loglevel="WARNING",
     )
     source = app.topic(into, key_deserializer="bytes", value_deserializer="bytes")

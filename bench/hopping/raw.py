@@ -1,4 +1,4 @@
-"""The bare side of `bench.hop`: a loop on aiokafka as one writes it by hand, acknowledged by all, committed on a timer.
+"""The bare side of `bench.hop`: a hand-written loop on aiokafka, acknowledged by all, committed on a timer.
 
 python -m bench.hopping.raw BOOTSTRAP INTO OUT_OF GROUP [BATCH]
 """

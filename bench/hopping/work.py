@@ -1,6 +1,6 @@
-"""What every side of `bench.hop` does with a record: the same decoding, stage, encoding and headers.
+"""The work of every side of `bench.hop` on a record: the same decoding, stage, encoding and headers.
 
-Imports the wire contracts alone, so that it also runs in an environment that has nothing else of ours.
+Imports only the wire contracts, so that it also runs in an environment without the rest of Sightline.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ STAGE = "hop"
 INTO, OUT_OF = RAW, between("after")
 FEEDS = 16
 ENTRY = TraceEntry(stage=STAGE, worker="bench", queue_seconds=0.012345, compute_seconds=0.001234, batch_size=2048)
-"""As long as the worker's own: it times every stage."""
+"""As long as the entry that the worker writes with the times of every stage."""
 
 
 def event(number: int, size_bytes: int, feeds: int = FEEDS) -> FrameEvent:
-    """A frame whose record's value has about `size_bytes`, most of it the picture inside."""
+    """An event whose record value has about `size_bytes`, most of it the inline picture."""
     content = os.urandom(max(1, size_bytes - 423))
     feed, moment = f"camera-{number % feeds}", datetime(2026, 11, 21, 8, 0, 0, number % 1_000_000, tzinfo=UTC)
     position = live_position("01932d5c-7d00-7000-8000-000000000000", number)
@@ -52,9 +52,9 @@ def event(number: int, size_bytes: int, feeds: int = FEEDS) -> FrameEvent:
 
 
 def hop(value: bytes | None, headers: Mapping[str, bytes]) -> tuple[bytes, bytes, dict[str, bytes]]:
-    """Key, value and headers of what a record becomes."""
+    """Key, value and headers of the outgoing record."""
     decoded = codec.decode_frame(value, headers)
-    found = decoded.event
-    done = replace(found, results={**found.results, STAGE: {"seen": True}}, trace=(*found.trace, ENTRY))
+    event = decoded.event
+    done = replace(event, results={**event.results, STAGE: {"seen": True}}, trace=(*event.trace, ENTRY))
     written = cloudevents.frame_headers(done, cloudevents.SEGMENT_TYPE)
     return partition_key(done.tenant, done.feed), codec.encode_frame(done, extra=decoded.extra), written
