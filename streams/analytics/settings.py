@@ -1,4 +1,4 @@
-"""What analytics can be told: `[analytics]` of the configuration."""
+"""Settings of analytics: `[analytics]` of the configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class AnalyticsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long windows are and stay open, and when a feed is not well. Raises ValueError for what contradicts."""
+    """Length and lifetime of windows, and thresholds of a feed's health. Raises ValueError for contradictory values."""
 
     port: Annotated[int, Meta(ge=0, le=65535)] = 8010
     """Port of the JSON API for counts and health, on `serve.host`; 0 takes a free one."""
@@ -26,7 +26,7 @@ class AnalyticsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     kept_hours: Annotated[float, Meta(gt=0)] = 24.0
     """How long closed windows are kept."""
     silent_seconds: Seconds = 60.0
-    """A feed without a finished frame for this long is silent."""
+    """A feed without a finished frame for this long is reported as silent."""
     dark_below: Share = 0.04
     """Mean luminance under which a picture is dark."""
     frozen_below: Share = 0.0005
@@ -36,4 +36,4 @@ class AnalyticsSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         if self.kept_hours * 3600 < self.window_seconds + self.grace_seconds:
-            raise ValueError("kept_hours is shorter than a window stays open")
+            raise ValueError("kept_hours is shorter than window_seconds + grace_seconds; raise it")

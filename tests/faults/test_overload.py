@@ -1,4 +1,4 @@
-"""Overload of live feeds: old frames pass stages by and say so; detection keeps its rate while captions fall behind."""
+"""Overload of live feeds: stages shed old frames and record it; detection keeps its rate while captions fall behind."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Detect:
 
 
 class SlowCaption:
-    """Takes as long as `released` is not set."""
+    """Blocks until `released` is set."""
 
     name: ClassVar[str] = "caption"
     lane: ClassVar[Lane] = "gpu"
@@ -80,7 +80,7 @@ def live_frame(number: int, captured: datetime, *, max_age_seconds: float = MAX_
     )
 
 
-async def accepted(here: Deployment, events: Sequence[FrameEvent]) -> None:
+async def accept(here: Deployment, events: Sequence[FrameEvent]) -> None:
     for event in events:
         assert event.image.inline is not None
         await here.blobs.put(event.tenant, event.image.uri, event.image.inline)
@@ -90,7 +90,7 @@ async def accepted(here: Deployment, events: Sequence[FrameEvent]) -> None:
     )
 
 
-async def points(here: Deployment, frame: str) -> int:
+async def point_count(here: Deployment, frame: str) -> int:
     where = Filter(must=(Match(field="frame", any_of=(frame,)),))
     return sum([await here.index.count(spec.name, where) for spec in collections().values()])
 
@@ -104,7 +104,7 @@ async def points(here: Deployment, frame: str) -> int:
         (3600, 0.0, {}, True),
     ],
 )
-async def test_the_older_a_live_frame_the_less_is_done_with_it(
+async def test_the_older_a_live_frame_the_more_stages_shed_it(
     tmp_path: Path,
     index_folder: Path,
     age_seconds: float,
@@ -117,7 +117,7 @@ async def test_the_older_a_live_frame_the_less_is_done_with_it(
     async with deployed(tmp_path, index_folder=index_folder) as here:
         captured = datetime.now(UTC) - timedelta(seconds=age_seconds)
         frame = live_frame(1, captured, max_age_seconds=max_age_seconds)
-        await accepted(here, [frame])
+        await accept(here, [frame])
         stages: list[AnyStage] = [Detect(), caption, Vectors()]
         plan = Plan((("detect", "caption", "embed"),))
         async with running(here.worker(stages, plan=plan, settings=SETTINGS, clock=SystemClock())) as task:
@@ -125,41 +125,47 @@ async def test_the_older_a_live_frame_the_less_is_done_with_it(
         event = (await here.enriched())[frame.id]
         assert {entry.stage: entry.reason for entry in event.skipped} == skipped
         assert bool(event.answers) is ("detect" not in skipped)
-        assert (await points(here, frame.id) > 0) is indexed
+        assert (await point_count(here, frame.id) > 0) is indexed
 
 
 async def test_detection_keeps_its_rate_while_captions_fall_behind(tmp_path: Path, index_folder: Path) -> None:
-    """Captions hang; all is detected. When they go on, what is too old passes them by, and the lag is gone."""
+    """While captions block, detection processes every frame. Released, captions shed frames that are too old, and the
+    lag reaches zero."""
     caption, clock = SlowCaption(), ManualClock()
-    shapes = {"detect": Detect(), "caption": caption, "embed": Vectors()}
+    declared = {"detect": Detect(), "caption": caption, "embed": Vectors()}
     frames = [live_frame(number, datetime.now(UTC), max_age_seconds=3600.0) for number in range(60)]
     async with deployed(tmp_path, between=["caption"], index_folder=index_folder) as here:
-        first = here.worker([Detect()], plan=PLAN, segment=0, plan_stages=shapes, settings=SETTINGS)
+        first = here.worker([Detect()], plan=PLAN, segment=0, plan_stages=declared, settings=SETTINGS)
         second = here.worker(
-            [caption, Vectors()], plan=PLAN, segment=1, plan_stages=shapes, settings=SETTINGS, clock=Ahead(clock)
+            [caption, Vectors()],
+            plan=PLAN,
+            segment=1,
+            plan_stages=declared,
+            settings=SETTINGS,
+            clock=OffsetClock(clock),
         )
-        await accepted(here, frames)
-        async with running(second) as slow:
-            async with running(first) as quick:
-                await until(lambda: here.drained(group="sightline.detect"), quick)
+        await accept(here, frames)
+        async with running(second) as captioning:
+            async with running(first) as detecting:
+                await until(lambda: here.drained(group="sightline.detect"), detecting)
             assert not await here.drained(topics.between("caption"), "sightline.caption")
             clock.advance(1.5 * 3600)
             caption.released.set()
-            await until(lambda: here.drained(topics.between("caption"), "sightline.caption"), slow)
+            await until(lambda: here.drained(topics.between("caption"), "sightline.caption"), captioning)
         events = (await here.enriched()).values()
         shed = [event for event in events if {entry.reason for entry in event.skipped} == {"shed"}]
         assert len(events) == 60
-        assert all(event.answers for event in events), "every frame was looked at by detection"
+        assert all(event.answers for event in events), "detection processed every frame"
         assert caption.seen + len(shed) == 60
         assert caption.seen <= 2 * SETTINGS.batch_frames + SETTINGS.batch_frames
         assert all(not event.captions and not event.embeddings for event in shed)
 
 
-class Ahead(SystemClock):
-    """The system's, with an offset that a test moves: the worker's timers run, and frames grow old."""
+class OffsetClock(SystemClock):
+    """The system clock plus an offset that a test advances: the worker's timers run as usual, and frames grow old."""
 
-    def __init__(self, ahead: ManualClock) -> None:
-        self._ahead = ahead
+    def __init__(self, offset: ManualClock) -> None:
+        self._offset = offset
 
     def now(self) -> float:
-        return super().now() + self._ahead.monotonic()
+        return super().now() + self._offset.monotonic()

@@ -1,4 +1,4 @@
-"""Counts are the truth whatever is lost from the end of the table's log, and whatever comes again."""
+"""Counts are exact, however much is lost from the end of the table's log and whichever events are delivered again."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SETTINGS = AnalyticsSettings(window_seconds=10, grace_seconds=20, kept_hours=24)
 FEEDS = ("lobby", "yard")
 
 
-class Logged(MutableMapping[bytes, bytes]):
-    """A table whose writes are a log; what it holds is the log's prefix that survived."""
+class LoggedTable(MutableMapping[bytes, bytes]):
+    """A table that logs its writes; after a crash it holds the prefix of the log that survived."""
 
     def __init__(self) -> None:
         self.log: list[tuple[bytes, bytes | None]] = []
         self._values: dict[bytes, bytes] = {}
 
-    def survive(self, length: int) -> None:
+    def truncate(self, length: int) -> None:
         del self.log[length:]
         self._values = {key: value for key, value in dict(self.log).items() if value is not None}
 
@@ -47,17 +47,17 @@ class Logged(MutableMapping[bytes, bytes]):
         return len(self._values)
 
 
-def truth(events: list[Observed]) -> Counter[tuple[str, int, str]]:
-    found: Counter[tuple[str, int, str]] = Counter()
+def expected_counts(events: list[Observed]) -> Counter[tuple[str, int, str]]:
+    counts: Counter[tuple[str, int, str]] = Counter()
     for event in {event.frame: event for event in reversed(events)}.values():
         window = int((event.published.timestamp() - BEGAN) // 10)
-        found[event.feed, window, "dead" if event.state == "dead" else "frames"] += 1
-        found.update({(event.feed, window, label): count for label, count in event.labels.items()})
-    return found
+        counts[event.feed, window, "dead" if event.state == "dead" else "frames"] += 1
+        counts.update({(event.feed, window, label): count for label, count in event.labels.items()})
+    return counts
 
 
-def counted(table: Logged) -> Counter[tuple[str, int, str]]:
-    ledger, found = Ledger(table, SETTINGS), Counter[tuple[str, int, str]]()
+def ledger_counts(table: LoggedTable) -> Counter[tuple[str, int, str]]:
+    ledger, totals = Ledger(table, SETTINGS), Counter[tuple[str, int, str]]()
     for name in FEEDS:
         key = feed_key("default", name)
         feed = read_feed(table.get(key))
@@ -65,8 +65,8 @@ def counted(table: Logged) -> Counter[tuple[str, int, str]]:
             counts = ledger.counts(key, start)
             window = int((start - BEGAN) // 10)
             for label, count in {"frames": counts.frames, "dead": counts.dead, **counts.labels}.items():
-                found[name, window, label] += count
-    return +found
+                totals[name, window, label] += count
+    return +totals
 
 
 steps = st.lists(
@@ -80,44 +80,44 @@ steps = st.lists(
 def test_counts_survive_kills_that_lose_the_end_of_the_log_and_repeat_events(
     given_steps: list[tuple[str, int, bool, str]], kills: list[tuple[int, int, int]]
 ) -> None:
-    """A kill comes at some event, keeps the log up to the committed event or further, and repeats from there."""
+    """A kill happens at some event, keeps the log up to the committed event or further, and replays from there."""
     events, seconds = [], Counter[str]()
-    for number, (feed, ahead, dead, label) in enumerate(given_steps):
-        seconds[feed] += ahead
+    for number, (feed, gap_seconds, dead, label) in enumerate(given_steps):
+        seconds[feed] += gap_seconds
         state, labels = ("dead", {}) if dead else ("enriched", {label: 2})
         events.append(observed(number, seconds[feed], feed=feed, state=state, labels=labels))  # type: ignore[arg-type]
-    table = Logged()
-    written = [0]
+    table = LoggedTable()
+    log_lengths = [0]
 
     def run(first: int, until: int) -> None:
         ledger = Ledger(table, SETTINGS)
-        del written[first + 1 :]
+        del log_lengths[first + 1 :]
         for event in events[first:until]:
             ledger.observe(event, f"ce-{event.frame}")
-            written.append(len(table.log))
+            log_lengths.append(len(table.log))
 
-    at = 0
-    for kill_at, kept, back in kills:
-        until = max(at, min(kill_at, len(events)))
-        run(at, until)
-        at = max(0, until - back)
-        table.survive(max(written[at], len(table.log) - kept))
-    run(at, len(events))
-    assert counted(table) == truth(events)
+    committed = 0
+    for kill_at, lost_writes, uncommitted in kills:
+        until = max(committed, min(kill_at, len(events)))
+        run(committed, until)
+        committed = max(0, until - uncommitted)
+        table.truncate(max(log_lengths[committed], len(table.log) - lost_writes))
+    run(committed, len(events))
+    assert ledger_counts(table) == expected_counts(events)
 
 
 def test_a_flood_in_one_window_keeps_every_value_small() -> None:
-    table = Logged()
+    table = LoggedTable()
     ledger = Ledger(table, SETTINGS)
     for number in range(2_000):
         assert ledger.observe(observed(number, 1.0), f"ce-{number}")
     assert not ledger.observe(observed(5, 1.0), "ce-5")
     assert max(len(value or b"") for _, value in table.log) < 2_500
-    assert counted(table) == Counter({("lobby", 0, "frames"): 2_000})
+    assert ledger_counts(table) == Counter({("lobby", 0, "frames"): 2_000})
 
 
-def test_closed_windows_forget_ids_and_what_comes_later_is_told_as_late() -> None:
-    table = Logged()
+def test_closed_windows_forget_ids_and_later_events_count_as_late() -> None:
+    table = LoggedTable()
     ledger = Ledger(table, SETTINGS)
     for number in range(600):
         ledger.observe(observed(number, number % 10), f"ce-{number}")

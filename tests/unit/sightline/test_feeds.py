@@ -1,4 +1,4 @@
-"""`sightline feeds` as it is typed, and a process that reads them; no secret is written or shown."""
+"""The `sightline feeds` commands, and a process that reads the feeds; no secret is written or shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.deployment import until
 from tests.support.videos import write_video
 from tests.unit.sightline.conftest import Process, Typed
 
-SECRET = "hunter2"  # noqa: S105 - of nobody
+SECRET = "hunter2"  # noqa: S105 - not a real secret
 
 
 def test_feeds_are_added_changed_paused_and_removed(typed: Typed) -> None:
@@ -41,7 +41,7 @@ def test_feeds_are_added_changed_paused_and_removed(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize("source", [f"rtsp://anna:{SECRET}@camera/live", f"http://camera/video?token={SECRET}"])
-def test_a_password_in_clear_is_neither_taken_nor_shown(typed: Typed, tmp_path: Path, source: str) -> None:
+def test_a_password_in_clear_is_neither_accepted_nor_shown(typed: Typed, tmp_path: Path, source: str) -> None:
     assert typed("feeds", "add", "yard", "0").exit_code == 0
     for command in (["add", "door", source], ["change", "yard", "--source", source]):
         refused = typed("feeds", *command)
@@ -52,23 +52,25 @@ def test_a_password_in_clear_is_neither_taken_nor_shown(typed: Typed, tmp_path: 
 
 
 @pytest.mark.parametrize("wrong", [["--fps", "0"], ["--quality", "0"], ["--max-age", "0"], ["--policy", "both"]])
-def test_what_no_source_could_do_is_refused(typed: Typed, wrong: list[str]) -> None:
+def test_impossible_feed_settings_are_refused(typed: Typed, wrong: list[str]) -> None:
     assert typed("feeds", "add", "door", "0", *wrong).exit_code == 2
 
 
-def test_a_running_process_follows_what_is_typed(typed: Typed, started: Callable[..., Process], tmp_path: Path) -> None:
-    """A feed added before and one added while it runs are read; the first signal ends it in peace."""
+def test_a_running_process_reads_feeds_added_before_and_after_its_start(
+    typed: Typed, started: Callable[..., Process], tmp_path: Path
+) -> None:
+    """The first SIGTERM ends the process with status 0."""
     before, later = write_video(tmp_path / "a.mp4", frames=4), write_video(tmp_path / "b.mp4", frames=6, fps=5)
     assert typed("feeds", "add", "before", str(before)).exit_code == 0
     process = started("feeds", "run")
-    asyncio.run(until(lambda: accepted(tmp_path, 4)))
+    asyncio.run(until(lambda: frames_accepted(tmp_path, 4)))
     assert typed("feeds", "add", "later", str(later)).exit_code == 0
-    asyncio.run(until(lambda: accepted(tmp_path, 10)))
+    asyncio.run(until(lambda: frames_accepted(tmp_path, 10)))
     os.kill(process.process.pid, signal.SIGTERM)
     assert process.process.wait(60) == 0, process.stderr
 
 
-async def accepted(folder: Path, count: int) -> bool:
+async def frames_accepted(folder: Path, count: int) -> bool:
     transport = SqliteTransport(folder / "data" / "log.sqlite")
     await transport.open()
     ends = await transport.ends(topics.RAW)
