@@ -1,7 +1,7 @@
-"""Words of captions and labels as filters compare them: one tokeniser for what is written and what is asked.
+"""Words of captions and labels as filters compare them: one tokenizer for texts that are stored and for queries.
 
 "without circles" has to find "a red circle", and "-red square" must not find "a red circle and a blue square":
-so words lose case and plural, and pairs are neighbours within one phrase.
+so words lose case and plural, and pairs are adjacent words of one phrase.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _PHRASE = re.compile(r"[.,;:!?()\[\]\n]+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _APOSTROPHE = re.compile("['’]")
 _ARTICLES = frozenset({"a", "an", "the"})
-"""Nobody filters by them, and "a red circle" is the pair "red circle" whatever stands before."""
+"""They say nothing, and "a red circle" is the pair "red circle" with any article."""
 _SIBILANTS = ("sses", "shes", "ches", "xes", "zes")
 _NOT_PLURAL = ("ss", "us", "is")
-REMEMBERED_TEXTS = 1024
-"""Labels and keywords come again with every frame, and each text is asked for its words and for its pairs."""
+CACHED_TEXTS = 1024
+"""Labels and keywords repeat with every frame, and each text is split for its words and for its pairs."""
 
 
 def singular(word: str) -> str:
@@ -31,15 +31,15 @@ def singular(word: str) -> str:
     return f"{word[:-3]}y" if word.endswith("ies") and len(word) > 4 else word[:-1]
 
 
-@lru_cache(REMEMBERED_TEXTS)
+@lru_cache(CACHED_TEXTS)
 def _phrases(text: str) -> tuple[tuple[str, ...], ...]:
     folded = unicodedata.normalize("NFKC", text).casefold()
     return tuple([_words_of(phrase) for phrase in _PHRASE.split(folded)])
 
 
 def _words_of(phrase: str) -> tuple[str, ...]:
-    found = [_APOSTROPHE.split(word, 1)[0] for word in _WORD.findall(phrase)]
-    return tuple([singular(word) for word in found if word not in _ARTICLES])
+    spelled = [_APOSTROPHE.split(word, 1)[0] for word in _WORD.findall(phrase)]
+    return tuple([singular(word) for word in spelled if word not in _ARTICLES])
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -48,6 +48,6 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def pairs(text: str) -> tuple[str, ...]:
-    """Distinct neighbours within a phrase, as "red circle"."""
-    found = (f"{left} {right}" for phrase in _phrases(text) for left, right in pairwise(phrase))
-    return tuple(dict.fromkeys(found))
+    """Distinct pairs of adjacent words within a phrase, as "red circle"."""
+    adjacent = (f"{left} {right}" for phrase in _phrases(text) for left, right in pairwise(phrase))
+    return tuple(dict.fromkeys(adjacent))

@@ -110,13 +110,13 @@ def _repeat_reasons(plan: Plan, stages: Mapping[str, StageShape]) -> list[str]:
 
 def _field_reasons(plan: Plan, stages: Mapping[str, StageShape]) -> list[str]:
     reasons = []
-    travelled: frozenset[str] = GIVEN
+    carried: frozenset[str] = GIVEN
     for segment in plan.segments:
-        here = travelled
+        here = carried
         for name in segment:
             reasons += [_missing(name, field) for field in sorted(stages[name].requires - here)]
             here |= stages[name].provides
-        travelled = here - (LOCAL_FIELDS - GIVEN)
+        carried = here - (LOCAL_FIELDS - GIVEN)
     return list(dict.fromkeys(reasons))
 
 

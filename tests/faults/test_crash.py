@@ -1,4 +1,4 @@
-"""Processes that die at the worst moment, and frames that kill them: nothing is lost, and the culprit is found."""
+"""Processes that die at the worst moment, and frames that kill them: nothing is lost, and the poison frame is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
 
 @asynccontextmanager
 async def kept_running(here: Deployment, options: Options) -> AsyncIterator[list[int]]:
-    """Start the worker again whenever a fault ends it; the list holds how each one ended. Stopped in peace at last."""
+    """Start the worker again whenever a fault ends it; the list holds how each one ended. It is stopped cleanly at the end."""
     ends: list[int] = []
     process, ready = start(here.folder, options)
     watching = True
@@ -55,7 +55,7 @@ async def kept_running(here: Deployment, options: Options) -> AsyncIterator[list
 async def outlived(here: Deployment, options: Options) -> list[int]:
     async with kept_running(here, options) as ends:
         await until(lambda: here.drained(group=f"sightline.{options.stages[0]}"))
-    assert ends[-1] == 0, "SIGTERM ends a worker in peace"
+    assert ends[-1] == 0, "SIGTERM ends a worker cleanly"
     found = await here.findings()
     assert found.kept, found
     return ends[:-1]
@@ -94,7 +94,7 @@ async def test_a_frame_that_kills_once_is_processed_in_the_end(here: Deployment)
 
 @pytest.mark.parametrize("fate", ["abort", "abort_encoding"], ids=["in a stage", "when its event is encoded"])
 async def test_a_frame_that_kills_every_time_is_found_and_dead(here: Deployment, fate: str) -> None:
-    """Two starts in batches, three in which frames run singly, and the sixth knows the culprit."""
+    """Two starts in batches, three in which frames run singly, and the sixth knows the poison frame."""
     bad = fated(fate, feed="door")
     await here.publish([*OTHERS[:20], bad, *OTHERS[20:]])
     deaths = await outlived(here, Options(index=str(here.index_folder)))

@@ -36,7 +36,7 @@ class TestEmbedded(ErasingSuite):
             assert not await there(here, uri)
 
     async def test_a_deletion_reaches_its_own_feed_alone(self, here: Deployment) -> None:
-        """Whoever may ask for a deletion may not have any blob removed by naming it."""
+        """A deletion that names another feed's blob does not remove it."""
         theirs = fated("ok", feed="gate", number=1)
         await here.publish([theirs])
         await work(here)

@@ -28,7 +28,7 @@ FRAMES_PER_KILL = 24
 OPTIONS = Options(stages=("decode", "gate", "embed"), batch_frames=8)
 WORKERS = 2
 PROGRESS = (0, 1, 1, 8, 16)
-"""A kill comes after so many records more are committed, drawn by chance, and then …"""
+"""A kill comes after this many more records are committed, drawn at random, and then …"""
 LIFE_SECONDS = 0.1
 """… within this: anywhere between a poll and a commit."""
 PICTURES = [encoded(scene(seed)) for seed in range(12)]

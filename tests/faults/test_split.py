@@ -40,7 +40,7 @@ def built() -> dict[str, AnyStage]:
 
 
 def pictures() -> list[NewRecord]:
-    """Two cameras that move now and then, some stills, an invalid one, and one that no decoder can read."""
+    """Two cameras that move at times, some stills, an invalid one, and one that no decoder can read."""
     sent = []
     for number in range(40):
         feed, kind = [("lobby", "frame"), ("door", "frame"), ("stills", "still")][number % 3]

@@ -1,4 +1,4 @@
-"""Every branch of the error policy, on the embedded log and index, with frames that say what befalls them."""
+"""Every branch of the error policy, on the embedded log and index, with frames that name their own fault."""
 
 from __future__ import annotations
 

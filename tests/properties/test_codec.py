@@ -1,4 +1,4 @@
-"""The codec against what nobody thought of: whatever the bytes, a record is an event, dead, or of a newer version."""
+"""The codec against arbitrary bytes: every record is an event, dead, or of a newer version."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def declared(between: Sequence[str] = ()) -> list[TopicSpec]:
 
 
 def fated(fate: str, *, feed: str = "lobby", kind: Kind = "still", number: int = 0) -> NewRecord:
-    """A plain picture as any producer would put it on `frames.raw`; its comment says what befalls it."""
+    """A plain picture as any producer would put it on `frames.raw`; its comment names its fault."""
     source, identity = f"/tests/{feed}", f"{fate}-{number}"
     content = commented(PICTURE, f"{fate}#{number}")
     headers = cloudevents.picture_headers(source, identity, content_type="image/jpeg", kind=kind)
@@ -152,7 +152,7 @@ async def deployed(
 
 @asynccontextmanager
 async def running(worker: Worker) -> AsyncIterator[asyncio.Task[None]]:
-    """The worker at work; stopped in peace at the end. What ended it by itself is raised."""
+    """The running worker; stopped cleanly at the end. Raises the error that ended it before."""
     task = asyncio.create_task(worker.run())
     try:
         yield task

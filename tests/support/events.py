@@ -97,7 +97,7 @@ def full_event() -> FrameEvent:
         parent=event.id,
         caption="a red circle",
         label="circle",
-        attributes={"colour": "red"},
+        attributes={"color": "red"},
         embeddings=(embedding(),),
     )
     return replace(

@@ -1,10 +1,10 @@
-"""Small real stages whose faults are data: a picture's JPEG comment says what befalls it.
+"""Small real stages whose faults are data: a picture's JPEG comment names its fault.
 
 ok                 nothing
 invalid            the stage refuses it
 transient:N        the first N calls that hold it raise Transient
 oom:N              calls of more than N frames that hold it raise OutOfMemory
-poison             calls that hold it raise an error nobody knows
+poison             calls that hold it raise an unknown error
 short              calls that hold it give one verdict too few
 nan, zero          its vector holds NaN, or nothing but zeros
 abort              the process dies
@@ -47,7 +47,7 @@ def commented(content: bytes, text: str) -> bytes:
 
 
 class LethalZone(tzinfo):
-    """Whoever writes a time in this zone dies."""
+    """Ends the process when a time in this zone is written."""
 
     def utcoffset(self, when: datetime | None) -> timedelta | None:
         os._exit(70)
@@ -97,7 +97,7 @@ class Fate:
         if kind == "oom" and size > int(argument):
             raise OutOfMemory(f"{size} frames do not fit")
         if kind == "poison":
-            raise KeyError("nobody expected this")
+            raise KeyError("unexpected")
         if kind == "abort_encoding":
             frame.results[self.name] = {"when": datetime(2026, 1, 1, tzinfo=LethalZone())}
         if kind == "abort" or (kind == "abort_once" and not Path(argument).exists()):

@@ -18,14 +18,14 @@ Format = Literal["jpeg", "png", "webp"]
 
 
 def scene(seed: int, width: int = 160, height: int = 120) -> NDArray[np.uint8]:
-    """RGB [height, width, 3]: a few coloured discs on a gradient."""
+    """RGB [height, width, 3]: a few colored discs on a gradient."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     canvas = np.stack([(x * 160 / width), (y * 160 / height), np.full_like(x, 60)], axis=-1).astype(np.uint8)
     for _ in range(4):
-        centre = (int(rng.integers(width)), int(rng.integers(height)))
-        colour = tuple(float(value) for value in rng.integers(0, 256, 3))
-        cv2.circle(canvas, centre, int(rng.integers(8, max(height // 4, 9))), colour, -1)
+        center = (int(rng.integers(width)), int(rng.integers(height)))
+        color = tuple(float(value) for value in rng.integers(0, 256, 3))
+        cv2.circle(canvas, center, int(rng.integers(8, max(height // 4, 9))), color, -1)
     return canvas
 
 

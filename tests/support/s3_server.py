@@ -24,7 +24,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
-    """The server, found by whoever opens an `s3://` URL in this test."""
+    """The server; `s3://` URLs opened in this test lead to it."""
     for name, text in s3_server.environment.items():
         monkeypatch.setenv(name, text)
     return s3_server

@@ -1,4 +1,4 @@
-"""Out of memory has one name, whoever ran out."""
+"""Out of memory is one error, on the GPU and on the CPU."""
 
 import pytest
 import torch
