@@ -97,7 +97,7 @@ def full_event() -> FrameEvent:
         parent=event.id,
         caption="a red circle",
         label="circle",
-        attributes={"color": "red"},
+        attributes={"colour": "red"},
         embeddings=(embedding(),),
     )
     return replace(
