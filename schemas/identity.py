@@ -1,4 +1,4 @@
-"""Deterministic names: the same picture in the same place of the same feed has the same id, for ever.
+"""Deterministic names: the same picture in the same place of the same feed always has the same id.
 
 Ids are UUIDv5 (RFC 9562) over lines that no part can forge, because parts are length-prefixed.
 """

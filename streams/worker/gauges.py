@@ -1,4 +1,4 @@
-"""Gauges that are read now and then, not per frame: the loop's delay, frames in flight, lag, vector drift."""
+"""Gauges that are read at an interval, not per frame: the loop's delay, frames in flight, lag, vector drift."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def test_payload_holds_every_indexed_field_and_only_json() -> None:
     payload = points.region_payload(full_event(), region)
     assert set(points.REGION_FIELDS) <= set(payload)
     assert json.loads(json.dumps(payload)) == payload
-    assert (payload["attributes"], payload["tracks"]) == (["color:red"], ["7"])
+    assert (payload["attributes"], payload["tracks"]) == (["colour:red"], ["7"])
 
 
 def test_negative_terms_find_what_is_said_anywhere() -> None:
@@ -35,7 +35,7 @@ def test_negative_terms_find_what_is_said_anywhere() -> None:
 
 def test_a_color_known_only_as_an_attribute_still_makes_a_pair() -> None:
     event = replace(full_event(), captions=(), keywords=None, refinement=None)
-    region = replace(event.regions[0], caption="", attributes={"color": "green"})
+    region = replace(event.regions[0], caption="", attributes={"colour": "green"})
     assert "green circle" in points.payload(replace(event, regions=(region,)))["compound"]
 
 
