@@ -25,9 +25,9 @@ from sightline.wiring.idle import caught_up, describe_left
 from sightline.wiring.parts import Parts
 from sightline.wiring.searcher import opened_searcher
 from streams.clock import SystemClock
-from streams.sources.acceptor import Report, Summary
 from streams.sources.fetcher import Fetcher
-from streams.sources.image_search import ImageSearch, Result, Search, shipped
+from streams.sources.image_search import ImageSearch, ImageSearchClient, Result, shipped_apis
+from streams.sources.ingest_counts import Report, Summary
 from streams.sources.source import Offer, Picture, Repeated
 from streams.sources.source_choice import slug
 from streams.sources.url_guard import redacted
@@ -39,7 +39,7 @@ CACHE = "apis"
 
 def known_apis(config: Config) -> dict[str, ImageSearch]:
     """The shipped ones and the configuration's, which replace shipped ones of the same name."""
-    return {**shipped(), **config.apis}
+    return {**shipped_apis(), **config.apis}
 
 
 def api_queries(caption: str) -> list[str]:
@@ -49,9 +49,9 @@ def api_queries(caption: str) -> list[str]:
     return list(dict.fromkeys(queries))
 
 
-def make_search(config: Config, name: str, api: ImageSearch) -> Search:
+def make_search(config: Config, name: str, api: ImageSearch) -> ImageSearchClient:
     cache: Path = config.data_path / CACHE
-    return Search(name=name, api=api, fetcher=Fetcher(config.fetch, SystemClock()), cache=cache)
+    return ImageSearchClient(name=name, api=api, fetcher=Fetcher(config.fetch, SystemClock()), cache=cache)
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Exploration:
     """Pictures that an API found for `query`, in a feed of their own."""
 
     parts: Parts
-    search: Search
+    search: ImageSearchClient
     query: str
     results: dict[str, Result] = field(default_factory=dict)
     """The API's result of each ingested frame, by frame id."""
@@ -82,7 +82,7 @@ class Exploration:
             return redacted(by_url[url].link or url)
 
         async def run(report: Report) -> Summary:
-            source = from_urls(by_url, self.search.fetcher, stable=stable_name, heard=note)
+            source = from_urls(by_url, self.search.fetcher, stable_name=stable_name, on_offer=note)
             return await ingest_source(self.parts, source, self.feed, report)
 
         (summary,) = await with_bars([(self.feed, run)], console)

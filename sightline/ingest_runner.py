@@ -15,8 +15,8 @@ from sightline.terminal.progress import with_bars
 from sightline.terminal.render import counted
 from sightline.wiring.parts import Parts
 from streams.clock import Clock, SystemClock
-from streams.sources.acceptor import Report, Summary
 from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.ingest_counts import Report, Summary
 from streams.sources.playback import Playback
 from streams.sources.source import Source
 from streams.sources.source_choice import RemoteOptions, choose_source, feed_name

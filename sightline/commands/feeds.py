@@ -21,8 +21,9 @@ from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
 from streams.clock import SystemClock
 from streams.feeds.credentials import check_credentials
 from streams.feeds.group_member import FeedGroupMember
-from streams.feeds.reader import FeedReader
+from streams.feeds.reader import LOSSLESS_RECORDS, FeedReader
 from streams.feeds.roster import all_feeds, feed_record, removal_record
+from streams.sources.lag_backpressure import LagBackpressure
 from streams.sources.source_choice import RemoteOptions
 from streams.sources.url_guard import redacted
 from streams.transport import Transport
@@ -155,20 +156,21 @@ async def list_(config: Config) -> None:
 @configured
 async def run(config: Config) -> None:
     """Read feeds until Ctrl-C. Run it on several machines: they divide the feeds, and each feed has one reader."""
+    clock = SystemClock()
     async with opened_transport(config) as transport, opened_blobs(config) as blobs:
         reader = FeedReader(
             transport=transport,
             blobs=blobs,
-            clock=SystemClock(),
-            watched=group_topics(config),
+            clock=clock,
+            backpressure=LagBackpressure(transport, group_topics(config), LOSSLESS_RECORDS, clock),
             environment=os.environ,
             remote=RemoteOptions(fetch=config.fetch),
             inline_limit_bytes=config.worker.inline_limit_bytes,
         )
-        sharing = FeedGroupMember(transport, reader, SystemClock())
+        member = FeedGroupMember(transport, reader, clock)
         err.print("reading feeds")
-        with stopping(sharing.stop):
-            await sharing.run()
+        with stopping(member.stop):
+            await member.run()
 
 
 async def _existing(transport: Transport, config: Config, name: str) -> Feed:

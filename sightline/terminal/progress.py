@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from streams.sources.acceptor import Progress, Report, Summary
+from streams.sources.ingest_counts import Progress, Report, Summary
 
 STATUS_SECONDS = 0.5
 RATE_AFTER_SECONDS = 0.5

@@ -1,4 +1,4 @@
-"""From a record of `frames.observed` to a count: what cannot be read is told and passed over, it counts nothing."""
+"""Counts records of `frames.observed`. A record that cannot be decoded is logged and skipped."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from streams.analytics.ledger import Ledger
 log = structlog.get_logger()
 
 
-def take(ledger: Ledger, value: bytes | None, headers: Mapping[str, bytes]) -> bool:
-    """Whether it was counted. Raises NewerMajor: newer records are for a newer program."""
+def count_record(ledger: Ledger, value: bytes | None, headers: Mapping[str, bytes]) -> bool:
+    """Count a record. Returns whether it was counted. Raises NewerMajor: a newer program has to read the record."""
     try:
         observed = codec.decode_observed(value, headers)
         return ledger.observe(observed, cloudevents.required(headers, "ce_id"))

@@ -1,6 +1,6 @@
-"""Analytics without Faust: the same reducers over the embedded log, their table in one SQLite file.
+"""Analytics without Faust: the same ledger over the embedded log, with its table in one SQLite file.
 
-Counts are durable before the position is committed, and what comes again is known by its id.
+Counts are durable before the position is committed; a record that is delivered again is recognized by its id.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 
 from schemas.topics import OBSERVED
-from streams.analytics.count_record import take
+from streams.analytics.count_record import count_record
 from streams.analytics.ledger import Ledger
 from streams.analytics.settings import AnalyticsSettings
 from streams.transport import Consumer, Partition, Position, Transport
@@ -21,7 +21,7 @@ POLL_SECONDS = 0.5
 
 
 class FileTable(MutableMapping[bytes, bytes]):
-    """A mapping in memory; `flush` makes what changed durable in one transaction. Open until `close`."""
+    """A mapping in memory. `flush` makes all changes durable in one transaction. Open until `close`."""
 
     def __init__(self, path: Path) -> None:
         self._file = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -52,8 +52,8 @@ class FileTable(MutableMapping[bytes, bytes]):
         changed = [(key, self._values.get(key)) for key in self._changed]
         self._file.execute("BEGIN IMMEDIATE")
         self._file.executemany("DELETE FROM analytics WHERE key = ?", [(key,) for key, _ in changed])
-        kept = [(key, value) for key, value in changed if value is not None]
-        self._file.executemany("INSERT INTO analytics VALUES (?, ?)", kept)
+        present = [(key, value) for key, value in changed if value is not None]
+        self._file.executemany("INSERT INTO analytics VALUES (?, ?)", present)
         self._file.execute("COMMIT")
         self._changed.clear()
 
@@ -61,18 +61,20 @@ class FileTable(MutableMapping[bytes, bytes]):
         self._file.close()
 
 
-class Alone:
-    """Hears of assignments; there is nothing to hand over, for everything is committed between two polls."""
+class NothingToHandOver:
+    """The listener of a consumer that commits everything between two polls."""
 
     async def assigned(self, partitions: Mapping[Partition, int]) -> None: ...
 
     async def revoked(self, partitions: Sequence[Partition]) -> None: ...
 
 
-async def count(transport: Transport, table: FileTable, settings: AnalyticsSettings, stopping: asyncio.Event) -> None:
-    """Count until told to stop. Raises Unavailable, NewerMajor."""
+async def count_until(
+    transport: Transport, table: FileTable, settings: AnalyticsSettings, stopping: asyncio.Event
+) -> None:
+    """Count until `stopping` is set. Raises Unavailable, NewerMajor."""
     ledger = Ledger(table, settings)
-    consumer = await transport.consumer(settings.group, [OBSERVED], Alone())
+    consumer = await transport.consumer(settings.group, [OBSERVED], NothingToHandOver())
     try:
         while not stopping.is_set():
             await _step(consumer, ledger, table)
@@ -83,7 +85,7 @@ async def count(transport: Transport, table: FileTable, settings: AnalyticsSetti
 async def _step(consumer: Consumer, ledger: Ledger, table: FileTable) -> None:
     records = await consumer.poll(POLL_RECORDS, POLL_SECONDS)
     for record in records:
-        take(ledger, record.value, record.headers)
+        count_record(ledger, record.value, record.headers)
     if records:
         await asyncio.to_thread(table.flush)
         positions = {record.partition: Position(record.offset + 1) for record in records}

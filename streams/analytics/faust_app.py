@@ -1,8 +1,9 @@
-"""Analytics on Faust: the reducers as an agent over `frames.observed`, their table with a changelog.
+"""Analytics on Faust: the ledger as an agent over `frames.observed`, with its table in a changelog topic.
 
-Faust takes a failed event for done, so nothing is raised inside the agent: what cannot be read is passed over, and
-anything else ends the process before the event is acknowledged. Events are taken one by one (`take` acknowledges a
-batch that raised), topics are made beforehand, the changelog is awaited before offsets are committed.
+Faust acknowledges an event whose processing raised, so nothing is raised inside the agent: records that cannot be
+decoded are skipped, and any other error ends the process before the event is acknowledged. Events are processed one by
+one (`take` acknowledges a batch that raised), topics are created beforehand, and the changelog is awaited before
+offsets are committed.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import structlog
 from faust.transport.drivers.aiokafka import Producer
 
 from schemas.topics import OBSERVED
-from streams.analytics.count_record import take
-from streams.analytics.json_server import served
+from streams.analytics.count_record import count_record
+from streams.analytics.json_server import serve_view
 from streams.analytics.ledger import Ledger
-from streams.analytics.ledger_view import View
+from streams.analytics.ledger_view import LedgerView
 from streams.analytics.settings import AnalyticsSettings
 from streams.kafka.aiokafka_internals.client import limit_metadata_requests
 from streams.kafka.settings import KafkaSettings
@@ -31,11 +32,11 @@ log = structlog.get_logger()
 TABLE = "windows"
 COMMIT_SECONDS = 0.5
 BROKEN_STATUS = 70
-"""EX_SOFTWARE: the process ended because a count failed; a supervisor starts it again."""
+"""EX_SOFTWARE: counting failed; a supervisor starts the process again."""
 
 
-class _Patient(Producer):  # type: ignore[misc]
-    """With a changelog to write and no broker it would ask for metadata without a pause."""
+class _PausingProducer(Producer):  # type: ignore[misc]
+    """Pauses between requests for metadata; Faust's producer does not while the broker is away."""
 
     async def on_start(self) -> None:
         await super().on_start()
@@ -43,12 +44,12 @@ class _Patient(Producer):  # type: ignore[misc]
 
 
 def changelog(settings: AnalyticsSettings, partitions: int) -> TopicSpec:
-    """Named as Faust wants it, with as many partitions as the topic that is counted."""
+    """The table's changelog, with the name that Faust expects and the partitions of the counted topic."""
     return TopicSpec(f"{settings.group}-{TABLE}-changelog", partitions, compacted=True)
 
 
 def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int, state_folder: str) -> faust.App:
-    """The app, not started; the topics exist."""
+    """The app, not started. Its topics must exist."""
     app = faust.App(
         settings.group,
         broker=[f"kafka://{host}" for host in kafka.bootstrap],
@@ -70,12 +71,12 @@ def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int,
         table_standby_replicas=0,
         web_enabled=False,
     )
-    app.transport.Producer = _Patient
+    app.transport.Producer = _PausingProducer
     return app
 
 
 def counting(app: faust.App, settings: AnalyticsSettings, partitions: int) -> Ledger:
-    """Give the app its table and the agent that fills it."""
+    """Add the table and the agent that fills it."""
     table = app.Table(TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
     ledger = Ledger(table, settings)
     source = app.topic(OBSERVED, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
@@ -83,32 +84,32 @@ def counting(app: faust.App, settings: AnalyticsSettings, partitions: int) -> Le
     @app.agent(source)  # type: ignore[untyped-decorator]
     async def count(stream: Any) -> None:
         async for event in stream.events():
-            _take_or_die(ledger, event)
+            _count_or_exit(ledger, event)
 
     return ledger
 
 
-def serving(app: faust.App, ledger: Ledger, host: str, port: int, told: Callable[[str], None]) -> None:
-    """Serve the table for as long as the app runs."""
+def serving(app: faust.App, ledger: Ledger, host: str, port: int, listening: Callable[[str], None]) -> None:
+    """Serve the table while the app runs. `listening` gets the URL."""
 
     @app.task  # type: ignore[untyped-decorator]
     async def serve() -> None:
-        async with served(View(ledger), host, port) as url:
-            told(url)
+        async with serve_view(LedgerView(ledger), host, port) as url:
+            listening(url)
             await asyncio.Event().wait()
 
 
 def run(app: faust.App) -> None:
-    """Until SIGTERM or Ctrl-C. Ends the process with Faust's status."""
+    """Run until SIGTERM or Ctrl-C. Ends the process with Faust's status."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker = faust.Worker(app, loop=loop, loglevel="warn", redirect_stdouts=False)
     worker.execute_from_commandline()
 
 
-def _take_or_die(ledger: Ledger, event: Any) -> None:
+def _count_or_exit(ledger: Ledger, event: Any) -> None:
     try:
-        take(ledger, event.value, dict(event.headers or {}))
+        count_record(ledger, event.value, dict(event.headers or {}))
     except Exception as error:
         log.exception("count_failed", error=str(error))
         sys.stderr.flush()

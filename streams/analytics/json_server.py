@@ -1,4 +1,4 @@
-"""Serves a view as JSON over HTTP: `/feeds`, `/windows?feed=&label=&since=`, `/healthz`."""
+"""Serves a ledger view as JSON over HTTP: `/feeds`, `/windows?feed=&label=&since=`, `/healthz`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from datetime import datetime
 
 from aiohttp import web
 
-from streams.analytics.ledger_view import View, to_json
+from streams.analytics.ledger_view import LedgerView, to_json
 
 
 @asynccontextmanager
-async def served(view: View, host: str, port: int) -> AsyncIterator[str]:
-    """Listen until left; gives the URL. Raises OSError where the port is taken."""
+async def serve_view(view: LedgerView, host: str, port: int) -> AsyncIterator[str]:
+    """Listen while the context is open; gives the URL. Raises OSError if the port is in use."""
     runner = web.AppRunner(_application(view), access_log=None)
     await runner.setup()
     try:
@@ -25,7 +25,7 @@ async def served(view: View, host: str, port: int) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def _application(view: View) -> web.Application:
+def _application(view: LedgerView) -> web.Application:
     async def feeds(_: web.Request) -> web.Response:
         return _json(view.feeds(time.time()))
 
@@ -34,7 +34,7 @@ def _application(view: View) -> web.Application:
         try:
             since = datetime.fromisoformat(query["since"]).timestamp() if "since" in query else 0.0
         except ValueError:
-            return web.Response(status=400, text="since: write it as 2026-11-21T08:00:00Z\n")
+            return web.Response(status=400, text="since: write a time such as 2026-11-21T08:00:00Z\n")
         return _json(view.windows(query.get("feed", ""), query.get("label", ""), since))
 
     async def alive(_: web.Request) -> web.Response:
@@ -45,5 +45,5 @@ def _application(view: View) -> web.Application:
     return application
 
 
-def _json(shown: object) -> web.Response:
-    return web.Response(body=to_json(shown), content_type="application/json")
+def _json(value: object) -> web.Response:
+    return web.Response(body=to_json(value), content_type="application/json")

@@ -1,4 +1,4 @@
-"""What is served of a table: feeds with their health, and windows with their counts, as plain values for JSON."""
+"""The served view of a ledger: feeds with their health and windows with their counts, as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing import Any
 import msgspec
 
 from streams.analytics.ledger import Ledger
-from streams.analytics.table_values import Counts, Feed, is_feed, read_feed, total
+from streams.analytics.table_values import Counts, FeedState, is_feed, read_feed, total
 
 HOUR_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class View:
-    """Reads a ledger's table while it is written: a window may be shown an event short, never twice."""
+class LedgerView:
+    """Reads a ledger's table while it is written: a window may lack its newest event, but never counts one twice."""
 
     ledger: Ledger
 
     def feeds(self, now: float) -> list[dict[str, Any]]:
-        """Every feed: health, last picture, counts of the last hour. `now` is Unix time."""
-        return [self._feed(key, feed, now) for key, feed in self._known()]
+        """Every feed with its health, last picture and counts of the last hour. `now` is Unix time."""
+        return [self._feed(key, feed, now) for key, feed in self._states()]
 
     def windows(self, feed: str = "", label: str = "", since: float = 0.0) -> list[dict[str, Any]]:
-        """Windows that begin at `since` or later, of one feed (`feed` or `tenant/feed`) or all; counts of one label."""
-        shown = []
-        for key, state in self._known():
+        """Windows from `since` on, of one feed (`feed` or `tenant/feed`) or all; with `label`, only its count."""
+        windows = []
+        for key, state in self._states():
             name = key.decode()
             if feed in ("", name, name.partition("/")[2]):
-                shown += [self._window(key, state, start, label) for start in _starts(state) if start >= since]
-        return shown
+                windows += [self._window(key, state, start, label) for start in _starts(state) if start >= since]
+        return windows
 
-    def _known(self) -> Iterator[tuple[bytes, Feed]]:
+    def _states(self) -> Iterator[tuple[bytes, FeedState]]:
         table = self.ledger.table
         for key in sorted(key for key in list(table) if is_feed(key)):
             yield key, read_feed(table.get(key))
 
-    def _feed(self, key: bytes, feed: Feed, now: float) -> dict[str, Any]:
+    def _feed(self, key: bytes, feed: FeedState, now: float) -> dict[str, Any]:
         starts = [start for start in _starts(feed) if start >= now - HOUR_SECONDS]
         counts = total(self.ledger.counts(key, start) for start in starts)
         return {
@@ -52,7 +52,7 @@ class View:
             "last_hour": _plain(counts),
         }
 
-    def _window(self, key: bytes, feed: Feed, start: int, label: str) -> dict[str, Any]:
+    def _window(self, key: bytes, feed: FeedState, start: int, label: str) -> dict[str, Any]:
         counts = self.ledger.counts(key, start)
         if label:
             counts.labels = {name: count for name, count in counts.labels.items() if name == label}
@@ -60,17 +60,17 @@ class View:
         return {**_name(key), **times, "open": start in feed.open, **_plain(counts)}
 
 
-def health(feed: Feed, now: float, ledger: Ledger) -> list[str]:
-    """`silent`, `dark`, `frozen`; empty is well."""
+def health(feed: FeedState, now: float, ledger: Ledger) -> list[str]:
+    """Some of `silent`, `dark`, `frozen`; empty for a healthy feed."""
     settings = ledger.settings
-    found = ["silent"] if now - feed.newest > settings.silent_seconds else []
+    silent = ["silent"] if now - feed.newest > settings.silent_seconds else []
     lasting = {"dark": feed.dark_since, "frozen": feed.frozen_since}
-    return found + [
+    return silent + [
         name for name, since in lasting.items() if since is not None and feed.newest - since >= settings.hold_seconds
     ]
 
 
-def _starts(feed: Feed) -> list[int]:
+def _starts(feed: FeedState) -> list[int]:
     return sorted({*feed.closed, *feed.open})
 
 
@@ -87,5 +87,5 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def to_json(shown: object) -> bytes:
-    return msgspec.json.encode(shown)
+def to_json(value: object) -> bytes:
+    return msgspec.json.encode(value)

@@ -1,8 +1,8 @@
-"""What analytics remembers: a table of small values, each of which is whole by itself.
+"""The state of analytics: a table of small values, each of which is consistent by itself.
 
-A window's counts are spread over *slices*. A slice holds the counts of at most `SLICE_EVENTS` events together with
-their ids, in one value, so counts and what was counted cannot come apart in a crash, and no value grows with a
-feed's rate. When the window closes its slices become one value without ids.
+The counts of a window are spread over *slices*. A slice holds the counts of at most `SLICE_EVENTS` events and their ids
+in one value, so a crash cannot separate counts from ids, and no value grows with a feed's rate. When the window closes,
+one value without ids replaces its slices.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from msgspec import Struct
 
 SLICE_EVENTS = 256
 ID_BYTES = 8
-"""Of a window's few thousand events two share so much of a hash once in 10¹²."""
+"""Of a few thousand events in a window, two share these bytes of a hash with a probability of 10⁻¹²."""
 _SEPARATOR = b"|"
 
 
 class Counts(Struct, omit_defaults=True):
-    """Sums over events. `labels` are detections, `reasons` those of dead letters."""
+    """Sums over events, by state: detections by label, dead letters by reason."""
 
     frames: int = 0
-    """Enriched ones."""
+    """Enriched frames."""
     dead: int = 0
     shed: int = 0
     labels: dict[str, int] = {}
@@ -38,7 +38,7 @@ class Counts(Struct, omit_defaults=True):
 
 
 class Slice(Struct, omit_defaults=True):
-    """`ids` are `ID_BYTES` of each event counted here."""
+    """`ids` holds `ID_BYTES` of each event that `counts` includes."""
 
     counts: Counts
     ids: bytes = b""
@@ -47,21 +47,21 @@ class Slice(Struct, omit_defaults=True):
     def is_full(self) -> bool:
         return len(self.ids) >= SLICE_EVENTS * ID_BYTES
 
-    def knows(self, identity: bytes) -> bool:
-        at = self.ids.find(identity)
-        while at % ID_BYTES and at > 0:
-            at = self.ids.find(identity, at + 1)
-        return at >= 0
+    def contains(self, identity: bytes) -> bool:
+        offset = self.ids.find(identity)
+        while offset % ID_BYTES and offset > 0:
+            offset = self.ids.find(identity, offset + 1)
+        return offset >= 0
 
 
-class Feed(Struct, omit_defaults=True):
-    """One feed: its windows (starts, Unix seconds) and its last picture. Times are of publishing."""
+class FeedState(Struct, omit_defaults=True):
+    """One feed: the starts of its windows and its last picture. Times are of publishing, in Unix seconds."""
 
     newest: float = 0.0
     open: list[int] = []
     closed: list[int] = []
     late: int = 0
-    """Events that came after their window had closed; counted again if they come again."""
+    """Events that arrived after their window had closed; counted again if delivered again."""
     luminance: float | None = None
     difference: float | None = None
     dark_since: float | None = None
@@ -69,7 +69,7 @@ class Feed(Struct, omit_defaults=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_read_feed = msgspec.msgpack.Decoder(Feed).decode
+_read_feed = msgspec.msgpack.Decoder(FeedState).decode
 _read_slice = msgspec.msgpack.Decoder(Slice).decode
 _read_counts = msgspec.msgpack.Decoder(Counts).decode
 
@@ -83,7 +83,7 @@ def is_feed(key: bytes) -> bool:
 
 
 def window_key(feed: bytes, start: int) -> bytes:
-    """Of a closed window's counts."""
+    """The key of a closed window's counts."""
     return b"%s|%d" % (feed, start)
 
 
@@ -95,12 +95,12 @@ def identity(ce_id: str) -> bytes:
     return blake2b(ce_id.encode(), digest_size=ID_BYTES).digest()
 
 
-def encode(value: Feed | Slice | Counts) -> bytes:
+def encode(value: FeedState | Slice | Counts) -> bytes:
     return _encode(value)
 
 
-def read_feed(value: bytes | None) -> Feed:
-    return Feed() if value is None else _read_feed(value)
+def read_feed(value: bytes | None) -> FeedState:
+    return FeedState() if value is None else _read_feed(value)
 
 
 def read_slice(value: bytes) -> Slice:
@@ -112,10 +112,10 @@ def read_counts(value: bytes) -> Counts:
 
 
 def total(parts: Iterable[Counts]) -> Counts:
-    found = Counts()
+    counts = Counts()
     for part in parts:
-        found.add(part)
-    return found
+        counts.add(part)
+    return counts
 
 
 def _add(into: dict[str, int], other: dict[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""Credentials of cameras: a feed names variables of the environment, and only who reads the camera looks them up."""
+"""Credentials of cameras: a feed names environment variables, and only the process that reads it resolves them."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ _SECRET = re.compile(r"pass|pwd|secret|token|auth|key|sig|credential", re.IGNORE
 
 
 class ClearCredentials(StreamError):  # noqa: N818 - named for the state
-    """A source as it was given holds a password or key in clear; the message names the way out, never the secret."""
+    """A source contains a password or key in clear text; the message says what to write instead, never the secret."""
 
 
-class UnsetReference(StreamError):  # noqa: N818 - named for the state
-    """A variable that a source refers to is not set where it is read."""
+class UnsetVariable(StreamError):  # noqa: N818 - named for the state
+    """An environment variable that a source refers to is not set where the feed is read."""
 
 
-def checked(source: str) -> str:
-    """The source, if it may stand in a topic. Raises ClearCredentials."""
+def check_credentials(source: str) -> str:
+    """The source, if it may be written to a topic. Raises ClearCredentials."""
     if "://" not in source:
         return source
-    authority, _, after = source.partition("://")[2].partition("/")
+    authority, _, path = source.partition("://")[2].partition("/")
     login = authority.rpartition("@")[0]
-    if any(_REFERENCE.sub("", part) for part in login.split(":")) or "@" in _REFERENCE.sub("", after):
+    if any(_REFERENCE.sub("", part) for part in login.split(":")) or "@" in _REFERENCE.sub("", path):
         raise ClearCredentials(
-            "a feed is read by many: write its login as ${CAMERA_USER}:${CAMERA_PASSWORD}@ "
+            "the URL contains a login in clear text: write ${CAMERA_USER}:${CAMERA_PASSWORD}@ instead, "
             "and set these variables where `sightline feeds run` runs"
         )
     for name, value in parse_qsl(urlsplit(source).query, keep_blank_values=True):
         if _SECRET.search(name) and _REFERENCE.sub("", value):
-            raise ClearCredentials(f"a feed is read by many: write {name}=${{NAME_OF_A_VARIABLE}} in its URL")
+            raise ClearCredentials(
+                f"the URL contains {name} in clear text: write {name}=${{NAME_OF_A_VARIABLE}} instead, "
+                "and set this variable where `sightline feeds run` runs"
+            )
     return source
 
 
-def resolved(source: str, environment: Mapping[str, str]) -> str:
-    """The source with its references filled in, quoted for a URL. Raises UnsetReference, naming all that are unset."""
+def resolve_references(source: str, environment: Mapping[str, str]) -> str:
+    """The source with its variables filled in, quoted for a URL. Raises UnsetVariable, naming all that are not set."""
     if missing := sorted({name for name in _REFERENCE.findall(source) if name not in environment}):
-        raise UnsetReference(f"not set where feeds are read: {', '.join(missing)}")
-    return _REFERENCE.sub(lambda found: quote(environment[found[1]], safe=""), source)
+        raise UnsetVariable(f"environment variables not set where feeds are read: {', '.join(missing)}")
+    return _REFERENCE.sub(lambda match: quote(environment[match[1]], safe=""), source)

@@ -1,4 +1,4 @@
-"""One task per feed that is read; a change ends the old one before the new one begins."""
+"""One task per feed that is read; after a change the old task ends before the new one begins."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from schemas.events import Feed
 from stores.errors import StoreError
 from streams.clock import Clock
 from streams.errors import StreamError
-from streams.retry import pauses
+from streams.retry import Backoff
 
 log = structlog.get_logger()
-FAULTS = (StreamError, StoreError, OSError, ValueError)
-"""What becomes of sources and stores, and is tried again; anything else is a fault of ours and ends the process."""
-FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS = 0.5, 30.0
+TRANSIENT = (StreamError, StoreError, OSError, ValueError)
+"""Errors of sources and stores, which are retried; any other error is a bug and ends the process."""
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
 Read = Callable[[Feed], Awaitable[object]]
 
 
-class Readers:
-    """`read` ingests one feed until its source ends, and may be cancelled. `failed` gets a fault of ours."""
+class ReaderTasks:
+    """`read` ingests one feed until its source ends; it may be cancelled. `failed` gets errors that are not retried."""
 
     def __init__(self, read: Read, clock: Clock, failed: Callable[[BaseException], None]) -> None:
         self._read, self._clock, self._failed = read, clock, failed
-        self._reading: dict[bytes, tuple[Feed, asyncio.Task[None]]] = {}
+        self._tasks: dict[bytes, tuple[Feed, asyncio.Task[None]]] = {}
         self._numbers = count()
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._reading
+        return key in self._tasks
 
     def __len__(self) -> int:
-        return len(self._reading)
+        return len(self._tasks)
 
     async def follow(self, key: bytes, feed: Feed | None) -> None:
-        """Read the feed as it is said now; None or paused ends it. What says the same again changes nothing."""
-        known = self._reading.get(key)
-        if known is not None and feed is not None and _same(known[0], feed):
+        """Read `feed` from now on; None or a paused feed ends its task. The same settings again change nothing."""
+        current = self._tasks.get(key)
+        if current is not None and feed is not None and _same_settings(current[0], feed):
             return
         await self.drop([key])
         if feed is not None and not feed.paused:
-            task = asyncio.create_task(self._keep(feed), name=f"feed-{next(self._numbers)}")
+            task = asyncio.create_task(self._read_to_end(feed), name=f"feed-{next(self._numbers)}")
             task.add_done_callback(self._ended)
-            self._reading[key] = feed, task
+            self._tasks[key] = feed, task
 
     async def drop(self, keys: Iterable[bytes]) -> None:
-        """Return when none of these is read any more; a write that has begun is finished."""
-        tasks = [self._reading.pop(key)[1] for key in list(keys) if key in self._reading]
+        """End these tasks and await their end; a write that has begun is finished."""
+        tasks = [self._tasks.pop(key)[1] for key in list(keys) if key in self._tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
-        await self.drop(list(self._reading))
+        await self.drop(list(self._tasks))
 
-    async def _keep(self, feed: Feed) -> None:
-        """Until the source ends by itself; what fails is tried again after a growing pause."""
-        waits = pauses(FIRST_PAUSE_SECONDS, MOST_PAUSE_SECONDS)
+    async def _read_to_end(self, feed: Feed) -> None:
+        """Read until the source ends; a transient error is retried after a growing pause."""
+        backoff = Backoff(self._clock, first_seconds=FIRST_PAUSE_SECONDS, most_seconds=MAX_PAUSE_SECONDS)
         while True:
             try:
                 await self._read(feed)
-            except FAULTS as error:
-                seconds = next(waits)
-                log.warning("feed_not_read", feed=feed.feed, why=str(error), again_in_seconds=round(seconds, 1))
+            except TRANSIENT as error:
+                seconds = backoff.next_seconds()
+                log.warning("feed_not_read", feed=feed.feed, why=str(error), retry_in_seconds=round(seconds, 1))
                 await self._clock.sleep(seconds)
             else:
                 log.info("feed_ended", feed=feed.feed)
@@ -76,5 +76,5 @@ class Readers:
             self._failed(error)
 
 
-def _same(one: Feed, other: Feed) -> bool:
-    return replace(one, changed=other.changed) == other
+def _same_settings(first: Feed, second: Feed) -> bool:
+    return replace(first, changed=second.changed) == second

@@ -1,4 +1,4 @@
-"""The feeds that are to be read, as the compacted topic has them: written, listed, and folded record by record."""
+"""The feeds that are read: the records of their compacted topic, and all feeds by key."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ log = structlog.get_logger()
 _PAGE_RECORDS = 1_000
 
 
-def key_of(feed: Feed) -> bytes:
+def feed_key(feed: Feed) -> bytes:
     return partition_key(feed.tenant, feed.feed)
 
 
-def written(feed: Feed) -> NewRecord:
-    """The record that says: read this, so."""
-    told = headers(FEED_TYPE, tenant=feed.tenant, feed=feed.feed, frame=feed.feed, time=feed.changed)
-    return NewRecord(FEEDS, key_of(feed), codec.encode_feed(feed), told)
+def feed_record(feed: Feed) -> NewRecord:
+    """The record that adds or changes a feed."""
+    record_headers = headers(FEED_TYPE, tenant=feed.tenant, feed=feed.feed, frame=feed.feed, time=feed.changed)
+    return NewRecord(FEEDS, feed_key(feed), codec.encode_feed(feed), record_headers)
 
 
-def removed(tenant: str, feed: str) -> NewRecord:
+def removal_record(tenant: str, feed: str) -> NewRecord:
+    """The tombstone that removes a feed."""
     return NewRecord(FEEDS, partition_key(tenant, feed), None)
 
 
-def feed_in(record: Record) -> Feed | None:
-    """What a record says; None where nothing is to be read, or the record cannot be. Raises NewerMajor."""
+def decode_feed_record(record: Record) -> Feed | None:
+    """The feed of a record; None for a tombstone and for a record that cannot be decoded. Raises NewerMajor."""
     if record.value is None:
         return None
     try:
@@ -43,10 +44,10 @@ def feed_in(record: Record) -> Feed | None:
 
 
 async def all_feeds(transport: Transport) -> dict[bytes, Feed]:
-    """Every feed by key, as it is now. Raises Unavailable, PlanError (no such topic)."""
+    """Every feed by key, as of now. Raises Unavailable, PlanError (the topic does not exist)."""
     feeds: dict[bytes, Feed] = {}
     async for record in read_topic(transport, FEEDS, page_records=_PAGE_RECORDS):
-        feed = feed_in(record)
+        feed = decode_feed_record(record)
         if feed is None:
             feeds.pop(record.key, None)
         else:

@@ -1,7 +1,7 @@
-"""Which frames of a feed were accepted before: a compacted topic that every ingest reads first.
+"""The frames of a feed that sources have accepted: a compacted topic that every ingest reads first.
 
-One record per published batch holds 16 bytes per frame. Its key ends in the batch's first frame, so a batch that is
-written twice takes the place of itself. See `docs/decisions/` for why ids and not "how far we were".
+One record per published batch holds 16 bytes per frame. Its key ends in the first frame of the batch, so a batch that
+is written twice replaces itself. The topic holds ids, not a position: see `docs/decisions/011-second-ingest.md`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Record, Transport
 
 _PAGE_RECORDS = 1_000
+_ID_BYTES = 16
 
 
 def id_bytes(frame: str) -> bytes:
@@ -24,7 +25,7 @@ def id_bytes(frame: str) -> bytes:
     return bytes.fromhex(frame.replace("-", ""))
 
 
-async def accepted_before(transport: Transport, tenant: str, feed: str) -> set[bytes]:
+async def accepted_frames(transport: Transport, tenant: str, feed: str) -> set[bytes]:
     """Ids of all frames of the feed that sources have put on `frames.raw`. Raises Unavailable, PlanError."""
     prefix = _key(tenant, feed, "")
     ids: set[bytes] = set()
@@ -36,16 +37,16 @@ async def accepted_before(transport: Transport, tenant: str, feed: str) -> set[b
 
 def _ids(record: Record) -> Sequence[bytes]:
     frames = codec.decode_accepted(record.value, record.headers).frames
-    return [frames[at : at + 16] for at in range(0, len(frames), 16)]
+    return [frames[start : start + _ID_BYTES] for start in range(0, len(frames), _ID_BYTES)]
 
 
-def acceptance(tenant: str, feed: str, frames: Sequence[str], now_seconds: float) -> NewRecord:
-    """The record that says: these frames (ids, at least one) are on `frames.raw`."""
+def acceptance_record(tenant: str, feed: str, frames: Sequence[str], now_seconds: float) -> NewRecord:
+    """The record of `frames` (ids, at least one) being on `frames.raw`."""
     accepted = Accepted(tenant=tenant, feed=feed, frames=b"".join(map(id_bytes, frames)))
-    written = headers(
+    record_headers = headers(
         ACCEPTED_TYPE, tenant=tenant, feed=feed, frame=frames[0], time=datetime.fromtimestamp(now_seconds, UTC)
     )
-    return NewRecord(ACCEPTED, _key(tenant, feed, frames[0]), codec.encode_accepted(accepted), written)
+    return NewRecord(ACCEPTED, _key(tenant, feed, frames[0]), codec.encode_accepted(accepted), record_headers)
 
 
 def _key(tenant: str, feed: str, first_frame: str) -> bytes:

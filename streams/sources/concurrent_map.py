@@ -1,4 +1,4 @@
-"""Several at once, told in order: what came first is yielded first, and only so many run ahead of it."""
+"""Several calls at once, with their results in the order of the inputs, and a bound on how far calls run ahead."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-async def ahead(
-    asked: AsyncIterator[S], answer: Callable[[S], Awaitable[T]], at_once: int
+async def map_concurrently(
+    inputs: AsyncIterator[S], call: Callable[[S], Awaitable[T]], concurrency: int
 ) -> AsyncGenerator[tuple[S, T], None]:
-    """What was asked with its answer, at most `at_once` of them in the making or waiting for an earlier one.
+    """Each input with its result; at most `concurrency` calls run or wait for an earlier one.
 
-    An answer is yielded as soon as it and all before it are there, whether or not more is asked. Closed early, it
-    cancels what runs and waits for its end. An answer's error is raised in its place.
+    A result is yielded as soon as it and all earlier ones are there, even while no further input has arrived. Closed
+    early, it cancels running calls and waits for their end. The error of a call is raised in the place of its result.
     """
     running: deque[tuple[S, asyncio.Future[T]]] = deque()
-    coming: asyncio.Future[S] | None = None
-    over = False
+    next_input: asyncio.Future[S] | None = None
+    exhausted = False
     try:
         while True:
-            if coming is None and not over and len(running) < at_once:
-                coming = asyncio.ensure_future(_next(asked))
-            awaited = [future for future in (coming, running[0][1] if running else None) if future is not None]
-            if not awaited:
+            if next_input is None and not exhausted and len(running) < concurrency:
+                next_input = asyncio.ensure_future(_next(inputs))
+            pending = [future for future in (next_input, running[0][1] if running else None) if future is not None]
+            if not pending:
                 return
-            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-            if coming is not None and coming.done():
-                done, coming = coming, None
+            await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if next_input is not None and next_input.done():
+                arrived, next_input = next_input, None
                 try:
-                    running.append((one := done.result(), asyncio.ensure_future(answer(one))))
+                    running.append((value := arrived.result(), asyncio.ensure_future(call(value))))
                 except StopAsyncIteration:
-                    over = True
+                    exhausted = True
             while running and running[0][1].done():
-                first, answered = running.popleft()
-                yield first, answered.result()
+                value, result = running.popleft()
+                yield value, result.result()
     finally:
-        left: list[asyncio.Future[Any]] = [
+        unfinished: list[asyncio.Future[Any]] = [
             *(future for _, future in running),
-            *([coming] if coming is not None else []),
+            *([next_input] if next_input is not None else []),
         ]
-        for future in left:
+        for future in unfinished:
             future.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
 
 
-async def _next(asked: AsyncIterator[S]) -> S:
-    return await anext(asked)
+async def _next(inputs: AsyncIterator[S]) -> S:
+    return await anext(inputs)

@@ -1,4 +1,4 @@
-"""From a thread that cannot wait to a task that may be slow: the newest few are kept, what was dropped is counted."""
+"""A queue from a thread that must not wait to a task that may be slow: when full, it drops its oldest value."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Mailbox(Generic[T]):
-    """A camera does not stop for us: where the taker falls behind, the oldest are dropped."""
+class DropOldestQueue(Generic[T]):
+    """Holds the newest `depth` values. A camera cannot be paused, so a slow reader loses the oldest ones."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, depth: int) -> None:
         self._loop = loop
-        self._kept: deque[T] = deque(maxlen=depth)
+        self._values: deque[T] = deque(maxlen=depth)
         self._dropped = 0
         self._closed = False
         self._error: BaseException | None = None
@@ -25,27 +25,27 @@ class Mailbox(Generic[T]):
     def put(self, value: T) -> None:
         """From any thread; never waits."""
         with self._lock:
-            self._dropped += len(self._kept) == self._kept.maxlen
-            self._kept.append(value)
+            self._dropped += len(self._values) == self._values.maxlen
+            self._values.append(value)
         self._loop.call_soon_threadsafe(self._changed.set)
 
     def close(self, error: BaseException | None = None) -> None:
-        """From any thread: nothing more comes, because of `error` or because it is over."""
+        """From any thread: no more values will come, because of `error` or because the stream ended."""
         with self._lock:
             self._closed, self._error = True, error
         self._loop.call_soon_threadsafe(self._changed.set)
 
     async def take(self) -> tuple[T | None, int]:
-        """The oldest kept value and how many were dropped since the last call; None at the end.
+        """The oldest value and the number of values dropped since the last call; None at the end.
 
-        Raises the error it was closed with, after everything kept was taken.
+        Raises the error that the queue was closed with, once all values are taken.
         """
         while True:
             self._changed.clear()
             with self._lock:
                 dropped, self._dropped = self._dropped, 0
-                if self._kept:
-                    return self._kept.popleft(), dropped
+                if self._values:
+                    return self._values.popleft(), dropped
                 if self._error is not None:
                     raise self._error
                 if self._closed:

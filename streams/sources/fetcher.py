@@ -1,9 +1,10 @@
-"""How pictures are fetched over HTTP: what is allowed, how many at once, how often a host that is away is asked."""
+"""Fetches pictures over HTTP: from which networks, how many at once, with how many attempts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_network
 from typing import Annotated
 
@@ -11,11 +12,11 @@ from msgspec import Meta, Struct
 
 from streams.clock import Clock
 from streams.errors import Unavailable
-from streams.retry import pauses
-from streams.sources.http_get import Fetched, fetch
+from streams.retry import Backoff, retry
+from streams.sources.http_get import HttpResponse, http_get
 from streams.sources.url_guard import UrlGuard
 
-_FIRST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 0.5, 10.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 10.0
 
 
 class FetchSettings(Struct, frozen=True, kw_only=True):
@@ -36,8 +37,8 @@ class FetchSettings(Struct, frozen=True, kw_only=True):
         for network in self.allow:
             try:
                 ip_network(network)
-            except ValueError as wrong:
-                raise ValueError(f"allow = {network!r}: {wrong}; write a network such as 192.168.1.0/24") from None
+            except ValueError as error:
+                raise ValueError(f"allow = {network!r}: {error}; write a network such as 192.168.1.0/24") from None
 
     @property
     def guard(self) -> UrlGuard:
@@ -46,26 +47,21 @@ class FetchSettings(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Fetcher:
+    """GETs with retries. `headers` go to the first host only, never to the target of a redirect."""
+
     settings: FetchSettings
     clock: Clock
-    guard: UrlGuard | None = None
-    """Default: the settings' own."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
-    async def get(self, url: str) -> Fetched:
-        """Raises ForbiddenUrl at once, Unavailable when the last attempt failed too."""
-        guard, waits = self.guard or self.settings.guard, pauses(_FIRST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS)
-        for left in reversed(range(self.settings.attempts)):
-            try:
-                return await fetch(
-                    url,
-                    guard,
-                    max_bytes=self.settings.max_bytes,
-                    timeout_seconds=self.settings.timeout_seconds,
-                    headers=self.headers,
-                )
-            except Unavailable:
-                if not left:
-                    raise
-                await self.clock.sleep(next(waits))
-        raise AssertionError("at least one attempt is made")
+    async def get(self, url: str) -> HttpResponse:
+        """Raises ForbiddenUrl without another attempt, Unavailable after the last attempt."""
+        attempt = partial(
+            http_get,
+            url,
+            self.settings.guard,
+            max_bytes=self.settings.max_bytes,
+            timeout_seconds=self.settings.timeout_seconds,
+            headers=self.headers,
+        )
+        backoff = Backoff(self.clock, first_seconds=FIRST_PAUSE_SECONDS, most_seconds=MAX_PAUSE_SECONDS)
+        return await retry(attempt, Unavailable, backoff, attempts=self.settings.attempts)

@@ -1,6 +1,6 @@
-"""Opens URLs for FFmpeg, so that it opens none itself: each is checked by the guard and dialled at a checked address.
+"""Opens URLs for FFmpeg, so that it opens none itself: the guard checks each URL and names the addresses to connect to.
 
-A playlist from outside may name any host; without this, FFmpeg would fetch it.
+A foreign playlist may name any host, and FFmpeg would fetch from it.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from streams.errors import Unavailable
-from streams.sources.url_guard import Checked, ForbiddenUrl, redacted
+from streams.sources.url_guard import CheckedUrl, ForbiddenUrl, redacted
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MOST_REDIRECTS = 5
-Check = Callable[[str], Checked]
-"""Blocking: judges a URL and gives its addresses. Raises ForbiddenUrl."""
+_MAX_REDIRECTS = 5
+Check = Callable[[str], CheckedUrl]
+"""Blocking: checks a URL and gives its addresses. Raises ForbiddenUrl."""
 
 
 class Incoming:
-    """A response as a file that FFmpeg can read, as soon as anything is there."""
+    """A response as a file that FFmpeg can read; a read returns as soon as any bytes are there."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Incoming:
 
 
 class GuardedIo:
-    """`credentials` (`user`, `password`) are sent to `origin` alone, never to where a playlist or redirect leads."""
+    """`credentials` (user, password) are sent to `origin` only, never to the target of a playlist or redirect."""
 
     def __init__(self, check: Check, timeout_seconds: float, origin: str, credentials: tuple[str, str] | None) -> None:
         self._check = check
@@ -55,20 +55,19 @@ class GuardedIo:
         self._open: set[Incoming] = set()
 
     def close(self) -> None:
-        """Close what FFmpeg forgot: it does when opening fails half-way."""
+        """Close the responses that FFmpeg left open, as it does when opening fails half-way."""
         for incoming in tuple(self._open):
             incoming.close()
 
     def __call__(self, url: str, flags: int = 0, options: dict[str, Any] | None = None) -> Incoming:
         """PyAV's `io_open`. Raises ForbiddenUrl, Unavailable."""
-        for _ in range(_MOST_REDIRECTS + 1):
+        for _ in range(_MAX_REDIRECTS + 1):
             checked = self._check(url)
             try:
                 connection, response = self._get(checked)
-            except (OSError, http.client.HTTPException) as failed:
-                raise Unavailable(
-                    f"{redacted(url)}: {getattr(failed, 'strerror', None) or type(failed).__name__}"
-                ) from None
+            except (OSError, http.client.HTTPException) as error:
+                reason = getattr(error, "strerror", None) or type(error).__name__
+                raise Unavailable(f"{redacted(url)}: {reason}") from None
             if response.status == 200:
                 incoming = Incoming(connection, response, self._open.discard)
                 self._open.add(incoming)
@@ -78,9 +77,9 @@ class GuardedIo:
             if response.status not in _REDIRECTS or location is None:
                 raise Unavailable(f"{redacted(url)}: answers {response.status} {response.reason[:60]}")
             url = urljoin(url, location)
-        raise ForbiddenUrl(f"{redacted(url)}: more than {_MOST_REDIRECTS} redirects")
+        raise ForbiddenUrl(f"{redacted(url)}: more than {_MAX_REDIRECTS} redirects")
 
-    def _get(self, checked: Checked) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _get(self, checked: CheckedUrl) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         parts = urlsplit(checked.url)
         connection = http.client.HTTPConnection(checked.host, checked.port, timeout=self._timeout_seconds)
         connection.sock = socket.create_connection((str(checked.addresses[0]), checked.port), self._timeout_seconds)
@@ -107,15 +106,15 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 
 def without_credentials(url: str) -> tuple[str, tuple[str, str] | None]:
-    """The URL without its user and password, and these. Raises ForbiddenUrl if it cannot be taken apart."""
+    """The URL without its user and password, and these two. Raises ForbiddenUrl if it cannot be parsed."""
     try:
         parts = urlsplit(url)
         host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname or ""
-        place = f"{host}:{parts.port}" if parts.port else host
+        authority = f"{host}:{parts.port}" if parts.port else host
     except ValueError:
-        way_out = "write special characters of a password as %XX"
-        raise ForbiddenUrl(f"{redacted(url)}: cannot be taken apart; {way_out}") from None
+        advice = "write special characters of a password as %XX"
+        raise ForbiddenUrl(f"{redacted(url)}: not a valid URL; {advice}") from None
     if parts.username is None:
         return url, None
-    plain = urlunsplit((parts.scheme, place, parts.path, parts.query, parts.fragment))
+    plain = urlunsplit((parts.scheme, authority, parts.path, parts.query, parts.fragment))
     return plain, (unquote(parts.username), unquote(parts.password or ""))

@@ -1,4 +1,4 @@
-"""Fetches small things over HTTP through the guard, capped in bytes, time and redirects."""
+"""GET through the URL guard, limited in bytes, time and redirects."""
 
 from __future__ import annotations
 
@@ -13,28 +13,25 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from streams.errors import Unavailable
-from streams.sources.url_guard import Checked, ForbiddenUrl, UrlGuard, redacted
+from streams.sources.url_guard import CheckedUrl, ForbiddenUrl, UrlGuard, redacted
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MOST_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 _CHUNK_BYTES = 64 << 10
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "Sightline"}
-"""Nothing packed: a small answer could unpack into any size. Some hosts refuse whoever gives no name."""
+"""No compression: a small answer could unpack into any size. Some hosts refuse requests without a user agent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """What came; `url` is where the last redirect led."""
-
-    url: str
+class HttpResponse:
     content: bytes
     content_type: str
 
 
 class _Pinned(AbstractResolver):
-    """Answers with the checked addresses and never asks anyone again: a name cannot change its mind in between."""
+    """Answers with the checked addresses without another lookup: the answer of a second one might differ."""
 
-    def __init__(self, checked: Checked) -> None:
+    def __init__(self, checked: CheckedUrl) -> None:
         self._checked = checked
 
     async def resolve(
@@ -55,43 +52,44 @@ class _Pinned(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Holds no resources."""
 
 
-async def fetch(
+async def http_get(
     url: str,
     guard: UrlGuard,
     *,
     max_bytes: int = 64 << 20,
     timeout_seconds: float = 30.0,
     headers: Mapping[str, str] | None = None,
-) -> Fetched:
-    """GET `url`. Raises ForbiddenUrl (also for too many bytes or redirects, and answers of 400 to 499), Unavailable.
+) -> HttpResponse:
+    """GET `url`. Raises ForbiddenUrl (also for too many bytes or redirects, and for answers of 400 to 499 but 429),
+    Unavailable.
 
-    `headers` may hold a key: they are sent to the first host alone, never to where a redirect leads.
+    `headers` may contain a key: they are sent to the first host only, never to the target of a redirect.
     """
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     sent = {**_HEADERS, **(headers or {})}
-    for _ in range(_MOST_REDIRECTS + 1):
+    for _ in range(_MAX_REDIRECTS + 1):
         checked = await guard.check(url)
         connector = aiohttp.TCPConnector(resolver=_Pinned(checked), use_dns_cache=False, force_close=True)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, auto_decompress=False, headers=sent
         ) as session:
             try:
-                found = await _get(session, checked, max_bytes)
-            except (aiohttp.ClientError, TimeoutError, OSError) as failed:
-                raise Unavailable(f"{redacted(url)}: {type(failed).__name__}") from None
-        if isinstance(found, Fetched):
-            return found
-        url, sent = found, _HEADERS
-    raise ForbiddenUrl(f"{redacted(url)}: more than {_MOST_REDIRECTS} redirects")
+                answer = await _get(session, checked, max_bytes)
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise Unavailable(f"{redacted(url)}: {type(error).__name__}") from None
+        if isinstance(answer, HttpResponse):
+            return answer
+        url, sent = answer, _HEADERS
+    raise ForbiddenUrl(f"{redacted(url)}: more than {_MAX_REDIRECTS} redirects")
 
 
-async def _get(session: aiohttp.ClientSession, checked: Checked, max_bytes: int) -> Fetched | str:
-    """What came, or where it is said to be."""
+async def _get(session: aiohttp.ClientSession, checked: CheckedUrl, max_bytes: int) -> HttpResponse | str:
+    """The answer, or the URL that it redirects to."""
     shown = redacted(checked.url)
-    # encoded: sent as it was given, because a signature may have been made over exactly that
+    # encoded: sent as given, because a signature may cover exactly these characters
     async with session.get(URL(checked.url, encoded=True), allow_redirects=False) as response:
         if response.status in _REDIRECTS and (location := response.headers.get("Location")):
             return urljoin(checked.url, location)
@@ -104,4 +102,4 @@ async def _get(session: aiohttp.ClientSession, checked: Checked, max_bytes: int)
             content += chunk
             if len(content) > max_bytes:
                 raise ForbiddenUrl(f"{shown}: sends more than {max_bytes} bytes")
-        return Fetched(checked.url, bytes(content), response.headers.get("Content-Type", ""))
+        return HttpResponse(bytes(content), response.headers.get("Content-Type", ""))

@@ -1,6 +1,6 @@
-"""Image-search APIs as data: where to ask, with which key, and where in the answer the pictures' URLs stand.
+"""Image-search APIs described as data: the URL to request, the key, and the paths of pictures' URLs in the answer.
 
-Pixabay's description is shipped in `apis.json`; a configuration adds others under `[apis.NAME]`.
+`apis.json` holds the description of Pixabay; a configuration adds others under `[apis.NAME]`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from streams.sources.url_guard import ForbiddenUrl
 from streams.sources.urls import is_url
 
 _SLOTS = frozenset({"key", "query", "page", "per_page"})
-_MOST_ANSWER_BYTES = 8 << 20
-_MOST_URL_CHARACTERS = 2048
-_WAY_OUT = "check the description of the API, its key, and whether its terms allow so many requests"
+_MAX_ANSWER_BYTES = 8 << 20
+_MAX_URL_CHARACTERS = 2048
+_ADVICE = "check the description of the API, its key, and the request limits in its terms"
 
 
 class ImageSearch(Struct, frozen=True, kw_only=True):
@@ -73,22 +73,22 @@ class ImageSearch(Struct, frozen=True, kw_only=True):
             unknown = _slots(template) - _SLOTS
             if unknown:
                 raise ValueError(
-                    f"{name} has {{{sorted(unknown)[0]}}}; only {{{'}, {'.join(sorted(_SLOTS))}}} are filled"
+                    f"{name} contains {{{sorted(unknown)[0]}}}; use only {{{'}, {'.join(sorted(_SLOTS))}}}"
                 )
         if not is_url(self.url) or "query" not in _slots(self.url):
-            raise ValueError("url has to be http(s):// with a {query} in it")
+            raise ValueError("url must begin with http:// or https:// and contain {query}")
 
 
 def _slots(template: str) -> set[str]:
     try:
         return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-    except ValueError as wrong:
-        raise ValueError(f"{template!r}: {wrong}") from None
+    except ValueError as error:
+        raise ValueError(f"{template!r}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One picture that an API knows; texts are as the API gives them, printable, empty where it gives none."""
+    """One picture of an answer; texts are as the API gives them, printable, empty if it gives none."""
 
     url: str
     title: str = ""
@@ -97,14 +97,15 @@ class Result:
 
 
 @lru_cache(maxsize=1)
-def shipped() -> Mapping[str, ImageSearch]:
+def shipped_apis() -> Mapping[str, ImageSearch]:
+    """Descriptions by name."""
     raw = Path(__file__).with_name("apis.json").read_bytes()
     return msgspec.json.decode(raw, type=dict[str, ImageSearch])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Search:
-    """Asks one API. `cache` is a folder of answers, none where nothing is kept."""
+class ImageSearchClient:
+    """Queries one API. `cache` is a folder of answers; without it none are cached."""
 
     name: str
     api: ImageSearch
@@ -113,50 +114,55 @@ class Search:
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
     def key(self) -> str:
-        """Raises UnreadableSource naming the variable."""
+        """The API's key, empty if it has none. Raises UnreadableSource naming the missing variable."""
         if not self.api.key_env:
             return ""
         if key := self.environment.get(self.api.key_env, "").strip():
             return key
         hint = f" ({self.api.terms})" if self.api.terms else ""
-        raise UnreadableSource(f"{self.name}: the environment has no {self.api.key_env}; set it to your key{hint}")
+        raise UnreadableSource(
+            f"{self.name}: the environment variable {self.api.key_env} is not set; set it to your key{hint}"
+        )
 
     async def results(self, query: str) -> AsyncGenerator[Result, None]:
-        """Pictures in the API's order, none twice. Raises UnreadableSource, which never holds the key."""
+        """Pictures in the API's order, none twice. Raises UnreadableSource, whose message never contains the key."""
         key, seen = self.key(), set[str]()
         query = _shortened(query, self.api.most_query_characters)
         for page in range(self.api.first_page, self.api.first_page + self.api.pages):
-            listed = await self._page(query, page, key)
-            for one in listed:
-                url = pick(one, self.api.picture)
-                if isinstance(url, str) and is_url(url) and url not in seen and len(url) <= _MOST_URL_CHARACTERS:
+            entries = await self._page(query, page, key)
+            for entry in entries:
+                url = pick(entry, self.api.picture)
+                if isinstance(url, str) and is_url(url) and url not in seen and len(url) <= _MAX_URL_CHARACTERS:
                     seen.add(url)
-                    api = self.api
-                    yield Result(url, pick_text(one, api.title), pick_text(one, api.link), pick_text(one, api.credit))
-            if len(listed) < self.api.per_page:
+                    yield self._result(url, entry)
+            if len(entries) < self.api.per_page:
                 return
+
+    def _result(self, url: str, entry: Any) -> Result:
+        api = self.api
+        return Result(url, pick_text(entry, api.title), pick_text(entry, api.link), pick_text(entry, api.credit))
 
     async def _page(self, query: str, page: int, key: str) -> list[Any]:
         try:
             content = await self._answer(query, page, key)
-            found = pick(json.loads(content), self.api.results)
-        except ForbiddenUrl as refused:
+            entries = pick(json.loads(content), self.api.results)
+        except ForbiddenUrl as error:
             if page > self.api.first_page:
-                return []  # some answer 400 behind their last page
-            raise UnreadableSource(f"{self.name}: {_without(key, str(refused))}; {_WAY_OUT}") from None
-        except Unavailable as away:
-            raise UnreadableSource(f"{self.name}: {_without(key, str(away))}; try again later") from None
+                return []  # some APIs answer 400 after their last page
+            raise UnreadableSource(f"{self.name}: {_redact_key(key, str(error))}; {_ADVICE}") from None
+        except Unavailable as error:
+            raise UnreadableSource(f"{self.name}: {_redact_key(key, str(error))}; try again later") from None
         except ValueError:
-            raise UnreadableSource(f"{self.name}: the answer is no JSON; {_WAY_OUT}") from None
-        if not isinstance(found, list):
-            raise UnreadableSource(f"{self.name}: the answer has no list at {self.api.results!r}; {_WAY_OUT}")
-        return found
+            raise UnreadableSource(f"{self.name}: the answer is not JSON; {_ADVICE}") from None
+        if not isinstance(entries, list):
+            raise UnreadableSource(f"{self.name}: the answer has no list at {self.api.results!r}; {_ADVICE}")
+        return entries
 
     async def _answer(self, query: str, page: int, key: str) -> bytes:
-        kept = self._kept(query, page)
-        if kept is not None and (content := await asyncio.to_thread(self._fresh, kept)) is not None:
+        path = self._cache_path(query, page)
+        if path is not None and (content := await asyncio.to_thread(self._cached, path)) is not None:
             return content
-        settings = msgspec.structs.replace(self.fetcher.settings, max_bytes=_MOST_ANSWER_BYTES)
+        settings = msgspec.structs.replace(self.fetcher.settings, max_bytes=_MAX_ANSWER_BYTES)
         slots = {
             "query": quote(query, safe=""),
             "key": quote(key, safe=""),
@@ -164,45 +170,46 @@ class Search:
             "per_page": self.api.per_page,
         }
         headers = {name: text.format(**{**slots, "key": key}) for name, text in self.api.headers.items()}
-        fetched = await replace(self.fetcher, settings=settings, headers=headers).get(self.api.url.format(**slots))
-        json.loads(fetched.content)  # what is no answer is not kept
-        if kept is not None:
-            await asyncio.to_thread(_keep, kept, fetched.content)
-        return fetched.content
+        response = await replace(self.fetcher, settings=settings, headers=headers).get(self.api.url.format(**slots))
+        json.loads(response.content)  # only JSON is cached
+        if path is not None:
+            await asyncio.to_thread(_write, path, response.content)
+        return response.content
 
-    def _kept(self, query: str, page: int) -> Path | None:
-        """Where the answer lies; the name holds no key."""
+    def _cache_path(self, query: str, page: int) -> Path | None:
+        """The cache file of an answer; its name does not depend on the key."""
         if self.cache is None or not self.api.cache_seconds:
             return None
-        asked = json.dumps([self.api.url, query, page, self.api.per_page])
-        return self.cache / self.name / f"{hashlib.sha256(asked.encode()).hexdigest()}.json"
+        request = json.dumps([self.api.url, query, page, self.api.per_page])
+        return self.cache / self.name / f"{hashlib.sha256(request.encode()).hexdigest()}.json"
 
-    def _fresh(self, kept: Path) -> bytes | None:
+    def _cached(self, path: Path) -> bytes | None:
+        """The cached answer, unless it is too old."""
         try:
-            if self.fetcher.clock.now() - kept.stat().st_mtime <= self.api.cache_seconds:
-                return kept.read_bytes()
-            kept.unlink()
+            if self.fetcher.clock.now() - path.stat().st_mtime <= self.api.cache_seconds:
+                return path.read_bytes()
+            path.unlink()
         except FileNotFoundError:
             pass
         return None
 
 
-def _keep(kept: Path, content: bytes) -> None:
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    partial = kept.with_name(f".{uuid4().hex}")
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{uuid4().hex}")
     partial.write_bytes(content)
-    partial.rename(kept)
+    partial.rename(path)
 
 
-def _without(key: str, message: str) -> str:
-    """The key may stand in a URL's path, which is shown."""
+def _redact_key(key: str, message: str) -> str:
+    """`message` without the key, which may be part of a URL's path."""
     for text in {key, quote(key, safe="")} if key else ():
         message = message.replace(text, "…")
     return message
 
 
-def _shortened(query: str, most_characters: int) -> str:
-    """Whole words, as many as the API takes."""
-    if len(query) <= most_characters:
+def _shortened(query: str, max_characters: int) -> str:
+    """The first whole words of `query`, at most `max_characters`."""
+    if len(query) <= max_characters:
         return query
-    return query[: most_characters + 1].rpartition(" ")[0] or query[:most_characters]
+    return query[: max_characters + 1].rpartition(" ")[0] or query[:max_characters]

@@ -1,6 +1,6 @@
-"""Still pictures: a folder, a glob, or single files; a list on standard input is `streams.sources.urls`.
+"""Still pictures: a folder, a glob, or single files. `streams.sources.urls` reads lists from standard input.
 
-Files are told by their first bytes. One that is no picture is refused with a reason and the others go on.
+The first bytes of a file say what it is. A file that is not a picture is refused with a reason; the others are read.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from schemas.events import Kind
 from schemas.identity import still_position
 from schemas.pictures import picture_format
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
-from streams.sources.thread_iterator import in_thread
+from streams.sources.thread_iterator import iterate_in_thread
 
 MAX_PICTURE_BYTES = 64 << 20
-"""A 100-megapixel JPEG has some 40 MB; what is larger is no camera's picture."""
+"""A 100-megapixel JPEG has some 40 MB; no camera writes larger pictures."""
 _CHUNK_FILES = 8
 Paths = Callable[[], Iterable[Path]]
 
 
 class ImagesSource:
-    """`paths` is called in a thread and may block; `count` is None where the number cannot be known."""
+    """`paths` is called in a thread and may block; `count` is the number of files, None if unknown."""
 
     kind: Kind = "still"
     repeatable = True
@@ -41,7 +41,7 @@ class ImagesSource:
 
     async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
         offered = 0
-        async with aclosing(in_thread(self._read(seen), _CHUNK_FILES)) as chunks:
+        async with aclosing(iterate_in_thread(self._read(seen), _CHUNK_FILES)) as chunks:
             async for chunk in chunks:
                 for offer in chunk:
                     yield offer
@@ -55,38 +55,42 @@ class ImagesSource:
 
 
 def read_picture(path: Path, seen: Seen) -> Offer:
-    """The picture in a file; never raises for what the file is."""
+    """The picture in a file, or a refusal with the reason; does not raise."""
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             return Refusal(str(path), "not_a_file", f"{path}: not a regular file")
-        if not 0 < found.st_size <= MAX_PICTURE_BYTES:
-            reason = "too_large" if found.st_size else "empty"
-            return Refusal(str(path), reason, f"{path}: has {found.st_size} bytes, 1 to {MAX_PICTURE_BYTES} are taken")
+        if not 0 < status.st_size <= MAX_PICTURE_BYTES:
+            reason = "too_large" if status.st_size else "empty"
+            message = f"{path}: has {status.st_size} bytes; 1 to {MAX_PICTURE_BYTES} are accepted"
+            return Refusal(str(path), reason, message)
         content = path.read_bytes()
     except FileNotFoundError:
         return Refusal(str(path), "missing", f"{path}: no such file")
-    except (OSError, ValueError) as refused:
-        return Refusal(str(path), "unreadable", f"{path}: {getattr(refused, 'strerror', None) or refused}")
-    form = picture_format(content)
-    if form is None:
-        return Refusal(str(path), "not_a_picture", f"{path}: no JPEG, PNG or WebP by its first bytes; convert it")
+    except (OSError, ValueError) as error:
+        return Refusal(str(path), "unreadable", f"{path}: {getattr(error, 'strerror', None) or error}")
+    image_format = picture_format(content)
+    if image_format is None:
+        return Refusal(str(path), "not_a_picture", f"{path}: not a JPEG, PNG or WebP file; convert it")
     position = still_position(_stable_name(path), hashlib.sha256(content).hexdigest())
-    return Repeated(position) if seen(position) else Picture(position, content, form)
+    return Repeated(position) if seen(position) else Picture(position, content, image_format)
 
 
 def _stable_name(path: Path) -> str:
-    """The same for one file however it was named and from wherever; names that are no UTF-8 are escaped."""
+    """The resolved path: the same however the file was named; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path.resolve()).decode(errors="backslashreplace")
 
 
 def from_folder(folder: Path, *, limit: int | None = None) -> ImagesSource:
-    """All files below `folder` in order of their paths, hidden ones left out, links to folders not followed."""
+    """All files below `folder` in order of their paths, without hidden ones; links to folders are not followed.
+
+    Raises UnreadableSource.
+    """
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UnreadableSource(f"{folder}: not readable by this user; change its permissions")
     paths = sorted(_walk(folder))
     if not paths:
-        raise UnreadableSource(f"{folder}: no files in there; give a folder of JPEG, PNG or WebP pictures")
+        raise UnreadableSource(f"{folder}: no files; give a folder with JPEG, PNG or WebP pictures")
     return ImagesSource(lambda: paths, count=len(paths), limit=limit)
 
 
@@ -97,11 +101,13 @@ def _walk(folder: Path) -> Generator[Path, None, None]:
 
 
 def from_glob(pattern: str, *, limit: int | None = None) -> ImagesSource:
-    """Files that fit a pattern (`**` for any depth), in order of their paths."""
-    found = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
-    paths = sorted(path for path in found if not path.is_dir())
+    """Files that match a pattern (`**` for any depth), in order of their paths. Raises UnreadableSource."""
+    matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
+    paths = sorted(path for path in matches if not path.is_dir())
     if not paths:
-        raise UnreadableSource(f"{pattern}: nothing fits this pattern; quote it, so that the shell leaves it alone")
+        raise UnreadableSource(
+            f"{pattern}: no file matches this pattern; quote it, so that the shell does not expand it"
+        )
     return ImagesSource(lambda: paths, count=len(paths), limit=limit)
 
 

@@ -1,7 +1,7 @@
 """Makes a source's pictures durable: the original in the blob store first, then its record on `frames.raw`.
 
-A frame is accepted when both are acknowledged. Whatever happens before that is harmless: ids are deterministic, a
-blob is named by its content, and the next ingest of the same source goes on where this one stopped.
+A frame is accepted when both are acknowledged. An interruption before that does no harm: ids are deterministic, a blob
+is named by its content, and the next ingest of the same source continues where this one stopped.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from schemas.identity import check_name
 from stores.blobs import BlobStore
 from streams.clock import Clock
-from streams.sources.accepted_frames import accepted_before
-from streams.sources.acceptor import Acceptor, Progress, Report, Summary
+from streams.sources.accepted_frames import accepted_frames
+from streams.sources.acceptor import Acceptor
+from streams.sources.ingest_counts import IngestCounts, Progress, Report, Summary
 from streams.sources.offer_buffer import buffered
-from streams.sources.rate_limit import limited
+from streams.sources.rate_limit import rate_limited
+from streams.sources.raw_frames import RawFrames
 from streams.sources.source import Source
 from streams.transport import Transport
 
@@ -23,14 +25,14 @@ from streams.transport import Transport
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IngestSettings:
     inline_limit_bytes: int = 512 << 10
-    """Originals up to this travel inside internal events too, which saves the worker a fetch."""
+    """Originals up to this size are part of internal events too, which saves the worker a fetch."""
     batch_frames: int = 64
     batch_bytes: int = 4 << 20
-    """One publish holds about this much; as much again waits between source and log."""
+    """About the size of one publish; as much again waits between source and log."""
     max_age_seconds: float = 0.0
-    """Goes with each frame: see `FrameEvent.max_age_seconds`."""
+    """Part of each frame: see `FrameEvent.max_age_seconds`."""
     frames_per_second: float | None = None
-    """The most that is taken of the source; what cannot wait is shed."""
+    """Maximum rate; a repeatable source waits, any other sheds pictures beyond it."""
 
 
 Backpressure = Callable[[], Awaitable[None]]
@@ -50,37 +52,39 @@ async def ingest(
     backpressure: Backpressure | None = None,
     settings: IngestSettings = DEFAULTS,
 ) -> Summary:
-    """Put a source's pictures on `frames.raw`; what was accepted before is counted as repeated and adds nothing.
+    """Put a source's pictures on `frames.raw`; frames that were accepted before are counted as repeated.
 
-    Waits, and says so to `progress`, while the log is full or a store is away. May be cancelled: a write that has
-    begun is finished first. Raises UnreadableSource, PlanError (topics are missing), ValueError for a wrong name.
+    Waits, and reports it to `progress`, while the log is full or a store is unavailable. May be cancelled: a write that
+    has begun is finished first. Raises UnreadableSource, PlanError (topics are missing), ValueError for a wrong name.
     """
     check_name("tenant", tenant)
     check_name("feed", feed)
     acceptor = Acceptor(
         transport=transport,
         blobs=blobs,
-        tenant=tenant,
-        feed=feed,
-        kind=source.kind,
         clock=clock,
-        report=progress or _silent,
-        total=await source.total(),
-        inline_limit_bytes=settings.inline_limit_bytes,
-        max_age_seconds=settings.max_age_seconds,
-        accepted=await accepted_before(transport, tenant, feed) if source.repeatable else None,
+        frames=RawFrames(
+            tenant=tenant,
+            feed=feed,
+            kind=source.kind,
+            clock=clock,
+            inline_limit_bytes=settings.inline_limit_bytes,
+            max_age_seconds=settings.max_age_seconds,
+        ),
+        counts=IngestCounts(progress or _ignore, await source.total()),
+        accepted=await accepted_frames(transport, tenant, feed) if source.repeatable else None,
     )
-    offers = source.offers(acceptor.seen)
+    offers = source.offers(acceptor.is_accepted)
     if settings.frames_per_second is not None:
-        offers = limited(offers, settings.frames_per_second, clock, sheds=not source.repeatable)
+        offers = rate_limited(offers, settings.frames_per_second, clock, sheds=not source.repeatable)
     async with buffered(offers, settings.batch_frames, settings.batch_bytes) as buffer:
         while batch := await buffer.take():
             if backpressure is not None:
                 await backpressure()
             await acceptor.take(batch)
-    await acceptor.tell_shed()
-    return acceptor.summary()
+    await acceptor.publish_shed()
+    return acceptor.counts.summary()
 
 
-def _silent(_: Progress) -> None:
-    """Nobody watches."""
+def _ignore(_: Progress) -> None:
+    """For an ingest without a progress report."""

@@ -10,28 +10,28 @@ _STEP = re.compile(r"[^.\[\]$]+")
 
 
 def check_path(path: str) -> str:
-    """Return `path`, or raise ValueError: names with dots between and numbers in brackets are understood."""
+    """Return `path`. Raises ValueError unless it is names separated by dots and list positions in brackets."""
     if not _PATH.fullmatch(path):
-        raise ValueError(f"{path!r} is no path; write names with dots between, and [0] for a place in a list")
+        raise ValueError(f"{path!r} is not a path; write names separated by dots, and [0] for a position in a list")
     return path
 
 
 def pick(document: Any, path: str) -> Any:
-    """What lies at `path`, or None if there is nothing; an empty path is the document itself."""
-    found = document
+    """The value at `path`, None if there is none; the empty path is the document itself."""
+    value = document
     for step in _STEP.findall(path):
-        if isinstance(found, dict):
-            found = found.get(step)
-        elif isinstance(found, list) and step.isdigit() and int(step) < len(found):
-            found = found[int(step)]
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdigit() and int(step) < len(value):
+            value = value[int(step)]
         else:
             return None
-    return found
+    return value
 
 
 def pick_text(document: Any, path: str) -> str:
-    """A text or number at `path` as printable text of at most 300 characters; empty where there is none."""
-    found = pick(document, path) if path else None
-    if not isinstance(found, str | int | float):
+    """The text or number at `path` as printable text of at most 300 characters; empty if there is none."""
+    value = pick(document, path) if path else None
+    if not isinstance(value, str | int | float):
         return ""
-    return "".join(character if character.isprintable() else " " for character in str(found))[:300].strip()
+    return "".join(character if character.isprintable() else " " for character in str(value))[:300].strip()

@@ -1,4 +1,4 @@
-"""Backpressure across topics is lag: a lossless source pauses while those who work on its frames are behind."""
+"""Backpressure across topics is lag: a lossless source pauses while the plan's workers are behind."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from dataclasses import dataclass
 from streams.clock import Clock
 from streams.transport import Transport
 
-_LOOK_AGAIN_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Lossless:
-    """Give it to `ingest` as `backpressure`. It pauses at `most_records` of lag and goes on at half of it.
+class LagBackpressure:
+    """The `backpressure` of `ingest`: pauses at a lag of `max_records`, resumes at half of it.
 
-    `watched` are the plan's groups, each with the topics that it reads; the lag is that of all together. The
-    difference keeps it from stopping and starting with every batch. A group that nobody has joined yet lags by
-    everything there is: start a worker, or ingest without this.
+    `topics_by_group` are the plan's groups, each with the topics that it reads; the lag is the sum of theirs. Two
+    limits keep the source from stopping and starting with every batch. The lag of a group without members is the whole
+    topic: start a worker, or ingest without backpressure.
     """
 
     transport: Transport
-    watched: Mapping[str, Sequence[str]]
-    most_records: int
+    topics_by_group: Mapping[str, Sequence[str]]
+    max_records: int
     clock: Clock
 
     async def __call__(self) -> None:
         """Return when there is room for more. Raises Unavailable, PlanError."""
-        if await self._lag() < self.most_records:
+        if await self._lag() < self.max_records:
             return
-        while await self._lag() > self.most_records // 2:
-            await self.clock.sleep(_LOOK_AGAIN_SECONDS)
+        while await self._lag() > self.max_records // 2:
+            await self.clock.sleep(_POLL_SECONDS)
 
     async def _lag(self) -> int:
-        lags = [await self.transport.group_lag(group, topics) for group, topics in self.watched.items()]
+        lags = [await self.transport.group_lag(group, topics) for group, topics in self.topics_by_group.items()]
         return sum(sum(lag.values()) for lag in lags)

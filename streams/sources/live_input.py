@@ -1,4 +1,4 @@
-"""Opens what is live for PyAV: RTSP, HLS, MJPEG over HTTP, and cameras of this machine (V4L2)."""
+"""Opens live streams with PyAV: RTSP, HLS, MJPEG over HTTP, and local cameras (V4L2)."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ _DEVICE = re.compile(r"\d{1,2}|/dev/video\d{1,3}")
 _RTSP_OPTIONS = {
     "format_whitelist": "rtsp,sdp",
     "protocol_whitelist": "rtsp,rtsps,rtp,srtp,tcp,udp,tls,crypto",
+    "rtsp_transport": "tcp",
     "fflags": "nobuffer",
 }
 _HLS_OPTIONS = {
     "format_whitelist": "hls,mpegts,mov,mp4,aac",
     "protocol_whitelist": "http,https,tcp,tls,crypto",
-    "http_persistent": "0",  # a kept connection would pass the guard by
+    "http_persistent": "0",  # a reused connection would bypass the guard
     "http_multiple": "0",
     "live_start_index": "-1",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """How a live stream is read: RTSP over `transport`, and which frames are not even decoded."""
+class StreamOptions:
+    """How a live stream is read. With `keyframes_only` no other frame is decoded."""
 
-    transport: Literal["tcp", "udp"] = "tcp"
     keyframes_only: bool = False
-    skip_nonreference: bool = False
     timeout_seconds: float = 10.0
 
 
 def live_protocol(spec: str) -> Protocol | None:
-    """What kind of live source `spec` names; None if it names none."""
+    """The protocol of the live source that `spec` names; None if it names none."""
     if _DEVICE.fullmatch(spec):
         return "v4l2"
     scheme = spec.partition("://")[0].lower() if "://" in spec else ""
@@ -53,42 +52,39 @@ def live_protocol(spec: str) -> Protocol | None:
 
 
 @contextlib.contextmanager
-def live_stream(spec: str, reading: Reading, guarded: GuardedIo | None) -> Generator[Any, None, None]:
-    """Decoded frames of a live source until it ends; `guarded` opens everything that is HTTP.
+def live_stream(spec: str, options: StreamOptions, guarded: GuardedIo | None) -> Generator[Any, None, None]:
+    """Decoded frames of a live source until it ends; `guarded` opens every HTTP URL.
 
-    Blocking, at most `timeout_seconds` at a time. Raises what PyAV, the guard and the network raise.
+    Blocking, each wait at most `timeout_seconds`. Raises the errors of PyAV, the guard and the network.
     """
     protocol = live_protocol(spec)
     with contextlib.ExitStack() as stack:
         if guarded is not None:
             stack.callback(guarded.close)
-        timeouts = (reading.timeout_seconds, reading.timeout_seconds)
+        timeouts = (options.timeout_seconds, options.timeout_seconds)
         if protocol == "rtsp":
-            options = {**_RTSP_OPTIONS, "rtsp_transport": reading.transport}
-            container = av.open(spec, options=options, timeout=timeouts)
+            container = av.open(spec, options=_RTSP_OPTIONS, timeout=timeouts)
         elif protocol == "v4l2":
             device = f"/dev/video{spec}" if spec.isdigit() else spec
             container = av.open(device, format="video4linux2,v4l2", timeout=timeouts)
         elif protocol == "hls":
             container = av.open(spec, format="hls", options=_HLS_OPTIONS, timeout=timeouts, io_open=guarded)
         else:
-            assert guarded is not None  # noqa: S101 - the caller's; http is never opened otherwise
+            assert guarded is not None  # noqa: S101 - of the caller: HTTP is always guarded
             container = av.open(guarded(spec), format="mpjpeg", buffer_size=4096)
         stack.enter_context(container)
-        yield _frames(container, reading)
+        yield _frames(container, keyframes_only=options.keyframes_only)
 
 
-def _frames(container: Any, reading: Reading) -> Generator[Any, None, None]:
+def _frames(container: Any, *, keyframes_only: bool) -> Generator[Any, None, None]:
     if not container.streams.video:
-        raise UnreadableSource("the stream holds no pictures")
+        raise UnreadableSource("the stream contains no video")
     stream = container.streams.video[0]
-    stream.thread_type = "SLICE"  # threads by frame would add a frame of delay each
-    if reading.keyframes_only:
+    stream.thread_type = "SLICE"  # frame threads would each add the delay of a frame
+    if keyframes_only:
         stream.codec_context.skip_frame = "NONKEY"
-    elif reading.skip_nonreference:
-        stream.codec_context.skip_frame = "NONREF"
     for packet in container.demux(stream):
         try:
             yield from packet.decode()
         except av.error.InvalidDataError:
-            continue  # the rest of a broken picture; a lost stream raises from demux
+            continue  # the rest of a damaged picture; a lost stream raises from demux

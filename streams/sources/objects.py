@@ -1,4 +1,4 @@
-"""Pictures in an object store: everything below a prefix once, or what is new there for ever."""
+"""Pictures in an object store: all objects below a prefix once, or new ones without end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,8 +19,8 @@ from schemas.identity import object_position
 from schemas.pictures import picture_format
 from streams.clock import Clock
 from streams.errors import Unavailable
-from streams.retry import pauses
-from streams.sources.concurrent_map import ahead
+from streams.retry import Backoff
+from streams.sources.concurrent_map import map_concurrently
 from streams.sources.images import MAX_PICTURE_BYTES
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
 from streams.sources.url_guard import redacted
@@ -32,14 +33,14 @@ log = structlog.get_logger()
 T = TypeVar("T")
 SCHEMES = ("s3", "gs", "az", "file")
 RETRY_SECONDS = 30.0
-"""Obstore repeats a request that failed in passing for so long."""
-_FIRST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS = 1.0, 60.0
-_WAY_OUT = "check bucket, prefix and the credentials in the environment (AWS_…, GOOGLE_…, AZURE_…)"
+"""How long obstore repeats a request after transient errors."""
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 1.0, 60.0
+_ADVICE = "check bucket, prefix and the credentials in the environment (AWS_…, GOOGLE_…, AZURE_…)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """How a prefix is read. `follow_seconds` looks again after so long, for ever; None looks once."""
+    """How a prefix is read. It is listed every `follow_seconds` without end; None: once."""
 
     follow_seconds: float | None = None
     limit: int | None = None
@@ -48,78 +49,81 @@ class Listing:
 
 
 class ObjectsSource:
-    """`where` is `s3://BUCKET/PREFIX`, `gs://`, `az://` or `file:///FOLDER`; credentials as vendors' tools find them.
+    """The objects below a URL: `s3://BUCKET/PREFIX`, `gs://`, `az://` or `file:///FOLDER`.
 
-    An object's position is its key with its version, which a listing tells: what was seen is not fetched again, and
-    what was written over is new.
+    Credentials come from the environment variables of the vendors' tools. An object's position is its key with its
+    version, which is part of a listing: a known object is not fetched again, an overwritten one is a new picture.
     """
 
     kind: Kind = "still"
     repeatable = True
 
-    def __init__(self, where: str, listing: Listing, clock: Clock) -> None:
-        """Raises UnreadableSource for a URL that obstore does not take."""
-        self._where = where.rstrip("/")
+    def __init__(self, url: str, listing: Listing, clock: Clock) -> None:
+        """Raises UnreadableSource for a URL that obstore does not accept."""
+        self._url = url.rstrip("/")
         self._listing = listing
         self._clock = clock
         self._known: set[bytes] = set()
-        """Digests of the positions of the last listing, also of what was refused; empty where nothing is followed."""
+        """Digests of the positions of the last listing, refused objects included; empty if it is not followed."""
         try:
             retries: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=listing.retry_seconds)}
-            self._store: ObjectStore = from_url(self._where, retry_config=retries)
+            self._store: ObjectStore = from_url(self._url, retry_config=retries)
         except (BaseError, ValueError) as error:
-            raise UnreadableSource(f"{redacted(where)}: {_first_line(error)}; {_WAY_OUT}") from None
+            raise UnreadableSource(f"{redacted(url)}: {_first_line(error)}; {_ADVICE}") from None
 
     async def total(self) -> int | None:
         return self._listing.limit
 
     async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
-        """Raises UnreadableSource for a prefix that cannot be listed; while it is followed, what is away is awaited."""
-        offered, followed, waits = 0, False, pauses(_FIRST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS)
+        """Raises UnreadableSource if the first listing fails; later ones are retried while the store is unavailable."""
+        offered, was_listed = 0, False
+        backoff = Backoff(self._clock, first_seconds=FIRST_PAUSE_SECONDS, most_seconds=MAX_PAUSE_SECONDS)
         while True:
             try:
-                async with aclosing(self._new(seen)) as found:
-                    async for offer in found:
+                async with aclosing(self._new(seen)) as new:
+                    async for offer in new:
                         yield offer
                         offered += not isinstance(offer, Refusal)
                         if offered == self._listing.limit:
                             return
-            except Unavailable as away:
-                if not followed:
-                    raise UnreadableSource(f"{away}; {_WAY_OUT}") from None
-                log.warning("source away", source=redacted(self._where), why=str(away))
-                await self._clock.sleep(next(waits))
+            except Unavailable as error:
+                if not was_listed:
+                    raise UnreadableSource(f"{error}; {_ADVICE}") from None
+                log.warning("source unavailable", source=redacted(self._url), why=str(error))
+                await backoff.pause()
                 continue
-            followed, waits = True, pauses(_FIRST_PAUSE_SECONDS, _MOST_PAUSE_SECONDS)
+            was_listed = True
+            backoff.reset()
             if self._listing.follow_seconds is None:
                 return
             await self._clock.sleep(self._listing.follow_seconds)
 
     async def _new(self, seen: Seen) -> AsyncGenerator[Offer, None]:
-        """What a listing shows and the one before did not."""
+        """Objects of a listing that the previous one did not have."""
         before, self._known = self._known, set()
+        offer = partial(self._offer, seen=seen)
         try:
             async with (
                 aclosing(self._listed(before)) as listed,
-                aclosing(ahead(listed, lambda meta: self._offer(meta, seen), self._listing.at_once)) as answers,
+                aclosing(map_concurrently(listed, offer, self._listing.at_once)) as offers,
             ):
-                async for meta, offer in answers:
-                    self._note(meta)
-                    yield offer
+                async for meta, offered in offers:
+                    self._remember(meta)
+                    yield offered
         except BaseException:
             self._known |= before
             raise
 
     async def _listed(self, before: set[bytes]) -> AsyncGenerator[ObjectMeta, None]:
         pages = aiter(self._store.list())
-        while (page := await self._ask(_page(pages))) is not None:
+        while (page := await self._translated(_page(pages))) is not None:
             for meta in page:
                 if self._digest(meta) in before:
-                    self._note(meta)
+                    self._remember(meta)
                 elif meta["size"] or not meta["path"].endswith("/"):
                     yield meta
 
-    def _note(self, meta: ObjectMeta) -> None:
+    def _remember(self, meta: ObjectMeta) -> None:
         if self._listing.follow_seconds is not None:
             self._known.add(self._digest(meta))
 
@@ -132,29 +136,29 @@ class ObjectsSource:
             return Repeated(position)
         if not 0 < size <= MAX_PICTURE_BYTES:
             reason = "too_large" if size else "empty"
-            return Refusal(name, reason, f"{name}: has {size} bytes, 1 to {MAX_PICTURE_BYTES} are taken")
+            return Refusal(name, reason, f"{name}: has {size} bytes; 1 to {MAX_PICTURE_BYTES} are accepted")
         try:
-            got = await self._ask(self._store.get_async(meta["path"]))
-            content = bytes(await self._ask(got.bytes_async()))
+            answer = await self._translated(self._store.get_async(meta["path"]))
+            content = bytes(await self._translated(answer.bytes_async()))
         except FileNotFoundError:
-            return Refusal(name, "missing", f"{name}: is gone since it was listed")
-        form = picture_format(content)
-        if form is None:
-            return Refusal(name, "not_a_picture", f"{name}: no JPEG, PNG or WebP by its first bytes")
-        return Picture(self._position({**got.meta, "path": meta["path"]}), content, form)
+            return Refusal(name, "missing", f"{name}: was deleted after it was listed")
+        image_format = picture_format(content)
+        if image_format is None:
+            return Refusal(name, "not_a_picture", f"{name}: not a JPEG, PNG or WebP picture")
+        return Picture(self._position({**answer.meta, "path": meta["path"]}), content, image_format)
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
-        """Raises Unavailable, and FileNotFoundError for an object that is not there."""
+    async def _translated(self, request: Awaitable[T]) -> T:
+        """Raises Unavailable, and FileNotFoundError for an object that does not exist."""
         try:
-            return await answer
+            return await request
         except FileNotFoundError:
             raise
         except (BaseError, OSError) as error:
-            raise Unavailable(f"{redacted(self._where)}: {_first_line(error)}") from None
+            raise Unavailable(f"{redacted(self._url)}: {_first_line(error)}") from None
 
     def _key(self, meta: ObjectMeta) -> str:
-        """The object's whole key, whatever prefix it was listed below."""
-        return f"{self._where}/{meta['path']}"
+        """The object's whole key, the same below any prefix."""
+        return f"{self._url}/{meta['path']}"
 
     def _position(self, meta: ObjectMeta) -> str:
         version = meta["version"] or (meta["e_tag"] or "").strip('"') or meta["last_modified"].isoformat()
@@ -166,5 +170,5 @@ async def _page(pages: AsyncIterator[Sequence[ObjectMeta]]) -> Sequence[ObjectMe
 
 
 def _first_line(error: BaseException) -> str:
-    """Below it obstore prints its own structures."""
+    """The message; obstore prints its own structures in further lines."""
     return str(error).partition("\n")[0][:300]

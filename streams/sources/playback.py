@@ -1,4 +1,4 @@
-"""A video file as a source: laps, pacing and encoding around `streams.sources.video`."""
+"""A video file as a source: laps, pacing and JPEG encoding around `streams.sources.video`."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from schemas.events import Kind
 from schemas.identity import video_position
 from streams.clock import Clock
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
-from streams.sources.thread_iterator import in_thread
-from streams.sources.video import opened, pixels, thinned
+from streams.sources.thread_iterator import iterate_in_thread
+from streams.sources.video import open_video, pixels, thin
 
 _CHUNK_FRAMES = 4
-"""Decoded ahead: a 4K frame is 25 MB, so few; enough that decoding and encoding overlap."""
-_LONE_FRAME_SECONDS = 1.0
-"""How long a lap of a single frame lasts."""
+"""Frames decoded ahead. A 4K frame is 25 MB, so few; enough for decoding and encoding to overlap."""
+_SINGLE_FRAME_SECONDS = 1.0
+"""Duration of a lap of a single frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playback:
     """How a video is played.
 
-    `laps` None plays for ever, starting behind the last lap that was accepted before. `realtime` waits until each
-    frame is due and sets its captured time; without it frames come as fast as they are taken.
+    With `laps` None it is played without end, from the last lap that was accepted before. With `realtime` each frame
+    waits until it is due and has a captured time; otherwise frames come as fast as they are taken.
     """
 
     fps: float | None = None
@@ -44,16 +44,16 @@ class Playback:
 
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps <= 1_000:
-            raise ValueError(f"fps is {self.fps:g}: give a number above 0, at most 1000")
+            raise ValueError(f"fps is {self.fps:g}; use a number above 0, at most 1000")
         if not 1 <= self.quality <= 100:
-            raise ValueError(f"quality is {self.quality}: give a number from 1 to 100")
+            raise ValueError(f"quality is {self.quality}; use a number from 1 to 100")
         if (self.laps is not None and self.laps < 1) or (self.limit is not None and self.limit < 1):
-            raise ValueError("laps and limit are counted from 1")
+            raise ValueError("laps and limit must be at least 1")
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A frame of some lap; `bgr` is None if it was accepted before. `seconds` go on through the laps."""
+    """A frame of one lap; `bgr` is None if it was accepted before. `seconds` count from the start of the first lap."""
 
     position: str
     seconds: float
@@ -61,6 +61,8 @@ class _Shown:
 
 
 class VideoSource:
+    """The frames of a video file, JPEG-encoded, in order of display."""
+
     kind: Kind = "frame"
     repeatable = True
 
@@ -78,16 +80,16 @@ class VideoSource:
         return min(known, default=None)
 
     def _expected(self) -> int | None:
-        with opened(self._path) as video:
+        with open_video(self._path) as video:
             return video.expected(self._playback.fps)
 
     async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
         sha256 = await asyncio.to_thread(file_sha256, self._path)
-        chunk = 1 if self._playback.realtime else _CHUNK_FRAMES
+        chunk_size = 1 if self._playback.realtime else _CHUNK_FRAMES
         offered = 0
-        async with aclosing(in_thread(self._laps(sha256, seen), chunk)) as chunks:
-            async for shown in chunks:
-                for offer in await asyncio.gather(*(self._offer(one) for one in shown)):
+        async with aclosing(iterate_in_thread(self._laps(sha256, seen), chunk_size)) as chunks:
+            async for chunk in chunks:
+                for offer in await asyncio.gather(*(self._offer(frame) for frame in chunk)):
                     yield offer
                     offered += not isinstance(offer, Refusal)
                     if offered == self._playback.limit:
@@ -105,7 +107,7 @@ class VideoSource:
         return Picture(shown.position, content, "jpeg", width, height, quality, captured)
 
     async def _wait_until_due(self, seconds: float) -> datetime:
-        """Played from the first frame that is new: what was accepted before is not waited for."""
+        """Return the frame's captured time. Time starts with the first new frame: earlier ones are not waited for."""
         if self._start is None:
             self._start = self._clock.monotonic() - seconds, self._clock.now() - seconds
         monotonic, wall = self._start
@@ -114,7 +116,7 @@ class VideoSource:
         return datetime.fromtimestamp(wall + seconds, UTC)
 
     def _laps(self, sha256: str, seen: Seen) -> Generator[_Shown | Refusal, None, None]:
-        """Blocking; every lap decodes anew, so a clip of any length plays for ever in little memory."""
+        """Blocking. Each lap decodes the file again, so memory does not grow with laps or the length of the file."""
         laps, begin = self._playback.laps, 0.0
         for lap in range(laps) if laps else count(self._first_lap(sha256, seen)):
             last, step, empty = begin, 0.0, True
@@ -123,22 +125,22 @@ class VideoSource:
                     last, step, empty = shown.seconds, shown.seconds - last, False
                 yield shown
             if empty:
-                raise UnreadableSource(f"{self._path}: no frame could be decoded; give another file")
-            begin = last + (step or _LONE_FRAME_SECONDS)
+                raise UnreadableSource(f"{self._path}: no frame could be decoded; choose another file")
+            begin = last + (step or _SINGLE_FRAME_SECONDS)
 
     def _lap(self, sha256: str, lap: int, begin: float, seen: Seen) -> Generator[_Shown | Refusal, None, None]:
-        with opened(self._path) as video:
-            for stamp, frame in thinned(video.stamped(), self._playback.fps):
+        with open_video(self._path) as video:
+            for stamp, frame in thin(video.stamped(), self._playback.fps):
                 position = video_position(sha256, stamp.pts, lap)
                 bgr = None if seen(position) else pixels(frame, "bgr24")
                 yield _Shown(position, begin + stamp.seconds, bgr)
             if video.damaged:
-                message = f"{self._path}: {video.damaged} packets could not be decoded; the rest is taken"
+                message = f"{self._path}: {video.damaged} packets could not be decoded; all other frames are read"
                 yield Refusal(str(self._path), "damaged_packet", message)
 
     def _first_lap(self, sha256: str, seen: Seen) -> int:
-        """The last lap that was begun before: it is resumed, the ones before it are not even decoded."""
-        with opened(self._path) as video:
+        """The last lap that was begun before. It is resumed; earlier laps are not decoded."""
+        with open_video(self._path) as video:
             stamp = next((stamp for stamp, _ in video.stamped()), None)
         if stamp is None:
             return 0
@@ -152,12 +154,13 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise UnreadableSource(f"{path}: no such file; check the path") from None
-    except OSError as refused:
-        raise UnreadableSource(f"{path}: cannot be read ({refused.strerror}); check its type and permissions") from None
+    except OSError as error:
+        raise UnreadableSource(f"{path}: cannot be read ({error.strerror}); check its type and permissions") from None
 
 
 def encode_jpeg(bgr: NDArray[np.uint8], quality: int) -> bytes:
-    done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise ValueError(f"a frame of shape {bgr.shape} cannot be written as JPEG")
-    return encoded.tobytes()
+    """`bgr` is uint8 [height, width, 3], `quality` 1 to 100. Raises ValueError for a shape that JPEG cannot hold."""
+    encoded, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not encoded:
+        raise ValueError(f"a frame of shape {bgr.shape} cannot be encoded as JPEG")
+    return content.tobytes()

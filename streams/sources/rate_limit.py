@@ -1,4 +1,4 @@
-"""At most so many frames a second of one feed: fairness among feeds is enforced before the log, not behind it."""
+"""A limit on the frames per second of one feed: fairness among feeds is enforced before the log, not behind it."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from streams.clock import Clock
 from streams.sources.source import Offer, Picture, Shed
 
 BURST_SECONDS = 1.0
-"""What was not used for so long may come at once."""
+"""The unused rate of this time may be used at once."""
 
 
-async def limited(
+async def rate_limited(
     offers: AsyncGenerator[Offer, None], frames_per_second: float, clock: Clock, *, sheds: bool
 ) -> AsyncGenerator[Offer, None]:
-    """The same offers: pictures that come too fast wait for their turn, or are shed where a source cannot wait."""
-    most = max(1.0, frames_per_second * BURST_SECONDS)
-    tokens, looked = most, clock.monotonic()
+    """The same offers; pictures beyond the rate wait for their turn, or with `sheds` become `Shed`."""
+    max_tokens = max(1.0, frames_per_second * BURST_SECONDS)
+    tokens, refilled = max_tokens, clock.monotonic()
     async with aclosing(offers):
         async for offer in offers:
             if isinstance(offer, Picture):
                 now = clock.monotonic()
-                tokens, looked = min(most, tokens + (now - looked) * frames_per_second), now
+                tokens, refilled = min(max_tokens, tokens + (now - refilled) * frames_per_second), now
                 if tokens < 1 and sheds:
                     yield Shed(1)
                     continue

@@ -1,8 +1,8 @@
-"""What a live source dropped before it was accepted: one `shed` record per feed and minute on `frames.observed`."""
+"""Counts frames that a live source dropped before acceptance: a `shed` record per minute on `frames.observed`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from schemas import codec
@@ -14,18 +14,20 @@ from streams.clock import Clock
 from streams.sources.uuid7 import uuid7
 from streams.transport import NewRecord
 
-_EVERY_SECONDS = 60.0
+_RECORD_SECONDS = 60.0
 REASON = "source:behind"
 
 
 @dataclass(slots=True)
-class ShedTally:
+class ShedCounter:
+    """The frames of one feed that were dropped since the last record."""
+
     tenant: str
     feed: str
     clock: Clock
     _count: int = 0
     _since: float = 0.0
-    _session: str = field(default="")
+    _session: str = ""
 
     def add(self, count: int) -> None:
         if not self._count:
@@ -34,17 +36,17 @@ class ShedTally:
 
     @property
     def due(self) -> bool:
-        return self._count > 0 and self.clock.monotonic() - self._since >= _EVERY_SECONDS
+        return self._count > 0 and self.clock.monotonic() - self._since >= _RECORD_SECONDS
 
     def record(self) -> NewRecord | None:
-        """What was dropped since the last record, or None for nothing; counting starts anew with `written`."""
+        """The frames dropped since the last `reset`, None if there are none. The same call again gives the same id."""
         if not self._count:
             return None
         now = self.clock.now()
         self._session = self._session or uuid7(now)
-        name = frame_id(self.tenant, self.feed, f"shed:{self._session}")
+        frame = frame_id(self.tenant, self.feed, f"shed:{self._session}")
         observed = Observed(
-            frame=name,
+            frame=frame,
             tenant=self.tenant,
             feed=self.feed,
             kind="frame",
@@ -53,16 +55,18 @@ class ShedTally:
             reason=REASON,
             count=self._count,
         )
-        written = headers(
+        record_headers = headers(
             OBSERVED_TYPE,
             tenant=self.tenant,
             feed=self.feed,
-            frame=name,
+            frame=frame,
             time=observed.published,
             content_type=JSON,
         )
-        return NewRecord(OBSERVED, partition_key(self.tenant, self.feed), codec.encode_observed(observed), written)
+        return NewRecord(
+            OBSERVED, partition_key(self.tenant, self.feed), codec.encode_observed(observed), record_headers
+        )
 
-    def written(self) -> None:
-        """The record is durable; the next one has an id of its own."""
+    def reset(self) -> None:
+        """Call it when the record is durable: counting starts at 0, and the next record has another id."""
         self._count, self._session = 0, ""

@@ -1,7 +1,7 @@
-"""What a source is: something that offers pictures in order, each with a position that never changes.
+"""What a source is: it offers pictures in order, each with a position that never changes.
 
-A source knows nothing of topics and stores: `streams.sources.ingest` makes its pictures durable. It is told what
-was accepted before, so that it need not encode, read or pace what would only be left out.
+A source knows nothing of topics and stores: `streams.sources.ingest` makes its pictures durable. It can ask which
+frames were accepted before, so that it need not read, pace or encode them again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Seen: TypeAlias = Callable[[str], bool]
 
 
 class UnreadableSource(StreamError):  # noqa: N818 - named for the state
-    """The source as a whole cannot be read; the message names the path and the way out."""
+    """The source as a whole cannot be read; the message names the source and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An encoded picture, as its bytes will be kept. Sizes are pixels, 0 where nobody has read the header."""
+    """An encoded picture; its bytes are stored unchanged. Sizes are pixels, 0 if the header was not read."""
 
     position: str
     content: bytes
@@ -33,7 +33,7 @@ class Picture:
     width: int = 0
     height: int = 0
     quality: int = 0
-    """JPEG quality of our own encoding; 0 if the bytes are as they came."""
+    """JPEG quality of the source's own encoding; 0 for the unchanged bytes of a file."""
     captured: datetime | None = None
 
 
@@ -46,7 +46,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Something that is no picture we take. `reason` is a slug; the message names the file and what to do."""
+    """A picture that is not accepted. `reason` is a slug; the message names the file and says what to do."""
 
     name: str
     reason: str
@@ -55,7 +55,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """Frames that a live source dropped because we were behind."""
+    """Frames that a live source dropped because Sightline was behind."""
 
     count: int
 
@@ -69,15 +69,15 @@ class Source(Protocol):
 
     @property
     def repeatable(self) -> bool:
-        """Whether positions come again when the source is read again; a live source's never do."""
+        """Whether another reading gives the same positions; a live source's never repeat."""
         ...
 
     async def total(self) -> int | None:
-        """How many offers are expected, None if that cannot be known; an estimate for most videos."""
+        """The expected number of offers, None if unknown; an estimate for most videos."""
         ...
 
     def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
-        """Pictures in order. Close the generator (`contextlib.aclosing`) to let go of files and threads.
+        """Pictures in order. Close the generator (`contextlib.aclosing`) to release files and threads.
 
         Raises UnreadableSource.
         """

@@ -1,4 +1,4 @@
-"""Pictures by URL: a list in a file or on standard input, fetched through the guard, several at once."""
+"""Pictures by URL: a list in a file or on standard input, fetched through the URL guard, several at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from schemas.events import Kind
 from schemas.identity import still_position
 from schemas.pictures import picture_format
 from streams.errors import Unavailable
-from streams.sources.concurrent_map import ahead
+from streams.sources.concurrent_map import map_concurrently
 from streams.sources.fetcher import Fetcher
 from streams.sources.images import read_picture
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
-from streams.sources.thread_iterator import in_thread
+from streams.sources.thread_iterator import iterate_in_thread
 from streams.sources.url_guard import ForbiddenUrl, redacted
 
 SCHEMES = ("http://", "https://")
@@ -27,18 +27,18 @@ _COMMENT = "#"
 _PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _SNIFFED_BYTES = 4096
 Lines = Callable[[], Iterable[str]]
-Heard = Callable[[str, Offer], None]
-Stable = Callable[[str], str]
-"""From a URL to its part of a position, which must hold no key."""
+OnOffer = Callable[[str, Offer], None]
+StableName = Callable[[str], str]
+"""From a URL to its part of a position, which must not contain a key."""
 
 
 class UrlsSource:
-    """`lines` is called in a thread and may block; empty lines are passed over, and those of a file that begin with #.
+    """`lines` is called in a thread and may block. Empty lines are skipped, and comments (#) unless `paths` is set.
 
-    A URL that fails is refused with its reason, and the others go on. The position is the picture's SHA-256 and its
-    URL without the query, where keys and signatures stand: a link that was signed anew leads to the same frame.
-    `stable` names a URL that is written differently every day. A line that is no URL is a file's path where `paths`
-    is set, else refused. `heard` is told of every line and what became of it, before it is offered.
+    A URL that fails is refused with its reason; the others are fetched. The position is the picture's SHA-256 and
+    `stable_name` of its URL: by default the URL without its query, where keys and signatures are, so that a link with a
+    new signature is the same frame. A line that is not a URL is a file's path if `paths` is set, else refused.
+    `on_offer` gets each line with its offer before the offer is yielded.
     """
 
     kind: Kind = "still"
@@ -52,16 +52,16 @@ class UrlsSource:
         count: int | None = None,
         limit: int | None = None,
         paths: bool = False,
-        stable: Stable = redacted,
-        heard: Heard | None = None,
+        stable_name: StableName = redacted,
+        on_offer: OnOffer | None = None,
     ) -> None:
         self._lines = lines
         self._fetcher = fetcher
         self._count = count
         self._limit = limit
         self._paths = paths
-        self._stable = stable
-        self._heard = heard
+        self._stable_name = stable_name
+        self._on_offer = on_offer
 
     async def total(self) -> int | None:
         return min((n for n in (self._count, self._limit) if n is not None), default=None)
@@ -70,23 +70,24 @@ class UrlsSource:
         offered = 0
         at_once = self._fetcher.settings.at_once
         async with (
-            aclosing(self._asked()) as asked,
-            aclosing(ahead(asked, lambda line: self._offer(line, seen), at_once)) as answers,
+            aclosing(self._lines_in_order()) as lines,
+            aclosing(map_concurrently(lines, lambda line: self._offer(line, seen), at_once)) as offers,
         ):
-            async for line, offer in answers:
-                if self._heard is not None:
-                    self._heard(line, offer)
+            async for line, offer in offers:
+                if self._on_offer is not None:
+                    self._on_offer(line, offer)
                 yield offer
                 offered += not isinstance(offer, Refusal)
                 if offered == self._limit:
                     return
 
-    async def _asked(self) -> AsyncGenerator[str, None]:
-        async with aclosing(in_thread(self._wanted(), 1)) as chunks:
+    async def _lines_in_order(self) -> AsyncGenerator[str, None]:
+        async with aclosing(iterate_in_thread(self._stripped_lines(), 1)) as chunks:
             async for (line,) in chunks:
                 yield line
 
-    def _wanted(self) -> Generator[str, None, None]:
+    def _stripped_lines(self) -> Generator[str, None, None]:
+        """URLs without surrounding space, paths as they are written."""
         for line in self._lines():
             stripped = line.strip()
             if stripped and (self._paths or not stripped.startswith(_COMMENT)):
@@ -94,27 +95,27 @@ class UrlsSource:
 
     async def _offer(self, line: str, seen: Seen) -> Offer:
         if is_url(line):
-            return await fetch_picture(line, self._fetcher, seen, self._stable)
+            return await fetch_picture(line, self._fetcher, seen, self._stable_name)
         if self._paths:
             return await asyncio.to_thread(read_picture, Path(line), seen)
         shown = "".join(character if character.isprintable() else "?" for character in line[:80])
-        return Refusal(shown, "not_a_url", f"{shown}: not a URL; write one http:// or https:// a line")
+        return Refusal(shown, "not_a_url", f"{shown}: not a URL; write one http:// or https:// URL per line")
 
 
-async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen, stable: Stable = redacted) -> Offer:
-    """The picture behind a URL; never raises for what the URL or its host is."""
+async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen, stable_name: StableName = redacted) -> Offer:
+    """The picture at a URL, or a refusal with the reason; does not raise."""
     name = redacted(url)
     try:
         content = (await fetcher.get(url)).content
-    except ForbiddenUrl as refused:
-        return Refusal(name, "refused_url", str(refused))
-    except Unavailable as away:
-        return Refusal(name, "unreachable", f"{away}, {fetcher.settings.attempts} times")
-    form = picture_format(content)
-    if form is None:
-        return Refusal(name, "not_a_picture", f"{name}: no JPEG, PNG or WebP by its first bytes")
-    position = still_position(stable(url), hashlib.sha256(content).hexdigest())
-    return Repeated(position) if seen(position) else Picture(position, content, form)
+    except ForbiddenUrl as error:
+        return Refusal(name, "refused_url", str(error))
+    except Unavailable as error:
+        return Refusal(name, "unreachable", f"{error}, {fetcher.settings.attempts} times")
+    image_format = picture_format(content)
+    if image_format is None:
+        return Refusal(name, "not_a_picture", f"{name}: not a JPEG, PNG or WebP picture")
+    position = still_position(stable_name(url), hashlib.sha256(content).hexdigest())
+    return Repeated(position) if seen(position) else Picture(position, content, image_format)
 
 
 def is_url(line: str) -> bool:
@@ -122,20 +123,20 @@ def is_url(line: str) -> bool:
 
 
 def is_picture_url(spec: str) -> bool:
-    """Whether a URL by its path is one picture, not a camera's stream."""
+    """Whether the path of a URL names one picture, not a camera's stream."""
     return is_url(spec) and urlsplit(redacted(spec)).path.lower().endswith(_PICTURES)
 
 
 def is_url_list(path: Path) -> bool:
-    """Whether the first line of a file that says anything is a URL. Raises OSError."""
+    """Whether the first line that is neither empty nor a comment is a URL. Raises OSError."""
     with path.open("rb") as file:
         head = file.read(_SNIFFED_BYTES).decode(errors="replace").removeprefix("\ufeff")
-    said = (line.strip() for line in head.splitlines())
-    return is_url(next((line for line in said if line and not line.startswith(_COMMENT)), ""))
+    lines = (line.strip() for line in head.splitlines())
+    return is_url(next((line for line in lines if line and not line.startswith(_COMMENT)), ""))
 
 
 def from_url_file(path: Path, fetcher: Fetcher, *, limit: int | None = None) -> UrlsSource:
-    """A file with one URL a line. Raises UnreadableSource. Blocking: counts its lines."""
+    """A file with one URL per line. Blocking: counts the lines. Raises UnreadableSource."""
     if not os.access(path, os.R_OK):
         raise UnreadableSource(f"{path}: cannot be read; check the path and its permissions")
 
@@ -147,8 +148,8 @@ def from_url_file(path: Path, fetcher: Fetcher, *, limit: int | None = None) -> 
     return UrlsSource(lines, fetcher, count=count, limit=limit)
 
 
-def from_listed(lines: TextIO, fetcher: Fetcher, *, limit: int | None = None) -> UrlsSource:
-    """One URL or path a line, read as they come (`find … | sightline ingest -`)."""
+def from_lines(lines: TextIO, fetcher: Fetcher, *, limit: int | None = None) -> UrlsSource:
+    """One URL or path per line, read as they arrive (`find … | sightline ingest -`)."""
     return UrlsSource(lambda: lines, fetcher, limit=limit, paths=True)
 
 
@@ -157,8 +158,10 @@ def from_urls(
     fetcher: Fetcher,
     *,
     limit: int | None = None,
-    stable: Stable = redacted,
-    heard: Heard | None = None,
+    stable_name: StableName = redacted,
+    on_offer: OnOffer | None = None,
 ) -> UrlsSource:
     listed = list(urls)
-    return UrlsSource(lambda: listed, fetcher, count=len(listed), limit=limit, stable=stable, heard=heard)
+    return UrlsSource(
+        lambda: listed, fetcher, count=len(listed), limit=limit, stable_name=stable_name, on_offer=on_offer
+    )

@@ -1,4 +1,4 @@
-"""Names for the time between connecting to a live source and losing it."""
+"""Names of live sessions: the time from one connection to a live source until it is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Video files by PyAV: frames upright, thinned by their time stamps, never by a running number."""
+"""Decodes video files with PyAV: upright frames, thinned by time stamp, never by frame number."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from numpy.typing import NDArray
 from streams.sources.source import UnreadableSource
 
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,h264,hevc,mpegvideo,ivf"
-"""Demuxers that read one file. Lists (concat, hls) are left out: a text renamed `.mp4` would open its siblings."""
+"""Demuxers that read one file. Lists (concat, hls) are excluded: a text file named `.mp4` would open other files."""
 Order = Literal["rgb24", "bgr24"]
 _UPRIGHT = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, -90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, -180: cv2.ROTATE_180}
 _ASSUMED_FPS = 25
-_NEARLY = 1e-6
-"""Time stamps are fractions; a frame that misses its tick by rounding alone is on it."""
+_ROUNDING = 1e-6
+"""Time stamps are fractions: a frame that misses its tick by a rounding error counts as on it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """When a frame is shown: its time stamp as the file has it, and in seconds since the first frame."""
+    """A frame's time stamp: in units of the file, and in seconds since the first frame."""
 
     pts: int
     seconds: float
 
 
 @dataclass(slots=True)
-class Opened:
-    """An open file. `damaged` counts packets that could not be decoded and were passed over."""
+class VideoFile:
+    """An open file. `damaged` counts packets that could not be decoded; they are skipped."""
 
     path: Path
     container: Any
     damaged: int = 0
 
     def stamped(self) -> Generator[tuple[Stamp, Any], None, None]:
-        """Frames of the first video stream as PyAV has them, in order of display.
+        """PyAV's frames of the first video stream, in order of display.
 
-        A bare stream (`.h264`) has no time stamps: its frames are counted, which is as firm, since the file is known
-        by its hash.
+        An elementary stream (`.h264`) has no time stamps: the frame's number stands for it. That is as stable, because
+        the file is identified by its hash.
         """
         stream = self.container.streams.video[0]
         rate, tick_seconds = float(stream.average_rate or _ASSUMED_FPS), float(stream.time_base or 0)
@@ -71,7 +71,7 @@ class Opened:
                 self.damaged += 1
 
     def expected(self, fps: float | None) -> int | None:
-        """About how many frames there are after thinning."""
+        """The approximate number of frames after thinning, None if unknown."""
         stream = self.container.streams.video[0]
         seconds = _seconds(stream.duration, stream.time_base) or _seconds(self.container.duration, Fraction(1, 10**6))
         rate = float(stream.average_rate or 0)
@@ -85,8 +85,8 @@ def _seconds(duration: int | None, time_base: Fraction | None) -> float | None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Generator[Opened, None, None]:
-    """Open a video file. Raises UnreadableSource, naming the path and the way out."""
+def open_video(path: Path) -> Generator[VideoFile, None, None]:
+    """Open a video file. Raises UnreadableSource with the path and what to do."""
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     try:
         container = av.open(f"file:{path.absolute()}", options=options, metadata_errors="replace")
@@ -94,31 +94,31 @@ def opened(path: Path) -> Generator[Opened, None, None]:
         raise UnreadableSource(f"{path}: no such file; check the path") from None
     except PermissionError:
         raise UnreadableSource(f"{path}: not readable by this user; change its permissions") from None
-    except (av.error.FFmpegError, OSError, ValueError) as refused:
-        way_out = "convert it, for example: ffmpeg -i IN -c:v libx264 OUT.mp4"
-        raise UnreadableSource(f"{path}: not a video we read ({_reason(refused)}); {way_out}") from refused
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        advice = "convert it, for example: ffmpeg -i IN -c:v libx264 OUT.mp4"
+        raise UnreadableSource(f"{path}: not a video that can be read ({_reason(error)}); {advice}") from error
     with container:
         if not container.streams.video:
-            raise UnreadableSource(f"{path}: holds no video stream; give a file with pictures")
-        yield Opened(path, container)
+            raise UnreadableSource(f"{path}: contains no video stream; choose another file")
+        yield VideoFile(path, container)
 
 
-def _reason(refused: Exception) -> str:
-    return str(getattr(refused, "strerror", None) or refused)
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
-def thinned(stamped: Iterable[tuple[Stamp, Any]], fps: float | None) -> Generator[tuple[Stamp, Any], None, None]:
-    """The first frame of every 1/`fps` seconds; all of them without `fps`."""
+def thin(stamped: Iterable[tuple[Stamp, Any]], fps: float | None) -> Generator[tuple[Stamp, Any], None, None]:
+    """The first frame of every 1/`fps` seconds; all frames without `fps`."""
     last = -1
     for stamp, frame in stamped:
-        tick = last + 1 if fps is None else int(stamp.seconds * fps + _NEARLY)
+        tick = last + 1 if fps is None else int(stamp.seconds * fps + _ROUNDING)
         if tick > last:
             last = tick
             yield stamp, frame
 
 
 def pixels(frame: Any, order: Order = "rgb24") -> NDArray[np.uint8]:
-    """uint8 [height, width, 3], turned upright as the display matrix says."""
+    """uint8 [height, width, 3], rotated upright by the display matrix."""
     flat: NDArray[np.uint8] = frame.to_ndarray(format=order)
     turn = _UPRIGHT.get(frame.rotation)
     return flat if turn is None else np.asarray(cv2.rotate(flat, turn), dtype=np.uint8)
@@ -126,6 +126,6 @@ def pixels(frame: Any, order: Order = "rgb24") -> NDArray[np.uint8]:
 
 def decode_frames(path: Path, *, fps: float | None = None) -> Generator[NDArray[np.uint8], None, None]:
     """Upright RGB frames [height, width, 3] of a video file. Raises UnreadableSource."""
-    with opened(path) as video:
-        for _, frame in thinned(video.stamped(), fps):
+    with open_video(path) as video:
+        for _, frame in thin(video.stamped(), fps):
             yield pixels(frame)

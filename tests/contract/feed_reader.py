@@ -8,7 +8,7 @@ import sys
 
 from schemas.events import Feed
 from streams.clock import SystemClock
-from streams.feeds.group_member import Sharing
+from streams.feeds.group_member import FeedGroupMember
 from tests.support.transport_urls import connect
 
 
@@ -24,10 +24,10 @@ async def read(feed: Feed) -> None:
 async def main(url: str) -> None:
     transport = connect(url)
     await transport.open()
-    sharing = Sharing(transport, read, SystemClock())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sharing.stop)
+    member = FeedGroupMember(transport, read, SystemClock())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, member.stop)
     print("open", flush=True)
-    await sharing.run()
+    await member.run()
     await transport.close()
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from schemas import topics
 from schemas.events import Feed
-from streams.feeds.roster import all_feeds, key_of, removed, written
+from streams.feeds.roster import all_feeds, feed_key, feed_record, removal_record
 from streams.transport import TopicSpec, Transport
 from tests.support.transport_urls import connect
 
@@ -85,33 +85,33 @@ class FeedsSuite:
         specs = [TopicSpec(topic.name, topic.partitions, compacted=True) for topic in declared]
         await transport.create(specs)
         for key in await all_feeds(transport):
-            await transport.publish([removed(*key.decode().split("/"))])
+            await transport.publish([removal_record(*key.decode().split("/"))])
         yield transport
         await transport.close()
 
     async def test_what_is_said_takes_effect_without_a_restart(self, transport: Transport, url: str) -> None:
-        await transport.publish([written(feed("before", "1"))])
+        await transport.publish([feed_record(feed("before", "1"))])
         async with member(url) as one:
             await until(lambda: one.reads == {("before", "1")}, one)
-            await transport.publish([written(feed("door", "2"))])
+            await transport.publish([feed_record(feed("door", "2"))])
             await until(lambda: one.reads == {("before", "1"), ("door", "2")}, one)
-            await transport.publish([written(feed("door", "3"))])
+            await transport.publish([feed_record(feed("door", "3"))])
             await until(lambda: one.reads == {("before", "1"), ("door", "3")}, one)
-            await transport.publish([written(feed("before", "1", paused=True)), written(feed("door", "3"))])
+            await transport.publish([feed_record(feed("before", "1", paused=True)), feed_record(feed("door", "3"))])
             await until(lambda: one.reads == {("door", "3")}, one)
-            await transport.publish([written(feed("before", "1")), removed("default", "door")])
+            await transport.publish([feed_record(feed("before", "1")), removal_record("default", "door")])
             await until(lambda: one.reads == {("before", "1")}, one)
         assert one.process.returncode == 0
         assert one.history.count("reads door 3") == 1, "what says the same again changes nothing"
-        assert set(await all_feeds(transport)) == {key_of(feed("before"))}
+        assert set(await all_feeds(transport)) == {feed_key(feed("before"))}
 
     async def test_each_feed_has_one_reader_and_the_dead_are_replaced(self, transport: Transport, url: str) -> None:
         feeds = {(f"camera-{number}", str(number)) for number in range(24)}
-        await transport.publish([written(feed(name, source)) for name, source in sorted(feeds)])
+        await transport.publish([feed_record(feed(name, source)) for name, source in sorted(feeds)])
         async with member(url) as one, member(url) as other:
             await until(lambda: bool(one.reads and other.reads) and one.reads | other.reads == feeds, one, other)
             assert not one.reads & other.reads
             await one.kill()
             await until(lambda: other.reads == feeds, other)
-            await transport.publish([written(feed("late", "99"))])
+            await transport.publish([feed_record(feed("late", "99"))])
             await until(lambda: other.reads == {*feeds, ("late", "99")}, other)

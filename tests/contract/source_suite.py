@@ -23,8 +23,8 @@ from schemas.pictures import picture_format
 from stores.blobs import sha256_hex
 from stores.folder import BlobFolder
 from streams.clock import SystemClock
-from streams.sources.acceptor import Summary
 from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.ingest_counts import Summary
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, Source, UnreadableSource
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, TopicSpec

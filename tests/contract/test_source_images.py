@@ -10,7 +10,7 @@ from streams.clock import SystemClock
 from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.source import Source
-from streams.sources.urls import from_listed
+from streams.sources.urls import from_lines
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
 from tests.support.pictures import Format, encoded, scene
 
@@ -35,7 +35,7 @@ def stills(folder: Path) -> Path:
 
 
 def listed(lines: str, *, limit: int | None = None) -> Source:
-    return from_listed(io.StringIO(lines), Fetcher(FetchSettings(), SystemClock()), limit=limit)
+    return from_lines(io.StringIO(lines), Fetcher(FetchSettings(), SystemClock()), limit=limit)
 
 
 class TestFolder(SourceSuite):

@@ -14,7 +14,7 @@ from schemas.events import FrameEvent
 from streams.clock import SystemClock
 from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.source import Picture, Refusal, Source
-from streams.sources.urls import from_listed, from_url_file, from_urls
+from streams.sources.urls import from_lines, from_url_file, from_urls
 from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
 from tests.support.picture_server import ALLOWED, PictureServer, picture_server
 from tests.support.pictures import encoded, scene
@@ -104,7 +104,7 @@ class TestUrls(SourceSuite):
         path = tmp_path / "#8.jpg"
         path.write_bytes(encoded(scene(8)))
         lines = io.StringIO(f"{self.web.url('/pictures/1.jpg')}\n{path}\n{tmp_path}/missing.jpg\n")
-        offers = await offers_of(from_listed(lines, FETCHER))
+        offers = await offers_of(from_lines(lines, FETCHER))
         assert len(pictures(offers)) == 2
         assert list(refusals(offers).values()) == ["missing"]
 
@@ -113,7 +113,7 @@ class TestUrls(SourceSuite):
             for day in ("1", "2"):
                 today = [self.web.url(f"/flaky/0{day}/1.jpg")]
                 self.web.asked.update({urlsplit(url).path: 9 for url in today})  # flaky no more
-                summary = await found.ingest(from_urls(today, FETCHER, stable=lambda _: "https://host/photos/1"))
+                summary = await found.ingest(from_urls(today, FETCHER, stable_name=lambda _: "https://host/photos/1"))
             assert (summary.accepted, summary.repeated) == (0, 1)
             (event,) = await found.events()
         assert event.position.endswith("https://host/photos/1")

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 
 from schemas.topics import OBSERVED
-from streams.analytics.embedded import FileTable, count
+from streams.analytics.embedded import FileTable, count_until
 from streams.analytics.ledger import Ledger
-from streams.analytics.ledger_view import View
+from streams.analytics.ledger_view import LedgerView
 from streams.analytics.settings import AnalyticsSettings
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import TopicSpec
@@ -22,9 +22,9 @@ async def run_until(folder: Path, frames: int, *, killed: bool) -> None:
     transport = SqliteTransport(folder / "log.sqlite")
     await transport.open()
     table = FileTable(folder / "analytics.sqlite")
-    counting = asyncio.create_task(count(transport, table, SETTINGS, stop := asyncio.Event()))
+    counting = asyncio.create_task(count_until(transport, table, SETTINGS, stop := asyncio.Event()))
     async with asyncio.timeout(60):
-        while sum(window["frames"] for window in View(Ledger(table, SETTINGS)).windows()) < frames:
+        while sum(window["frames"] for window in LedgerView(Ledger(table, SETTINGS)).windows()) < frames:
             await asyncio.wait([counting], timeout=0.02)
     if killed:
         counting.cancel()
@@ -45,7 +45,7 @@ async def test_a_restart_goes_on_and_repeats_count_once(tmp_path: Path) -> None:
     await run_until(tmp_path, 400, killed=False)
     await transport.close()
     table = FileTable(tmp_path / "analytics.sqlite")
-    windows = View(Ledger(table, SETTINGS)).windows()
+    windows = LedgerView(Ledger(table, SETTINGS)).windows()
     table.close()
     assert sum(window["frames"] for window in windows) == 400
     assert {window["feed"] for window in windows} == {"a", "b"}

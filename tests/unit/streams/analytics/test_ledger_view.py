@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from streams.analytics.ledger import Ledger
-from streams.analytics.ledger_view import View
+from streams.analytics.ledger_view import LedgerView
 from streams.analytics.settings import AnalyticsSettings
 from tests.support.observed import BEGAN, observed
 
 SETTINGS = AnalyticsSettings(window_seconds=10, grace_seconds=20, silent_seconds=15, hold_seconds=5)
 
 
-def filled(**looks: float) -> View:
+def filled(**looks: float) -> LedgerView:
     ledger = Ledger({}, SETTINGS)
     for second in range(10):
         ledger.observe(observed(second, second, labels={"circle": 1}, **looks), f"ce-{second}")  # type: ignore[arg-type]
-    return View(ledger)
+    return LedgerView(ledger)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streams.feeds.credentials import ClearCredentials, UnsetReference, checked, resolved
+from streams.feeds.credentials import ClearCredentials, UnsetVariable, check_credentials, resolve_references
 
 SECRET = "hunter2"  # noqa: S105 - of nobody
 
@@ -23,7 +23,7 @@ SECRET = "hunter2"  # noqa: S105 - of nobody
 )
 def test_a_credential_in_clear_is_refused_and_not_told(source: str) -> None:
     with pytest.raises(ClearCredentials) as refused:
-        checked(source)
+        check_credentials(source)
     assert SECRET not in str(refused.value)
 
 
@@ -39,12 +39,12 @@ def test_a_credential_in_clear_is_refused_and_not_told(source: str) -> None:
     ],
 )
 def test_references_and_open_sources_may_stand_there(source: str) -> None:
-    assert checked(source) == source
+    assert check_credentials(source) == source
 
 
 def test_references_are_filled_in_where_the_camera_is_read() -> None:
     source = "rtsp://${CAMERA_USER}:${CAMERA_PASSWORD}@camera/live"
     known = {"CAMERA_USER": "anna", "CAMERA_PASSWORD": "a@b/c"}
-    assert resolved(source, known) == "rtsp://anna:a%40b%2Fc@camera/live"
-    with pytest.raises(UnsetReference, match="CAMERA_PASSWORD, CAMERA_USER"):
-        resolved(source, {})
+    assert resolve_references(source, known) == "rtsp://anna:a%40b%2Fc@camera/live"
+    with pytest.raises(UnsetVariable, match="CAMERA_PASSWORD, CAMERA_USER"):
+        resolve_references(source, {})

@@ -13,7 +13,7 @@ from aiohttp import web
 from schemas.topics import RAW
 from streams.clock import SystemClock
 from streams.feeds.reader import FeedReader
-from streams.feeds.reader_tasks import Readers
+from streams.feeds.reader_tasks import ReaderTasks
 from streams.sources.source_choice import RemoteOptions
 from tests.contract.feeds_suite import feed
 from tests.contract.source_suite import place
@@ -24,6 +24,10 @@ ROUNDS, SETTLED = 200, 40
 DEADLINE_SECONDS = 60.0
 MOST_GROWTH_BYTES = 24 << 20
 """160 rounds; a leaked thread's stack or a decoder with its frames alone would be several times that."""
+
+
+async def no_backpressure() -> None:
+    """There is always room."""
 
 
 def held() -> tuple[int, int]:
@@ -40,12 +44,12 @@ async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: 
             transport=found.log,
             blobs=found.blobs,
             clock=SystemClock(),
-            watched={},
+            backpressure=no_backpressure,
             environment={},
             remote=RemoteOptions(),
             inline_limit_bytes=1 << 20,
         )
-        readers = Readers(reader, SystemClock(), failures.append)
+        readers = ReaderTasks(reader, SystemClock(), failures.append)
         sources = [feed("video", str(video), loop=True), feed("camera", f"http://127.0.0.1:{port}/video")]
 
         async def accepted() -> int:

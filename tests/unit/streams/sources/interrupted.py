@@ -8,8 +8,8 @@ from pathlib import Path
 
 from stores.folder import BlobFolder
 from streams.clock import SystemClock
-from streams.sources.acceptor import Progress
 from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.ingest_counts import Progress
 from streams.sources.playback import Playback, VideoSource
 from streams.sqlite.transport import SqliteTransport
 from tests.contract.source_suite import FEED, TENANT

@@ -11,7 +11,7 @@ import pytest
 
 from streams.clock import SystemClock
 from streams.sources.fetcher import Fetcher, FetchSettings
-from streams.sources.image_search import ImageSearch, Result, Search, shipped
+from streams.sources.image_search import ImageSearch, ImageSearchClient, Result, shipped_apis
 from streams.sources.json_path import check_path, pick
 from streams.sources.source import UnreadableSource
 from tests.support.picture_server import ALLOWED, KEY, PictureServer, picture_server
@@ -25,15 +25,15 @@ def api() -> Iterator[PictureServer]:
         yield server
 
 
-def search(api: PictureServer, *, key: str = KEY, cache: Path | None = None, **changes: object) -> Search:
+def search(api: PictureServer, *, key: str = KEY, cache: Path | None = None, **changes: object) -> ImageSearchClient:
     url = api.url("/api/?key={key}&q={query}&page={page}&per_page={per_page}")
-    pixabay = msgspec.structs.replace(shipped()["pixabay"], picture="largeImageURL", per_page=3, pages=9)
+    pixabay = msgspec.structs.replace(shipped_apis()["pixabay"], picture="largeImageURL", per_page=3, pages=9)
     described = msgspec.structs.replace(pixabay, **{"url": url, **changes})
     fetcher = Fetcher(FetchSettings(allow=ALLOWED, attempts=1), SystemClock())
-    return Search(name="here", api=described, fetcher=fetcher, cache=cache, environment={"PIXABAY_KEY": key})
+    return ImageSearchClient(name="here", api=described, fetcher=fetcher, cache=cache, environment={"PIXABAY_KEY": key})
 
 
-async def results(one: Search, query: str) -> list[Result]:
+async def results(one: ImageSearchClient, query: str) -> list[Result]:
     return [result async for result in one.results(query)]
 
 
@@ -92,7 +92,7 @@ async def test_headers_go_to_the_api_alone(api: PictureServer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"), [(b"<html>", "no JSON"), (b'{"other": 1}', "no list at 'hits'"), (b'{"hits": {}}', "no list")]
+    ("answer", "said"), [(b"<html>", "not JSON"), (b'{"other": 1}', "no list at 'hits'"), (b'{"hits": {}}', "no list")]
 )
 async def test_an_answer_of_another_shape_is_said(api: PictureServer, answer: bytes, said: str, tmp_path: Path) -> None:
     api.pictures["answer"] = answer

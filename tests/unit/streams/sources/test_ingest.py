@@ -15,8 +15,8 @@ from stores.errors import StoreUnavailable
 from stores.folder import BlobFolder
 from streams.clock import ManualClock, SystemClock
 from streams.errors import LogFull, PlanError, TooLarge
-from streams.sources.acceptor import Progress
 from streams.sources.ingest import IngestSettings, ingest
+from streams.sources.ingest_counts import Progress
 from streams.sources.offer_buffer import buffered
 from streams.sources.source import Offer, Picture, Refusal, Seen
 from streams.sqlite.transport import SqliteTransport
@@ -229,7 +229,7 @@ async def test_a_slow_log_holds_the_source_back() -> None:
     """Bytes count, not only pictures: a folder of large stills must not fill the memory."""
     source = Listed([picture(number, 1_000) for number in range(100)])
     taken: list[int] = []
-    async with buffered(source.offers(lambda _: False), most_offers=64, most_bytes=10_000) as buffer:
+    async with buffered(source.offers(lambda _: False), max_offers=64, max_bytes=10_000) as buffer:
         while batch := await buffer.take():
             taken.append(len(batch))
             assert source.reached - sum(taken) <= 10

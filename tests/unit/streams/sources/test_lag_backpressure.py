@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schemas.topics import RAW
 from streams.clock import ManualClock
-from streams.sources.lag_backpressure import Lossless
+from streams.sources.lag_backpressure import LagBackpressure
 from streams.transport import NewRecord, Partition, Position
 from tests.contract.source_suite import place
 
@@ -25,7 +25,7 @@ async def test_a_source_pauses_while_its_group_is_behind_and_goes_on_at_half(tmp
     async with place(tmp_path) as found:
         clock = ManualClock()
         consumer = await found.log.consumer("workers", [RAW], Quiet())
-        room = Lossless(found.log, {"workers": [RAW]}, 10, clock)
+        room = LagBackpressure(found.log, {"workers": [RAW]}, 10, clock)
         await room()
         await found.log.publish([NewRecord(RAW, b"one", b"x") for _ in range(12)])
         waiting = asyncio.create_task(room())

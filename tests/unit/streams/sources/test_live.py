@@ -22,9 +22,11 @@ from schemas import topics
 from schemas.codec import decode_observed
 from streams.clock import ManualClock, SystemClock
 from streams.sources.acceptor import Acceptor
-from streams.sources.drop_oldest_queue import Mailbox
+from streams.sources.drop_oldest_queue import DropOldestQueue
+from streams.sources.ingest_counts import IngestCounts
 from streams.sources.live import LiveSettings, LiveSource, LiveState
-from streams.sources.live_input import Reading, live_protocol
+from streams.sources.live_input import StreamOptions, live_protocol
+from streams.sources.raw_frames import RawFrames
 from streams.sources.source import Picture, Shed
 from streams.sources.url_guard import ForbiddenUrl
 from streams.sources.uuid7 import uuid7
@@ -34,9 +36,9 @@ from tests.support.pictures import encoded, scene
 from tests.support.videos import write_video
 
 DEADLINE_SECONDS = 60.0
-SERVER = Path(__file__).parents[3] / "rtsp_server.py"
+SERVER = Path(__file__).parents[3] / "support" / "rtsp_server.py"
 SYSTEM_PYTHON = "/usr/bin/python3"
-SOON = LiveSettings(first_pause_seconds=0.02, most_pause_seconds=0.2, reading=Reading(timeout_seconds=5.0))
+SOON = LiveSettings(first_pause_seconds=0.02, max_pause_seconds=0.2, stream=StreamOptions(timeout_seconds=5.0))
 
 
 def no_rtsp_server() -> bool:
@@ -84,7 +86,7 @@ def session(picture: Picture) -> str:
 async def test_a_camera_that_dies_and_comes_back_goes_on_under_a_new_session() -> None:
     states: list[LiveState] = []
     async with rtsp_server() as (process, port):
-        source = LiveSource(f"rtsp://127.0.0.1:{port}/live", SOON, SystemClock(), heard=states.append)
+        source = LiveSource(f"rtsp://127.0.0.1:{port}/live", SOON, SystemClock(), on_state=states.append)
         sessions: list[str] = []
         async with asyncio.timeout(DEADLINE_SECONDS), aclosing(source.offers(lambda _: False)) as offers:
             async for offer in offers:
@@ -101,7 +103,7 @@ async def test_a_camera_that_dies_and_comes_back_goes_on_under_a_new_session() -
     assert sessions == sorted(sessions)
     assert [state.connected for state in states][:2] == [True, False]
     assert states[-1].connected
-    assert all(state.again_in_seconds > 0 for state in states if not state.connected)
+    assert all(state.retry_in_seconds > 0 for state in states if not state.connected)
 
 
 @needs_rtsp_server
@@ -124,7 +126,7 @@ async def test_credentials_open_the_camera_and_are_told_to_nobody() -> None:
         good = LiveSource(f"rtsp://admin:s3cret@127.0.0.1:{port}/live", SOON, SystemClock())
         assert len(await first(good, 1)) == 1
         clock = ManualClock()
-        wrong = LiveSource(f"rtsp://admin:wr0ng@127.0.0.1:{port}/live", SOON, clock, heard=states.append)
+        wrong = LiveSource(f"rtsp://admin:wr0ng@127.0.0.1:{port}/live", SOON, clock, on_state=states.append)
         await until_asleep(wrong, clock)
     assert "401" in states[0].message
     assert f"127.0.0.1:{port}" in states[0].message
@@ -152,7 +154,7 @@ async def until_asleep(source: LiveSource, clock: ManualClock, rounds: int = 1) 
 @needs_rtsp_server
 async def test_keyframes_alone_are_fewer() -> None:
     async with rtsp_server() as (_, port):
-        settings = LiveSettings(reading=Reading(keyframes_only=True))
+        settings = LiveSettings(stream=StreamOptions(keyframes_only=True))
         found = await first(LiveSource(f"rtsp://127.0.0.1:{port}/live", settings, SystemClock()), 3)
     stamps = [int(picture.position.split(":")[2]) for picture in found]
     assert stamps[2] - stamps[1] == 10 * 90_000 // 20, "a keyframe every ten frames at 20 a second"
@@ -164,10 +166,10 @@ async def test_pauses_grow_with_every_failure() -> None:
         port = free.getsockname()[1]
         states: list[LiveState] = []
         clock = ManualClock()
-        settings = LiveSettings(first_pause_seconds=1.0, most_pause_seconds=8.0)
-        source = LiveSource(f"http://127.0.0.1:{port}/video", settings, clock, heard=states.append)
+        settings = LiveSettings(first_pause_seconds=1.0, max_pause_seconds=8.0)
+        source = LiveSource(f"http://127.0.0.1:{port}/video", settings, clock, on_state=states.append)
         await until_asleep(source, clock, rounds=6)
-    pauses = [state.again_in_seconds for state in states[:6]]
+    pauses = [state.retry_in_seconds for state in states[:6]]
     assert pauses[0] <= 1.0
     assert 8.0 * 0.67 <= pauses[4] <= 8.0
     assert pauses[0] < pauses[2] < pauses[4]
@@ -265,7 +267,7 @@ async def test_a_playlist_leads_nowhere_that_is_private(tmp_path: Path, where: s
         http_server(playlist(where.format(port=inner))) as port,
     ):
         clock, states = ManualClock(), list[LiveState]()
-        source = LiveSource(f"http://127.0.0.1:{port}/live.m3u8", SOON, clock, heard=states.append)
+        source = LiveSource(f"http://127.0.0.1:{port}/live.m3u8", SOON, clock, on_state=states.append)
         await until_asleep(source, clock)
     assert asked == []
     assert not states[0].connected
@@ -296,12 +298,12 @@ def test_what_is_live_is_told_by_its_form(spec: str, protocol: str | None) -> No
 
 async def test_a_webcam_that_is_not_there_is_waited_for() -> None:
     clock, states = ManualClock(), list[LiveState]()
-    await until_asleep(LiveSource("/dev/video99", SOON, clock, heard=states.append), clock)
+    await until_asleep(LiveSource("/dev/video99", SOON, clock, on_state=states.append), clock)
     assert states[0].message == "/dev/video99: No such file or directory"
 
 
 async def test_the_newest_are_kept_and_the_dropped_are_counted() -> None:
-    mailbox = Mailbox[int](asyncio.get_running_loop(), 4)
+    mailbox = DropOldestQueue[int](asyncio.get_running_loop(), 4)
     for number in range(10):
         await asyncio.to_thread(mailbox.put, number)
     assert [await mailbox.take() for _ in range(4)] == [(6, 6), (7, 0), (8, 0), (9, 0)]
@@ -316,25 +318,21 @@ async def test_what_was_dropped_is_one_record_a_minute(tmp_path: Path) -> None:
         acceptor = Acceptor(
             transport=found.log,
             blobs=found.blobs,
-            tenant=TENANT,
-            feed=FEED,
-            kind="frame",
             clock=clock,
-            report=lambda _: None,
-            total=None,
-            inline_limit_bytes=0,
+            frames=RawFrames(tenant=TENANT, feed=FEED, kind="frame", clock=clock, inline_limit_bytes=0),
+            counts=IngestCounts(report=lambda _: None, total=None),
             accepted=None,
         )
         for _ in range(130):
             await acceptor.take([Shed(3)])
             clock.advance(1.0)
-        await acceptor.tell_shed()
+        await acceptor.publish_shed()
         records = list[Record]()
         for partition, (start, end) in (await found.log.ends(topics.OBSERVED)).items():
             records += await found.log.read(partition, start, max(1, end - start))
     observed = [decode_observed(record.value, record.headers) for record in records]
     assert [found.state for found in observed] == ["shed"] * 3
-    assert sum(found.count for found in observed) == 390 == acceptor.summary().shed
+    assert sum(found.count for found in observed) == 390 == acceptor.counts.summary().shed
     assert len({record.headers["ce_id"] for record in records}) == 3
 
 

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from streams.errors import Unavailable
-from streams.sources.http_get import fetch
+from streams.sources.http_get import http_get
 from streams.sources.url_guard import ForbiddenUrl, UrlGuard, redacted
 
 _watching: list[list[Any]] = []
@@ -135,7 +135,7 @@ HOSTILE = [
 @pytest.mark.parametrize("url", HOSTILE)
 async def test_a_hostile_url_is_refused_and_nothing_is_dialled(url: str, dialled: list[Any]) -> None:
     with pytest.raises(ForbiddenUrl) as refused:
-        await fetch(url, UrlGuard(resolve=names), timeout_seconds=5)
+        await http_get(url, UrlGuard(resolve=names), timeout_seconds=5)
     assert dialled == []
     assert "password" not in str(refused.value)
 
@@ -143,7 +143,7 @@ async def test_a_hostile_url_is_refused_and_nothing_is_dialled(url: str, dialled
 @pytest.mark.parametrize("host", ["localhost", "127.1", "2130706433", "0x7f.1"])
 async def test_the_systems_own_resolver_is_judged_by_its_answer(host: str, dialled: list[Any]) -> None:
     with pytest.raises(ForbiddenUrl):
-        await fetch(f"http://{host}:9/", UrlGuard(), timeout_seconds=5)
+        await http_get(f"http://{host}:9/", UrlGuard(), timeout_seconds=5)
     assert [address for address in dialled if address[1] == 9 and address[0] in ("127.0.0.1", "::1")] == []
 
 
@@ -183,7 +183,7 @@ def redirects(where: str) -> web.RouteDef:
 async def test_every_redirect_is_checked_and_they_end(where: str, dialled: list[Any]) -> None:
     async with server(redirects(where)) as port:
         with pytest.raises(ForbiddenUrl):
-            await fetch(f"http://127.0.0.1:{port}/", UrlGuard(allow=LOCAL, resolve=names))
+            await http_get(f"http://127.0.0.1:{port}/", UrlGuard(allow=LOCAL, resolve=names))
         assert {address[0] for address in dialled} == {"127.0.0.1"}
         assert len(dialled) <= 6
 
@@ -201,7 +201,7 @@ async def test_a_name_that_changes_its_mind_is_asked_once() -> None:
         return web.Response(body=b"hello", content_type="image/png")
 
     async with server(web.get("/", hello)) as port:
-        fetched = await fetch(f"http://rebinding.example:{port}/", UrlGuard(allow=LOCAL, resolve=rebinding))
+        fetched = await http_get(f"http://rebinding.example:{port}/", UrlGuard(allow=LOCAL, resolve=rebinding))
     assert (fetched.content, fetched.content_type, asked) == (b"hello", "image/png", 1)
 
 
@@ -214,7 +214,7 @@ async def test_bytes_are_capped_while_they_come() -> None:
 
     async with server(web.get("/", endless)) as port:
         with pytest.raises(ForbiddenUrl, match="more than 100000 bytes"):
-            await fetch(f"http://127.0.0.1:{port}/", UrlGuard(allow=LOCAL), max_bytes=100_000)
+            await http_get(f"http://127.0.0.1:{port}/", UrlGuard(allow=LOCAL), max_bytes=100_000)
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, ForbiddenUrl), (503, Unavailable), (429, Unavailable)])
@@ -224,14 +224,14 @@ async def test_answers_tell_whether_to_come_again(status: int, error: type[Excep
 
     async with server(web.get("/", answer)) as port:
         with pytest.raises(error, match=str(status)):
-            await fetch(f"http://127.0.0.1:{port}/?key=secret", UrlGuard(allow=LOCAL))
+            await http_get(f"http://127.0.0.1:{port}/?key=secret", UrlGuard(allow=LOCAL))
 
 
 async def test_a_server_that_is_silent_or_gone_is_unavailable() -> None:
     async with server() as port:
         pass
     with pytest.raises(Unavailable):
-        await fetch(f"http://127.0.0.1:{port}/", UrlGuard(allow=LOCAL), timeout_seconds=2)
+        await http_get(f"http://127.0.0.1:{port}/", UrlGuard(allow=LOCAL), timeout_seconds=2)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from streams.clock import SystemClock
 from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import UnreadableSource
-from streams.sources.video import Stamp, decode_frames, opened, thinned
+from streams.sources.video import Stamp, decode_frames, open_video, thin
 from tests.contract.source_suite import offers_of, pictures, refusals
 from tests.support.videos import number_of, write_video
 
@@ -29,7 +29,7 @@ from tests.support.videos import number_of, write_video
 def test_containers_give_every_frame_in_order(tmp_path: Path, name: str, codec: str) -> None:
     path = write_video(tmp_path / name, codec=codec)
     assert [number_of(frame) for frame in decode_frames(path)] == list(range(20))
-    with opened(path) as video:
+    with open_video(path) as video:
         stamps = [stamp for stamp, _ in video.stamped()]
     assert len({stamp.pts for stamp in stamps}) == 20
     if not name.endswith("h264"):
@@ -40,7 +40,7 @@ def test_containers_give_every_frame_in_order(tmp_path: Path, name: str, codec: 
 def test_thinning_takes_the_first_frame_of_every_tick(tmp_path: Path, fps: float, numbers: list[int]) -> None:
     path = write_video(tmp_path / "a.mp4", frames=10)
     assert [number_of(frame) for frame in decode_frames(path, fps=fps)] == list(numbers)
-    with opened(path) as video:
+    with open_video(path) as video:
         assert video.expected(fps) == pytest.approx(len(numbers), abs=1)
 
 
@@ -107,4 +107,4 @@ def test_a_file_cut_short_gives_what_is_there(tmp_path: Path) -> None:
 
 def test_ticks_need_no_even_stamps() -> None:
     stamps = [(Stamp(n, seconds), n) for n, seconds in enumerate([0.0, 0.01, 0.09, 0.1000001, 0.35, 0.36, 0.99999999])]
-    assert [frame for _, frame in thinned(stamps, 10)] == [0, 3, 4, 6]
+    assert [frame for _, frame in thin(stamps, 10)] == [0, 3, 4, 6]

@@ -1,0 +1,60 @@
+"""Makes the events and records that a source's pictures become on `frames.raw`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from schemas import codec
+from schemas.cloudevents import RAW_TYPE, frame_headers
+from schemas.events import FrameEvent, ImageRef, Kind
+from schemas.identity import frame_id, partition_key, still_key
+from schemas.topics import RAW
+from stores.blobs import blob_uri
+from streams.clock import Clock
+from streams.sources.source import Picture
+from streams.transport import NewRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawFrames:
+    """What the frames of one ingest have in common. Originals up to `inline_limit_bytes` are part of their events."""
+
+    tenant: str
+    feed: str
+    kind: Kind
+    clock: Clock
+    inline_limit_bytes: int
+    max_age_seconds: float = 0.0
+
+    def id_at(self, position: str) -> str:
+        return frame_id(self.tenant, self.feed, position)
+
+    def event(self, picture: Picture) -> FrameEvent:
+        sha256 = hashlib.sha256(picture.content).hexdigest()
+        now = datetime.fromtimestamp(self.clock.now(), UTC)
+        return FrameEvent(
+            id=self.id_at(picture.position),
+            tenant=self.tenant,
+            feed=self.feed,
+            kind=self.kind,
+            position=picture.position,
+            captured=picture.captured,
+            ingested=now,
+            image=ImageRef(
+                format=picture.format,
+                sha256=sha256,
+                size_bytes=len(picture.content),
+                width=picture.width,
+                height=picture.height,
+                quality=picture.quality,
+                uri=blob_uri(self.tenant, self.feed, now.date(), sha256),
+                inline=picture.content if len(picture.content) <= self.inline_limit_bytes else None,
+            ),
+            max_age_seconds=self.max_age_seconds,
+        )
+
+    def record(self, event: FrameEvent) -> NewRecord:
+        key = still_key(event.id) if self.kind == "still" else partition_key(self.tenant, self.feed)
+        return NewRecord(RAW, key, codec.encode_frame(event), frame_headers(event, RAW_TYPE))
