@@ -1,4 +1,4 @@
-"""What every test gets: nothing swallowed, nothing skipped silently where it could have run."""
+"""For all tests: long tests are skipped by default, and a skip in CI fails unless its reason is accepted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 ALLOWED_SKIPS = ("LONG=1", "needs a GPU")
-"""Beginnings of skip reasons that CI accepts: by choice, or hardware that a CI machine lacks."""
+"""Beginnings of skip reasons that CI accepts: by choice, or hardware that CI machines lack."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,4 +29,4 @@ def pytest_runtest_makereport(item: pytest.Item):  # type: ignore[no-untyped-def
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
     if not reason.removeprefix("Skipped: ").startswith(ALLOWED_SKIPS):
         report.outcome = "failed"
-        report.longrepr = f"skipped in CI, where everything that can run must: {reason}"
+        report.longrepr = f"skipped in CI, where every test must run: {reason}"

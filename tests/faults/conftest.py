@@ -1,4 +1,4 @@
-"""One index process for all tests that share it one after the other: starting one takes longer than most of them."""
+"""One index process that all tests share in turn: starting one takes longer than most of the tests."""
 
 from __future__ import annotations
 

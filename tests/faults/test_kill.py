@@ -1,7 +1,7 @@
-"""kill -9 at random during a run, workers and the index process alike: the promise holds, and no point is there twice.
+"""kill -9 at random during a run, of workers and the index process: the promise is kept, and no point is doubled.
 
-Decode, gate and the sinks are the real ones. Workers are forked from a process that has everything imported, so a
-start takes a moment and kills are many.
+Decode, gate and the sinks are the real ones. Workers are forked from a process that has everything imported, so a start
+takes a moment and kills can be many.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ WORKERS = 2
 PROGRESS = (0, 1, 1, 8, 16)
 """A kill comes after this many more records are committed, drawn at random, and then …"""
 LIFE_SECONDS = 0.1
-"""… within this: anywhere between a poll and a commit."""
+"""… within this time: anywhere between a poll and a commit."""
 PICTURES = [encoded(scene(seed)) for seed in range(12)]
 
 
 def pictures(first: int) -> list[NewRecord]:
-    """Numbered pictures: stills, and two cameras that often see the same again, which the gate leaves out."""
+    """Numbered pictures: stills, and two cameras that often repeat a picture, which the gate leaves out."""
     return [_picture(number) for number in range(first, first + FRAMES_PER_KILL)]
 
 
@@ -48,19 +48,19 @@ def _picture(number: int) -> NewRecord:
 
 
 class Victims:
-    """Workers that are killed and started again."""
+    """Workers that are killed and restarted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running = [start(folder, OPTIONS) for _ in range(WORKERS)]
 
     async def kill(self, progress: Callable[[], Awaitable[bool]], seconds: float) -> None:
-        """Wait for some progress while all work, and a moment longer; kill the oldest, start another."""
+        """Wait for progress and then `seconds`; kill the oldest worker and start another."""
         process, ready = self._running.pop(0)
         assert ready.recv() == "ready"
         await until(progress, seconds=120)
         process.join(seconds)
-        assert process.is_alive(), "a worker ended by itself"
+        assert process.is_alive(), "a worker exited by itself"
         process.kill()
         process.join()
         self._running.append(start(self._folder, OPTIONS))
@@ -69,7 +69,7 @@ class Victims:
         assert all(process.is_alive() for process, _ in self._running)
 
     def stop(self) -> list[int | None]:
-        """SIGTERM to all, each as soon as its work has begun: before that it would end without a drain."""
+        """Send SIGTERM to each worker once its work has begun: before that it would exit without a drain."""
         for process, ready in self._running:
             ready.poll(30)
             process.terminate()
@@ -97,30 +97,35 @@ async def here(tmp_path: Path) -> AsyncIterator[Deployment]:
 
 
 @pytest.mark.timeout(3600 if KILLS > 50 else 600)
-async def test_no_frame_is_lost_whoever_is_killed(here: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_no_frame_is_lost_whichever_process_is_killed(
+    here: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     print(f"seed {seed}")
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     victims = Victims(here.folder)
     published = 0
     try:
         for _ in range(KILLS):
             await here.publish(pictures(published))
             published += FRAMES_PER_KILL
-            goal = await committed(here) + chance.choice(PROGRESS)
-            await victims.kill(lambda goal=goal: reached(here, goal), chance.uniform(0, LIFE_SECONDS))  # type: ignore[misc]
-            if chance.random() < 0.1:
+            goal = await committed(here) + rng.choice(PROGRESS)
+            await victims.kill(lambda goal=goal: reached(here, goal), rng.uniform(0, LIFE_SECONDS))  # type: ignore[misc]
+            if rng.random() < 0.1:
                 end(here.index_folder, signal.SIGKILL)
         await until(lambda: here.drained(group="sightline.decode"), seconds=120)
         victims.assert_alive()
     finally:
         exits = victims.stop()
-    found = await here.findings()
+    findings = await here.findings()
     with capsys.disabled():
-        print(f"\n{KILLS} kills: {found.accepted} accepted, {found.enriched} enriched, {found.dead} dead,", end=" ")
-        print(f"{found.repeated} repeated, {len(found.missing)} missing")
+        print(
+            f"\n{KILLS} kills: {findings.accepted} accepted, {findings.enriched} enriched, {findings.dead} dead,",
+            end=" ",
+        )
+        print(f"{findings.repeated} repeated, {len(findings.missing)} missing")
     assert exits == [0] * WORKERS
-    assert found.kept, found
-    assert found.accepted == published
-    assert found.repeated == 0, "outputs and offsets are one transaction"
-    assert found.dead == 0, "no frame is to blame for a kill from outside"
+    assert findings.kept, findings
+    assert findings.accepted == published
+    assert findings.repeated == 0, "outputs and offsets are one transaction"
+    assert findings.dead == 0, "no frame is blamed for a kill from outside"

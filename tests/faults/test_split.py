@@ -1,4 +1,4 @@
-"""The pipeline is not its deployment: one process or three, with topics between them, the events are the same."""
+"""The events are the same whether the plan runs in one process or in several with topics between them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.pictures import START, encoded, scene
 
 FUSED = Plan((("decode", "gate", "fate", "shade", "count", "embed"),))
 SPLIT = Plan((("decode", "gate", "fate"), ("decode", "shade"), ("count", "embed")))
-CUT_AT_A_WISH = Plan((("decode",), ("decode", "gate"), ("fate", "count"), ("decode", "shade", "embed")))
+SPLIT_IN_FOUR = Plan((("decode",), ("decode", "gate"), ("fate", "count"), ("decode", "shade", "embed")))
 
 
 def built() -> dict[str, AnyStage]:
@@ -57,7 +57,7 @@ def pictures() -> list[NewRecord]:
 
 
 async def run(here: Deployment, plan: Plan) -> dict[str, dict[str, Any]]:
-    """Events by frame, without what a deployment may change: times, and who did what."""
+    """Events by frame, without what a deployment may change: times, and the worker of each stage."""
     stages = built()
     shapes: dict[str, StageShape] = dict(stages)
     await here.publish(pictures())
@@ -70,8 +70,8 @@ async def run(here: Deployment, plan: Plan) -> dict[str, dict[str, Any]]:
         for segment in range(len(plan.segments)):
             topic, group = plan.topic_into(segment), plan.group("sightline", segment)
             await until(lambda t=topic, g=group: here.drained(t, g), tasks[segment])  # type: ignore[misc]
-    found = await here.findings()
-    assert found.kept, found
+    findings = await here.findings()
+    assert findings.kept, findings
     return {frame: _comparable(msgspec.to_builtins(event)) for frame, event in (await here.enriched()).items()}
 
 
@@ -80,20 +80,22 @@ def _comparable(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "ingested": None, "published": None, "traced": traced}
 
 
-@pytest.mark.parametrize("plan", [SPLIT, CUT_AT_A_WISH], ids=["three segments", "four segments"])
+@pytest.mark.parametrize("plan", [SPLIT, SPLIT_IN_FOUR], ids=["three segments", "four segments"])
 async def test_a_split_plan_gives_the_same_events(tmp_path: Path, index_folder: Path, plan: Plan) -> None:
     async with deployed(tmp_path / "fused", index_folder=index_folder) as here:
         fused, fused_letters = await run(here, FUSED), await here.letters()
     between = [plan.new_stages(segment)[0] for segment in range(1, len(plan.segments))]
     async with deployed(tmp_path / "split", between=between, index_folder=index_folder) as here:
         split, split_letters = await run(here, plan), await here.letters()
-        inside = [record async for record in read_topic(here.transport, plan.topic_into(1))]
+        between_records = [record async for record in read_topic(here.transport, plan.topic_into(1))]
     assert len(fused) == 38
     assert split == fused
-    assert {frame: (one.stage, one.reason) for frame, one in split_letters.items()} == {
-        frame: (one.stage, one.reason) for frame, one in fused_letters.items()
+    assert {frame: (letter.stage, letter.reason) for frame, letter in split_letters.items()} == {
+        frame: (letter.stage, letter.reason) for frame, letter in fused_letters.items()
     }
     gated = [event for event in fused.values() if any(entry["stage"] == "embed" for entry in event.get("skipped", ()))]
-    assert 0 < len(gated) < len(fused), "the gate left something out, and not everything"
-    assert inside
-    assert all(len(record.value or b"") > 1000 for record in inside), "small originals travel inside"
+    assert 0 < len(gated) < len(fused), "the gate leaves out some frames but not all"
+    assert between_records
+    assert all(len(record.value or b"") > 1000 for record in between_records), (
+        "small originals travel inside the records"
+    )

@@ -26,14 +26,14 @@ async def here(tmp_path: Path, index_folder: Path) -> AsyncIterator[Deployment]:
 
 
 async def drained(here: Deployment, sent: Sequence[NewRecord], stages: Sequence[AnyStage]) -> None:
-    """Publish, work until nothing is left, and see the promise kept."""
+    """Publish, work until the lag is 0, and check the promise."""
     await here.publish(sent)
     worker = here.worker(stages)
     async with running(worker) as task:
         await until(here.drained, task)
-    found = await here.findings()
-    assert found.kept, found
-    assert found.accepted == len({identity(record) for record in sent})
+    findings = await here.findings()
+    assert findings.kept, findings
+    assert findings.accepted == len({identity(record) for record in sent})
     assert not worker.health.unready_reasons()
 
 
@@ -99,26 +99,26 @@ async def test_a_broken_stage_stops_the_worker_and_kills_no_frame(here: Deployme
         await asyncio.wait_for(worker.run(), 30)
     assert "stage fate fails" in worker.health.unready_reasons()[0]
     assert await here.letters() == {}
-    # repaired, the same frames go through
+    # after a repair the same frames are enriched
     async with running(here.worker([Vectors()])) as task:
         await until(lambda: here.drained(group="sightline.embed"), task)
     assert len(await here.enriched()) == 30
 
 
-async def test_vectors_that_are_none_are_dead_letters(here: Deployment) -> None:
+async def test_frames_with_invalid_vectors_are_dead(here: Deployment) -> None:
     not_a_number, zero = fated("nan"), fated("zero")
     await drained(here, [*OTHERS, not_a_number, zero], [Fate(), Vectors()])
     assert await reasons(here) == dict.fromkeys((identity(not_a_number), identity(zero)), "refused_by_index")
 
 
-async def test_a_record_that_cannot_be_read_is_dead_under_an_id_of_its_own(here: Deployment) -> None:
+async def test_an_unreadable_record_is_dead_under_an_id_of_its_own(here: Deployment) -> None:
     broken = [NewRecord(topics.RAW, b"k%d" % n, value) for n, value in enumerate([b"\xc1", b"", b"{}", b"[" * 9000])]
     await here.publish([*OTHERS, *broken])
     async with running(here.worker([Fate(), Vectors()])) as task:
         await until(here.drained, task)
-    found = await here.findings()
-    assert found.kept, found
-    assert (found.enriched, found.dead) == (len(OTHERS), len(broken))
+    findings = await here.findings()
+    assert findings.kept, findings
+    assert (findings.enriched, findings.dead) == (len(OTHERS), len(broken))
     assert {letter.stage for letter in (await here.letters()).values()} == {"codec"}
 
 
@@ -132,14 +132,14 @@ async def test_a_newer_major_version_stops_the_worker_and_drains_nothing(here: D
     assert not await here.drained()
 
 
-async def test_a_plan_that_cannot_work_is_refused_with_every_reason(here: Deployment) -> None:
+async def test_an_invalid_plan_is_refused_with_every_reason(here: Deployment) -> None:
     with pytest.raises(PlanError) as refused:
         await here.worker([Count()]).run()
     assert refused.value.reasons == ["stage 'count' requires 'labels', which no earlier stage of the plan provides"]
 
 
-async def test_memory_follows_each_feed_and_not_a_failed_batch(here: Deployment) -> None:
-    """Counts stay right although batches are retried, bisected and mixed over feeds."""
+async def test_state_follows_each_feed_and_ignores_failed_batches(here: Deployment) -> None:
+    """Counts are right although batches are retried, bisected and mixed over feeds."""
     fates = ["ok", "ok", "transient:2", "ok", "ok", "ok"]
     sent = [
         fated(fate, feed=feed, kind="frame", number=number)
@@ -153,17 +153,17 @@ async def test_memory_follows_each_feed_and_not_a_failed_batch(here: Deployment)
         assert [events[identity(record)].captions[0].text for record in ours] == [str(n + 1) for n in range(len(ours))]
 
 
-async def test_a_second_death_deletes_the_points_of_a_life_before(here: Deployment) -> None:
-    """The same frame, enriched first, comes again and is refused by a stage: no point is left of it."""
+async def test_a_later_death_deletes_the_points_of_an_enriched_frame(here: Deployment) -> None:
+    """A frame that was enriched is delivered again and refused by a stage: none of its points is left."""
     sent = fated("ok")
     await drained(here, [sent], [Fate(), Vectors()])
     assert await here.index.count(FRAMES) == 1
     await here.publish([NewRecord(sent.topic, sent.key, fated("invalid").value, sent.headers)])
     async with running(here.worker([Fate(), Vectors()])) as task:
         await until(here.drained, task)
-    found = await here.findings()
-    assert found.kept, found
-    assert found.dead == 1
+    findings = await here.findings()
+    assert findings.kept, findings
+    assert findings.dead == 1
     assert await here.index.count(FRAMES) == 0
 
 

@@ -1,4 +1,4 @@
-"""The precision that a GPU computes in, held on both devices: bf16 on a CPU everywhere, and on CUDA where it is."""
+"""A GPU's precision (bf16), tested on a CPU everywhere and on CUDA where there is a GPU."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 def held_bytes(device: str) -> int:
-    """What tensors take on a device, after the collector has been round."""
+    """Memory of tensors on a device, after garbage collection."""
     import torch
 
     gc.collect()
     if device == "cuda":
         return int(torch.cuda.memory_allocated())
-    tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]  # isinstance would ask proxies
-    return sum(one.nbytes for one in tensors if one.device.type == device)
+    tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]  # isinstance resolves proxies
+    return sum(tensor.nbytes for tensor in tensors if tensor.device.type == device)

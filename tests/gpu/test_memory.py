@@ -1,4 +1,4 @@
-"""Memory on the device: a batch that does not fit leaves nothing behind, and a stage that is closed holds nothing."""
+"""Memory on the device: a batch that does not fit leaves nothing behind, and a closed stage holds nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FRAME_BYTES = 1 << 20
 
 
 class Hungry:
-    """Takes memory for every frame, and for more than `FITS` of them more than there is."""
+    """Allocates memory per frame, and more than any machine has for more than `FITS` frames."""
 
     name: ClassVar[str] = "fate"
     lane: ClassVar[Lane] = "gpu"
@@ -41,8 +41,8 @@ class Hungry:
         self._device = device
         self.sizes: list[int] = []
         self.left_behind: list[int] = []
-        """How many tensors of earlier calls were still there when a call began."""
-        self._taken: list[weakref.ref[torch.Tensor]] = []
+        """Number of tensors of earlier calls that still existed at the start of each call."""
+        self._allocated: list[weakref.ref[torch.Tensor]] = []
 
     def open(self, device: str) -> None:
         assert device == self._device
@@ -50,11 +50,11 @@ class Hungry:
     def close(self) -> None: ...
 
     def process(self, frames: Sequence[Frame]) -> Verdicts:
-        self.left_behind.append(sum(one() is not None for one in self._taken))
+        self.left_behind.append(sum(reference() is not None for reference in self._allocated))
         self.sizes.append(len(frames))
         with translate_out_of_memory():
             held = torch.zeros(len(frames) * FRAME_BYTES, dtype=torch.uint8, device=self._device)
-            self._taken.append(weakref.ref(held))
+            self._allocated.append(weakref.ref(held))
             if len(frames) > FITS:
                 torch.empty(MORE_THAN_ANY_MACHINE_BYTES, dtype=torch.uint8, device=self._device)
         for frame in frames:
@@ -68,10 +68,10 @@ def index_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-async def test_a_batch_that_does_not_fit_is_halved_and_let_go_before(
+async def test_a_batch_that_does_not_fit_is_released_and_halved(
     device: str, tmp_path: Path, index_folder: Path
 ) -> None:
-    """Were its tensors still held, by the error that told of it, half of it would not fit either."""
+    """If the error still held its tensors, half of the batch would not fit either."""
     stage = Hungry(device)
     settings = msgspec.structs.replace(QUICK, batch_frames=FRAMES, device=device)
     async with deployed(tmp_path, index_folder=index_folder) as here:
@@ -81,28 +81,28 @@ async def test_a_batch_that_does_not_fit_is_halved_and_let_go_before(
             await until(here.drained, task)
         assert len(await here.enriched()) == FRAMES
         assert not await here.letters()
-    assert max(stage.sizes) > FITS, "something did not fit"
+    assert max(stage.sizes) > FITS, "one batch did not fit"
     assert stage.sizes[-1] <= FITS
     assert set(stage.left_behind) == {0}
     assert held_bytes(device) == before
 
 
 def opened(kind: str, device: str) -> Any:
-    made: dict[str, Any] = {
+    builders: dict[str, Any] = {
         "detect": lambda: Detect(DetectSettings(weights=str(CHECKPOINTS / "yolov9"), precision="bf16")),
         "caption": lambda: Caption(CaptionSettings(weights=str(CHECKPOINTS / "blip"), precision="bf16")),
         "embed": lambda: Embed(
             EmbedSettings(weights=str(CHECKPOINTS / "clip"), visual_weights=str(CHECKPOINTS / "vit"), precision="bf16")
         ),
     }
-    stage = made[kind]()
+    stage = builders[kind]()
     stage.open(device)
     return stage
 
 
 @pytest.mark.parametrize("kind", ["detect", "caption", "embed"])
-def test_a_closed_stage_lets_its_memory_go(kind: str, device: str) -> None:
-    opened(kind, device).close()  # the libraries' own, which stays: workspaces, tables
+def test_a_closed_stage_releases_its_memory(kind: str, device: str) -> None:
+    opened(kind, device).close()  # allocates what the libraries keep: workspaces, tables
     before = held_bytes(device)
     stage = opened(kind, device)
     frames = [decoded(seed) for seed in range(3)]

@@ -1,4 +1,4 @@
-"""The tiny models in the precision of a GPU: what their cards say, and what the same weights say in fp32 on a CPU."""
+"""The tiny models in a GPU's precision, compared with their cards and with the same weights in fp32 on a CPU."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def captions() -> list[str]:
 
 
 @pytest.mark.parametrize("folder", PRETRAINED)
-def test_the_answer_to_the_reference_picture_is_the_card_s(folder: str, device: str) -> None:
+def test_the_output_for_the_reference_picture_matches_the_card(folder: str, device: str) -> None:
     PRETRAINED[folder].load(CHECKPOINTS / folder, device=device, precision=HALF).check_reference()
 
 
-def test_the_detector_s_and_the_segmenter_s_too(device: str) -> None:
+def test_the_detector_and_the_segmenter_match_their_cards(device: str) -> None:
     Yolo.load(CHECKPOINTS / "yolov9", device=device, precision=HALF).check_reference()
     Segmenter.load(CHECKPOINTS / "sam", device=device, precision=HALF).check_reference()
 
@@ -49,12 +49,12 @@ def test_the_detector_s_and_the_segmenter_s_too(device: str) -> None:
 def test_captions_are_the_same_sentences(device: str, pictures: list[Picture]) -> None:
     here = Blip.load(CHECKPOINTS / "blip", device=device, precision=HALF).caption(pictures)
     there = Blip.load(CHECKPOINTS / "blip").caption(pictures)
-    same = [one == other for one, other in zip(here, there, strict=True)]
-    assert np.mean(same) >= 0.9, "a word may fall the other way where two are equally likely, now and then"
+    same = [ours == theirs for ours, theirs in zip(here, there, strict=True)]
+    assert np.mean(same) >= 0.9, "a word may differ where two are equally likely"
 
 
 @pytest.mark.parametrize("kind", [Clip, Vit])
-def test_vectors_point_the_same_way(kind: type[Clip] | type[Vit], device: str, pictures: list[Picture]) -> None:
+def test_vectors_have_the_same_direction(kind: type[Clip] | type[Vit], device: str, pictures: list[Picture]) -> None:
     folder = CHECKPOINTS / kind.__name__.lower()
     here = kind.load(folder, device=device, precision=HALF).embed_images(pictures)
     there = kind.load(folder).embed_images(pictures)
@@ -69,41 +69,43 @@ def test_texts_find_the_same_pictures(device: str, pictures: list[Picture], capt
     clip = Clip.load(CHECKPOINTS / "clip", device=device, precision=HALF)
     there = Clip.load(CHECKPOINTS / "clip")
     assert (clip.embed_texts(captions) * there.embed_texts(captions)).sum(axis=1).min() > 0.99
-    found = (clip.embed_texts(captions) @ clip.embed_images(pictures).T).argmax(axis=1)
-    assert list(found) == list(range(len(pictures)))
+    nearest = (clip.embed_texts(captions) @ clip.embed_images(pictures).T).argmax(axis=1)
+    assert list(nearest) == list(range(len(pictures)))
 
 
-def test_the_matching_head_says_yes_and_no_alike(device: str, pictures: list[Picture], captions: list[str]) -> None:
-    texts, asked = [*captions, *captions[1:], captions[0]], [*pictures, *pictures]
-    here = Itm.load(CHECKPOINTS / "blip_itm", device=device, precision=HALF).match(texts, asked)
-    there = Itm.load(CHECKPOINTS / "blip_itm").match(texts, asked)
+def test_the_matching_head_accepts_and_rejects_the_same(
+    device: str, pictures: list[Picture], captions: list[str]
+) -> None:
+    texts, shown = [*captions, *captions[1:], captions[0]], [*pictures, *pictures]
+    here = Itm.load(CHECKPOINTS / "blip_itm", device=device, precision=HALF).match(texts, shown)
+    there = Itm.load(CHECKPOINTS / "blip_itm").match(texts, shown)
     assert np.abs(here - there).max() < 1.0
     sure = np.abs(there) > 1.0
     assert (np.sign(here) == np.sign(there))[sure].all()
     assert sure.mean() > 0.9
 
 
-def test_detections_are_the_same_things_in_the_same_places(device: str) -> None:
+def test_detections_are_the_same(device: str) -> None:
     pictures = [evaluation_scene(SEED, number)[1].image for number in range(8)]
     here = Yolo.load(CHECKPOINTS / "yolov9", device=device, precision=HALF).detect(pictures)
     there = Yolo.load(CHECKPOINTS / "yolov9").detect(pictures)
     for ours, theirs in zip(here, there, strict=True):
-        pairs = zip(*(sorted(found, key=lambda one: (one.label, one.box)) for found in (ours, theirs)), strict=True)
-        for one, other in pairs:
-            assert one.label == other.label
-            assert np.abs(np.subtract(one.box, other.box)).max() < 3.0
-            assert abs(one.confidence - other.confidence) < 0.1
+        pairs = zip(*(sorted(each, key=lambda found: (found.label, found.box)) for each in (ours, theirs)), strict=True)
+        for detection, other in pairs:
+            assert detection.label == other.label
+            assert np.abs(np.subtract(detection.box, other.box)).max() < 3.0
+            assert abs(detection.confidence - other.confidence) < 0.1
 
 
-def test_masks_are_the_same_by_boxes_and_by_the_generator(device: str) -> None:
+def test_masks_for_boxes_and_of_the_generator_are_the_same(device: str) -> None:
     _, rendered = evaluation_scene(SEED, 3)
     here = Segmenter.load(CHECKPOINTS / "sam", device=device, precision=HALF)
     there = Segmenter.load(CHECKPOINTS / "sam")
-    ours, expected = here.masks_in_boxes(rendered.image, rendered.boxes)
-    theirs, wanted = there.masks_in_boxes(rendered.image, rendered.boxes)
-    assert min(mask_iou(one, other) for one, other in zip(ours, theirs, strict=True)) > 0.9
-    assert np.abs(expected - wanted).max() < 0.05
-    # The generator hands what the model gives to NumPy, which has no bf16.
-    found = [one["segmentation"] for one in here.segment_everything(rendered.image)]
-    best = [max((mask_iou(mask, truth) for mask in found), default=0.0) for truth in rendered.masks]
+    ours, ours_iou = here.masks_in_boxes(rendered.image, rendered.boxes)
+    theirs, theirs_iou = there.masks_in_boxes(rendered.image, rendered.boxes)
+    assert min(mask_iou(mask, other) for mask, other in zip(ours, theirs, strict=True)) > 0.9
+    assert np.abs(ours_iou - theirs_iou).max() < 0.05
+    # The generator converts the model's output to NumPy, which has no bf16.
+    masks = [mask["segmentation"] for mask in here.segment_everything(rendered.image)]
+    best = [max((mask_iou(mask, truth) for mask in masks), default=0.0) for truth in rendered.masks]
     assert max(best) > 0.85

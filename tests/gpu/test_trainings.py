@@ -1,4 +1,4 @@
-"""A step of each training on the device gives the losses that it gives on a CPU."""
+"""A step of each training gives the same losses on the device and on a CPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tinyworld.train_yolo import Recipe as YoloRecipe
 from tinyworld.train_yolo import YoloTraining
 
 RELATIVE, ABSOLUTE = 0.03, 0.01
-"""bf16 on both, whose sums are rounded in another order."""
+"""Both compute in bf16, but round sums in another order."""
 
 
 def near(losses: dict[str, float]) -> dict[str, Any]:
@@ -45,13 +45,13 @@ def test_a_step_of_sam_and_one_of_yolo(device: str, tmp_path: Path) -> None:
         for step in range(2):
             ours, theirs = here.advance(step), there.advance(step)
             assert ours == near(theirs)
-        assert {one.device.type for one in here.average.state_dict().values()} == {device}
+        assert {tensor.device.type for tensor in here.average.state_dict().values()} == {device}
 
 
 @pytest.mark.parametrize("step", [0, 1, 8, 9], ids=["scenes", "clip", "crops", "clip's crops"])
 def test_the_losses_of_every_head(device: str, step: int, corpus: Corpus) -> None:
     recipe = replace(train_joint.Recipe(), steps=10, scenes=3, clip_scenes=3, crops=4, match_from=0)
-    found = []
+    losses = []
     for where in (device, "cpu"):
         torch.manual_seed(1)
         model = JointModel(Geometry()).to(where)
@@ -60,23 +60,23 @@ def test_the_losses_of_every_head(device: str, step: int, corpus: Corpus) -> Non
         sum(parts.values(), torch.zeros((), device=where)).backward()  # type: ignore[no-untyped-call]
         for optimizer in train_joint.optimizers(model, recipe):
             optimizer.step()
-        assert all(torch.isfinite(one).all() for one in model.state_dict().values())
-        found.append({name: float(value.detach()) for name, value in parts.items()})
-    here, there = found
+        assert all(torch.isfinite(tensor).all() for tensor in model.state_dict().values())
+        losses.append({name: float(value.detach()) for name, value in parts.items()})
+    here, there = losses
     assert here == near(there)
 
 
 @pytest.mark.parametrize("step", [0, 1], ids=["windows", "scenes"])
-def test_the_tower_s_patches(device: str, step: int, corpus: Corpus) -> None:
+def test_the_losses_of_patches(device: str, step: int, corpus: Corpus) -> None:
     recipe = pretrain_tower.Recipe(window_steps=1, scene_steps=1, windows=4, scenes=2)
     images, truth, (row, column) = pretrain_tower.sample_step(corpus, recipe, step)
-    found = []
+    losses = []
     for where in (device, "cpu"):
         torch.manual_seed(1)
         dense = DenseHeads(Tower(Geometry())).to(where)
         with torch.autocast(where, torch.bfloat16):
-            seen = dense.tower(images.to(where), row=TOP + row, column=column)
-            loss = dense.losses(dense.tower.norm(seen), on_device(where, truth))
-        found.append({"patches": float(loss.detach())})
-    here, there = found
+            tokens = dense.tower(images.to(where), row=TOP + row, column=column)
+            loss = dense.losses(dense.tower.norm(tokens), on_device(where, truth))
+        losses.append({"patches": float(loss.detach())})
+    here, there = losses
     assert here == near(there)

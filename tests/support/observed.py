@@ -1,4 +1,4 @@
-"""Events of `frames.observed` made by hand, as records that workers would write."""
+"""Events of `frames.observed`, as records like those of workers."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A web server for tests, in threads of its own: pictures, pictures that fail in each way, and an image-search API.
+"""A web server for tests, in threads of its own: pictures, pictures that fail in various ways, an image-search API.
 
-The API speaks Pixabay's shape: GET /api/?key&q&page&per_page → {"total", "totalHits", "hits": [{…}]}.
+The API is shaped like Pixabay's: GET /api/?key&q&page&per_page → {"total", "totalHits", "hits": [{…}]}.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 KEY = "very-secret-key"
 ALLOWED = ("127.0.0.1/32",)
-"""What a configuration has to allow, so that this machine is fetched from."""
+"""Networks that a configuration has to allow, so that this machine may be fetched from."""
 
 
 @dataclass
@@ -27,11 +27,11 @@ class PictureServer:
 
     pictures: dict[str, bytes]
     searched: dict[str, Sequence[str]] = field(default_factory=dict)
-    """Query → names of pictures, in the order of the API's answer; `*` is any other query."""
+    """Query → names of pictures, in the order of the response; `*` is any other query."""
     asked: Counter[str] = field(default_factory=Counter)
     """Requests by path and query."""
     headers: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """Of the last request, by path and query."""
+    """Headers of the last request, by path and query."""
     together: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
     most_at_once: int = 0
     port: int = 0

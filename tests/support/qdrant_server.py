@@ -17,11 +17,11 @@ import pytest
 
 WHY_SKIPPED = "no `qdrant` on the path: the index is not tested against a server"
 STARTS_SECONDS = 30.0
-"""The first start may have to unpack the program."""
+"""The first start may unpack the program."""
 
 
 def need_qdrant() -> str:
-    """The program's path; skips the test, saying why, where there is none."""
+    """The path of the program; skips the test if there is none."""
     program = shutil.which("qdrant")
     if program is None:
         pytest.skip(WHY_SKIPPED)
@@ -54,7 +54,7 @@ def qdrant_server(folder: Path, ports: Ports | None = None, *, api_key: str = ""
 
 
 def start_server(program: str, folder: Path, ports: Ports, *, api_key: str = "") -> subprocess.Popen[bytes]:
-    """The process, ready; it may be killed and started again in the same folder."""
+    """Start a server and wait until it is ready; it may be killed and restarted in the same folder."""
     settings = {
         "QDRANT__SERVICE__HOST": "127.0.0.1",
         "QDRANT__SERVICE__HTTP_PORT": str(ports.http),
@@ -91,11 +91,11 @@ def _until_ready(server: subprocess.Popen[bytes], http_port: int, log: Path) -> 
                     return
         except OSError:
             _pause(server)
-    raise AssertionError(f"the Qdrant server did not start: {log.read_text(errors='replace')[-2000:]}")
+    raise AssertionError(f"the Qdrant server did not become ready: {log.read_text(errors='replace')[-2000:]}")
 
 
 def _pause(server: subprocess.Popen[bytes]) -> None:
-    """Wait a little for the server to end, which it should not."""
+    """Wait a moment, or until the server exits."""
     try:
         server.wait(timeout=0.05)
     except subprocess.TimeoutExpired:

@@ -1,7 +1,7 @@
-"""A real RTSP server, run by the system's Python (GStreamer's bindings come from Debian, not from a registry).
+"""A real RTSP server, run by the system's Python: GStreamer's bindings come from Debian, not from a package registry.
 
 `/usr/bin/python3 rtsp_server.py PORT [USER PASSWORD]` serves `rtsp://127.0.0.1:PORT/live`, a moving ball with a
-keyframe every ten frames, and says `ready` once it listens. Port 0 takes a free one, which follows `ready`.
+keyframe every ten frames, and prints `ready PORT` once it listens. Port 0 takes a free port.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A transport by its URL, for the suite's own processes; no model, store or page is imported with it."""
+"""Transports by URL, for the suites' own processes; imports no model, store or page."""
 
 from __future__ import annotations
 
@@ -13,4 +13,4 @@ def connect(url: str) -> Transport:
         from streams.kafka.transport import KafkaTransport
 
         return KafkaTransport.from_url(url)
-    raise ValueError(f"{url}: no such transport")
+    raise ValueError(f"{url}: not a transport; use sqlite: or kafka:")

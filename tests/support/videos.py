@@ -1,4 +1,4 @@
-"""Small videos for tests, made by PyAV: every frame differs, and its number can be read from its brightness."""
+"""Small videos for tests, made with PyAV: every frame differs, and its brightness gives its number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEP = 8
-"""Frame `n` has a mean of about 8·n: far enough apart to survive the codecs."""
+"""Frame `n` has a mean of about 8·n: far enough apart for lossy codecs."""
 
 
 def write_video(
@@ -22,7 +22,7 @@ def write_video(
     width: int = 160,
     height: int = 96,
 ) -> Path:
-    """A grey ramp in time with one white quarter (top left), so that a wrong turn shows."""
+    """A gray ramp over time with one white quarter (top left), so that a wrong rotation is visible."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -39,6 +39,6 @@ def write_video(
 
 
 def number_of(rgb: NDArray[np.uint8]) -> int:
-    """Which frame of `write_video` this is, from its lower right quarter."""
+    """The number of a frame of `write_video`, from its lower right quarter."""
     height, width = rgb.shape[:2]
     return round(float(rgb[height // 2 :, width // 2 :].mean()) / STEP)
