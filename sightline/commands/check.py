@@ -41,8 +41,7 @@ async def check(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT00
     names = [spec.name for spec in collections(config, worker_settings(config)).values()]
     async with opened(config) as parts:
         unprocessed = await left(parts)
-        present = [name for name in names if name in await parts.index.collections()]
-        findings = await compare(parts.transport, parts.index, present, embedding_stages=embedding_stages(config))
+        findings = await compare(parts.transport, parts.index, names, embedding_stages=embedding_stages(config))
     if as_json:
         out.print_json(msgspec.json.encode(_as_json(findings, unprocessed)).decode())
     else:

@@ -111,21 +111,23 @@ async def check(
 ) -> Findings:
     """Compare what was accepted with its last states and its points in `collections` (frames' and regions').
 
-    A frame has a point of its own where one of `embedding_stages` stands in its trace. Raises Unavailable,
-    StoreUnavailable.
+    A frame has a point of its own where one of `embedding_stages` stands in its trace; a collection that does not exist
+    has no points. Raises Unavailable, StoreUnavailable.
     """
     return judge(await snapshot(transport, index, collections), embedding_stages=embedding_stages)
 
 
 async def snapshot(transport: Transport, index: Index, collections: Sequence[str]) -> Snapshot:
+    """The present topics and points. Raises Unavailable, StoreUnavailable."""
     enriched = [_enriched(record) async for record in read_topic(transport, topics.ENRICHED)]
+    existing = await index.collections()
     records = read_topic(transport, topics.DEAD)
     dead = [_dead(record) async for record in records if CLOSES_HEADER not in record.headers]
     return Snapshot(
         accepted=[_accepted(record) async for record in read_topic(transport, topics.RAW)],
         states=enriched + dead,
         deleted=frozenset(await Deletions(transport).catch_up()),
-        points={collection: await _points(index, collection) for collection in collections},
+        points={name: await _points(index, name) if name in existing else {} for name in collections},
         trimmed=await _is_trimmed(transport),
     )
 
@@ -138,7 +140,7 @@ def judge(found: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
     findings.dead = len(last) - findings.enriched
     findings.missing = sorted(accepted - last.keys() - found.deleted)
     unknown, owners_of_points = last.keys() - accepted, frozenset().union(*found.points.values())
-    older = (unknown | (owners_of_points - last.keys())) - found.deleted if found.trimmed else frozenset()
+    older = (unknown | (owners_of_points - last.keys() - accepted)) - found.deleted if found.trimmed else frozenset()
     findings.older, findings.unknown = sorted(older), sorted(unknown - older)
     embedded = {frame for frame, state in last.items() if not state.stages.isdisjoint(embedding_stages)} - found.deleted
     for collection, owners in found.points.items():

@@ -43,8 +43,8 @@ FRAMES_PER_PASS = 256
 class Eraser:
     """Erases what is due. One worker of a deployment does it, though two would do no harm.
 
-    It waits after it reads a deletion. By then every worker, which reads deletions every `watch_seconds`, writes no more
-    of the frame, and what was written before is on the topics.
+    It waits after it reads a deletion. By then no worker writes anything more of the frame, because each one reads
+    deletions every `watch_seconds`, and what was written before is on the topics.
     """
 
     backends: Backends

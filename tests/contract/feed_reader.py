@@ -1,4 +1,4 @@
-"""A process that reads feeds, to be killed: `python -m tests.contract.feed_reader URL`. Says what it reads."""
+"""A process that reads feeds, to be killed: `python -m tests.contract.feed_reader URL`. Prints what it reads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.transport_urls import connect
 
 
 async def read(feed: Feed) -> None:
-    """A source without an end."""
+    """Reads a source without an end."""
     print("reads", feed.feed, feed.source, flush=True)
     try:
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Feeds in a topic, on any transport: what is said takes effect, each feed has one reader, the dead are replaced."""
+"""Feeds in a topic, on any transport: changes take effect, each feed has one reader, dead readers are replaced."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def feed(name: str, source: str = "0", **keys: Any) -> Feed:
 
 
 class Member:
-    """A process under test, with what it reads by its own words."""
+    """A process under test, and the feeds that it reports to read."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
         self.reads: set[tuple[str, str]] = set()
         self.history: list[str] = []
-        self._hearing = asyncio.create_task(self._hear())
+        self._output = asyncio.create_task(self._read_output())
 
-    async def _hear(self) -> None:
+    async def _read_output(self) -> None:
         assert self.process.stdout is not None
         while line := (await self.process.stdout.readline()).decode().split():
             self.history.append(" ".join(line))
@@ -48,7 +48,7 @@ class Member:
     async def kill(self) -> None:
         self.process.kill()
         await self.process.wait()
-        await self._hearing
+        await self._output
         self.reads.clear()
 
 
@@ -56,20 +56,20 @@ class Member:
 async def member(url: str) -> AsyncIterator[Member]:
     command = [sys.executable, "-m", "tests.contract.feed_reader", url]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, cwd=ROOT)
-    found = Member(process)
+    started = Member(process)
     try:
-        yield found
+        yield started
     finally:
         if process.returncode is None:
             process.terminate()
         await asyncio.wait_for(process.wait(), DEADLINE_SECONDS)
-        await found._hearing
+        await started._output
 
 
 async def until(condition: Callable[[], bool], *members: Member) -> None:
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():
-            dead = [one.history for one in members if one.process.returncode is not None]
+            dead = [member.history for member in members if member.process.returncode is not None]
             assert not dead, dead
             await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.02)
 
@@ -89,29 +89,31 @@ class FeedsSuite:
         yield transport
         await transport.close()
 
-    async def test_what_is_said_takes_effect_without_a_restart(self, transport: Transport, url: str) -> None:
+    async def test_changes_take_effect_without_a_restart(self, transport: Transport, url: str) -> None:
         await transport.publish([feed_record(feed("before", "1"))])
-        async with member(url) as one:
-            await until(lambda: one.reads == {("before", "1")}, one)
+        async with member(url) as first:
+            await until(lambda: first.reads == {("before", "1")}, first)
             await transport.publish([feed_record(feed("door", "2"))])
-            await until(lambda: one.reads == {("before", "1"), ("door", "2")}, one)
+            await until(lambda: first.reads == {("before", "1"), ("door", "2")}, first)
             await transport.publish([feed_record(feed("door", "3"))])
-            await until(lambda: one.reads == {("before", "1"), ("door", "3")}, one)
+            await until(lambda: first.reads == {("before", "1"), ("door", "3")}, first)
             await transport.publish([feed_record(feed("before", "1", paused=True)), feed_record(feed("door", "3"))])
-            await until(lambda: one.reads == {("door", "3")}, one)
+            await until(lambda: first.reads == {("door", "3")}, first)
             await transport.publish([feed_record(feed("before", "1")), removal_record("default", "door")])
-            await until(lambda: one.reads == {("before", "1")}, one)
-        assert one.process.returncode == 0
-        assert one.history.count("reads door 3") == 1, "what says the same again changes nothing"
+            await until(lambda: first.reads == {("before", "1")}, first)
+        assert first.process.returncode == 0
+        assert first.history.count("reads door 3") == 1, "the same settings again change nothing"
         assert set(await all_feeds(transport)) == {feed_key(feed("before"))}
 
-    async def test_each_feed_has_one_reader_and_the_dead_are_replaced(self, transport: Transport, url: str) -> None:
+    async def test_each_feed_has_one_reader_and_a_dead_reader_is_replaced(self, transport: Transport, url: str) -> None:
         feeds = {(f"camera-{number}", str(number)) for number in range(24)}
         await transport.publish([feed_record(feed(name, source)) for name, source in sorted(feeds)])
-        async with member(url) as one, member(url) as other:
-            await until(lambda: bool(one.reads and other.reads) and one.reads | other.reads == feeds, one, other)
-            assert not one.reads & other.reads
-            await one.kill()
-            await until(lambda: other.reads == feeds, other)
+        async with member(url) as first, member(url) as second:
+            await until(
+                lambda: bool(first.reads and second.reads) and first.reads | second.reads == feeds, first, second
+            )
+            assert not first.reads & second.reads
+            await first.kill()
+            await until(lambda: second.reads == feeds, second)
             await transport.publish([feed_record(feed("late", "99"))])
-            await until(lambda: other.reads == {*feeds, ("late", "99")}, other)
+            await until(lambda: second.reads == {*feeds, ("late", "99")}, second)

@@ -1,4 +1,4 @@
-"""What every source must do, written once. A source's test class subclasses `SourceSuite`.
+"""The contract of sources. A source's test class subclasses `SourceSuite`.
 
 Ingests run against the real embedded log and blob folder.
 """
@@ -32,12 +32,12 @@ from streams.transport import NewRecord, TopicSpec
 TENANT, FEED = "default", "lobby"
 
 
-class Killed(Exception):  # noqa: N818 - named for what happened
-    """Stands for the process's death: nothing after it happens."""
+class Killed(Exception):  # noqa: N818 - named for the event
+    """Stands for the death of the process: nothing happens after it."""
 
 
 class DyingLog(SqliteTransport):
-    """The real log as one that writes outputs one by one (`atomic` is False), dead after some writes."""
+    """The real log without atomic writes (`atomic` is False). The process dies after `lives` of them."""
 
     atomic = False
     lives = 10**9
@@ -50,7 +50,9 @@ class DyingLog(SqliteTransport):
 
 
 @dataclass
-class Place:
+class IngestTarget:
+    """An embedded log with all topics, and a blob folder."""
+
     log: DyingLog
     blobs: BlobFolder
 
@@ -66,20 +68,20 @@ class Place:
         )
 
     async def events(self) -> list[FrameEvent]:
-        """What is on `frames.raw`, partition by partition."""
-        found = []
+        """The events on `frames.raw`, partition by partition."""
+        events = []
         for partition, (first, end) in (await self.log.ends(topics.RAW)).items():
             records = await self.log.read(partition, first, max(end - first, 1))
             for record in records:
                 event = decode_frame(record.value, record.headers).event
                 key = still_key(event.id) if event.kind == "still" else partition_key(TENANT, FEED)
                 assert record.key == key
-                found.append(event)
-        return found
+                events.append(event)
+        return events
 
 
 @asynccontextmanager
-async def place(folder: Path) -> AsyncIterator[Place]:
+async def ingest_target(folder: Path) -> AsyncIterator[IngestTarget]:
     log, blobs = DyingLog(folder / "log.sqlite"), BlobFolder(folder / "blobs")
     await log.open()
     try:
@@ -90,7 +92,7 @@ async def place(folder: Path) -> AsyncIterator[Place]:
                 for t in declared
             ]
         )
-        yield Place(log, blobs)
+        yield IngestTarget(log, blobs)
     finally:
         await log.close()
         await blobs.close()
@@ -106,25 +108,25 @@ def pictures(offers: Sequence[Offer]) -> list[Picture]:
 
 
 class SourceSuite:
-    """Subclasses say how their source is made: at least six pictures, and everything that may be wrong with it."""
+    """Subclasses make their source, of at least six pictures, and sources that cannot be read."""
 
     def source(self, folder: Path, *, limit: int | None = None) -> Source:
-        """A source of `expected` pictures, made anew in the same place whenever it is called."""
+        """A new source of the same `expected` pictures with every call."""
         raise NotImplementedError
 
     expected: int
 
     def unreadable(self, folder: Path) -> dict[str, Source]:
-        """Sources that cannot be read at all, by the path or pattern that the error has to name."""
+        """Sources that cannot be read, by the path or pattern that the error must contain."""
         raise NotImplementedError
 
-    async def test_the_same_pictures_in_the_same_places_every_time(self, tmp_path: Path) -> None:
+    async def test_every_reading_gives_the_same_pictures_and_positions(self, tmp_path: Path) -> None:
         first, second = [await offers_of(self.source(tmp_path)) for _ in range(2)]
         assert first == second
         positions = [picture.position for picture in pictures(first)]
         assert len(positions) == len(set(positions)) == self.expected
 
-    async def test_every_picture_is_what_it_says(self, tmp_path: Path) -> None:
+    async def test_pictures_have_the_format_and_size_that_they_declare(self, tmp_path: Path) -> None:
         for picture in pictures(await offers_of(self.source(tmp_path))):
             pixels = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_COLOR)
             assert pixels is not None
@@ -150,55 +152,55 @@ class SourceSuite:
         assert {offer.position for offer in again if isinstance(offer, Repeated)} == known
         assert pictures(again) == everything[1::2]
 
-    async def test_leaving_early_lets_go_of_threads(self, tmp_path: Path) -> None:
+    async def test_closing_early_releases_threads(self, tmp_path: Path) -> None:
         async with aclosing(self.source(tmp_path).offers(lambda _: False)) as offers:
             await anext(offers)
         assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("source")]
 
     async def test_every_accepted_frame_is_on_the_log_and_its_original_in_the_store(self, tmp_path: Path) -> None:
         offered = {picture.position: picture for picture in pictures(await offers_of(self.source(tmp_path)))}
-        async with place(tmp_path / "place") as found:
-            summary = await found.ingest(self.source(tmp_path))
-            events = await found.events()
+        async with ingest_target(tmp_path / "target") as target:
+            summary = await target.ingest(self.source(tmp_path))
+            events = await target.events()
             assert summary.accepted == len(events) == self.expected
             for event in events:
                 content = offered[event.position].content
                 assert event.id == frame_id(TENANT, FEED, event.position)
-                assert await found.blobs.get(TENANT, event.image.uri) == content == event.image.inline
+                assert await target.blobs.get(TENANT, event.image.uri) == content == event.image.inline
                 assert event.image.sha256 == sha256_hex(content)
 
     async def test_a_second_ingest_adds_nothing(self, tmp_path: Path) -> None:
-        async with place(tmp_path / "place") as found:
-            first = await found.ingest(self.source(tmp_path))
-            second = await found.ingest(self.source(tmp_path))
+        async with ingest_target(tmp_path / "target") as target:
+            first = await target.ingest(self.source(tmp_path))
+            second = await target.ingest(self.source(tmp_path))
             assert (first.accepted, first.repeated) == (self.expected, 0)
             assert (second.accepted, second.repeated) == (0, self.expected)
-            assert len(await found.events()) == self.expected
+            assert len(await target.events()) == self.expected
 
     @pytest.mark.parametrize("writes", [0, 1, 2, 3])
-    async def test_an_ingest_that_was_killed_goes_on_and_loses_nothing(self, tmp_path: Path, writes: int) -> None:
-        """Even writes are records, odd ones the notes of them; only records without a note come twice."""
-        async with place(tmp_path / "place") as found:
-            found.log.lives = writes
+    async def test_an_ingest_after_a_kill_continues_and_loses_nothing(self, tmp_path: Path, writes: int) -> None:
+        """Records and acceptance records are written in turn; only frames without an acceptance record repeat."""
+        async with ingest_target(tmp_path / "target") as target:
+            target.log.lives = writes
             with pytest.raises(Killed):
-                await found.ingest(self.source(tmp_path), batch_frames=2)
-            before = len(await found.events())
-            found.log.lives = 10**9
-            summary = await found.ingest(self.source(tmp_path))
-            events = await found.events()
-            unnoted = before - summary.repeated
+                await target.ingest(self.source(tmp_path), batch_frames=2)
+            before = len(await target.events())
+            target.log.lives = 10**9
+            summary = await target.ingest(self.source(tmp_path))
+            events = await target.events()
+            unrecorded = before - summary.repeated
             assert len({event.id for event in events}) == self.expected
-            assert len(events) == self.expected + unnoted
-            assert (unnoted > 0) == (writes % 2 == 1)
+            assert len(events) == self.expected + unrecorded
+            assert (unrecorded > 0) == (writes % 2 == 1)
 
-    async def test_what_cannot_be_read_is_said_with_the_path_and_the_way_out(self, tmp_path: Path) -> None:
-        async with place(tmp_path / "place") as found:
+    async def test_an_unreadable_source_raises_its_path_and_what_to_do(self, tmp_path: Path) -> None:
+        async with ingest_target(tmp_path / "target") as target:
             for name, source in self.unreadable(tmp_path).items():
                 with pytest.raises(UnreadableSource) as refused:
-                    await found.ingest(source)
+                    await target.ingest(source)
                 assert name in str(refused.value)
-                assert ";" in str(refused.value), "after the semicolon stands the way out"
-            assert await found.events() == []
+                assert ";" in str(refused.value), "what to do stands after the semicolon"
+            assert await target.events() == []
 
 
 def refusals(offers: Sequence[Offer]) -> dict[str, str]:

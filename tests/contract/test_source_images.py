@@ -11,14 +11,14 @@ from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.source import Source
 from streams.sources.urls import from_lines
-from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
+from tests.contract.source_suite import SourceSuite, ingest_target, offers_of, pictures, refusals
 from tests.support.pictures import Format, encoded, scene
 
 FORMATS: tuple[Format, ...] = ("jpeg", "png", "webp")
 
 
 def stills(folder: Path) -> Path:
-    """Seven pictures in two levels and three formats under misleading names, and four files that are none."""
+    """Seven pictures in two levels and three formats with misleading names, and four files that are not pictures."""
     root = folder / "stills"
     if root.exists():
         return root
@@ -47,7 +47,9 @@ class TestFolder(SourceSuite):
     def unreadable(self, folder: Path) -> dict[str, Source]:
         return {}
 
-    async def test_what_is_no_picture_is_refused_by_name_and_the_others_go_on(self, tmp_path: Path) -> None:
+    async def test_a_file_that_is_not_a_picture_is_refused_by_name_and_the_others_are_read(
+        self, tmp_path: Path
+    ) -> None:
         reasons = {
             "notes.jpg": "not_a_picture",
             "empty.png": "empty",
@@ -55,42 +57,42 @@ class TestFolder(SourceSuite):
             "gone.jpg": "missing",
         }
         assert refusals(await offers_of(self.source(tmp_path))) == reasons
-        async with place(tmp_path / "place") as found:
-            summary = await found.ingest(self.source(tmp_path))
+        async with ingest_target(tmp_path / "target") as target:
+            summary = await target.ingest(self.source(tmp_path))
             assert (summary.accepted, summary.refused) == (7, 4)
             assert summary.reasons == {"not_a_picture": 2, "empty": 1, "missing": 1}
             assert {Path(refusal.name).name for refusal in summary.refusals} == set(reasons)
 
     async def test_a_folder_uses_every_partition(self, tmp_path: Path) -> None:
-        """A still's key is its frame, so that one folder is no single partition's work."""
+        """The key of a still is its frame, so that the pictures of a folder go to all partitions."""
         folder = tmp_path / "many"
         folder.mkdir()
         for number in range(48):
             (folder / f"{number}.png").write_bytes(encoded(scene(number, 16, 12), "png"))
-        async with place(tmp_path / "place") as found:
-            assert (await found.ingest(from_folder(folder))).accepted == 48
-            ends = await found.log.ends(RAW)
+        async with ingest_target(tmp_path / "target") as target:
+            assert (await target.ingest(from_folder(folder))).accepted == 48
+            ends = await target.log.ends(RAW)
             assert len(ends) > 1
             assert all(end > first for first, end in ends.values())
 
-    async def test_a_picture_is_the_same_however_it_is_named(
+    async def test_a_picture_is_the_same_by_any_path_to_it(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         root = stills(tmp_path)
         monkeypatch.chdir(root)
-        async with place(tmp_path / "place") as found:
-            await found.ingest(from_folder(root))
+        async with ingest_target(tmp_path / "target") as target:
+            await target.ingest(from_folder(root))
             for source in (from_glob("*.jpg"), from_files([Path("below/../0.jpg")]), listed("1.jpg\n")):
-                summary = await found.ingest(source)
+                summary = await target.ingest(source)
                 assert summary.accepted == 0
                 assert summary.repeated > 0
 
     async def test_changed_content_is_another_picture(self, tmp_path: Path) -> None:
         root = stills(tmp_path)
-        async with place(tmp_path / "place") as found:
-            await found.ingest(from_folder(root))
+        async with ingest_target(tmp_path / "target") as target:
+            await target.ingest(from_folder(root))
             (root / "0.jpg").write_bytes(encoded(scene(50)))
-            assert (await found.ingest(from_folder(root))).accepted == 1
+            assert (await target.ingest(from_folder(root))).accepted == 1
 
 
 class TestGlob(SourceSuite):
@@ -116,12 +118,12 @@ class TestList(SourceSuite):
 
     async def test_the_same_path_twice_is_one_picture(self, tmp_path: Path) -> None:
         path = stills(tmp_path) / "0.jpg"
-        async with place(tmp_path / "place") as found:
-            summary = await found.ingest(listed(f"{path}\n{path}\n"))
+        async with ingest_target(tmp_path / "target") as target:
+            summary = await target.ingest(listed(f"{path}\n{path}\n"))
             assert (summary.accepted, summary.repeated) == (1, 1)
 
-    async def test_lines_that_lead_nowhere_are_counted(self, tmp_path: Path) -> None:
+    async def test_paths_that_cannot_be_read_are_counted(self, tmp_path: Path) -> None:
         lines = f"{tmp_path}\n{tmp_path / 'missing.jpg'}\n/dev/zero\nnul\0byte\n"
-        found = await offers_of(listed(lines))
-        assert pictures(found) == []
-        assert list(refusals(found).values()) == ["not_a_file", "missing", "not_a_file", "unreadable"]
+        offers = await offers_of(listed(lines))
+        assert pictures(offers) == []
+        assert list(refusals(offers).values()) == ["not_a_file", "missing", "not_a_file", "unreadable"]

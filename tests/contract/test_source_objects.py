@@ -15,7 +15,7 @@ from deploy.local.s3 import S3Server
 from streams.clock import ManualClock, SystemClock
 from streams.sources.objects import Listing, ObjectsSource
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, Source, UnreadableSource
-from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
+from tests.contract.source_suite import SourceSuite, ingest_target, offers_of, pictures, refusals
 from tests.support.pictures import encoded, scene
 from tests.support.s3_server import s3, s3_server
 
@@ -28,7 +28,7 @@ def put(where: str, key: str, content: bytes) -> None:
 
 
 def objects(where: str) -> None:
-    """Seven pictures in two levels below `cats/`, two objects that are none, two beside the prefix."""
+    """Seven pictures in two levels below `cats/`, two objects that are not pictures, two beside the prefix."""
     if next(iter(from_url(where).list()), ()):
         return
     for number in range(7):
@@ -53,7 +53,7 @@ class TestFolder(SourceSuite):
     def unreadable(self, folder: Path) -> dict[str, Source]:
         return {}
 
-    async def test_a_folder_that_is_not_there_is_said(self, tmp_path: Path) -> None:
+    async def test_a_missing_folder_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(UnreadableSource, match=f"{tmp_path}/no.*; check"):
             ObjectsSource(f"file://{tmp_path}/no", Listing(), SystemClock())
 
@@ -73,11 +73,13 @@ class TestS3(SourceSuite):
     def unreadable(self, folder: Path) -> dict[str, Source]:
         return {"s3://no-such-bucket": ObjectsSource("s3://no-such-bucket", Listing(), SystemClock())}
 
-    async def test_what_is_no_picture_is_refused_and_a_prefix_ends_at_a_slash(self, tmp_path: Path) -> None:
+    async def test_an_object_that_is_not_a_picture_is_refused_and_a_prefix_ends_at_a_slash(
+        self, tmp_path: Path
+    ) -> None:
         offers = await offers_of(self.source(tmp_path))
         assert refusals(offers) == {"notes.txt": "not_a_picture", "empty.jpg": "empty"}
 
-    async def test_the_key_is_the_whole_one_whatever_prefix_it_was_found_below(self, tmp_path: Path) -> None:
+    async def test_a_position_has_the_whole_key_below_any_prefix(self, tmp_path: Path) -> None:
         self.source(tmp_path)
         below = ObjectsSource(f"{self.where}/cats/more/", Listing(), SystemClock())
         above = ObjectsSource(f"{self.where}/", Listing(), SystemClock())
@@ -85,23 +87,23 @@ class TestS3(SourceSuite):
         assert len(positions) == 9
         assert {picture.position for picture in pictures(await offers_of(below))} < positions
 
-    async def test_an_object_that_was_written_over_is_another_picture(self, tmp_path: Path) -> None:
-        async with place(tmp_path / "place") as found:
-            await found.ingest(self.source(tmp_path))
+    async def test_an_overwritten_object_is_another_picture(self, tmp_path: Path) -> None:
+        async with ingest_target(tmp_path / "target") as target:
+            await target.ingest(self.source(tmp_path))
             put(self.where, "cats/0.jpg", encoded(scene(50)))
-            assert (await found.ingest(self.source(tmp_path))).accepted == 1
+            assert (await target.ingest(self.source(tmp_path))).accepted == 1
 
-    async def test_following_finds_what_is_new_and_fetches_nothing_twice(self, tmp_path: Path) -> None:
+    async def test_following_finds_new_objects_and_fetches_none_twice(self, tmp_path: Path) -> None:
         objects(self.where)
         clock = ManualClock()
-        async with followed(f"{self.where}/cats", clock) as told:
-            first = [await told() for _ in range(9)]
+        async with followed(f"{self.where}/cats", clock) as next_offer:
+            first = [await next_offer() for _ in range(9)]
             assert (len(pictures(first)), sum(isinstance(offer, Refusal) for offer in first)) == (7, 2)
             await asleep(clock)
             put(self.where, "cats/late.jpg", encoded(scene(30)))
             put(self.where, "cats/1.jpg", encoded(scene(31)))
             clock.advance(EVERY_SECONDS)
-            later = [await told(), await told()]
+            later = [await next_offer(), await next_offer()]
             assert sorted(Path(offer.position).name for offer in later if isinstance(offer, Picture)) == [
                 "1.jpg",
                 "late.jpg",
@@ -109,10 +111,10 @@ class TestS3(SourceSuite):
             await asleep(clock)
             clock.advance(EVERY_SECONDS)
             await asleep(clock)
-            assert told.left == 0
+            assert next_offer.left == 0
 
     async def test_what_was_accepted_before_is_not_fetched(self, tmp_path: Path) -> None:
-        """Their bytes are spoilt below the server, whose listing stays the same, and nobody notices."""
+        """Their bytes are overwritten behind the server, whose listing stays the same: no picture changes."""
         known = {picture.position for picture in pictures(await offers_of(self.source(tmp_path)))}
         for path in self.root.rglob("[0-9].jpg"):
             with path.open("r+b") as file:
@@ -120,12 +122,12 @@ class TestS3(SourceSuite):
         again = await offers_of(self.source(tmp_path), known.__contains__)
         assert {offer.position for offer in again if isinstance(offer, Repeated)} == known
 
-    async def test_a_followed_server_that_goes_away_is_waited_for(self, tmp_path: Path) -> None:
+    async def test_a_followed_source_waits_for_a_server_that_stopped(self, tmp_path: Path) -> None:
         objects(self.where)
         clock = ManualClock()
-        async with followed(f"{self.where}/cats", clock) as told:
+        async with followed(f"{self.where}/cats", clock) as next_offer:
             for _ in range(9):
-                await told()
+                await next_offer()
             await asleep(clock)
             self.server.stop()
             try:
@@ -135,13 +137,13 @@ class TestS3(SourceSuite):
                 await asyncio.to_thread(self.server.start)
             put(self.where, "cats/new.jpg", encoded(scene(40)))
             clock.advance(EVERY_SECONDS)
-            offer = await told()
+            offer = await next_offer()
             assert isinstance(offer, Picture)
             assert offer.position.endswith("new.jpg")
 
 
-class Told:
-    """What a followed source offered, as it comes."""
+class NextOffer:
+    """The offers of a followed source, as they arrive."""
 
     def __init__(self) -> None:
         self._offers: asyncio.Queue[Offer] = asyncio.Queue()
@@ -161,19 +163,19 @@ class Told:
 
 
 @asynccontextmanager
-async def followed(where: str, clock: ManualClock) -> AsyncIterator[Told]:
-    told = Told()
+async def followed(where: str, clock: ManualClock) -> AsyncIterator[NextOffer]:
+    next_offer = NextOffer()
     source = ObjectsSource(where, Listing(follow_seconds=EVERY_SECONDS, retry_seconds=0.2), clock)
-    task = asyncio.create_task(told.read(source, lambda _: False))
+    task = asyncio.create_task(next_offer.read(source, lambda _: False))
     try:
-        yield told
+        yield next_offer
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
 async def asleep(clock: ManualClock) -> None:
-    """Return when the source waits for the next look."""
+    """Return when the source waits for its next listing."""
     async with asyncio.timeout(60):
         while not clock.sleepers:
             await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0.02)

@@ -1,4 +1,4 @@
-"""Lists of URLs against a real web server, which the settings have to allow: it is not public."""
+"""Lists of URLs against a real web server, which the settings must allow because it is not public."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from streams.clock import SystemClock
 from streams.sources.fetcher import Fetcher, FetchSettings
 from streams.sources.source import Picture, Refusal, Source
 from streams.sources.urls import from_lines, from_url_file, from_urls
-from tests.contract.source_suite import SourceSuite, offers_of, pictures, place, refusals
+from tests.contract.source_suite import SourceSuite, ingest_target, offers_of, pictures, refusals
 from tests.support.picture_server import ALLOWED, PictureServer, picture_server
 from tests.support.pictures import encoded, scene
 
@@ -51,20 +51,20 @@ class TestUrls(SourceSuite):
     def unreadable(self, folder: Path) -> dict[str, Source]:
         return {}
 
-    async def test_no_query_gets_onto_the_log(self, tmp_path: Path) -> None:
-        async with place(tmp_path / "place") as found:
-            await found.ingest(self.source(tmp_path))
-            events: list[FrameEvent] = await found.events()
+    async def test_no_query_is_written_to_the_log(self, tmp_path: Path) -> None:
+        async with ingest_target(tmp_path / "target") as target:
+            await target.ingest(self.source(tmp_path))
+            events: list[FrameEvent] = await target.events()
         assert "/pictures/3.jpg" in "".join(event.position for event in events)
         assert "s3cret" not in repr(events)
 
-    async def test_as_many_at_once_as_the_settings_say_and_no_more(self) -> None:
+    async def test_as_many_concurrent_fetches_as_the_settings_allow(self) -> None:
         self.web.together = threading.Barrier(SETTINGS.at_once)
         offers = await offers_of(from_urls([self.web.url(f"/together/{n}.jpg") for n in range(6)], FETCHER))
         assert [Path(picture.position).name for picture in pictures(offers)] == [f"{n}.jpg" for n in range(6)]
         assert self.web.most_at_once == SETTINGS.at_once
 
-    async def test_a_host_that_fails_is_asked_again_until_it_answers_or_was_asked_often_enough(self) -> None:
+    async def test_a_failing_host_is_retried_until_it_answers_or_attempts_run_out(self) -> None:
         flaky = [self.web.url("/flaky/2/1.jpg"), self.web.url("/flaky/3/2.jpg"), self.web.url("/moved/3.jpg")]
         first, second, third = await offers_of(from_urls(flaky, FETCHER))
         assert isinstance(first, Picture)
@@ -73,7 +73,7 @@ class TestUrls(SourceSuite):
         assert isinstance(third, Picture)
         assert self.web.asked["/flaky/3/2.jpg"] == 3
 
-    async def test_what_fails_is_told_and_counted_and_the_others_go_on(self, tmp_path: Path) -> None:
+    async def test_failures_are_reported_and_counted_and_the_others_are_fetched(self, tmp_path: Path) -> None:
         self.web.pictures |= {"text.jpg": b"no picture", "large.jpg": encoded(scene(9)) + bytes(1 << 20)}
         lines = [
             self.web.url("/pictures/text.jpg"),
@@ -82,20 +82,20 @@ class TestUrls(SourceSuite):
             self.web.url("/away"),
             "http://169.254.169.254/latest/meta-data?token=s3cret",
             "http://user:s3cret@127.0.0.1/",
-            "http://127.0.0.1:1/nobody-listens",
+            "http://127.0.0.1:1/no-server",
             "/etc/passwd",
             self.web.url("/pictures/5.jpg"),
         ]
         (tmp_path / "list.txt").write_text("\n".join(lines))
         small = Fetcher(FetchSettings(allow=ALLOWED, attempts=2, max_bytes=1 << 20), Impatient())
-        async with place(tmp_path / "place") as found:
-            summary = await found.ingest(from_url_file(tmp_path / "list.txt", small))
+        async with ingest_target(tmp_path / "target") as target:
+            summary = await target.ingest(from_url_file(tmp_path / "list.txt", small))
         assert (summary.accepted, summary.refused) == (1, 8)
         assert summary.reasons == {"not_a_picture": 1, "refused_url": 5, "unreachable": 1, "not_a_url": 1}
         assert "s3cret" not in repr(summary)
-        assert self.web.asked["/pictures/missing.jpg"] == 1, "what answers 404 is not asked again"
+        assert self.web.asked["/pictures/missing.jpg"] == 1, "a 404 is not retried"
 
-    async def test_nothing_private_is_fetched_unless_it_is_allowed(self) -> None:
+    async def test_private_addresses_are_fetched_only_if_allowed(self) -> None:
         offers = await offers_of(from_urls([self.web.url("/pictures/1.jpg")], Fetcher(FetchSettings(), SystemClock())))
         assert list(refusals(offers).values()) == ["refused_url"]
         assert not self.web.asked
@@ -108,12 +108,12 @@ class TestUrls(SourceSuite):
         assert len(pictures(offers)) == 2
         assert list(refusals(offers).values()) == ["missing"]
 
-    async def test_a_url_that_is_new_every_day_may_have_a_name_that_stays(self, tmp_path: Path) -> None:
-        async with place(tmp_path / "place") as found:
+    async def test_a_url_that_changes_every_day_may_have_a_stable_name(self, tmp_path: Path) -> None:
+        async with ingest_target(tmp_path / "target") as target:
             for day in ("1", "2"):
                 today = [self.web.url(f"/flaky/0{day}/1.jpg")]
                 self.web.asked.update({urlsplit(url).path: 9 for url in today})  # flaky no more
-                summary = await found.ingest(from_urls(today, FETCHER, stable_name=lambda _: "https://host/photos/1"))
+                summary = await target.ingest(from_urls(today, FETCHER, stable_name=lambda _: "https://host/photos/1"))
             assert (summary.accepted, summary.repeated) == (0, 1)
-            (event,) = await found.events()
+            (event,) = await target.events()
         assert event.position.endswith("https://host/photos/1")

@@ -1,4 +1,4 @@
-"""Deleted frames leave no picture behind: two whole workers on every transport; a subclass has the fixture `here`."""
+"""The blobs of deleted frames are erased: two workers on every transport. A subclass has the fixture `here`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def worker(here: Deployment) -> Worker:
 
 
 async def work(here: Deployment, *, until_erased: Sequence[str] = ()) -> None:
-    """Two workers until nothing is left and the blobs of these frames are said to be erased."""
+    """Run two workers until the log is processed and the blobs of `until_erased` are recorded as erased."""
     async with running(worker(here)), running(worker(here)) as task:
         await until(lambda: here.drained(group="sightline.decode"), task)
         await until(lambda: erased(here, until_erased), task)
@@ -54,7 +54,7 @@ async def erased(here: Deployment, frames: Sequence[str]) -> bool:
     return all(frame in deletions and frame not in deletions.pending for frame in frames)
 
 
-async def there(here: Deployment, uri: str) -> bool:
+async def exists(here: Deployment, uri: str) -> bool:
     assert uri
     try:
         return bool(await here.blobs.get("default", uri))
@@ -62,8 +62,8 @@ async def there(here: Deployment, uri: str) -> bool:
         return False
 
 
-async def said(here: Deployment) -> int:
-    """States on the topics."""
+async def states(here: Deployment) -> int:
+    """The number of terminal states on the topics."""
     return sum([1 for topic in (topics.ENRICHED, topics.DEAD) async for _ in read_topic(here.transport, topic)])
 
 
@@ -83,23 +83,23 @@ class ErasingSuite:
         own, common = events[identity(alone)].image, events[identity(first)].image
         assert events[identity(second)].image == common
         for uri in (own.uri, own.thumbnail, common.uri, letters[identity(bad)].uri):
-            assert await there(here, uri)
+            assert await exists(here, uri)
 
-        asked = [identity(record) for record in (alone, first, bad)]
-        await here.publish([deletion(frame) for frame in asked])
-        await work(here, until_erased=asked)
+        deleted = [identity(record) for record in (alone, first, bad)]
+        await here.publish([deletion(frame) for frame in deleted])
+        await work(here, until_erased=deleted)
         for uri in (own.uri, own.thumbnail, letters[identity(bad)].uri):
-            assert not await there(here, uri)
-        assert await there(here, common.uri), "the second frame needs it"
-        assert await there(here, common.thumbnail)
+            assert not await exists(here, uri)
+        assert await exists(here, common.uri), "the second frame needs it"
+        assert await exists(here, common.thumbnail)
 
         await here.publish([deletion(identity(second))])
         await work(here, until_erased=[identity(second)])
-        assert not await there(here, common.uri)
-        assert not await there(here, common.thumbnail)
+        assert not await exists(here, common.uri)
+        assert not await exists(here, common.thumbnail)
         assert (await here.findings()).kept
 
-    async def test_points_tell_of_blobs_when_the_topics_have_forgotten(self, here: Deployment) -> None:
+    async def test_points_name_the_blobs_of_frames_that_are_no_longer_on_the_topics(self, here: Deployment) -> None:
         kept, gone = b"kept", b"gone"
         uris = {content: blob_uri("default", "lobby", START.date(), sha256_hex(content)) for content in (kept, gone)}
         frames = {name: frame_id("default", "lobby", name) for name in ("kept", "gone", "other")}
@@ -115,8 +115,8 @@ class ErasingSuite:
                 for name, uri in payloads.items()
             ],
         )
-        asked = [frames["kept"], frames["gone"]]
-        await here.publish([deletion(frame) for frame in asked])
-        await work(here, until_erased=asked)
-        assert await there(here, uris[kept])
-        assert not await there(here, uris[gone])
+        deleted = [frames["kept"], frames["gone"]]
+        await here.publish([deletion(frame) for frame in deleted])
+        await work(here, until_erased=deleted)
+        assert await exists(here, uris[kept])
+        assert not await exists(here, uris[gone])

@@ -1,4 +1,4 @@
-"""Dead letters in people's hands: listed by what is asked, replayed once, dropped for good; and the checker's eyes."""
+"""Dead letters as people handle them: filtered, replayed, dropped, deleted; and the checks of `sightline check`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import pytest
 from processors.stage import AnyStage
 from schemas import cloudevents, codec, topics
 from schemas.events import Deletion
+from schemas.points import collection
 from stores.index import Point
+from streams.lifecycle.check import check
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
 from streams.transport import NewRecord
 from tests.support.deployment import FRAMES, QUICK, Deployment, deployed, fated, identity, running, until
-from tests.support.fault_stages import DIMENSION, Fate, Vectors
+from tests.support.fault_stages import DIMENSION, EMBEDDING_STAGES, Fate, Vectors
 from tests.support.pictures import START
 
 BAD = [fated("invalid", number=number) for number in range(3)]
@@ -42,27 +44,25 @@ def point(name: str, frame: str) -> Point:
     return Point(id=name, vectors={"semantic": np.full(DIMENSION, 0.5, np.float32)}, payload={"frame": frame})
 
 
-async def test_letters_are_chosen_by_reason_stage_time_and_frame(here: Deployment) -> None:
+async def test_letters_are_filtered_by_reason_stage_time_and_frame(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
-    every = await letters.choose()
-    assert len(every) == 4
+    all_letters = await letters.choose()
+    assert len(all_letters) == 4
     refused = await letters.choose(LetterFilter(reason="refused"))
-    assert {one.letter.id for one in refused} == {identity(record) for record in BAD}
-    assert [one.letter.stage for one in await letters.choose(LetterFilter(stage="codec"))] == ["codec"]
-    first = every[0].letter
-    assert [one.letter.id for one in await letters.choose(LetterFilter(frames=(first.id,)))] == [first.id]
+    assert {entry.letter.id for entry in refused} == {identity(record) for record in BAD}
+    assert [entry.letter.stage for entry in await letters.choose(LetterFilter(stage="codec"))] == ["codec"]
+    first = all_letters[0].letter
+    assert [entry.letter.id for entry in await letters.choose(LetterFilter(frames=(first.id,)))] == [first.id]
     assert await letters.choose(LetterFilter(until=first.died)) == []
-    assert (
-        len(await letters.choose(LetterFilter(since=first.died, until=every[-1].letter.died + timedelta(seconds=1))))
-        == 4
-    )
+    after_last = all_letters[-1].letter.died + timedelta(seconds=1)
+    assert len(await letters.choose(LetterFilter(since=first.died, until=after_last))) == 4
 
 
-async def test_a_replay_brings_frames_to_life_and_takes_them_off_the_list(here: Deployment) -> None:
+async def test_a_replay_enriches_frames_and_takes_them_off_the_list(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
     assert await letters.replay(await letters.choose(LetterFilter(reason="refused"))) == 3
-    assert [one.letter.stage for one in await letters.choose()] == ["codec"]
-    # the stage that refused them is no longer in the plan; what was raw before is read from the start by a new group
+    assert [entry.letter.stage for entry in await letters.choose()] == ["codec"]
+    # the plan no longer has the stage that refused them; a new group reads the raw topic from the start
     await work(here, "sightline.embed")
     enriched = await here.enriched()
     assert {identity(record) for record in BAD} <= enriched.keys()
@@ -70,27 +70,27 @@ async def test_a_replay_brings_frames_to_life_and_takes_them_off_the_list(here: 
     assert (found.missing, found.points_of_dead, found.doubled) == ([], [], [])
 
 
-async def test_a_letter_that_dies_again_is_on_the_list_again(here: Deployment) -> None:
+async def test_a_frame_that_dies_again_is_on_the_list_again(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
     await letters.replay(await letters.choose(LetterFilter(reason="refused")))
     await work(here)
     again = await letters.choose(LetterFilter(reason="refused"))
-    assert {one.letter.id for one in again} == {identity(record) for record in BAD}
+    assert {entry.letter.id for entry in again} == {identity(record) for record in BAD}
     assert (await here.findings()).kept
 
 
-async def test_dropped_letters_are_gone_and_newer_ones_are_not(here: Deployment) -> None:
+async def test_dropping_a_letter_leaves_a_newer_one_of_the_frame(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
     old = await letters.choose(LetterFilter(reason="refused"))
     await letters.replay(old)
     await work(here)
-    assert await letters.drop(old) == 3, "a mark for letters of a life before"
+    assert await letters.drop(old) == 3, "closing records of older letters are written too"
     assert len(await letters.choose(LetterFilter(reason="refused"))) == 3
     assert await letters.drop(await letters.choose()) == 4
     assert await letters.choose() == []
 
 
-async def test_the_checker_sees_every_breach_of_the_promise(here: Deployment) -> None:
+async def test_the_check_finds_every_breach_of_the_promise(here: Deployment) -> None:
     assert (await here.findings()).kept
     dead, lost = identity(BAD[0]), fated("ok", number=7)
     own = next(iter(await here.enriched()))
@@ -113,6 +113,12 @@ async def test_the_checker_sees_every_breach_of_the_promise(here: Deployment) ->
     assert set(found.orphans) == {dead, stray}
 
 
+async def test_a_missing_collection_counts_as_an_empty_one(here: Deployment) -> None:
+    absent = collection("frames", "absent")
+    findings = await check(here.transport, here.index, [absent], embedding_stages=EMBEDDING_STAGES)
+    assert findings.points_missing == [identity(fated("ok"))]
+
+
 def deletion(record: NewRecord) -> NewRecord:
     event = Deletion(frame=identity(record), tenant="default", feed="lobby", requested=START)
     headers = cloudevents.headers(
@@ -121,17 +127,17 @@ def deletion(record: NewRecord) -> NewRecord:
     return NewRecord(topics.DELETIONS, event.frame.encode(), codec.encode_deletion(event), headers)
 
 
-async def test_deleted_frames_are_forgotten_by_index_events_and_letters(here: Deployment) -> None:
-    """One that was indexed before, one that comes afterwards, and a dead one that would be replayed."""
+async def test_a_deleted_frame_has_no_points_no_event_and_no_letter(here: Deployment) -> None:
+    """A frame that was indexed before, one that arrives afterwards, and a dead one that could be replayed."""
     indexed, later = fated("ok"), fated("ok", number=9)
     assert await here.index.count(FRAMES) == 1
-    await here.publish([deletion(one) for one in (indexed, later, BAD[0])])
+    await here.publish([deletion(record) for record in (indexed, later, BAD[0])])
     await here.publish([later])
     settings = msgspec.structs.replace(QUICK, watch_seconds=0.05)
     async with running(here.worker([Fate(), Vectors()], settings=settings)) as task:
         await until(here.drained, task)
         assert identity(later) not in await here.enriched()
-        assert identity(BAD[0]) not in {one.letter.id for one in await DeadLetters(here.transport).choose()}
+        assert identity(BAD[0]) not in {entry.letter.id for entry in await DeadLetters(here.transport).choose()}
         await until(lambda: no_points(here), task)
     assert (await here.findings()).kept
 

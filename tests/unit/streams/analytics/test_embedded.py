@@ -1,4 +1,4 @@
-"""The embedded log's analytics: killed between any two steps, its counts are the truth."""
+"""Analytics on the embedded log: counts are exact after a kill between any two steps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS = AnalyticsSettings()
 
 
 async def run_until(folder: Path, frames: int, *, killed: bool) -> None:
-    """Count until that many are counted, then end: `killed`, without a word to the log and wherever it is."""
+    """Count until `frames` are counted, then end; `killed`, without leaving the group, at any step."""
     transport = SqliteTransport(folder / "log.sqlite")
     await transport.open()
     table = FileTable(folder / "analytics.sqlite")
@@ -34,7 +34,7 @@ async def run_until(folder: Path, frames: int, *, killed: bool) -> None:
     await transport.close()
 
 
-async def test_a_restart_goes_on_and_repeats_count_once(tmp_path: Path) -> None:
+async def test_a_restart_continues_and_repeated_records_count_once(tmp_path: Path) -> None:
     transport = SqliteTransport(tmp_path / "log.sqlite")
     await transport.open()
     await transport.create([TopicSpec(OBSERVED, 2)])

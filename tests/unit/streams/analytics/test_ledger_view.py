@@ -1,4 +1,4 @@
-"""What is told of feeds: health by their newest pictures, counts by window and label."""
+"""The view of feeds: health by their newest pictures, counts by window and label."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def filled(**looks: float) -> LedgerView:
         ({"luminance": 0.01, "difference": 0.0}, 60, ["silent", "dark", "frozen"]),
     ],
 )
-def test_health_says_what_is_wrong(looks: dict[str, float], after_seconds: float, health: list[str]) -> None:
+def test_health_names_each_problem(looks: dict[str, float], after_seconds: float, health: list[str]) -> None:
     (feed,) = filled(**looks).feeds(BEGAN + after_seconds)
     assert (feed["feed"], feed["health"]) == ("lobby", health)
 
 
-def test_a_moment_of_dark_or_stillness_is_no_illness() -> None:
+def test_a_moment_of_darkness_or_stillness_is_healthy() -> None:
     view = filled(luminance=0.4, difference=0.002)
     for second in (10, 12):
         view.ledger.observe(observed(second, second, luminance=0.0, difference=0.0), f"ce-{second}")

@@ -1,4 +1,4 @@
-"""No credential stands in a topic, and none is shown."""
+"""No credential is written to a topic or shown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from streams.feeds.credentials import ClearCredentials, UnsetVariable, check_credentials, resolve_references
 
-SECRET = "hunter2"  # noqa: S105 - of nobody
+SECRET = "hunter2"  # noqa: S105 - invented
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ SECRET = "hunter2"  # noqa: S105 - of nobody
         "rtsp://anna@camera/live",
     ],
 )
-def test_a_credential_in_clear_is_refused_and_not_told(source: str) -> None:
+def test_a_credential_in_clear_text_is_refused_and_not_shown(source: str) -> None:
     with pytest.raises(ClearCredentials) as refused:
         check_credentials(source)
     assert SECRET not in str(refused.value)
@@ -38,11 +38,11 @@ def test_a_credential_in_clear_is_refused_and_not_told(source: str) -> None:
         "s3://bucket/prefix",
     ],
 )
-def test_references_and_open_sources_may_stand_there(source: str) -> None:
+def test_references_and_sources_without_credentials_are_accepted(source: str) -> None:
     assert check_credentials(source) == source
 
 
-def test_references_are_filled_in_where_the_camera_is_read() -> None:
+def test_references_are_resolved_where_the_camera_is_read() -> None:
     source = "rtsp://${CAMERA_USER}:${CAMERA_PASSWORD}@camera/live"
     known = {"CAMERA_USER": "anna", "CAMERA_PASSWORD": "a@b/c"}
     assert resolve_references(source, known) == "rtsp://anna:a%40b%2Fc@camera/live"

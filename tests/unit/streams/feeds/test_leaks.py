@@ -1,4 +1,4 @@
-"""Feeds come and go two hundred times: threads, open files and memory stay what they were."""
+"""Two hundred rounds of adding and removing feeds: threads, open files and memory do not grow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.feeds.reader import FeedReader
 from streams.feeds.reader_tasks import ReaderTasks
 from streams.sources.source_choice import RemoteOptions
 from tests.contract.feeds_suite import feed
-from tests.contract.source_suite import place
+from tests.contract.source_suite import ingest_target
 from tests.support.videos import write_video
 from tests.unit.streams.sources.test_live import http_server, mjpeg
 
@@ -30,7 +30,7 @@ async def no_backpressure() -> None:
     """There is always room."""
 
 
-def held() -> tuple[int, int]:
+def resources() -> tuple[int, int]:
     """Threads and open files."""
     return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
 
@@ -39,10 +39,10 @@ def held() -> tuple[int, int]:
 async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", frames=4)
     failures: list[BaseException] = []
-    async with place(tmp_path) as found, http_server(web.get("/video", mjpeg(1000))) as port:  # type: ignore[arg-type]
+    async with ingest_target(tmp_path) as target, http_server(web.get("/video", mjpeg(1000))) as port:  # type: ignore[arg-type]
         reader = FeedReader(
-            transport=found.log,
-            blobs=found.blobs,
+            transport=target.log,
+            blobs=target.blobs,
             clock=SystemClock(),
             backpressure=no_backpressure,
             environment={},
@@ -53,7 +53,7 @@ async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: 
         sources = [feed("video", str(video), loop=True), feed("camera", f"http://127.0.0.1:{port}/video")]
 
         async def accepted() -> int:
-            return sum(end for _, end in (await found.log.ends(RAW)).values())
+            return sum(end for _, end in (await target.log.ends(RAW)).values())
 
         async def one_round(number: int) -> None:
             wanted = sources[number % 2]
@@ -66,11 +66,11 @@ async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: 
 
         for number in range(SETTLED):
             await one_round(number)
-        threads, files = held()
+        threads, files = resources()
         memory = psutil.Process().memory_info().rss
         for number in range(SETTLED, ROUNDS):
             await one_round(number)
-        after, grown = held(), psutil.Process().memory_info().rss - memory
+        after, grown = resources(), psutil.Process().memory_info().rss - memory
         assert after[0] <= threads + 1
         assert after[1] <= files + 2
         assert grown < MOST_GROWTH_BYTES, f"{grown >> 20} MiB more"

@@ -1,4 +1,4 @@
-"""An ingest as a process of its own, to be interrupted: `python -m … PLACE CLIP`."""
+"""An ingest as a process of its own, to be interrupted: `python -m … TARGET CLIP`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from streams.sqlite.transport import SqliteTransport
 from tests.contract.source_suite import FEED, TENANT
 
 
-def _say(progress: Progress) -> None:
+def _print_accepted(progress: Progress) -> None:
     sys.stdout.write(f"{progress.accepted}\n")
     sys.stdout.flush()
 
 
-async def main(place: Path, clip: Path) -> None:
-    log, blobs = SqliteTransport(place / "log.sqlite"), BlobFolder(place / "blobs")
+async def main(target: Path, clip: Path) -> None:
+    log, blobs = SqliteTransport(target / "log.sqlite"), BlobFolder(target / "blobs")
     await log.open()
     try:
         await ingest(
@@ -31,7 +31,7 @@ async def main(place: Path, clip: Path) -> None:
             tenant=TENANT,
             feed=FEED,
             clock=SystemClock(),
-            progress=_say,
+            progress=_print_accepted,
             settings=IngestSettings(batch_frames=3),
         )
     finally:

@@ -1,4 +1,4 @@
-"""What stands between a source and the log may be full, away or slow: nothing is lost and nobody is told otherwise."""
+"""A full log, an unavailable store, a slow log: nothing is lost, and every wait is reported."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from streams.sources.offer_buffer import buffered
 from streams.sources.source import Offer, Picture, Refusal, Seen
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord
-from tests.contract.source_suite import FEED, TENANT, DyingLog, Place, place
+from tests.contract.source_suite import FEED, TENANT, DyingLog, IngestTarget, ingest_target
 
 DEADLINE_SECONDS = 30.0
 JPEG = b"\xff\xd8\xff"
 
 
 class Listed:
-    """A source of what it is given; `reached` is how far it was asked."""
+    """A source of the given offers; `reached` counts those that were taken."""
 
     kind: Kind = "still"
     repeatable = True
@@ -58,7 +58,7 @@ def picture(number: int, size_bytes: int = 100) -> Picture:
 
 
 class Faulty(DyingLog):
-    """The real log, which first raises what it is told to."""
+    """The real log; it raises `faults` first."""
 
     atomic = True
 
@@ -81,13 +81,13 @@ class FaultyFolder(BlobFolder):
         await super().put(tenant, uri, content)
 
 
-async def test_a_full_log_and_an_absent_store_are_waited_for_and_said(tmp_path: Path) -> None:
-    clock, told = ManualClock(), list[Progress]()
-    async with place(tmp_path) as found:
+async def test_a_full_log_and_an_unavailable_store_are_waited_for_and_reported(tmp_path: Path) -> None:
+    clock, reports = ManualClock(), list[Progress]()
+    async with ingest_target(tmp_path) as target:
         log = Faulty(tmp_path / "log.sqlite")
         log.faults = [LogFull("16 GiB"), LogFull("16 GiB")]
         blobs = FaultyFolder(tmp_path / "blobs")
-        blobs.faults = [StoreUnavailable("the disk is away")]
+        blobs.faults = [StoreUnavailable("the disk is unavailable")]
         await log.open()
         task = asyncio.create_task(
             ingest(
@@ -97,7 +97,7 @@ async def test_a_full_log_and_an_absent_store_are_waited_for_and_said(tmp_path: 
                 tenant=TENANT,
                 feed=FEED,
                 clock=clock,
-                progress=told.append,
+                progress=reports.append,
             )
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -105,22 +105,22 @@ async def test_a_full_log_and_an_absent_store_are_waited_for_and_said(tmp_path: 
                 await asyncio.wait([task], timeout=0.002)
                 clock.advance(1.0 if clock.sleepers else 0.0)
         assert (await task).accepted == 2
-        assert len(await found.events()) == 2
-        waits = [progress.waiting_for for progress in told if progress.waiting_for]
-        assert waits == ["blobs: the disk is away", "log: 16 GiB", "log: 16 GiB"]
-        assert told[-1].waiting_for == ""
+        assert len(await target.events()) == 2
+        waits = [progress.waiting_for for progress in reports if progress.waiting_for]
+        assert waits == ["blobs: the disk is unavailable", "log: 16 GiB", "log: 16 GiB"]
+        assert reports[-1].waiting_for == ""
         await log.close()
         await blobs.close()
 
 
-async def test_cancelling_while_waiting_ends_at_once_and_the_next_ingest_takes_it(tmp_path: Path) -> None:
-    async with place(tmp_path) as found:
+async def test_cancelling_a_wait_ends_the_ingest_and_the_next_one_accepts_the_picture(tmp_path: Path) -> None:
+    async with ingest_target(tmp_path) as target:
         log = Faulty(tmp_path / "log.sqlite")
         log.faults = [LogFull("full")] * 10
         await log.open()
         clock, source = ManualClock(), Listed([picture(1)])
         task = asyncio.create_task(
-            ingest(source, transport=log, blobs=found.blobs, tenant=TENANT, feed=FEED, clock=clock)
+            ingest(source, transport=log, blobs=target.blobs, tenant=TENANT, feed=FEED, clock=clock)
         )
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not clock.sleepers:
@@ -129,32 +129,32 @@ async def test_cancelling_while_waiting_ends_at_once_and_the_next_ingest_takes_i
         with pytest.raises(asyncio.CancelledError):
             await task
         assert source.closed
-        assert (await found.ingest(Listed([picture(1)]))).accepted == 1
+        assert (await target.ingest(Listed([picture(1)]))).accepted == 1
         await log.close()
 
 
 class Held(DyingLog):
-    """The real log, whose publish can be held open to be cancelled in the middle."""
+    """The real log; its publish waits for `proceed`, so that a test can cancel it in between."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.publishing, self.go_on = asyncio.Event(), asyncio.Event()
+        self.publishing, self.proceed = asyncio.Event(), asyncio.Event()
 
     async def publish(self, records: Sequence[NewRecord]) -> None:
         self.publishing.set()
-        await self.go_on.wait()
+        await self.proceed.wait()
         await super().publish(records)
 
 
-async def test_cancelling_in_the_middle_of_a_write_finishes_records_and_note(tmp_path: Path) -> None:
-    async with place(tmp_path) as found:
+async def test_cancelling_a_write_finishes_records_and_acceptance_record(tmp_path: Path) -> None:
+    async with ingest_target(tmp_path) as target:
         log = Held(tmp_path / "log.sqlite")
         await log.open()
         task = asyncio.create_task(
             ingest(
                 Listed([picture(1)]),
                 transport=log,
-                blobs=found.blobs,
+                blobs=target.blobs,
                 tenant=TENANT,
                 feed=FEED,
                 clock=SystemClock(),
@@ -163,70 +163,70 @@ async def test_cancelling_in_the_middle_of_a_write_finishes_records_and_note(tmp
         async with asyncio.timeout(DEADLINE_SECONDS):
             await log.publishing.wait()
         task.cancel()
-        log.go_on.set()
+        log.proceed.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert len(await found.events()) == 1
-        assert (await found.ingest(Listed([picture(1)]))).repeated == 1
+        assert len(await target.events()) == 1
+        assert (await target.ingest(Listed([picture(1)]))).repeated == 1
         await log.close()
 
 
-async def test_only_small_originals_travel_inline(tmp_path: Path) -> None:
-    async with place(tmp_path) as found:
+async def test_only_small_originals_are_inline(tmp_path: Path) -> None:
+    async with ingest_target(tmp_path) as target:
         source = Listed([picture(1, 600), picture(2, 1_400)])
         settings = IngestSettings(inline_limit_bytes=1_000)
         await ingest(
             source,
-            transport=found.log,
-            blobs=found.blobs,
+            transport=target.log,
+            blobs=target.blobs,
             tenant=TENANT,
             feed=FEED,
             clock=SystemClock(),
             settings=settings,
         )
-        events = {event.image.size_bytes: event for event in await found.events()}
+        events = {event.image.size_bytes: event for event in await target.events()}
         assert events[600].image.inline is not None
         assert events[1_400].image.inline is None
-        assert len(await found.blobs.get(TENANT, events[1_400].image.uri)) == 1_400
+        assert len(await target.blobs.get(TENANT, events[1_400].image.uri)) == 1_400
 
 
-async def test_a_record_too_large_for_its_topic_goes_by_reference(tmp_path: Path) -> None:
-    async with place(tmp_path) as found:
+async def test_a_record_too_large_for_its_topic_refers_to_its_original(tmp_path: Path) -> None:
+    async with ingest_target(tmp_path) as target:
         log = Faulty(tmp_path / "log.sqlite")
         log.faults = [TooLarge("a topic with a smaller limit")]
         await log.open()
-        await Place(log, found.blobs).ingest(Listed([picture(1)]))
-        (event,) = await found.events()
+        await IngestTarget(log, target.blobs).ingest(Listed([picture(1)]))
+        (event,) = await target.events()
         assert event.image.inline is None
         await log.close()
 
 
-async def test_an_error_of_the_source_comes_out_after_what_it_had_offered(tmp_path: Path) -> None:
-    async with place(tmp_path) as found:
+async def test_an_error_of_the_source_is_raised_after_its_offers_are_accepted(tmp_path: Path) -> None:
+    async with ingest_target(tmp_path) as target:
         with pytest.raises(OSError, match="cable"):
-            await found.ingest(Listed([picture(1), picture(2)], fails=OSError("cable")))
-        assert len(await found.events()) == 2
+            await target.ingest(Listed([picture(1), picture(2)], fails=OSError("cable")))
+        assert len(await target.events()) == 2
 
 
 async def test_progress_ends_with_everything_counted(tmp_path: Path) -> None:
-    told = list[Progress]()
+    reports = list[Progress]()
     offers: list[Offer] = [picture(1), picture(2), picture(1), Refusal("x", "empty", "x: empty")]
-    async with place(tmp_path) as found:
+    async with ingest_target(tmp_path) as target:
         summary = await ingest(
             Listed(offers),
-            transport=found.log,
-            blobs=found.blobs,
+            transport=target.log,
+            blobs=target.blobs,
             tenant=TENANT,
             feed=FEED,
             clock=SystemClock(),
-            progress=told.append,
+            progress=reports.append,
         )
-    assert told[-1] == Progress(done=4, total=4, accepted=2, repeated=1, refused=1)
+    assert reports[-1] == Progress(done=4, total=4, accepted=2, repeated=1, refused=1)
     assert (summary.accepted, summary.repeated, summary.refused) == (2, 1, 1)
 
 
 async def test_a_slow_log_holds_the_source_back() -> None:
-    """Bytes count, not only pictures: a folder of large stills must not fill the memory."""
+    """Bytes are limited too, not only pictures: a folder of large stills must not fill the memory."""
     source = Listed([picture(number, 1_000) for number in range(100)])
     taken: list[int] = []
     async with buffered(source.offers(lambda _: False), max_offers=64, max_bytes=10_000) as buffer:
@@ -240,28 +240,28 @@ async def test_a_slow_log_holds_the_source_back() -> None:
     assert max(taken) == 10
 
 
-async def test_backpressure_is_asked_before_every_batch(tmp_path: Path) -> None:
-    asked = 0
+async def test_backpressure_is_awaited_before_every_batch(tmp_path: Path) -> None:
+    calls = 0
 
     async def room() -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
 
-    async with place(tmp_path) as found:
+    async with ingest_target(tmp_path) as target:
         await ingest(
             Listed([picture(number) for number in range(6)]),
-            transport=found.log,
-            blobs=found.blobs,
+            transport=target.log,
+            blobs=target.blobs,
             tenant=TENANT,
             feed=FEED,
             clock=SystemClock(),
             backpressure=room,
             settings=IngestSettings(batch_frames=2),
         )
-    assert asked >= 3
+    assert calls >= 3
 
 
-async def test_wrong_names_and_missing_topics_are_said_before_anything_is_read(tmp_path: Path) -> None:
+async def test_wrong_names_and_missing_topics_are_reported_before_the_source_is_read(tmp_path: Path) -> None:
     source = Listed([picture(1)])
     log, blobs = SqliteTransport(tmp_path / "log.sqlite"), BlobFolder(tmp_path / "blobs")
     await log.open()

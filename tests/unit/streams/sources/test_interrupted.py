@@ -1,4 +1,4 @@
-"""Interrupting a real process in the middle of a long ingest, politely and not."""
+"""Interrupting a real process in the middle of a long ingest, by SIGINT and by SIGKILL."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from streams.clock import SystemClock
 from streams.sources.playback import Playback, VideoSource
-from tests.contract.source_suite import TENANT, place
+from tests.contract.source_suite import TENANT, ingest_target
 from tests.support.videos import write_video
 
 DEADLINE_SECONDS = 60.0
@@ -20,23 +20,23 @@ ENOUGH_FRAMES = 30
 
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
-async def test_what_was_said_to_be_accepted_is_there_and_comes_once(tmp_path: Path, by: signal.Signals) -> None:
-    clip, folder = write_video(tmp_path / "clip.mp4"), tmp_path / "place"
-    async with place(folder):
+async def test_frames_reported_as_accepted_are_there_once(tmp_path: Path, by: signal.Signals) -> None:
+    clip, folder = write_video(tmp_path / "clip.mp4"), tmp_path / "target"
+    async with ingest_target(folder):
         pass  # makes the topics
-    said = await _interrupted(folder, clip, by)
-    async with place(folder) as found:
-        events = await found.events()
-        assert said <= len(events) < 1_000
+    reported = await _interrupted(folder, clip, by)
+    async with ingest_target(folder) as target:
+        events = await target.events()
+        assert reported <= len(events) < 1_000
         for event in events:
-            assert await found.blobs.get(TENANT, event.image.uri) == event.image.inline
-        summary = await found.ingest(VideoSource(clip, Playback(laps=50), SystemClock()))
+            assert await target.blobs.get(TENANT, event.image.uri) == event.image.inline
+        summary = await target.ingest(VideoSource(clip, Playback(laps=50), SystemClock()))
         assert (summary.repeated, summary.accepted) == (len(events), 1_000 - len(events))
-        assert len({event.id for event in await found.events()}) == len(await found.events()) == 1_000
+        assert len({event.id for event in await target.events()}) == len(await target.events()) == 1_000
 
 
 async def _interrupted(folder: Path, clip: Path, by: signal.Signals) -> int:
-    """How many frames the process said to have accepted before it was gone."""
+    """Number of frames that the process reported as accepted before its end."""
     program = "tests.unit.streams.sources.interrupted"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", program, str(folder), str(clip), stdout=PIPE, stderr=PIPE

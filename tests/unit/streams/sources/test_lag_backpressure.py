@@ -8,27 +8,27 @@ from schemas.topics import RAW
 from streams.clock import ManualClock
 from streams.sources.lag_backpressure import LagBackpressure
 from streams.transport import NewRecord, Partition, Position
-from tests.contract.source_suite import place
+from tests.contract.source_suite import ingest_target
 
 DEADLINE_SECONDS = 30.0
 
 
 class Quiet:
     async def assigned(self, partitions: Mapping[Partition, int]) -> None:
-        """Nothing to prepare."""
+        """No preparation."""
 
     async def revoked(self, partitions: Sequence[Partition]) -> None:
         """Nothing to drain."""
 
 
-async def test_a_source_pauses_while_its_group_is_behind_and_goes_on_at_half(tmp_path: Path) -> None:
-    async with place(tmp_path) as found:
+async def test_a_source_pauses_while_its_group_is_behind_and_resumes_at_half(tmp_path: Path) -> None:
+    async with ingest_target(tmp_path) as target:
         clock = ManualClock()
-        consumer = await found.log.consumer("workers", [RAW], Quiet())
-        room = LagBackpressure(found.log, {"workers": [RAW]}, 10, clock)
-        await room()
-        await found.log.publish([NewRecord(RAW, b"one", b"x") for _ in range(12)])
-        waiting = asyncio.create_task(room())
+        consumer = await target.log.consumer("workers", [RAW], Quiet())
+        backpressure = LagBackpressure(target.log, {"workers": [RAW]}, 10, clock)
+        await backpressure()
+        await target.log.publish([NewRecord(RAW, b"one", b"x") for _ in range(12)])
+        waiting = asyncio.create_task(backpressure())
         records = list[int]()
         async with asyncio.timeout(DEADLINE_SECONDS):
             while len(records) < 12:
@@ -45,7 +45,7 @@ async def test_a_source_pauses_while_its_group_is_behind_and_goes_on_at_half(tmp
                 await asyncio.wait([waiting], timeout=0.002)
 
             await committed(4)
-            assert not waiting.done(), "eight are behind: less than ten, but more than half of it"
+            assert not waiting.done(), "a lag of eight is below the limit of ten, but above half of it"
             await committed(8)
             await waiting
         await consumer.close()

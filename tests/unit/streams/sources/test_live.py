@@ -1,4 +1,4 @@
-"""Cameras against real servers: RTSP by GStreamer, MJPEG and HLS over HTTP; killed, back again, and hostile."""
+"""Cameras against real servers: RTSP by GStreamer, MJPEG and HLS over HTTP; killed, restarted, and hostile."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from streams.sources.source import Picture, Shed
 from streams.sources.url_guard import ForbiddenUrl
 from streams.sources.uuid7 import uuid7
 from streams.transport import Record
-from tests.contract.source_suite import FEED, TENANT, place
+from tests.contract.source_suite import FEED, TENANT, ingest_target
 from tests.support.pictures import encoded, scene
 from tests.support.videos import write_video
 
@@ -67,15 +67,15 @@ async def rtsp_server(port: int = 0, *credentials: str) -> AsyncIterator[tuple[P
 
 
 async def first(source: LiveSource, count: int) -> list[Picture]:
-    found: list[Picture] = []
+    shown: list[Picture] = []
     async with asyncio.timeout(DEADLINE_SECONDS), aclosing(source.offers(lambda _: False)) as offers:
         async for offer in offers:
             if isinstance(offer, Picture):
-                found.append(offer)
-            if len(found) == count:
+                shown.append(offer)
+            if len(shown) == count:
                 break
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("source")]
-    return found
+    return shown
 
 
 def session(picture: Picture) -> str:
@@ -83,7 +83,7 @@ def session(picture: Picture) -> str:
 
 
 @needs_rtsp_server
-async def test_a_camera_that_dies_and_comes_back_goes_on_under_a_new_session() -> None:
+async def test_a_camera_that_restarts_is_read_again_in_a_new_session() -> None:
     states: list[LiveState] = []
     async with rtsp_server() as (process, port):
         source = LiveSource(f"rtsp://127.0.0.1:{port}/live", SOON, SystemClock(), on_state=states.append)
@@ -110,17 +110,17 @@ async def test_a_camera_that_dies_and_comes_back_goes_on_under_a_new_session() -
 async def test_frames_of_a_camera_have_sizes_stamps_and_times() -> None:
     async with rtsp_server() as (_, port):
         before = SystemClock().now()
-        found = await first(LiveSource(f"rtsp://127.0.0.1:{port}/live", SOON, SystemClock()), 5)
-        stamps = [int(picture.position.split(":")[2]) for picture in found]
+        shown = await first(LiveSource(f"rtsp://127.0.0.1:{port}/live", SOON, SystemClock()), 5)
+        stamps = [int(picture.position.split(":")[2]) for picture in shown]
         assert stamps == sorted(set(stamps))
-        for picture in found:
+        for picture in shown:
             assert (picture.width, picture.height) == (160, 96)
             assert picture.captured is not None
             assert before <= picture.captured.timestamp() <= SystemClock().now()
 
 
 @needs_rtsp_server
-async def test_credentials_open_the_camera_and_are_told_to_nobody() -> None:
+async def test_credentials_open_the_camera_and_are_not_shown() -> None:
     states: list[LiveState] = []
     async with rtsp_server(0, "admin", "s3cret") as (_, port):
         good = LiveSource(f"rtsp://admin:s3cret@127.0.0.1:{port}/live", SOON, SystemClock())
@@ -152,11 +152,11 @@ async def until_asleep(source: LiveSource, clock: ManualClock, rounds: int = 1) 
 
 
 @needs_rtsp_server
-async def test_keyframes_alone_are_fewer() -> None:
+async def test_only_keyframes_are_decoded() -> None:
     async with rtsp_server() as (_, port):
         settings = LiveSettings(stream=StreamOptions(keyframes_only=True))
-        found = await first(LiveSource(f"rtsp://127.0.0.1:{port}/live", settings, SystemClock()), 3)
-    stamps = [int(picture.position.split(":")[2]) for picture in found]
+        shown = await first(LiveSource(f"rtsp://127.0.0.1:{port}/live", settings, SystemClock()), 3)
+    stamps = [int(picture.position.split(":")[2]) for picture in shown]
     assert stamps[2] - stamps[1] == 10 * 90_000 // 20, "a keyframe every ten frames at 20 a second"
 
 
@@ -203,17 +203,17 @@ def mjpeg(frames: int, *, needs: str = "") -> Callable[[web.Request], object]:
     return answer
 
 
-async def test_mjpeg_over_http_again_and_again() -> None:
+async def test_mjpeg_over_http_in_several_connections() -> None:
     async with http_server(web.get("/video", mjpeg(3))) as port:  # type: ignore[arg-type]
-        found = await first(LiveSource(f"http://127.0.0.1:{port}/video", SOON, SystemClock()), 7)
-    assert len({session(picture) for picture in found}) >= 2
-    assert len({picture.position for picture in found}) == 7
-    pixels = cv2.imdecode(np.frombuffer(found[0].content, np.uint8), cv2.IMREAD_COLOR)
+        shown = await first(LiveSource(f"http://127.0.0.1:{port}/video", SOON, SystemClock()), 7)
+    assert len({session(picture) for picture in shown}) >= 2
+    assert len({picture.position for picture in shown}) == 7
+    pixels = cv2.imdecode(np.frombuffer(shown[0].content, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None
     assert pixels.shape == (120, 160, 3)
 
 
-async def test_connecting_and_leaving_again_and_again_leaks_nothing() -> None:
+async def test_repeated_connections_leak_nothing() -> None:
     async with http_server(web.get("/video", mjpeg(3))) as port:  # type: ignore[arg-type]
         source = LiveSource(f"http://127.0.0.1:{port}/video", SOON, SystemClock())
         await first(source, 4)
@@ -221,7 +221,7 @@ async def test_connecting_and_leaving_again_and_again_leaks_nothing() -> None:
         for _ in range(25):
             await first(source, 4)
         files, threads = len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
-    assert files <= before[0] + 4, "the server may not have closed its side of the last ones"
+    assert files <= before[0] + 4, "the server may not have closed its side of the last connections"
     assert threads <= before[1] + 4, "the loop's own pool grows to its size"
 
 
@@ -248,18 +248,18 @@ async def test_hls_segments_come_through_the_guard(tmp_path: Path) -> None:
         return web.Response(body=segment, content_type="video/mp2t")
 
     async with http_server(playlist("a.ts"), web.get("/a.ts", answer)) as port:
-        found = await first(LiveSource(f"http://127.0.0.1:{port}/live.m3u8", SOON, SystemClock()), 3)
-    assert len(found) == 3
+        shown = await first(LiveSource(f"http://127.0.0.1:{port}/live.m3u8", SOON, SystemClock()), 3)
+    assert len(shown) == 3
 
 
 @pytest.mark.parametrize("where", ["http://127.0.0.2:{port}/a.ts", "file:///etc/passwd", "http://169.254.169.254/a.ts"])
-async def test_a_playlist_leads_nowhere_that_is_private(tmp_path: Path, where: str) -> None:
-    """The operator typed 127.0.0.1; 127.0.0.2 is as private, and nobody typed it."""
-    asked: list[str] = []
+async def test_a_playlist_does_not_lead_to_private_addresses(tmp_path: Path, where: str) -> None:
+    """The operator typed 127.0.0.1; 127.0.0.2 is private too, and was not typed."""
+    requested: list[str] = []
     segment = write_video(tmp_path / "a.ts").read_bytes()
 
     async def answer(request: web.Request) -> web.Response:
-        asked.append(request.path)
+        requested.append(request.path)
         return web.Response(body=segment)
 
     async with (
@@ -269,11 +269,11 @@ async def test_a_playlist_leads_nowhere_that_is_private(tmp_path: Path, where: s
         clock, states = ManualClock(), list[LiveState]()
         source = LiveSource(f"http://127.0.0.1:{port}/live.m3u8", SOON, clock, on_state=states.append)
         await until_asleep(source, clock)
-    assert asked == []
+    assert requested == []
     assert not states[0].connected
 
 
-async def test_a_url_that_can_never_be_opened_is_said_at_once() -> None:
+async def test_a_url_that_can_never_be_opened_is_reported_at_once() -> None:
     with pytest.raises(ForbiddenUrl):
         await LiveSource("http://admin:pass/word@/", SOON, SystemClock()).total()
 
@@ -292,32 +292,32 @@ async def test_a_url_that_can_never_be_opened_is_said_at_once() -> None:
         ("2026", None),
     ],
 )
-def test_what_is_live_is_told_by_its_form(spec: str, protocol: str | None) -> None:
+def test_the_form_of_a_source_says_whether_it_is_live(spec: str, protocol: str | None) -> None:
     assert live_protocol(spec) == protocol
 
 
-async def test_a_webcam_that_is_not_there_is_waited_for() -> None:
+async def test_a_missing_webcam_is_waited_for() -> None:
     clock, states = ManualClock(), list[LiveState]()
     await until_asleep(LiveSource("/dev/video99", SOON, clock, on_state=states.append), clock)
     assert states[0].message == "/dev/video99: No such file or directory"
 
 
-async def test_the_newest_are_kept_and_the_dropped_are_counted() -> None:
-    mailbox = DropOldestQueue[int](asyncio.get_running_loop(), 4)
+async def test_the_newest_values_are_kept_and_dropped_ones_are_counted() -> None:
+    queue = DropOldestQueue[int](asyncio.get_running_loop(), 4)
     for number in range(10):
-        await asyncio.to_thread(mailbox.put, number)
-    assert [await mailbox.take() for _ in range(4)] == [(6, 6), (7, 0), (8, 0), (9, 0)]
-    mailbox.close(OSError("cable"))
+        await asyncio.to_thread(queue.put, number)
+    assert [await queue.take() for _ in range(4)] == [(6, 6), (7, 0), (8, 0), (9, 0)]
+    queue.close(OSError("cable"))
     with pytest.raises(OSError, match="cable"):
-        await mailbox.take()
+        await queue.take()
 
 
-async def test_what_was_dropped_is_one_record_a_minute(tmp_path: Path) -> None:
+async def test_dropped_frames_are_one_record_per_minute(tmp_path: Path) -> None:
     clock = ManualClock()
-    async with place(tmp_path) as found:
+    async with ingest_target(tmp_path) as target:
         acceptor = Acceptor(
-            transport=found.log,
-            blobs=found.blobs,
+            transport=target.log,
+            blobs=target.blobs,
             clock=clock,
             frames=RawFrames(tenant=TENANT, feed=FEED, kind="frame", clock=clock, inline_limit_bytes=0),
             counts=IngestCounts(report=lambda _: None, total=None),
@@ -328,11 +328,11 @@ async def test_what_was_dropped_is_one_record_a_minute(tmp_path: Path) -> None:
             clock.advance(1.0)
         await acceptor.publish_shed()
         records = list[Record]()
-        for partition, (start, end) in (await found.log.ends(topics.OBSERVED)).items():
-            records += await found.log.read(partition, start, max(1, end - start))
+        for partition, (start, end) in (await target.log.ends(topics.OBSERVED)).items():
+            records += await target.log.read(partition, start, max(1, end - start))
     observed = [decode_observed(record.value, record.headers) for record in records]
-    assert [found.state for found in observed] == ["shed"] * 3
-    assert sum(found.count for found in observed) == 390 == acceptor.counts.summary().shed
+    assert [shed.state for shed in observed] == ["shed"] * 3
+    assert sum(shed.count for shed in observed) == 390 == acceptor.counts.summary().shed
     assert len({record.headers["ce_id"] for record in records}) == 3
 
 

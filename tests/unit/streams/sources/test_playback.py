@@ -19,12 +19,12 @@ DEADLINE_SECONDS = 30.0
 
 
 async def played(source: VideoSource, clock: ManualClock) -> list[tuple[float, Offer]]:
-    """Every offer with the clock's seconds at which it came; the clock moves only while the source waits for it."""
-    found = []
+    """Each offer with the time of its arrival in seconds; the clock advances only while the source waits for it."""
+    offers_by_time = []
 
     async def consume() -> None:
         async with aclosing(source.offers(lambda _: False)) as offers:
-            found.extend([(clock.monotonic(), offer) async for offer in offers])
+            offers_by_time.extend([(clock.monotonic(), offer) async for offer in offers])
 
     task = asyncio.create_task(consume())
     async with asyncio.timeout(DEADLINE_SECONDS):
@@ -33,16 +33,16 @@ async def played(source: VideoSource, clock: ManualClock) -> list[tuple[float, O
             if clock.sleepers:
                 clock.advance(0.05)
     await task
-    return found
+    return offers_by_time
 
 
 async def test_real_time_waits_for_each_frame_and_stamps_it(tmp_path: Path) -> None:
     clock = ManualClock()
     start = clock.now()
     source = VideoSource(write_video(tmp_path / "a.mp4", frames=5, fps=5), Playback(realtime=True, laps=2), clock)
-    found = await played(source, clock)
-    assert len(found) == 10
-    for number, (came, offer) in enumerate(found):
+    shown = await played(source, clock)
+    assert len(shown) == 10
+    for number, (came, offer) in enumerate(shown):
         assert isinstance(offer, Picture)
         assert offer.captured is not None
         assert offer.captured.timestamp() - start == pytest.approx(number * 0.2, abs=1e-3), "laps follow without a gap"
@@ -55,9 +55,9 @@ async def test_real_time_does_not_wait_for_what_was_accepted_before(tmp_path: Pa
     known = {picture.position for picture in pictures(await offers_of(VideoSource(path, Playback(limit=8), clock)))}
     source = VideoSource(path, Playback(realtime=True, limit=9), clock)
     async with aclosing(source.offers(known.__contains__)) as offers, asyncio.timeout(DEADLINE_SECONDS):
-        found = [offer async for offer in offers]
+        shown = [offer async for offer in offers]
     assert clock.monotonic() == 0
-    assert [picture.captured and picture.captured.timestamp() for picture in pictures(found)] == [clock.now()]
+    assert [picture.captured and picture.captured.timestamp() for picture in pictures(shown)] == [clock.now()]
 
 
 async def test_without_real_time_there_is_no_captured_time(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ async def test_quality_is_in_the_picture_and_in_its_size(tmp_path: Path) -> None
     assert sizes[0] < sizes[1]
 
 
-async def test_an_endless_loop_decodes_little_ahead_and_stops_when_left(tmp_path: Path) -> None:
+async def test_an_endless_loop_decodes_few_frames_ahead_and_stops_when_closed(tmp_path: Path) -> None:
     source = VideoSource(write_video(tmp_path / "a.mp4", frames=3), Playback(laps=None), SystemClock())
     async with aclosing(source.offers(lambda _: False)) as offers:
         laps = [(await anext(offers)) for _ in range(7)]
@@ -83,7 +83,7 @@ async def test_an_endless_loop_decodes_little_ahead_and_stops_when_left(tmp_path
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("source")]
 
 
-async def test_a_video_without_a_frame_does_not_loop_for_ever(tmp_path: Path) -> None:
+async def test_a_looped_video_without_a_frame_is_refused(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", codec="mpeg4")
     content = path.read_bytes()
     start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
@@ -95,6 +95,6 @@ async def test_a_video_without_a_frame_does_not_loop_for_ever(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "wrong", [{"fps": 0}, {"fps": -1}, {"fps": float("nan")}, {"quality": 0}, {"laps": 0}, {"limit": 0}]
 )
-def test_settings_that_cannot_be_are_refused(wrong: dict[str, float]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Playback(**wrong)  # type: ignore[arg-type]

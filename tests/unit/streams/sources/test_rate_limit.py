@@ -1,4 +1,4 @@
-"""A feed's rate is held before the log: a file waits, a camera sheds."""
+"""The rate of a feed is limited before the log: a file waits, a camera sheds."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ async def pictures(clock: ManualClock, count: int, apart_seconds: float) -> Asyn
         yield Picture(f"p{number}", b"x", "jpeg")
 
 
-async def test_what_a_camera_shows_beyond_its_rate_is_shed_and_counted() -> None:
+async def test_frames_of_a_camera_beyond_its_rate_are_shed_and_counted() -> None:
     clock = ManualClock()
-    offers = [one async for one in rate_limited(pictures(clock, 1000, 0.01), 5, clock, sheds=True)]
-    kept = sum(isinstance(one, Picture) for one in offers)
+    offers = [offer async for offer in rate_limited(pictures(clock, 1000, 0.01), 5, clock, sheds=True)]
+    kept = sum(isinstance(offer, Picture) for offer in offers)
     assert 50 <= kept <= 56, "ten seconds at five a second, and the burst of one second"
-    assert kept + sum(one.count for one in offers if isinstance(one, Shed)) == 1000
+    assert kept + sum(offer.count for offer in offers if isinstance(offer, Shed)) == 1000
 
 
 async def test_a_source_that_can_wait_loses_nothing() -> None:
@@ -40,9 +40,9 @@ async def test_a_source_that_can_wait_loses_nothing() -> None:
     assert clock.monotonic() >= 3.0, "five come at once, fifteen take three seconds"
 
 
-async def test_what_is_no_picture_passes() -> None:
+async def test_refusals_are_not_limited() -> None:
     async def refused() -> AsyncGenerator[Offer, None]:
         for _ in range(10):
             yield Refusal("a", "unreadable_image", "no picture")
 
-    assert len([one async for one in rate_limited(refused(), 1, ManualClock(), sheds=True)]) == 10
+    assert len([offer async for offer in rate_limited(refused(), 1, ManualClock(), sheds=True)]) == 10

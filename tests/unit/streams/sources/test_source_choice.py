@@ -19,7 +19,7 @@ from tests.support.pictures import encoded, scene
 from tests.support.videos import write_video
 
 
-async def test_files_are_told_by_their_content(tmp_path: Path) -> None:
+async def test_the_content_of_a_file_says_what_it_is(tmp_path: Path) -> None:
     (tmp_path / "picture.mp4").write_bytes(encoded(scene(1)))
     write_video(tmp_path / "real.mp4").rename(tmp_path / "video.jpg")
     picture = choose_source(str(tmp_path / "picture.mp4"), Playback(), SystemClock())
@@ -51,7 +51,7 @@ async def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "way_out"),
+    ("name", "advice"),
     [
         ("missing", "check the path"),
         ("missing/*.jpg", "quote it"),
@@ -63,15 +63,15 @@ async def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> 
         ("ftp://user:s3cret@host/a", "use rtsp"),
     ],
 )
-async def test_what_cannot_be_read_is_said_with_path_and_way_out(tmp_path: Path, name: str, way_out: str) -> None:
+async def test_an_unreadable_source_raises_its_path_and_what_to_do(tmp_path: Path, name: str, advice: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "secret.jpg").touch(mode=0)
     (tmp_path / "closed").mkdir(mode=0)
     if name in ("secret.jpg", "closed") and os.access(tmp_path / "secret.jpg", os.R_OK):
-        way_out = "not a video|no files"  # a superuser may read what nobody may
+        advice = "not a video|no files"  # a superuser can read any file
     spec = name if "://" in name else str(tmp_path / name)
-    with pytest.raises(UnreadableSource, match=way_out) as refused:
+    with pytest.raises(UnreadableSource, match=advice) as refused:
         await choose_source(spec, Playback(), SystemClock()).total()
     assert spec.replace("user:s3cret@", "") in str(refused.value)
 

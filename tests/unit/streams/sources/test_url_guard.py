@@ -1,4 +1,4 @@
-"""Hostile URLs, none of which connects: every attempt of this process to open a connection is seen by an audit hook."""
+"""No hostile URL opens a connection: an audit hook sees every attempt of this process to connect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ sys.addaudithook(_hook)
 
 
 @pytest.fixture
-def dialled() -> Iterator[list[Any]]:
+def connected() -> Iterator[list[Any]]:
     seen: list[Any] = []
     _watching.append(seen)
     yield seen
@@ -133,18 +133,18 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("url", HOSTILE)
-async def test_a_hostile_url_is_refused_and_nothing_is_dialled(url: str, dialled: list[Any]) -> None:
+async def test_a_hostile_url_is_refused_and_opens_no_connection(url: str, connected: list[Any]) -> None:
     with pytest.raises(ForbiddenUrl) as refused:
         await http_get(url, UrlGuard(resolve=names), timeout_seconds=5)
-    assert dialled == []
+    assert connected == []
     assert "password" not in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.1", "2130706433", "0x7f.1"])
-async def test_the_systems_own_resolver_is_judged_by_its_answer(host: str, dialled: list[Any]) -> None:
+async def test_answers_of_the_systems_resolver_are_checked(host: str, connected: list[Any]) -> None:
     with pytest.raises(ForbiddenUrl):
         await http_get(f"http://{host}:9/", UrlGuard(), timeout_seconds=5)
-    assert [address for address in dialled if address[1] == 9 and address[0] in ("127.0.0.1", "::1")] == []
+    assert [address for address in connected if address[1] == 9 and address[0] in ("127.0.0.1", "::1")] == []
 
 
 @pytest.mark.parametrize("text", ["93.184.215.14", "8.8.8.8", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"])
@@ -180,32 +180,32 @@ def redirects(where: str) -> web.RouteDef:
     "where",
     ["http://169.254.169.254/", "http://127.0.0.2/", "//10.0.0.1/", "file:///etc/passwd", "http://[::1]/", "/"],
 )
-async def test_every_redirect_is_checked_and_they_end(where: str, dialled: list[Any]) -> None:
+async def test_every_redirect_is_checked_and_their_number_is_limited(where: str, connected: list[Any]) -> None:
     async with server(redirects(where)) as port:
         with pytest.raises(ForbiddenUrl):
             await http_get(f"http://127.0.0.1:{port}/", UrlGuard(allow=LOCAL, resolve=names))
-        assert {address[0] for address in dialled} == {"127.0.0.1"}
-        assert len(dialled) <= 6
+        assert {address[0] for address in connected} == {"127.0.0.1"}
+        assert len(connected) <= 6
 
 
-async def test_a_name_that_changes_its_mind_is_asked_once() -> None:
-    """DNS rebinding: the second answer would lead elsewhere, but there is no second question."""
-    asked = 0
+async def test_a_name_is_resolved_once() -> None:
+    """DNS rebinding: the answer to a second lookup would lead elsewhere, but there is no second lookup."""
+    lookups = 0
 
     async def rebinding(host: str, port: int) -> Sequence[str]:
-        nonlocal asked
-        asked += 1
-        return ["127.0.0.1"] if asked == 1 else ["127.0.0.2"]
+        nonlocal lookups
+        lookups += 1
+        return ["127.0.0.1"] if lookups == 1 else ["127.0.0.2"]
 
     async def hello(request: web.Request) -> web.Response:
         return web.Response(body=b"hello", content_type="image/png")
 
     async with server(web.get("/", hello)) as port:
         fetched = await http_get(f"http://rebinding.example:{port}/", UrlGuard(allow=LOCAL, resolve=rebinding))
-    assert (fetched.content, fetched.content_type, asked) == (b"hello", "image/png", 1)
+    assert (fetched.content, fetched.content_type, lookups) == (b"hello", "image/png", 1)
 
 
-async def test_bytes_are_capped_while_they_come() -> None:
+async def test_a_body_is_limited_while_it_arrives() -> None:
     async def endless(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         await response.prepare(request)
@@ -218,7 +218,7 @@ async def test_bytes_are_capped_while_they_come() -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [(404, ForbiddenUrl), (503, Unavailable), (429, Unavailable)])
-async def test_answers_tell_whether_to_come_again(status: int, error: type[Exception]) -> None:
+async def test_the_status_says_whether_to_retry(status: int, error: type[Exception]) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.Response(status=status)
 
@@ -227,7 +227,7 @@ async def test_answers_tell_whether_to_come_again(status: int, error: type[Excep
             await http_get(f"http://127.0.0.1:{port}/?key=secret", UrlGuard(allow=LOCAL))
 
 
-async def test_a_server_that_is_silent_or_gone_is_unavailable() -> None:
+async def test_a_stopped_server_is_unavailable() -> None:
     async with server() as port:
         pass
     with pytest.raises(Unavailable):
@@ -248,5 +248,5 @@ async def test_a_server_that_is_silent_or_gone_is_unavailable() -> None:
         ("http://host/\x1b[31m", "http://host/?[31m"),
     ],
 )
-def test_what_is_logged_holds_no_secret(url: str, shown: str) -> None:
+def test_a_logged_url_contains_no_secret(url: str, shown: str) -> None:
     assert redacted(url) == shown

@@ -49,7 +49,7 @@ def test_thinning_takes_the_first_frame_of_every_tick(tmp_path: Path, fps: float
     [(90, (160, 96), "bottom left"), (-90, (160, 96), "top right"), (180, (96, 160), "bottom right")],
 )
 def test_frames_stand_upright(tmp_path: Path, rotation: int, shape: tuple[int, int], corner: str) -> None:
-    """The white quarter was written top left; the display matrix turns counterclockwise."""
+    """The white quarter was written top left; the display matrix rotates counterclockwise."""
     frame = next(decode_frames(write_video(tmp_path / "a.mp4", rotation=rotation)))
     assert frame.shape == (*shape, 3)
     top, left = frame[:10].mean() > frame[-10:].mean(), frame[:, :10].mean() > frame[:, -10:].mean()
@@ -59,7 +59,7 @@ def test_frames_stand_upright(tmp_path: Path, rotation: int, shape: tuple[int, i
 @pytest.mark.parametrize(
     "text", ["ffconcat version 1.0\nfile secret.mp4\n", "#EXTM3U\n#EXTINF:10,\nsecret.mp4\n#EXT-X-ENDLIST\n"]
 )
-def test_a_list_renamed_to_a_video_does_not_open_its_siblings(tmp_path: Path, text: str) -> None:
+def test_a_list_with_the_name_of_a_video_does_not_open_other_files(tmp_path: Path, text: str) -> None:
     write_video(tmp_path / "secret.mp4")
     trick = tmp_path / "trick.mp4"
     trick.write_text(text)
@@ -67,7 +67,7 @@ def test_a_list_renamed_to_a_video_does_not_open_its_siblings(tmp_path: Path, te
         next(decode_frames(trick))
 
 
-def test_a_colon_or_percent_in_a_name_is_no_protocol_and_no_pattern(tmp_path: Path) -> None:
+def test_a_colon_or_percent_in_a_name_is_neither_protocol_nor_pattern(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4").rename(tmp_path / "concat:a%03d.mp4")
     assert sum(1 for _ in decode_frames(path)) == 20
 
@@ -85,7 +85,7 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         next(decode_frames(path))
 
 
-async def test_damage_inside_costs_its_frames_alone_and_is_said(tmp_path: Path) -> None:
+async def test_damaged_packets_are_reported_and_cost_only_their_frames(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", codec="mpeg4", frames=30)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
@@ -96,7 +96,7 @@ async def test_damage_inside_costs_its_frames_alone_and_is_said(tmp_path: Path) 
     assert 25 <= len(pictures(offers)) < 30
 
 
-def test_a_file_cut_short_gives_what_is_there(tmp_path: Path) -> None:
+def test_a_truncated_file_gives_the_frames_before_its_end(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", codec="mpeg4", frames=30)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 3 // 4])
@@ -105,6 +105,6 @@ def test_a_file_cut_short_gives_what_is_there(tmp_path: Path) -> None:
     assert 15 <= len(numbers) < 30
 
 
-def test_ticks_need_no_even_stamps() -> None:
+def test_time_stamps_may_be_uneven() -> None:
     stamps = [(Stamp(n, seconds), n) for n, seconds in enumerate([0.0, 0.01, 0.09, 0.1000001, 0.35, 0.36, 0.99999999])]
     assert [frame for _, frame in thin(stamps, 10)] == [0, 3, 4, 6]
