@@ -43,7 +43,7 @@ FRAMES_PER_PASS = 256
 class Eraser:
     """Erases what is due. One worker of a deployment does it, though two would do no harm.
 
-    It waits after it reads a deletion. By then no worker writes anything more of the frame, because each one reads
+    It waits after it reads a deletion. By then all workers, which read deletions every `watch_seconds`, write no more
     deletions every `watch_seconds`, and what was written before is on the topics.
     """
 
@@ -115,7 +115,7 @@ class Eraser:
         return own
 
     async def _shared(self, uris: set[str], due: Mapping[str, Deletion]) -> set[str]:
-        """Those that a frame cites which is not deleted."""
+        """The `uris` that another frame, which is not deleted, cites."""
         shared: set[str] = set()
         if not uris:
             return shared
