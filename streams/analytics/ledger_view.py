@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from streams.analytics.ledger import Ledger
 from streams.analytics.table_values import Counts, FeedState, is_feed, read_feed, total
+from streams.clock import utc
 
 HOUR_SECONDS = 3600.0
 
@@ -84,7 +84,7 @@ def _plain(counts: Counts) -> dict[str, Any]:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    return utc(seconds).isoformat().replace("+00:00", "Z")
 
 
 def to_json(value: object) -> bytes:

@@ -141,7 +141,7 @@ def judge(found: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
     findings.missing = sorted(accepted - last.keys() - found.deleted)
     unknown, owners_of_points = last.keys() - accepted, frozenset().union(*found.points.values())
     older = (unknown | (owners_of_points - last.keys() - accepted)) - found.deleted if found.trimmed else frozenset()
-    findings.older, findings.unknown = sorted(older), sorted(unknown - older)
+    findings.older, findings.unknown = sorted(older), [] if found.trimmed else sorted(unknown)
     embedded = {frame for frame, state in last.items() if not state.stages.isdisjoint(embedding_stages)} - found.deleted
     for collection, owners in found.points.items():
         findings.points_of_dead += sorted(frame for frame in owners if frame in last and last[frame].state == "dead")

@@ -7,12 +7,12 @@ is written twice replaces itself. The topic holds ids, not a position: see `docs
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from schemas import codec
 from schemas.cloudevents import ACCEPTED_TYPE, headers
 from schemas.events import Accepted
 from schemas.topics import ACCEPTED
+from streams.clock import utc
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Record, Transport
 
@@ -43,9 +43,7 @@ def _ids(record: Record) -> Sequence[bytes]:
 def acceptance_record(tenant: str, feed: str, frames: Sequence[str], now_seconds: float) -> NewRecord:
     """The record of `frames` (ids, at least one) being on `frames.raw`."""
     accepted = Accepted(tenant=tenant, feed=feed, frames=b"".join(map(id_bytes, frames)))
-    record_headers = headers(
-        ACCEPTED_TYPE, tenant=tenant, feed=feed, frame=frames[0], time=datetime.fromtimestamp(now_seconds, UTC)
-    )
+    record_headers = headers(ACCEPTED_TYPE, tenant=tenant, feed=feed, frame=frames[0], time=utc(now_seconds))
     return NewRecord(ACCEPTED, _key(tenant, feed, frames[0]), codec.encode_accepted(accepted), record_headers)
 
 

@@ -7,7 +7,6 @@ import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from typing import Any
 
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.events import Kind
 from schemas.identity import live_position
-from streams.clock import Clock
+from streams.clock import Clock, utc
 from streams.errors import StreamError
 from streams.retry import Backoff
 from streams.sources.drop_oldest_queue import DropOldestQueue
@@ -122,7 +121,7 @@ class LiveSource:
         height, width = arrived.bgr.shape[:2]
         quality = self._settings.quality
         content = await asyncio.to_thread(encode_jpeg, arrived.bgr, quality)
-        captured = datetime.fromtimestamp(arrived.captured_seconds, UTC)
+        captured = utc(arrived.captured_seconds)
         return Picture(live_position(session, arrived.pts), content, "jpeg", width, height, quality, captured)
 
     async def _connected(self) -> AsyncGenerator[tuple[_Arrived, int], None]:

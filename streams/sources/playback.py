@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.events import Kind
 from schemas.identity import video_position
-from streams.clock import Clock
+from streams.clock import Clock, utc
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
 from streams.sources.thread_iterator import iterate_in_thread
 from streams.sources.video import open_video, pixels, thin
@@ -113,7 +113,7 @@ class VideoSource:
         monotonic, wall = self._start
         if (wait := monotonic + seconds - self._clock.monotonic()) > 0:
             await self._clock.sleep(wait)
-        return datetime.fromtimestamp(wall + seconds, UTC)
+        return utc(wall + seconds)
 
     def _laps(self, sha256: str, seen: Seen) -> Generator[_Shown | Refusal, None, None]:
         """Blocking. Each lap decodes the file again, so memory does not grow with laps or the length of the file."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from schemas import codec
 from schemas.cloudevents import RAW_TYPE, frame_headers
@@ -12,7 +11,7 @@ from schemas.events import FrameEvent, ImageRef, Kind
 from schemas.identity import frame_id, partition_key, still_key
 from schemas.topics import RAW
 from stores.blobs import blob_uri
-from streams.clock import Clock
+from streams.clock import Clock, utc
 from streams.sources.source import Picture
 from streams.transport import NewRecord
 
@@ -33,7 +32,7 @@ class RawFrames:
 
     def event(self, picture: Picture) -> FrameEvent:
         sha256 = hashlib.sha256(picture.content).hexdigest()
-        now = datetime.fromtimestamp(self.clock.now(), UTC)
+        now = utc(self.clock.now())
         return FrameEvent(
             id=self.id_at(picture.position),
             tenant=self.tenant,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from schemas import codec
 from schemas.cloudevents import JSON, OBSERVED_TYPE, headers
 from schemas.events import Observed
 from schemas.identity import frame_id, partition_key
 from schemas.topics import OBSERVED
-from streams.clock import Clock
+from streams.clock import Clock, utc
 from streams.sources.uuid7 import uuid7
 from streams.transport import NewRecord
 
@@ -51,7 +50,7 @@ class ShedCounter:
             feed=self.feed,
             kind="frame",
             state="shed",
-            published=datetime.fromtimestamp(now, UTC),
+            published=utc(now),
             reason=REASON,
             count=self._count,
         )

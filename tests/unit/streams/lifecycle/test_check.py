@@ -55,6 +55,11 @@ def test_an_unfinished_frame_is_missing_although_retention_dropped_records() -> 
     assert (findings.older, findings.faults) == ([], {"missing": ["b"], "orphans": ["b"]})
 
 
+def test_a_deleted_frame_whose_raw_record_was_dropped_must_have_no_point() -> None:
+    found = snapshot([], enriched("a", "b"), {"b": 1}, deleted=frozenset("ab"), trimmed=True)
+    assert judge(found, embedding_stages=EMBEDDING_STAGES).faults == {"orphans": ["b"]}
+
+
 def test_a_deleted_frame_needs_no_state_and_must_have_no_point() -> None:
     without_point = snapshot(accepted("a"), [], {}, deleted=frozenset("a"))
     assert judge(without_point, embedding_stages=EMBEDDING_STAGES).kept
