@@ -1,8 +1,8 @@
-"""What Sightline asks of a store for originals and thumbnails.
+"""The protocol of a store for originals and thumbnails, and the URIs of its blobs.
 
 A `blob:` URI is `blob:TENANT/FEED/DAY/SHA256` (thumbnails end in `.thumb`). It holds no host and no folder: it is
-resolved inside the tenant's prefix of whatever store is configured. Content is named by its hash, so writing the
-same bytes twice is harmless.
+resolved inside the tenant's prefix of the configured store. Content is named by its hash, so writing the same bytes
+twice is harmless.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from stores.errors import Refused
 
 SCHEME = "blob:"
 THUMBNAIL = ".thumb"
-"""Suffix of the thumbnail of the original whose hash stands before it."""
+"""Suffix of a thumbnail; before it stands the hash of its original."""
 _NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
 _URI = re.compile(rf"blob:({_NAME})/({_NAME})/(\d{{4}}-\d{{2}}-\d{{2}})/([0-9a-f]{{64}}(?:\.thumb)?)")
 
 
 def blob_uri(tenant: str, feed: str, day: date, sha256: str, suffix: str = "") -> str:
+    """The URI of a blob; `sha256` is hexadecimal, of the original's bytes."""
     return f"{SCHEME}{tenant}/{feed}/{day.isoformat()}/{sha256}{suffix}"
 
 
 def blob_path(uri: str, tenant: str) -> str:
     """The path of `uri` below the store's root. Raises ValueError if it is malformed or another tenant's."""
-    found = _URI.fullmatch(uri)
-    if found is None or found.group(1) != tenant:
+    match = _URI.fullmatch(uri)
+    if match is None or match.group(1) != tenant:
         raise ValueError(f"not a blob of tenant {tenant!r}: {uri[:200]!r}")
     return uri.removeprefix(SCHEME)
 
@@ -42,9 +43,9 @@ def resolve(uri: str, tenant: str) -> str:
 
 
 def check_content(uri: str, content: bytes) -> None:
-    """Raises Refused if `content` is not what `uri` names. A thumbnail bears its original's name: anything passes."""
+    """Raise Refused if `content` is not what `uri` names. A thumbnail has its original's name and is not checked."""
     if not uri.endswith(THUMBNAIL) and uri.rpartition("/")[2] != sha256_hex(content):
-        raise Refused(f"the content of {uri} is not the one its name says: {sha256_hex(content)}")
+        raise Refused(f"the content of {uri} has another hash than its name: {sha256_hex(content)}")
 
 
 def sha256_hex(content: bytes | memoryview) -> str:
@@ -52,18 +53,18 @@ def sha256_hex(content: bytes | memoryview) -> str:
 
 
 class BlobStore(Protocol):
-    """All calls raise StoreUnavailable when the store is away, and Refused for a URI that is not `tenant`'s."""
+    """All calls raise StoreUnavailable when the store is unavailable, and Refused for a URI that is not `tenant`'s."""
 
     async def put(self, tenant: str, uri: str, content: bytes) -> None:
-        """Write durably (a folder: file and directory synced, renamed into place); an existing blob is left.
+        """Write durably (a folder: file and directory synced, renamed into place); an existing blob is left as it is.
 
-        Raises Refused if `content` is not the one that the name says.
+        Raises Refused if `content` has another hash than the name.
         """
 
     async def get(self, tenant: str, uri: str) -> bytes:
         """The whole blob. Raises Missing, and Refused if the content's hash is not the one in the name."""
 
     async def delete(self, tenant: str, uri: str) -> None:
-        """Remove durably if there; may be put again."""
+        """Remove durably; a missing blob is no error. The blob may be put again."""
 
     async def close(self) -> None: ...

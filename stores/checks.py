@@ -1,4 +1,4 @@
-"""Checks before the index: what Qdrant Edge accepts in silence and a server refuses, both refuse here alike."""
+"""Checks before the index: Qdrant Edge silently accepts what a server refuses, so both implementations check here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stores.errors import Refused
 from stores.index import Filter, PayloadType, Point, Vector
 
 _CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-"""Parsing costs five times as much, and ours are always in this form."""
+"""Parsing costs five times as much, and our own ids always have this form."""
 
 
 class Column(Struct, frozen=True, eq=False):
@@ -27,7 +27,10 @@ class Column(Struct, frozen=True, eq=False):
 
 
 def columns(points: Sequence[Point]) -> list[Column]:
-    """The points' vectors by name. Raises Refused for NaN, infinity, zero, unequal sizes or a point without any."""
+    """The points' vectors by name.
+
+    Raises Refused for NaN, infinity, zero, unequal sizes, or a point without a vector.
+    """
     by_name: dict[str, tuple[list[int], list[Vector]]] = {}
     for row, point in enumerate(points):
         if not point.vectors:
@@ -42,7 +45,9 @@ def columns(points: Sequence[Point]) -> list[Column]:
 def _matrix(name: str, vectors: Sequence[Vector]) -> NDArray[np.float32]:
     shapes = {np.shape(vector) for vector in vectors}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
-        raise Refused(f"vectors {name!r} of one batch have the shapes {sorted(map(str, shapes))}: one size each")
+        raise Refused(
+            f"vectors {name!r} of one batch have the shapes {sorted(map(str, shapes))}: all must have one size"
+        )
     matrix = np.asarray(vectors, dtype="<f4")
     _check_lengths(name, matrix)
     return matrix
@@ -55,18 +60,18 @@ def query_vector(name: str, vector: Vector) -> NDArray[np.float32]:
 
 
 def _check_lengths(name: str, matrix: NDArray[np.float32]) -> None:
-    """Squares in float32, as the index computes them: what overflows or vanishes there has no direction."""
+    """Squares in float32, as the index computes them: a vector that overflows or vanishes there has no direction."""
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", matrix, matrix)
     if not np.isfinite(squares).all():
         raise Refused(f"a vector {name!r} holds NaN, infinity or numbers too large to have a cosine")
     if not (squares > 0).all():
-        raise Refused(f"a vector {name!r} is zero: it has no direction (a broken model, or wrong weights)")
+        raise Refused(f"a vector {name!r} is zero and has no direction (a broken model, or wrong weights)")
 
 
-def check_sizes(collection: str, sizes: Mapping[str, int], found: Mapping[str, int]) -> None:
-    """Raises Refused where a vector's name or size is not the collection's."""
-    for name, size in found.items():
+def check_sizes(collection: str, sizes: Mapping[str, int], actual: Mapping[str, int]) -> None:
+    """Raise Refused where a vector's name or size is not among the collection's `sizes`."""
+    for name, size in actual.items():
         if name not in sizes:
             raise Refused(f"{collection} has no vector {name!r}, it has {', '.join(sorted(sizes))}")
         if sizes[name] != size:
@@ -76,7 +81,7 @@ def check_sizes(collection: str, sizes: Mapping[str, int], found: Mapping[str, i
 def uuids(ids: Sequence[str]) -> list[str]:
     """`ids` in canonical form; raises Refused for what is no UUID."""
     try:
-        return [each if _CANONICAL.fullmatch(each) else str(UUID(each)) for each in ids]
+        return [text if _CANONICAL.fullmatch(text) else str(UUID(text)) for text in ids]
     except (ValueError, AttributeError, TypeError) as error:
         raise Refused(f"a point's id has to be a UUID: {error}") from error
 
@@ -90,8 +95,7 @@ def payloads(points: Sequence[Point]) -> bytes:
 
 
 def check_filter(where: Filter | None, fields: Mapping[str, PayloadType]) -> None:
-    """Raises Refused for a condition without values (it would fit everything) and for values that the
-    field's type cannot have.
+    """Raise Refused for a condition without values, which every point would meet, and for values of a wrong type.
 
     `fields` are the collection's declared payload fields with their types.
     """
@@ -100,6 +104,6 @@ def check_filter(where: Filter | None, fields: Mapping[str, PayloadType]) -> Non
             raise Refused(f"the condition on {match.field!r} has neither values nor bounds")
         truths = {isinstance(value, bool) for value in match.any_of}
         if truths != {True} if fields.get(match.field) == "bool" else True in truths:
-            raise Refused(f"{match.field!r}: true and false are for fields declared bool, and those take nothing else")
+            raise Refused(f"{match.field!r}: true and false are for fields declared bool, which take nothing else")
         if fields.get(match.field) == "text" and not all(isinstance(value, str) for value in match.any_of):
             raise Refused(f"{match.field!r} is text: ask for words")

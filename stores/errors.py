@@ -1,10 +1,10 @@
 """Errors of the stores, by what is done about them.
 
 StoreError
-├── StoreUnavailable   away or failing: the worker waits, without losing its membership
+├── StoreUnavailable   unreachable or failing: the worker waits, without losing its membership
 ├── Refused            the store will never accept this (wrong size, NaN, zero vector): a bug or wrong weights
 ├── Missing            no such blob or collection (a frame whose bytes are absent for ten minutes is dead)
-└── WrongLayout        an existing collection does not fit the contract: refuse to start, naming the difference
+└── WrongLayout        an existing collection differs from the contract: refuse to start, naming the difference
 """
 
 
@@ -13,11 +13,11 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):  # noqa: N818 - named for the state
-    """Cannot be reached or answers with a passing failure; try again."""
+    """The store cannot be reached or fails transiently; a retry may succeed."""
 
 
 class Refused(StoreError):  # noqa: N818 - named for the state
-    """The store, or our check before it, refuses the content for good."""
+    """The store, or our check before it, refuses the content permanently."""
 
 
 class Missing(StoreError):  # noqa: N818 - named for the state
@@ -25,4 +25,4 @@ class Missing(StoreError):  # noqa: N818 - named for the state
 
 
 class WrongLayout(StoreError):  # noqa: N818 - named for the state
-    """A collection exists with another layout than the contract says."""
+    """A collection exists with another layout than its contract."""

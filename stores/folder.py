@@ -13,23 +13,23 @@ from typing import TypeVar
 from uuid import uuid4
 
 from stores.blobs import check_content, resolve
-from stores.durable import FolderSync, sync_folder
 from stores.errors import Missing, StoreUnavailable
+from stores.folder_sync import FolderSync, sync_folder
 
 T = TypeVar("T")
 THREADS = 8
-"""Syncs in flight: the disk joins them, so eight cost little more than one; the threads wait, they do not compute."""
+"""Concurrent syncs: the disk merges them, so eight cost little more than one; the threads wait and do not compute."""
 PARTIAL = ".partial"
-"""Folder of blobs being written; the dot keeps it apart from every tenant's name."""
+"""Folder of blobs being written; no tenant's name begins with a dot."""
 LEFTOVER_SECONDS = 3600.0
-"""A partial file of this age belongs to a process that was killed."""
+"""A partial file of this age was left by a killed process."""
 
 
 class BlobFolder:
     """A `BlobStore` below `root` (created if missing), laid out as the URIs are: TENANT/FEED/DAY/SHA256.
 
-    A blob is written and synced apart, renamed into its place, and the folders that name it are synced: what `put`
-    returned from survives a power cut, and what lies at a blob's place is whole.
+    A blob is written and synced in another folder and renamed to its path; then the folders above it are synced. So a
+    blob survives a power cut once `put` has returned, and a file at a blob's path is always whole.
     """
 
     def __init__(self, root: Path) -> None:
@@ -61,16 +61,16 @@ class BlobFolder:
 
     def _write(self, path: str, uri: str, content: bytes) -> None:
         check_content(uri, content)
-        place = self._root / path
-        folder = self._folder(place.parent)
-        if not place.exists():
+        target = self._root / path
+        folder = self._folder(target.parent)
+        if not target.exists():
             partial = self._partial / uuid4().hex
             with partial.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.rename(place)
-        # Also where it was there already: whoever wrote it may not have come to this sync.
+            partial.rename(target)
+        # An existing blob is synced too: its writer may not have reached this line.
         folder.sync()
 
     def _read(self, path: str, uri: str) -> bytes:
@@ -82,26 +82,26 @@ class BlobFolder:
         return content
 
     def _folder(self, folder: Path) -> FolderSync:
-        """The syncs of `folder`, which then exists, durably, with all above it up to the root."""
-        if (found := self._folders.get(folder)) is None:
+        """The `FolderSync` of `folder`, which is created durably with all folders above it up to the root."""
+        if (sync := self._folders.get(folder)) is None:
             folder.mkdir(parents=True, exist_ok=True)
             self._partial.mkdir(exist_ok=True)
             self._remove_leftovers()
             for above in (folder, *folder.relative_to(self._root).parents):
                 sync_folder(self._root / above)
-            found = self._folders.setdefault(folder, FolderSync(folder))
-        return found
+            sync = self._folders.setdefault(folder, FolderSync(folder))
+        return sync
 
     def _remove_leftovers(self) -> None:
         for path in self._partial.iterdir():
-            # Another thread or process may be done with it meanwhile, and have moved it to its place.
+            # Another thread or process may have renamed it meanwhile.
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     path.unlink()
 
 
 def _remove(path: Path) -> None:
-    """What was erased does not come back with a power cut. Also synced where it was gone already, by someone else."""
+    """Remove durably: an erased blob does not return after a power cut. A missing file's folder is synced too."""
     path.unlink(missing_ok=True)
     if path.parent.exists():
         sync_folder(path.parent)

@@ -1,7 +1,7 @@
-"""What Sightline asks of a vector index: few calls, the same for Qdrant Edge and a Qdrant server.
+"""The protocol of a vector index: few calls, the same for Qdrant Edge and a Qdrant server.
 
 Collections are addressed by name; a name may be an alias. All calls are coroutines and raise
-`StoreUnavailable` when the index is away.
+`StoreUnavailable` when the index is unavailable.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Point(Struct, frozen=True, kw_only=True, eq=False):
 class Match(Struct, frozen=True, kw_only=True):
     """A condition on one payload field; list fields match if any of their values does.
 
-    It needs values or bounds (Refused without: it would fit everything). In a `text` field a value fits where all of
-    its words occur; `bool` fields take truth values, and no other field does.
+    It needs values or bounds: a condition without any is Refused, since every point would meet it. In a `text` field a
+    value matches where all of its words occur. `bool` fields take boolean values, and no other field does.
     """
 
     field: str
@@ -55,9 +55,9 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 
 class Hit(Struct, frozen=True, kw_only=True):
-    """A point found; `score` is the cosine.
+    """One point of a result; `score` is the cosine.
 
-    `vectors` only where asked for, as float32 bytes by name, brought to unit length by the index.
+    `vectors` are filled on request alone, as float32 bytes by name, scaled to unit length by the index.
     """
 
     id: str
@@ -79,7 +79,7 @@ class Index(Protocol):
         """Write points and return when acknowledged. Raises Refused for a wrong size, NaN, infinity or zero."""
 
     async def delete(self, collection: str, where: Filter) -> None:
-        """Delete every point that fits (by frame: `Match(field="frame", any_of=(id,))`)."""
+        """Delete every matching point (by frame: `Match(field="frame", any_of=(id,))`)."""
 
     async def search(
         self,
@@ -101,7 +101,9 @@ class Index(Protocol):
     ) -> tuple[Sequence[Hit], str | None]:
         """A page of points in id order, and the cursor of the next page or None."""
 
-    async def count(self, collection: str, where: Filter | None = None) -> int: ...
+    async def count(self, collection: str, where: Filter | None = None) -> int:
+        """The exact number of matching points."""
+        ...
 
     async def facet(
         self, collection: str, field: str, *, where: Filter | None = None, limit: int = 50
@@ -109,12 +111,12 @@ class Index(Protocol):
         """How many points have each value of a keyword field, most frequent first."""
 
     async def remove(self, collection: str) -> None:
-        """Remove a collection, by its own name, with its points and aliases; what is missing is removed already."""
+        """Remove a collection, by its own name, with its points and aliases; a missing one is no error."""
 
     async def collections(self) -> Mapping[str, int]:
         """Collections and their number of points."""
 
     async def flush(self) -> None:
-        """Return once everything acknowledged before this call survives a power cut; offsets wait for it."""
+        """Return once everything acknowledged before this call survives a power cut; offset commits wait for it."""
 
     async def close(self) -> None: ...

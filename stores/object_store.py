@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 RETRY_SECONDS = 30.0
-"""Obstore repeats a request that failed in passing for so long; then the worker is told that the store is away."""
+"""Obstore retries a request this long after transient errors; then the call raises StoreUnavailable."""
 
 
 class ObjectBlobs:
@@ -31,31 +31,31 @@ class ObjectBlobs:
         self._where = where
         try:
             retries: RetryConfig = {"max_retries": 10, "retry_timeout": timedelta(seconds=retry_seconds)}
-            self._store: ObjectStore = _opened(where, retries)
+            self._store: ObjectStore = _open(where, retries)
         except (BaseError, ValueError) as error:
             raise ValueError(f"blobs {where!r}: {_first_line(error)}") from error
 
     async def put(self, tenant: str, uri: str, content: bytes) -> None:
         path = resolve(uri, tenant)
         check_content(uri, content)
-        await self._ask(self._store.put_async(path, content))
+        await self._translated(self._store.put_async(path, content))
 
     async def get(self, tenant: str, uri: str) -> bytes:
-        found = await self._ask(self._store.get_async(resolve(uri, tenant)))
-        content = bytes(await self._ask(found.bytes_async()))
+        result = await self._translated(self._store.get_async(resolve(uri, tenant)))
+        content = bytes(await self._translated(result.bytes_async()))
         check_content(uri, content)
         return content
 
     async def delete(self, tenant: str, uri: str) -> None:
         try:
-            await self._ask(self._store.delete_async(resolve(uri, tenant)))
+            await self._translated(self._store.delete_async(resolve(uri, tenant)))
         except Missing:
             return
 
     async def close(self) -> None:
-        """Connections belong to obstore, which lets go of them by itself."""
+        """Connections belong to obstore, which closes them itself."""
 
-    async def _ask(self, answer: Awaitable[T]) -> T:
+    async def _translated(self, answer: Awaitable[T]) -> T:
         try:
             return await answer
         except FileNotFoundError as error:
@@ -64,13 +64,13 @@ class ObjectBlobs:
             raise StoreUnavailable(f"the blob store {self._where}: {_first_line(error)}") from error
 
 
-def _opened(where: str, retries: RetryConfig) -> ObjectStore:
-    """Blobs are deleted one by one, and not every server that speaks S3 knows how to delete in bulk."""
+def _open(where: str, retries: RetryConfig) -> ObjectStore:
+    """Blobs are deleted one by one, and not every S3-compatible server supports bulk deletion."""
     if where.startswith("s3:"):
         return from_url(where, config={"disable_bulk_delete": True}, retry_config=retries)
     return from_url(where, retry_config=retries)
 
 
 def _first_line(error: Exception) -> str:
-    """Below it obstore prints its own structures."""
+    """The first line of the message; the lines below are obstore's own structures."""
     return str(error).partition("\n")[0]

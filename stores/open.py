@@ -1,4 +1,4 @@
-"""From a configuration string to a store."""
+"""Opens the store that a configuration string names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def open_blobs(where: str) -> BlobStore:
     if where and not colon:
         return BlobFolder(Path(where))
     if scheme == "file" and rest.startswith("/"):
-        # Ours and not obstore's: that one does not sync.
+        # Not obstore's local store, which does not sync.
         return BlobFolder(Path(unquote(rest)))
     if scheme in OBJECT_SCHEMES:
         from stores.object_store import ObjectBlobs

@@ -1,4 +1,4 @@
-"""The socket's address. A Unix socket's path holds 107 bytes, a data folder's any number."""
+"""The socket's address. A Unix socket's path holds 107 bytes; a data folder's path may be longer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from stores.edge.wire import SOCKET
 
 LONGEST_BYTES = 100
-"""Linux allows 107, macOS 103; both count the bytes of the path as it is given."""
+"""Linux allows 107, macOS 103; both count the bytes of the path as given."""
 
 
 @contextmanager
 def socket_path(folder: Path) -> Iterator[str]:
-    """A path of the index process's socket that is short enough: through a temporary link where it has to be."""
+    """A path of the index process's socket that is short enough, through a temporary link where necessary."""
     path = str(folder / SOCKET)
     if len(os.fsencode(path)) <= LONGEST_BYTES:
         yield path

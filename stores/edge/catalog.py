@@ -1,7 +1,7 @@
-"""The index folder's table of contents: which collection lies in which shard folder, and which alias means which.
+"""The index folder's catalog: which collection lies in which shard folder, and the aliases of collections.
 
-Written whole, beside the old one, and renamed into place: whoever kills the process finds the old or the new. A
-shard folder that the catalog does not name is left over from work that was not finished, and is removed.
+It is written whole, beside the old one, and renamed into place, so a killed process leaves the old or the new one. A
+shard folder that the catalog does not name is a leftover of unfinished work, and is removed.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from stores.durable import sync_folder
 from stores.errors import WrongLayout
+from stores.folder_sync import sync_folder
 from stores.index import CollectionSpec
 
 FILE = "catalog.json"
 FORMAT = 1
 SHARD_PREFIX = "shard-"
-OURS = (FILE, f"{FILE}.new", "index.lock", "index.log")
+OWN_FILES = (FILE, f"{FILE}.new", "index.lock", "index.log")
 
 
 class Entry(Struct, frozen=True):
@@ -33,7 +33,7 @@ class Catalog(Struct, frozen=True):
     collections: dict[str, Entry] = {}
     aliases: dict[str, str] = {}
     shards_made: int = 0
-    """How many shard folders were ever named: a name is never used twice."""
+    """The number of shard folders ever named: a name is never used twice."""
     format: int = FORMAT
 
 
@@ -67,7 +67,7 @@ def save(folder: Path, catalog: Catalog) -> None:
 
 
 def remove_leftovers(folder: Path, catalog: Catalog) -> None:
-    """Remove shard folders that nothing names; only the process that holds the lock may."""
+    """Remove shard folders that the catalog does not name; only the process that holds the lock may."""
     named = {entry.shard for entry in catalog.collections.values()}
     for path in folder.glob(f"{SHARD_PREFIX}*"):
         if path.name not in named:
@@ -75,11 +75,11 @@ def remove_leftovers(folder: Path, catalog: Catalog) -> None:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """A folder without catalog may hold only what a process leaves that was killed before it wrote one."""
+    """A folder without a catalog may hold only what a process wrote that was killed before it wrote one."""
     foreign = [
         path.name
         for path in folder.iterdir()
-        if path.name not in OURS and not path.is_socket() and not path.name.startswith(SHARD_PREFIX)
+        if path.name not in OWN_FILES and not path.is_socket() and not path.name.startswith(SHARD_PREFIX)
     ]
     if foreign:
-        raise WrongLayout(f"{folder} is no index folder, it holds {', '.join(sorted(foreign)[:3])}: name an empty one")
+        raise WrongLayout(f"{folder} is no index folder, it holds {', '.join(sorted(foreign)[:3])}: give an empty one")

@@ -13,13 +13,13 @@ import msgspec
 
 from stores.checks import Column, columns, payloads, query_vector, uuids
 from stores.edge import wire
-from stores.edge.link import Link
+from stores.edge.connection import Connection
 from stores.edge.settings import EdgeSettings
 from stores.index import CollectionSpec, Filter, Hit, Point, Vector
 
 T = TypeVar("T")
 BATCH_POINTS = 64
-"""Points a request: the index process works on the first while the next is encoded, and a search waits for one only."""
+"""Points per request: the index process applies the first while the next is encoded; a search waits for one only."""
 _log = logging.getLogger("stores.edge")
 _hits = msgspec.msgpack.Decoder(list[Hit])
 _page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
@@ -30,30 +30,30 @@ _numbers = msgspec.msgpack.Decoder(dict[str, int])
 class EdgeIndex:
     """An `Index` in `folder` (created if missing). Any number of clients and processes may use the same folder.
 
-    Vectors come back at unit length. Raises WrongLayout, at the first call, for a folder that is not ours.
+    Vectors are returned at unit length. The first call raises WrongLayout for a folder that is not an index's.
     """
 
     def __init__(self, folder: Path, settings: EdgeSettings | None = None) -> None:
         self._settings = settings or EdgeSettings()
-        self._link = Link(folder, self._settings)
+        self._connection = Connection(folder, self._settings)
         self._warned: set[str] = set()
 
     async def ensure(self, collection: CollectionSpec, alias: str | None = None) -> None:
-        await self._link.call(wire.Ensure(collection, alias))
+        await self._connection.call(wire.Ensure(collection, alias))
 
     async def upsert(self, collection: str, points: Sequence[Point]) -> None:
         calls = []
         for request in _upserts(collection, points):
-            calls.append(asyncio.ensure_future(self._link.call(request)))
-            # Sent before the next is encoded: the index process works on it meanwhile.
+            calls.append(asyncio.ensure_future(self._connection.call(request)))
+            # Sent before the next is encoded: the index process applies it meanwhile.
             await asyncio.sleep(0)
-        there = max(map(_number.decode, await asyncio.gather(*calls)), default=0)
-        if there > self._settings.usable_points and collection not in self._warned:
+        points_in_all = max(map(_number.decode, await asyncio.gather(*calls)), default=0)
+        if points_in_all > self._settings.recommended_points and collection not in self._warned:
             self._warned.add(collection)
-            _log.warning(usable_warning(collection, there, self._settings.usable_points))
+            _log.warning(_size_warning(collection, points_in_all, self._settings.recommended_points))
 
     async def delete(self, collection: str, where: Filter) -> None:
-        await self._link.call(wire.Delete(collection, where))
+        await self._connection.call(wire.Delete(collection, where))
 
     async def search(
         self,
@@ -67,41 +67,41 @@ class EdgeIndex:
     ) -> Sequence[Hit]:
         numbers = query_vector(vector_name, vector).tobytes()
         request = wire.Search(collection, vector_name, numbers, where, limit, list(with_vectors))
-        return _hits.decode(await self._link.call(request))
+        return _hits.decode(await self._connection.call(request))
 
     async def get(self, collection: str, ids: Sequence[str], *, with_vectors: Sequence[str] = ()) -> Sequence[Hit]:
-        return _hits.decode(await self._link.call(wire.Get(collection, uuids(ids), list(with_vectors))))
+        return _hits.decode(await self._connection.call(wire.Get(collection, uuids(ids), list(with_vectors))))
 
     async def scroll(
         self, collection: str, *, where: Filter | None = None, limit: int = 100, after: str | None = None
     ) -> tuple[Sequence[Hit], str | None]:
-        return _page.decode(await self._link.call(wire.Scroll(collection, where, limit, after)))
+        return _page.decode(await self._connection.call(wire.Scroll(collection, where, limit, after)))
 
     async def count(self, collection: str, where: Filter | None = None) -> int:
-        return _number.decode(await self._link.call(wire.Count(collection, where)))
+        return _number.decode(await self._connection.call(wire.Count(collection, where)))
 
     async def facet(
         self, collection: str, field: str, *, where: Filter | None = None, limit: int = 50
     ) -> Mapping[str, int]:
-        return _numbers.decode(await self._link.call(wire.Facet(collection, field, where, limit)))
+        return _numbers.decode(await self._connection.call(wire.Facet(collection, field, where, limit)))
 
     async def remove(self, collection: str) -> None:
-        await self._link.call(wire.Remove(collection))
+        await self._connection.call(wire.Remove(collection))
 
     async def collections(self) -> Mapping[str, int]:
-        return _numbers.decode(await self._link.call(wire.Collections()))
+        return _numbers.decode(await self._connection.call(wire.Collections()))
 
     async def flush(self) -> None:
-        await self._link.call(wire.Flush())
+        await self._connection.call(wire.Flush())
 
     async def close(self) -> None:
-        await self._link.close()
+        await self._connection.close()
 
 
 def _upserts(collection: str, points: Sequence[Point]) -> Iterator[wire.Upsert]:
     """Requests of BATCH_POINTS each. Raises Refused before the first."""
     vectors, ids = columns(points), uuids([point.id for point in points])
-    bodies = [payloads(points[at : at + BATCH_POINTS]) for at in range(0, len(points), BATCH_POINTS)]
+    bodies = [payloads(points[start : start + BATCH_POINTS]) for start in range(0, len(points), BATCH_POINTS)]
     for number, body in enumerate(bodies):
         first, end = number * BATCH_POINTS, (number + 1) * BATCH_POINTS
         floats = [part for column in vectors if (part := _part(column, first, end)).rows]
@@ -115,8 +115,8 @@ def _part(column: Column, first: int, end: int) -> wire.Floats:
     return wire.Floats(column.name, rows, column.matrix.shape[1], column.matrix[begin:after].tobytes())
 
 
-def usable_warning(name: str, points: int, usable: int) -> str:
+def _size_warning(name: str, points: int, recommended: int) -> str:
     return (
-        f"collection {name!r} has {points} points: the embedded index is made for up to {usable}. "
-        "For more, run a Qdrant server and name its URL as the index (http://HOST:6333)"
+        f"collection {name!r} has {points} points: the embedded index is recommended for up to {recommended}. "
+        "For more, run a Qdrant server and give its URL as the index (http://HOST:6333)"
     )

@@ -20,13 +20,13 @@ T = TypeVar("T")
 PAGE = 1_000
 """Ids read at a time where a filter is resolved to ids."""
 FINAL = ("Vector dimension error", "Not existing vector name", "No appropriate index", "Wrong input", "Bad request")
-"""How Edge's messages begin that blame the request: there is one exception class for all. The rest blame the machine,
-and are waited out, because what is refused is lost to the index.
+"""Prefixes of Edge's messages for errors in the request; it has one exception class for all errors. Other errors are
+the machine's and are retried, because a refused point is lost to the index.
 """
 
 
 def attempt(action: Callable[[], T]) -> T:
-    """Run `action` on Edge; its exceptions become Refused or StoreUnavailable."""
+    """The result of `action` on Edge; its exceptions become Refused or StoreUnavailable."""
     try:
         return action()
     except StoreError:
@@ -49,7 +49,7 @@ def create(folder: Path, spec: CollectionSpec) -> edge.EdgeShard:
 
 
 class Collection:
-    """An open shard; `touched` gathers the ids written since it was copied to be optimised, and is None otherwise."""
+    """An open shard; `touched` holds the ids written since it was copied for an optimization, and is None otherwise."""
 
     def __init__(self, spec: CollectionSpec, folder: Path, shard: edge.EdgeShard) -> None:
         self.spec = spec
@@ -60,7 +60,7 @@ class Collection:
         self.index_fields()
         counts = shard.info()
         self.written = counts.points_count - counts.indexed_vectors_count // max(1, len(spec.vectors))
-        """Points written since the last optimisation, a measure of what is not indexed."""
+        """Points written since the last optimization, a measure of what is not indexed."""
 
     @property
     def points(self) -> int:
@@ -68,28 +68,28 @@ class Collection:
 
     def index_fields(self) -> None:
         """Create the payload indexes that the spec asks for and the shard lacks."""
-        there = self._shard.info().payload_schema
+        indexed = self._shard.info().payload_schema
         for field, kind in self.spec.payload.items():
-            if index_field(self.spec, field) not in there:
+            if index_field(self.spec, field) not in indexed:
                 self._update(edge.UpdateOperation.create_field_index(index_field(self.spec, field), INDEX_TYPES[kind]))
                 if kind == "bool":
                     self._shadow_stored()
 
     def upsert(self, request: wire.Upsert) -> int:
-        """Write; returns the number of points the collection then has."""
+        """Write; return the number of points that the collection then has. Raises Refused for a wrong size."""
         check_sizes(self.spec.name, self.spec.vectors, {floats.name: floats.size for floats in request.vectors})
         vectors: list[dict[str, Any]] = [{} for _ in request.ids]
         for floats in request.vectors:
             # Edge reads a view faster than a list, which would first have to be made.
             numbers = memoryview(floats.numbers).cast("f")
-            for at, row in enumerate(floats.rows):
-                vectors[row][floats.name] = numbers[at * floats.size : (at + 1) * floats.size]
+            for index, row in enumerate(floats.rows):
+                vectors[row][floats.name] = numbers[index * floats.size : (index + 1) * floats.size]
         payloads = msgspec.json.decode(request.payloads, type=list[dict[str, Any]])
         self.write(request.ids, vectors, [shadowed(self.spec, payload) for payload in payloads])
         return self.points
 
     def write(self, ids: Sequence[str], vectors: Sequence[Any], payloads: Sequence[dict[str, Any]]) -> None:
-        """Write points as they are stored: a dict of float sequences for each one's vectors."""
+        """Write points in Edge's own form: the vectors of each are a dict of float sequences."""
         points: list[Any] = list(map(edge.Point, ids, vectors, payloads))
         self._update(edge.UpdateOperation.upsert_points(points))
         self.written += len(points)
@@ -99,8 +99,8 @@ class Collection:
     def delete(self, where: Filter) -> None:
         if self.touched is not None:
             self.touched.update(self._ids(where))
-        wanted = self._filter(where) or edge.Filter()
-        self._update(edge.UpdateOperation.delete_points_by_filter(wanted))
+        selected = self._filter(where) or edge.Filter()
+        self._update(edge.UpdateOperation.delete_points_by_filter(selected))
 
     def delete_ids(self, ids: Sequence[str]) -> None:
         self._update(edge.UpdateOperation.delete_points(list(ids)))
@@ -121,7 +121,7 @@ class Collection:
         return [self._hit(record) for record in self.records(ids, with_vectors)]
 
     def records(self, ids: list[str], with_vectors: list[str]) -> list[edge.Record]:
-        """Points as they are stored; `id` a UUID, `vector` a dict of lists."""
+        """Points in Edge's own form; `id` is a UUID, `vector` a dict of lists."""
         return attempt(lambda: self._shard.retrieve(list(ids), with_payload=True, with_vector=with_vectors or False))
 
     def scroll(self, where: Filter | None, limit: int, after: str | None) -> tuple[list[Hit], str | None]:
@@ -137,7 +137,7 @@ class Collection:
         return {str(hit.value): hit.count for hit in attempt(lambda: self._shard.facet(request)) if hit.count}
 
     def flush(self) -> None:
-        """Everything written survives a power cut afterwards."""
+        """Everything written before survives a power cut."""
         if self.unflushed:
             attempt(self._shard.flush)
             self.unflushed = False
@@ -151,7 +151,7 @@ class Collection:
         attempt(lambda: self._shard.update(operation))
 
     def _shadow_stored(self) -> None:
-        """Give the hidden keywords to points that were written before their field was declared."""
+        """Add the hidden keywords to points that were written before their field was declared."""
         after: str | None = None
         while True:
             records, after = self._page(None, PAGE, after, with_payload=True)

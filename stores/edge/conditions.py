@@ -1,7 +1,7 @@
-"""Our filters in Qdrant Edge's words.
+"""Filters as Qdrant Edge's own types.
 
-Its Python binding turns `True` into the integer 1 in a condition (0.9.0: no stored truth value is ever matched), so
-a field declared `bool` has a hidden keyword beside it, `SHADOW + field`, and conditions ask that.
+Its Python binding turns `True` into the integer 1 in a condition (0.9.0: no stored boolean is ever matched). So a
+field declared `bool` has a hidden keyword field beside it, `SHADOW + field`, and conditions test that one.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ INDEX_TYPES: dict[PayloadType, edge.PayloadSchemaType] = {
 
 
 def index_field(spec: CollectionSpec, field: str) -> str:
-    """The stored field on which conditions on `field` are asked."""
+    """The stored field that conditions on `field` test."""
     return SHADOW + field if spec.payload.get(field) == "bool" else field
 
 
 def shadowed(spec: CollectionSpec, payload: dict[str, Any]) -> dict[str, Any]:
-    """`payload` with the hidden keywords of its truth values."""
+    """`payload` with the hidden keywords of its boolean values."""
     fields = [field for field, kind in spec.payload.items() if kind == "bool" and field in payload]
-    return payload | {SHADOW + field: _words(payload[field]) for field in fields} if fields else payload
+    return payload | {SHADOW + field: _keywords(payload[field]) for field in fields} if fields else payload
 
 
 def unshadowed(spec: CollectionSpec, payload: dict[str, Any]) -> dict[str, Any]:
+    """`payload` without hidden keywords."""
     if "bool" not in spec.payload.values():
         return payload
     return {field: value for field, value in payload.items() if not field.startswith(SHADOW)}
 
 
-def _words(value: object) -> list[str]:
+def _keywords(value: object) -> list[str]:
     values = value if isinstance(value, list) else [value]
-    return [str(each).lower() for each in values if isinstance(each, bool)]
+    return [str(truth).lower() for truth in values if isinstance(truth, bool)]
 
 
 def to_filter(spec: CollectionSpec, where: Filter | None) -> edge.Filter | None:
@@ -58,7 +59,7 @@ def to_filter(spec: CollectionSpec, where: Filter | None) -> edge.Filter | None:
 
 
 def _condition(fields: Mapping[str, PayloadType], match: Match) -> edge.Filter:
-    """All parts of `match` as one condition, so that it can also be denied as one."""
+    """All parts of `match` as one condition, so that it can also be negated as one."""
     parts: list[Any] = []
     if match.any_of:
         parts.append(edge.Filter(should=_values(fields, match)))
@@ -70,7 +71,9 @@ def _condition(fields: Mapping[str, PayloadType], match: Match) -> edge.Filter:
 def _values(fields: Mapping[str, PayloadType], match: Match) -> list[Any]:
     kind, key = fields.get(match.field), match.field
     if kind == "bool":
-        return [edge.FieldCondition(key=SHADOW + key, match=edge.MatchAny([str(v).lower() for v in match.any_of]))]
+        return [
+            edge.FieldCondition(key=SHADOW + key, match=edge.MatchAny([str(truth).lower() for truth in match.any_of]))
+        ]
     words = [value for value in match.any_of if isinstance(value, str)]
     numbers = [value for value in match.any_of if not isinstance(value, str)]
     if kind == "text":

@@ -1,7 +1,7 @@
-"""What goes over the index process's socket: four bytes of length (little-endian), then msgpack.
+"""The protocol on the index process's socket: four bytes of length (little-endian), then msgpack.
 
-A client numbers its calls and may send many before the first is answered; replies carry the number. Every request
-may be repeated without harm, which is what makes a restart of the process invisible.
+A client numbers its calls and may send many before the first is answered; replies carry the number. Every request is
+idempotent, so a client can repeat it after a restart of the process.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from msgspec import Struct
 from stores.index import CollectionSpec, Filter
 
 SOCKET = "index.1.sock"
-"""The number is this protocol's version: clients and processes of two versions never talk past each other."""
+"""The number is this protocol's version: clients and processes of different versions never connect."""
 LENGTH_BYTES = 4
 LARGEST_BYTES = 256 * 1024 * 1024
-"""A longer frame is not ours: 256 points of two 4,096-number vectors are 8 MiB."""
+"""A longer message is no valid one: 256 points of two 4,096-number vectors are 8 MiB."""
 BUFFER_BYTES = 4 * 1024 * 1024
-"""What a stream holds before it stops reading: a whole upsert, so that the next is there when one is done."""
+"""A stream's buffer: a whole upsert, so that the next one is received while one is applied."""
 
 
 class Floats(Struct, frozen=True, array_like=True):
@@ -100,6 +100,8 @@ Request = Ensure | Upsert | Delete | Search | Get | Scroll | Count | Facet | Rem
 
 
 class Call(Struct, frozen=True, array_like=True):
+    """One request, numbered by its client."""
+
     number: int
     request: Request
 
@@ -128,7 +130,7 @@ def result(value: object) -> msgspec.Raw:
 
 
 def call(body: bytes) -> Call:
-    """Raises msgspec.MsgspecError for what is no call."""
+    """Decode a call. Raises msgspec.MsgspecError for bytes that are none."""
     return _calls.decode(body)
 
 
@@ -137,11 +139,11 @@ def reply(body: bytes) -> Reply:
 
 
 async def read(stream: StreamReader) -> bytes | None:
-    """The next frame's body, or None at the end. Raises ConnectionError for a length that cannot be ours."""
+    """The next message's body, or None at the end of the stream. Raises ConnectionError for a length out of range."""
     try:
         length = int.from_bytes(await stream.readexactly(LENGTH_BYTES), "little")
         if length > LARGEST_BYTES:
-            raise ConnectionAbortedError(f"a frame of {length} bytes is none of ours")
+            raise ConnectionAbortedError(f"a message of {length} bytes; at most {LARGEST_BYTES} are read")
         return await stream.readexactly(length)
     except IncompleteReadError:
         return None

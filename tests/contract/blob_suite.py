@@ -1,4 +1,4 @@
-"""What every blob store owes its users; each implementation is a subclass with a fixture `blobs`."""
+"""The contract of every blob store; each implementation is a subclass with a fixture `blobs`."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class BlobSuite:
         raise NotImplementedError
 
     @pytest.mark.parametrize("size", [0, 1, 100_000, 7_000_000])
-    async def test_what_was_put_is_got(self, blobs: BlobStore, size: int) -> None:
+    async def test_get_returns_what_was_put(self, blobs: BlobStore, size: int) -> None:
         content = random.Random(size).randbytes(size)
         await blobs.put("default", uri(content), content)
         assert await blobs.get("default", uri(content)) == content
 
-    async def test_put_again_and_by_many_at_once(self, blobs: BlobStore) -> None:
+    async def test_repeated_and_concurrent_puts(self, blobs: BlobStore) -> None:
         contents = [bytes([number]) * 1000 for number in range(30)]
         await asyncio.gather(*(blobs.put("default", uri(content), content) for content in contents * 3))
-        found = await asyncio.gather(*(blobs.get("default", uri(content)) for content in contents))
-        assert found == contents
+        stored = await asyncio.gather(*(blobs.get("default", uri(content)) for content in contents))
+        assert stored == contents
 
-    async def test_many_feeds_begin_at_once(self, blobs: BlobStore) -> None:
+    async def test_many_feeds_start_at_once(self, blobs: BlobStore) -> None:
         contents = [bytes([number]) for number in range(200)]
         pictures = [(uri(content, feed=f"feed{content[0]}"), content) for content in contents]
-        await asyncio.gather(*(blobs.put("default", place, content) for place, content in pictures))
-        for place, content in pictures:
-            assert await blobs.get("default", place) == content
+        await asyncio.gather(*(blobs.put("default", blob, content) for blob, content in pictures))
+        for blob, content in pictures:
+            assert await blobs.get("default", blob) == content
 
     async def test_a_missing_blob_is_missing(self, blobs: BlobStore) -> None:
         with pytest.raises(Missing):
@@ -63,13 +63,13 @@ class BlobSuite:
     async def test_deleting_an_original_leaves_its_thumbnail_and_other_days_and_feeds(self, blobs: BlobStore) -> None:
         tomorrow = uri(b"picture").replace("-21/", "-22/")
         others = [uri(b"picture", suffix=".thumb"), uri(b"picture", feed="gate"), tomorrow]
-        for one in (uri(b"picture"), *others):
-            await blobs.put("default", one, b"picture")
+        for blob in (uri(b"picture"), *others):
+            await blobs.put("default", blob, b"picture")
         await blobs.delete("default", uri(b"picture"))
-        for one in others:
-            assert await blobs.get("default", one) == b"picture"
+        for blob in others:
+            assert await blobs.get("default", blob) == b"picture"
 
-    async def test_many_are_deleted_at_once(self, blobs: BlobStore) -> None:
+    async def test_concurrent_deletes(self, blobs: BlobStore) -> None:
         contents = [bytes([number]) * 1000 for number in range(20)]
         await asyncio.gather(*(blobs.put("default", uri(content), content) for content in contents))
         await asyncio.gather(*(blobs.delete("default", uri(content)) for content in contents * 2))
@@ -77,19 +77,19 @@ class BlobSuite:
             with pytest.raises(Missing):
                 await blobs.get("default", uri(content))
 
-    async def test_other_content_than_the_name_says_is_refused(self, blobs: BlobStore) -> None:
+    async def test_content_with_another_hash_than_the_name_is_refused(self, blobs: BlobStore) -> None:
         with pytest.raises(Refused):
             await blobs.put("default", uri(b"picture"), b"another")
         with pytest.raises(Missing):
             await blobs.get("default", uri(b"picture"))
 
-    async def test_a_thumbnail_lies_beside_its_original_and_bears_its_name(self, blobs: BlobStore) -> None:
+    async def test_a_thumbnail_lies_beside_its_original_under_the_same_name(self, blobs: BlobStore) -> None:
         await blobs.put("default", uri(b"picture"), b"picture")
         await blobs.put("default", uri(b"picture", suffix=".thumb"), b"small")
         assert await blobs.get("default", uri(b"picture", suffix=".thumb")) == b"small"
         assert await blobs.get("default", uri(b"picture")) == b"picture"
 
-    async def test_a_tenant_reaches_its_own_blobs_alone(self, blobs: BlobStore) -> None:
+    async def test_a_tenant_reaches_only_its_own_blobs(self, blobs: BlobStore) -> None:
         theirs = uri(b"secret", tenant="theirs")
         await blobs.put("theirs", theirs, b"secret")
         for call in (blobs.get("mine", theirs), blobs.put("mine", theirs, b"secret"), blobs.delete("mine", theirs)):

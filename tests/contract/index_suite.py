@@ -1,6 +1,6 @@
-"""What every vector index owes its users; each implementation is a subclass with a fixture `where`."""
+"""The contract of every vector index; each implementation is a subclass with a fixture `where`."""
 
-# ruff: noqa: FBT003 - truth values are among the values asked for
+# ruff: noqa: FBT003 - boolean values are among those of the conditions
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def direction(axis: int, size: int = SIZE) -> Vector:
 
 
 def point(number: int, vector: Vector | None = None, **payload: Any) -> Point:
-    """The point whose id is `number`; along axis 0 unless told."""
+    """The point whose id is `number`; along axis 0 without a vector."""
     vectors = {"semantic": direction(0) if vector is None else vector}
     return Point(id=str(UUID(int=number)), vectors=vectors, payload=payload)
 
@@ -91,7 +91,7 @@ class IndexSuite:
     # Points
 
     async def test_nearest_points_come_first_with_their_cosine(self, index: Index) -> None:
-        await index.upsert("frames", [point(at, direction(0) + at * direction(1)) for at in (3, 0, 1)])
+        await index.upsert("frames", [point(number, direction(0) + number * direction(1)) for number in (3, 0, 1)])
         hits = await index.search("frames", "semantic", direction(0), limit=2)
         assert numbers(hits) == [0, 1]
         assert [hit.score for hit in hits] == pytest.approx([1, 2**-0.5], abs=1e-5)
@@ -109,7 +109,7 @@ class IndexSuite:
             await index.upsert("frames", [point(1, feed=feed)])
         assert await index.facet("frames", "feed") == {"third": 1}
 
-    async def test_vectors_are_apart_and_come_back_at_unit_length(self, index: Index) -> None:
+    async def test_named_vectors_are_separate_and_returned_at_unit_length(self, index: Index) -> None:
         both = {"semantic": 4 * direction(2), "visual": np.array([3, 0, 4], np.float32)}
         await index.upsert("frames", [Point(id=str(UUID(int=1)), vectors=both, payload={}), point(2)])
         (hit,) = await index.search("frames", "visual", direction(0, 3), with_vectors=["visual"])
@@ -120,7 +120,7 @@ class IndexSuite:
         assert np.frombuffer(hit.vectors["semantic"], "<f4") == pytest.approx(direction(2), abs=1e-5)
         assert set(hit.vectors) == {"semantic", "visual"}
 
-    async def test_payloads_come_back_as_they_were(self, index: Index) -> None:
+    async def test_payloads_are_returned_unchanged(self, index: Index) -> None:
         payload: dict[str, Any] = {
             "feed": "kamera-größe", "labels": ["红色圆圈", "🟥", "a\u0301", ""], "width": 2**53, "luminance": -0.5,
             "gated": True, "none": None, "nested": {"détections": [{"box": [1, 2.5, 3, 4]}]}, "empty": [],
@@ -133,10 +133,10 @@ class IndexSuite:
 
     async def test_many_points_at_once(self, index: Index) -> None:
         vectors = random.standard_normal((1_000, SIZE)).astype(np.float32)
-        await index.upsert("frames", [point(at, vector, width=at) for at, vector in enumerate(vectors)])
+        await index.upsert("frames", [point(number, vector, width=number) for number, vector in enumerate(vectors)])
         assert await index.count("frames") == 1_000
-        found = await index.search("frames", "semantic", vectors[777], limit=1)
-        assert (numbers(found), found[0].payload) == ([777], {"width": 777})
+        hits = await index.search("frames", "semantic", vectors[777], limit=1)
+        assert (numbers(hits), hits[0].payload) == ([777], {"width": 777})
         await index.upsert("frames", [])
 
     async def test_get_leaves_out_what_is_missing(self, filled: Index) -> None:
@@ -190,13 +190,15 @@ class IndexSuite:
         ],
     )
     async def test_filters(self, filled: Index, condition: Filter, expected: list[int]) -> None:
-        """Search, scroll and count mean the same by a filter, and so does what a delete leaves."""
-        found = await filled.search("frames", "semantic", direction(0), where=condition)
-        assert sorted(numbers(found)) == expected
+        """Search, scroll, count and delete apply a filter alike."""
+        hits = await filled.search("frames", "semantic", direction(0), where=condition)
+        assert sorted(numbers(hits)) == expected
         assert numbers((await filled.scroll("frames", where=condition))[0]) == expected
         assert await filled.count("frames", condition) == len(expected)
         await filled.delete("frames", condition)
-        assert numbers((await filled.scroll("frames"))[0]) == [at for at in (1, 2, 3, 4) if at not in expected]
+        assert numbers((await filled.scroll("frames"))[0]) == [
+            number for number in (1, 2, 3, 4) if number not in expected
+        ]
 
     @pytest.mark.parametrize(
         "condition",
@@ -225,8 +227,8 @@ class IndexSuite:
 
     # Pages and counts
 
-    async def test_scroll_goes_through_all_in_the_order_of_ids(self, index: Index) -> None:
-        await index.upsert("frames", [point(int(at), feed="ab"[at % 2]) for at in random.permutation(50)])
+    async def test_scroll_returns_all_points_in_the_order_of_ids(self, index: Index) -> None:
+        await index.upsert("frames", [point(int(number), feed="ab"[number % 2]) for number in random.permutation(50)])
         seen: list[int] = []
         after, pages = None, 0
         while pages == 0 or after is not None:
@@ -236,7 +238,7 @@ class IndexSuite:
         assert pages == 3
 
     async def test_a_page_that_ends_exactly_has_no_cursor(self, index: Index) -> None:
-        await index.upsert("frames", [point(at) for at in range(4)])
+        await index.upsert("frames", [point(number) for number in range(4)])
         hits, after = await index.scroll("frames", limit=4)
         assert (len(hits), after) == (4, None)
 
@@ -285,7 +287,7 @@ class IndexSuite:
                     await index.search("frames", name, vector)
         assert await index.count("frames") == 0
 
-    async def test_other_nonsense_is_refused(self, index: Index) -> None:
+    async def test_invalid_ids_and_payloads_are_refused(self, index: Index) -> None:
         with pytest.raises(Refused):
             await index.upsert("frames", [Point(id="frame-1", vectors={"semantic": direction(0)}, payload={})])
         with pytest.raises(Refused):
@@ -355,8 +357,8 @@ class IndexSuite:
 
     # Several at once
 
-    async def test_calls_may_overlap(self, index: Index) -> None:
-        await asyncio.gather(*(index.upsert("frames", [point(at)]) for at in range(100)), index.flush())
+    async def test_concurrent_calls(self, index: Index) -> None:
+        await asyncio.gather(*(index.upsert("frames", [point(number)]) for number in range(100)), index.flush())
         counts = await asyncio.gather(*(index.count("frames") for _ in range(20)))
         assert set(counts) == {100}
 
@@ -367,12 +369,12 @@ class IndexSuite:
             )
             for first in (1_000, 2_000)
         ]
-        mine = index.upsert("frames", [point(at, feed="mine") for at in range(300)])
-        ended = await asyncio.gather(mine, *(other.wait() for other in others))
-        assert ended[1:] == [0, 0]
+        mine = index.upsert("frames", [point(number, feed="mine") for number in range(300)])
+        _, *statuses = await asyncio.gather(mine, *(other.wait() for other in others))
+        assert statuses == [0, 0]
         assert await index.facet("frames", "feed") == {"mine": 300, "from-1000": 300, "from-2000": 300}
 
-    async def test_what_was_written_is_there_for_the_next_client(self, filled: Index, where: str) -> None:
+    async def test_the_next_client_reads_what_was_written(self, filled: Index, where: str) -> None:
         await filled.flush()
         await filled.close()
         again = open_index(where)

@@ -15,10 +15,10 @@ from stores.open import open_index
 async def main(where: str, first: int, count: int) -> None:
     index = open_index(where)
     vector = np.eye(8, dtype=np.float32)[1]
-    for at in range(first, first + count, 50):
+    for start in range(first, first + count, 50):
         points = [
             Point(id=str(UUID(int=number)), vectors={"semantic": vector}, payload={"feed": f"from-{first}"})
-            for number in range(at, at + 50)
+            for number in range(start, start + 50)
         ]
         await index.upsert("frames", points)
         assert len(await index.get("frames", [point.id for point in points])) == 50

@@ -1,4 +1,4 @@
-"""The blob contract on a folder, and what a folder alone owes."""
+"""The blob contract on a folder, and what holds for a folder alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stores.errors import Refused, StoreUnavailable
 from stores.folder import PARTIAL, BlobFolder
 from tests.contract.blob_suite import BlobSuite, uri
 
-PUT_FOR_EVER = """
+PUT_UNTIL_KILLED = """
 import asyncio, random, sys
 from pathlib import Path
 from stores.folder import BlobFolder
@@ -62,7 +62,7 @@ async def test_damage_on_the_disk_is_noticed(tmp_path: Path) -> None:
     await blobs.close()
 
 
-async def test_a_root_that_cannot_be_written_is_away(tmp_path: Path) -> None:
+async def test_a_root_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     blobs = BlobFolder(tmp_path / "file")
     with pytest.raises(StoreUnavailable, match="file"):
@@ -71,31 +71,31 @@ async def test_a_root_that_cannot_be_written_is_away(tmp_path: Path) -> None:
 
 
 async def test_kill_9_while_writing_leaves_whole_blobs(tmp_path: Path) -> None:
-    """What was acknowledged is there; whatever lies at a blob's place is whole; what was half written is swept."""
+    """Acknowledged blobs are there; every file at a blob's path is whole; partial files are removed."""
     acknowledged = put_until_killed(tmp_path, 50)
     blobs = BlobFolder(tmp_path)
-    for each in acknowledged:
-        await blobs.get("default", each)
-    placed = [path for path in (tmp_path / "default").rglob("*") if path.is_file()]
-    assert len(placed) >= len(acknowledged)
-    for path in placed:
+    for blob in acknowledged:
+        await blobs.get("default", blob)
+    files = [path for path in (tmp_path / "default").rglob("*") if path.is_file()]
+    assert len(files) >= len(acknowledged)
+    for path in files:
         await blobs.get("default", f"blob:{path.relative_to(tmp_path)}")
-    await swept(tmp_path, blobs)
+    await old_partial_files_are_removed(tmp_path, blobs)
 
 
 def put_until_killed(root: Path, count: int) -> list[str]:
-    """The URIs that a writer was acknowledged, killed after `count` of them."""
-    writer = subprocess.Popen([sys.executable, "-c", PUT_FOR_EVER, str(root)], stdout=subprocess.PIPE, text=True)
+    """The URIs acknowledged to a writer that is killed after `count` of them."""
+    writer = subprocess.Popen([sys.executable, "-c", PUT_UNTIL_KILLED, str(root)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
-    said = [writer.stdout.readline() for _ in range(count)]
+    lines = [writer.stdout.readline() for _ in range(count)]
     writer.send_signal(signal.SIGKILL)
-    said += writer.stdout.read().splitlines(keepends=True)
+    lines += writer.stdout.read().splitlines(keepends=True)
     writer.stdout.close()
     writer.wait()
-    return [line.strip() for line in said if line.endswith("\n")]
+    return [line.strip() for line in lines if line.endswith("\n")]
 
 
-async def swept(root: Path, blobs: BlobFolder) -> None:
+async def old_partial_files_are_removed(root: Path, blobs: BlobFolder) -> None:
     old, new = root / PARTIAL / "old", root / PARTIAL / "new"
     for path in (old, new):
         path.write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""The blob contract through obstore: on a real S3 server, in memory, in a folder; and when the store is away."""
+"""The blob contract through obstore: on a real S3 server, in memory, in a folder; and without a reachable store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_damage_in_the_store_is_noticed(tmp_path: Path) -> None:
         await blobs.get("default", uri(b"picture"))
 
 
-async def test_a_store_that_is_away_is_told_without_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_store_is_named_without_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
@@ -56,7 +56,7 @@ async def test_a_store_that_is_away_is_told_without_its_secret(monkeypatch: pyte
         blobs.get("default", uri(b"picture")),
         blobs.delete("default", uri(b"picture")),
     ):
-        with pytest.raises(StoreUnavailable, match="s3://bucket/prefix") as away:
+        with pytest.raises(StoreUnavailable, match="s3://bucket/prefix") as unavailable:
             await call
-        assert "very-secret" not in str(away.value)
-        assert "\n" not in str(away.value)
+        assert "very-secret" not in str(unavailable.value)
+        assert "\n" not in str(unavailable.value)

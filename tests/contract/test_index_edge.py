@@ -20,19 +20,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-async def test_a_collection_too_large_is_told_once_with_the_way_out(
+async def test_a_collection_too_large_is_logged_once_with_the_remedy(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    index = EdgeIndex(folder, EdgeSettings(usable_points=10))
+    index = EdgeIndex(folder, EdgeSettings(recommended_points=10))
     await index.ensure(SPEC, "frames")
     await index.delete("frames", Filter())
-    await index.upsert("frames", [point(at) for at in range(10)])
+    await index.upsert("frames", [point(number) for number in range(10)])
     assert caplog.messages == []
-    for at in (11, 12):
-        await index.upsert("frames", [point(at)])
-    (said,) = caplog.messages
-    assert "11 points" in said
-    assert "http://HOST:6333" in said
+    for number in (11, 12):
+        await index.upsert("frames", [point(number)])
+    (message,) = caplog.messages
+    assert "11 points" in message
+    assert "http://HOST:6333" in message
     await index.close()
 
 

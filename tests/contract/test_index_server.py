@@ -1,4 +1,4 @@
-"""The index contract on a real Qdrant server, and what only a server can do wrong."""
+"""The index contract on a real Qdrant server, and faults that only a server has."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestServerIndex(IndexSuite):
         return server
 
 
-async def test_a_server_that_is_away_and_comes_back(tmp_path: Path) -> None:
+async def test_a_server_that_stops_and_starts_again(tmp_path: Path) -> None:
     ports = Ports(free_port(), free_port())
     index = ServerIndex(ports.url)
     with pytest.raises(StoreUnavailable, match=str(ports.http)):
@@ -46,7 +46,7 @@ async def test_a_server_that_is_away_and_comes_back(tmp_path: Path) -> None:
 
 
 async def until_answered(index: ServerIndex) -> None:
-    """The channel tries to connect again by its own clock."""
+    """The channel reconnects at its own intervals."""
     while True:
         try:
             await index.collections()
@@ -56,7 +56,7 @@ async def until_answered(index: ServerIndex) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Api key is used with an insecure connection")
-async def test_the_key_is_asked_for_and_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_key_is_required_and_never_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with qdrant_server(tmp_path, api_key="very-secret") as url:
         for key in (None, "wrong-secret"):
             index = ServerIndex(url, key)

@@ -1,4 +1,4 @@
-"""The index process killed, started twice, left behind, misled: nothing acknowledged is lost, and clients go on."""
+"""The index process killed, started twice, left without clients, sent invalid bytes: nothing acknowledged is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import qdrant_edge
 from stores.edge import catalog, wire
 from stores.edge.address import socket_path
 from stores.edge.client import EdgeIndex
-from stores.edge.process import LOCK, elect
+from stores.edge.index_process import LOCK, elect
 from stores.edge.settings import EdgeSettings
 from stores.errors import StoreUnavailable, WrongLayout
 from stores.index import CollectionSpec, Filter, Match, Point
@@ -28,8 +28,8 @@ from tests.support.edge_folder import edge_folder, end, process_id, until
 KILLS = 100 if os.environ.get("LONG") == "1" else 8
 SIZE = 8
 SPEC = CollectionSpec(name="frames-a", vectors={"semantic": SIZE}, payload={"feed": "keyword", "turn": "integer"})
-PROMPT = EdgeSettings(idle_seconds=0.2, optimise_points=300, quiet_points_per_second=1e9)
-"""Ends soon, and optimises small collections while they are written."""
+PROMPT = EdgeSettings(idle_seconds=0.2, optimize_points=300, quiet_points_per_second=1e9)
+"""Ends soon, and optimizes small collections while they are written."""
 
 
 @pytest.fixture
@@ -49,8 +49,10 @@ async def index(folder: Path) -> AsyncIterator[EdgeIndex]:
 def points(numbers: range, turn: int = 0) -> list[Point]:
     vectors = np.random.default_rng(turn).standard_normal((len(numbers), SIZE)).astype(np.float32)
     return [
-        Point(id=str(UUID(int=at)), vectors={"semantic": vector}, payload={"feed": f"feed{at % 4}", "turn": turn})
-        for at, vector in zip(numbers, vectors, strict=True)
+        Point(
+            id=str(UUID(int=number)), vectors={"semantic": vector}, payload={"feed": f"feed{number % 4}", "turn": turn}
+        )
+        for number, vector in zip(numbers, vectors, strict=True)
     ]
 
 
@@ -60,13 +62,13 @@ def feed(number: int) -> Filter:
 
 async def turns(index: EdgeIndex) -> dict[int, int]:
     """The turn in which each point was last written, by the point's number."""
-    found: dict[int, int] = {}
+    by_number: dict[int, int] = {}
     after: str | None = None
     while True:
         hits, after = await index.scroll("frames", limit=500, after=after)
-        found |= {UUID(hit.id).int: hit.payload["turn"] for hit in hits}
+        by_number |= {UUID(hit.id).int: hit.payload["turn"] for hit in hits}
         if after is None:
-            return found
+            return by_number
 
 
 def runs(folder: Path) -> bool:
@@ -77,7 +79,7 @@ def runs(folder: Path) -> bool:
 
 
 async def test_kill_9_while_writing_loses_nothing_acknowledged(folder: Path, index: EdgeIndex) -> None:
-    """Four writers overwrite and delete their own feeds' points; the process is killed after so many answers."""
+    """Four writers overwrite and delete their own feeds' points; the process is killed again and again."""
     answered, stop = 0, False
     expected: dict[int, int] = {}
 
@@ -91,8 +93,8 @@ async def test_kill_9_while_writing_loses_nothing_acknowledged(folder: Path, ind
             expected.update(dict.fromkeys(list(mine)[: 50 + turn % 150], turn))
             if turn % 5 == 0:
                 await index.delete("frames", feed(writer))
-                for at in mine:
-                    expected.pop(at, None)
+                for number in mine:
+                    expected.pop(number, None)
             answered += 1
 
     async with asyncio.TaskGroup() as group:
@@ -107,7 +109,7 @@ async def test_kill_9_while_writing_loses_nothing_acknowledged(folder: Path, ind
 
 
 async def test_pipelined_writes_keep_their_order_over_a_kill(folder: Path, index: EdgeIndex) -> None:
-    """A repeated older write must not land on a newer one."""
+    """A repeated older write must not overwrite a newer one."""
     writes = [asyncio.create_task(index.upsert("frames", points(range(5), turn))) for turn in range(1, 201)]
     for killed_after in (20, 90, 150):
         await until(lambda after=killed_after: writes[after].done())  # type: ignore[misc]
@@ -116,8 +118,8 @@ async def test_pipelined_writes_keep_their_order_over_a_kill(folder: Path, index
     assert await turns(index) == dict.fromkeys(range(5), 200)
 
 
-async def test_optimisation_beside_writing_loses_nothing(folder: Path) -> None:
-    """Shards are exchanged again and again under overwrites and deletes, and killed in the middle of it."""
+async def test_optimization_during_writes_loses_nothing(folder: Path) -> None:
+    """Shards are exchanged repeatedly during overwrites and deletes, and the process is killed meanwhile."""
     index = EdgeIndex(folder, PROMPT)
     await index.ensure(SPEC, "frames")
     expected: dict[int, int] = {}
@@ -132,7 +134,7 @@ async def test_optimisation_beside_writing_loses_nothing(folder: Path) -> None:
             expected.update(dict.fromkeys(numbers, part))
             if part % 7 == turn:
                 await index.delete("frames", feed(turn))
-                expected = {at: written for at, written in expected.items() if at % 4 != turn}
+                expected = {number: written for number, written in expected.items() if number % 4 != turn}
             if part == 10 * turn:
                 end(folder)
         assert await turns(index) == expected
@@ -142,7 +144,7 @@ async def test_optimisation_beside_writing_loses_nothing(folder: Path) -> None:
     assert [path.name for path in folder.glob("shard-*")] == [shard_of(folder)]
 
 
-async def test_killed_with_a_copy_half_optimised(folder: Path) -> None:
+async def test_killed_during_an_optimization(folder: Path) -> None:
     index = EdgeIndex(folder, PROMPT)
     await index.ensure(SPEC, "frames")
     for _ in range(2):
@@ -164,7 +166,7 @@ async def test_clients_that_start_at_once_elect_one_process(folder: Path) -> Non
     for number, client in enumerate(clients):
         await client.upsert("frames", points(range(number, number + 1)))
     assert [await client.count("frames") for client in clients] == [4] * 4
-    second = await asyncio.create_subprocess_exec(sys.executable, "-m", "stores.edge.process", str(folder))
+    second = await asyncio.create_subprocess_exec(sys.executable, "-m", "stores.edge.index_process", str(folder))
     assert await second.wait() == 0
     assert process_id(folder) == elected
     with pytest.raises(Exception, match="WAL"):
@@ -173,7 +175,7 @@ async def test_clients_that_start_at_once_elect_one_process(folder: Path) -> Non
         await client.close()
 
 
-async def test_a_killed_process_leaves_a_socket_and_the_next_client_goes_on(folder: Path, index: EdgeIndex) -> None:
+async def test_a_killed_process_leaves_a_socket_and_the_next_client_connects(folder: Path, index: EdgeIndex) -> None:
     await index.upsert("frames", points(range(10)))
     end(folder)
     assert (folder / wire.SOCKET).is_socket()
@@ -182,14 +184,14 @@ async def test_a_killed_process_leaves_a_socket_and_the_next_client_goes_on(fold
     await other.close()
 
 
-async def test_an_asked_end_flushes_and_clients_go_on(folder: Path, index: EdgeIndex) -> None:
+async def test_sigterm_flushes_and_clients_reconnect(folder: Path, index: EdgeIndex) -> None:
     await index.upsert("frames", points(range(10)))
     end(folder, signal.SIGTERM)
     assert not (folder / wire.SOCKET).exists()
     assert await index.count("frames") == 10
 
 
-async def test_a_killed_client_disturbs_nobody(folder: Path, index: EdgeIndex) -> None:
+async def test_a_killed_client_does_not_affect_others(folder: Path, index: EdgeIndex) -> None:
     program = "tests.contract.index_writer"
     other = await asyncio.create_subprocess_exec(sys.executable, "-m", program, f"edge:{folder}", "100", "1000000")
     elected = process_id(folder)
@@ -205,7 +207,7 @@ async def test_a_killed_client_disturbs_nobody(folder: Path, index: EdgeIndex) -
     assert process_id(folder) == elected
 
 
-def test_a_new_process_is_never_taken_for_the_last_one(tmp_path: Path) -> None:
+def test_a_new_process_is_not_mistaken_for_the_last_one(tmp_path: Path) -> None:
     (tmp_path / LOCK).write_text("4711")
     lock = elect(tmp_path)
     assert lock is not None
@@ -213,7 +215,7 @@ def test_a_new_process_is_never_taken_for_the_last_one(tmp_path: Path) -> None:
     os.close(lock)
 
 
-async def test_nobody_connected_ends_the_process(folder: Path) -> None:
+async def test_the_process_ends_without_clients(folder: Path) -> None:
     for expected in (0, 10):
         index = EdgeIndex(folder, PROMPT)
         await index.ensure(SPEC, "frames")
@@ -224,11 +226,11 @@ async def test_nobody_connected_ends_the_process(folder: Path) -> None:
         await until(lambda: not runs(folder))
 
 
-async def test_nonsense_on_the_socket_harms_nobody_else(folder: Path, index: EdgeIndex) -> None:
-    for nonsense in (b"GET / HTTP/1.1\r\n\r\n", b"\x03\x00\x00\x00abc", b"\xff" * 100):
+async def test_invalid_bytes_on_the_socket_do_not_affect_others(folder: Path, index: EdgeIndex) -> None:
+    for content in (b"GET / HTTP/1.1\r\n\r\n", b"\x03\x00\x00\x00abc", b"\xff" * 100):
         with socket_path(folder) as path:
             reader, writer = await asyncio.open_unix_connection(path)
-        writer.write(nonsense)
+        writer.write(content)
         writer.write_eof()
         assert await reader.read() == b""
         writer.close()
@@ -247,7 +249,7 @@ async def test_a_path_longer_than_a_socket_address(tmp_path: Path) -> None:
         await index.close()
 
 
-async def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
+async def test_a_foreign_folder_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").write_bytes(b"picture")
     index = EdgeIndex(tmp_path)
     with pytest.raises(WrongLayout, match=r"holiday\.jpg"):
@@ -258,7 +260,7 @@ async def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b'{"collections": {"fra', "not a catalog"),
         (msgspec.json.encode(catalog.Catalog(format=2)), "format 2"),
@@ -266,19 +268,19 @@ async def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path) -> Non
     ],
     ids=["torn", "newer", "shard gone"],
 )
-async def test_a_damaged_catalog_is_told_never_reset(folder: Path, content: bytes, said: str) -> None:
+async def test_a_damaged_catalog_is_reported_and_never_reset(folder: Path, content: bytes, message: str) -> None:
     folder.mkdir()
     (folder / catalog.FILE).write_bytes(content)
     index = EdgeIndex(folder)
-    with pytest.raises(WrongLayout, match=said):
+    with pytest.raises(WrongLayout, match=message):
         await index.collections()
     await index.close()
     assert (folder / catalog.FILE).read_bytes() == content
 
 
-async def test_a_process_that_cannot_start_is_told_with_its_cause(tmp_path: Path) -> None:
+async def test_a_process_that_cannot_start_is_reported_with_its_cause(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    index = EdgeIndex(tmp_path / "file" / "index", EdgeSettings(patience_seconds=2))
+    index = EdgeIndex(tmp_path / "file" / "index", EdgeSettings(call_timeout_seconds=2))
     with pytest.raises(StoreUnavailable, match="Not a directory"):
         await index.collections()
     await index.close()

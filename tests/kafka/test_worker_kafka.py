@@ -138,7 +138,7 @@ async def hanging(folder: Path) -> AsyncIterator[tuple[Index, Away, Away]]:
         os.kill(process_id(folder), signal.SIGCONT)
 
     with edge_folder(folder):
-        yield EdgeIndex(folder, EdgeSettings(patience_seconds=1.0)), away, back
+        yield EdgeIndex(folder, EdgeSettings(call_timeout_seconds=1.0)), away, back
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""An embedded index's folder whose process is ended after the test."""
+"""A folder for an embedded index, whose process is ended after the test."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from stores.edge.process import LOCK
+from stores.edge.index_process import LOCK
 
 DEADLINE_SECONDS = 60.0
 
 
 @contextmanager
 def edge_folder(folder: Path) -> Iterator[Path]:
-    """`folder` for an index; its process is ended, and waited for, on leaving."""
+    """`folder` for an index; on exit its process is ended and waited for."""
     try:
         yield folder
     finally:
@@ -27,7 +27,7 @@ def edge_folder(folder: Path) -> Iterator[Path]:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Return when `condition`, a function or a coroutine function, holds; fails at a deadline."""
+    """Return when `condition` (a function or a coroutine function) holds. Raises TimeoutError at the deadline."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while True:
             holds = condition()
@@ -38,15 +38,15 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def process_id(folder: Path) -> int:
-    """The index process of `folder`, which runs."""
+    """The id of the running index process of `folder`."""
     return int((folder / LOCK).read_text())
 
 
 def end(folder: Path, how: signal.Signals = signal.SIGKILL) -> None:
-    """End the index process of `folder`, if one runs, and return when it has let go of its lock.
+    """End the index process of `folder`, if one runs, and return when its lock is free.
 
-    A process that has the lock and not yet written its id is asked again until it has, and so is one that a worker
-    started the moment the lock was free.
+    The signal is repeated until then: a process may hold the lock before it has written its id, and a worker may start
+    another process as soon as the lock is free.
     """
     if not (folder / LOCK).exists():
         return

@@ -1,4 +1,4 @@
-"""`python -m stores.edge.child FOLDER` optimises the shard in FOLDER, which nobody else has open."""
+"""`python -m stores.edge.optimize_shard FOLDER` optimizes the shard in FOLDER, which no other process has open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SET_DEATH_SIGNAL = 1
 
 
 def main(folder: str) -> None:
-    """At low priority, and not longer than the process that asked lives."""
+    """Runs at low priority, and ends when its parent process ends."""
     parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL)

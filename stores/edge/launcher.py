@@ -1,4 +1,4 @@
-"""Starting the index process, by whoever finds none."""
+"""Starts the index process: a client calls this when it finds none."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from stores import errors
 from stores.edge.settings import EdgeSettings
 
 START_SECONDS = 120.0
-"""A process that replays a long write-ahead log listens late; one that takes longer than this is not waited for."""
+"""The longest wait for a process to listen; a long write-ahead log is replayed before it does."""
 
 
-async def start(folder: Path, settings: EdgeSettings) -> None:
+async def launch(folder: Path, settings: EdgeSettings) -> None:
     """Start the index process of `folder` unless one runs; returns when it listens, or another is elected.
 
-    Raises WrongLayout for a folder that is not ours, StoreUnavailable for whatever else keeps it from starting.
+    Raises WrongLayout for a folder that is not an index's, StoreUnavailable when it cannot start for another reason.
     """
-    await asyncio.to_thread(_start, folder, settings)
+    await asyncio.to_thread(_launch, folder, settings)
 
 
-def _start(folder: Path, settings: EdgeSettings) -> None:
-    ours = str(Path(errors.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [ours, os.environ.get("PYTHONPATH")]))}
+def _launch(folder: Path, settings: EdgeSettings) -> None:
+    root = str(Path(errors.__file__).parents[1])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     command = [
         sys.executable,
         "-m",
-        "stores.edge.process",
+        "stores.edge.index_process",
         str(folder),
         "--detach",
         msgspec.json.encode(settings).decode(),
     ]
     try:
-        ended = subprocess.run(
+        completed = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise errors.StoreUnavailable(f"the index process of {folder} does not start: {error}") from error
-    if ended.returncode:
-        kind, _, message = ended.stdout.decode(errors="replace").partition(" ")
-        raise store_error(kind, message or ended.stderr.decode(errors="replace"))
+    if completed.returncode:
+        kind, _, message = completed.stdout.decode(errors="replace").partition(" ")
+        raise store_error(kind, message or completed.stderr.decode(errors="replace"))
 
 
 def store_error(kind: str, message: str) -> errors.StoreError:
-    """The error that the index process told by its class's name."""
+    """The error that the index process reported by its class's name."""
     known = {error.__name__: error for error in errors.StoreError.__subclasses__()}
     return known.get(kind, errors.StoreUnavailable)(message)

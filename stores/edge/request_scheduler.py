@@ -1,7 +1,7 @@
-"""The index process's socket: connections, the order of the work, and when to end.
+"""The index process's connections and the order of their requests.
 
 Edge holds the interpreter's lock while it works, so one thread does everything: requests wait in two queues, reads
-before writes, and one is answered at a time. Between two answers the loop looks at the sockets.
+before writes, and one is answered at a time. Between two answers the event loop serves the sockets.
 """
 
 from __future__ import annotations
@@ -16,29 +16,34 @@ from typing import NamedTuple
 import msgspec
 
 from stores.edge import wire
-from stores.edge.service import Service
+from stores.edge.index_folder import IndexFolder
 from stores.edge.settings import EdgeSettings
 from stores.errors import StoreError
 
 READS_IN_A_ROW = 8
-"""Reads overtake waiting writes (a search waits for one batch at most); after so many a write has its turn."""
+"""Reads overtake waiting writes (a search waits for one batch at most); after this many, one write is done."""
 WAITING_PER_CONNECTION = 16
-"""Requests taken from one connection before the first is answered; the rest wait in the socket."""
+"""Requests read from one connection before the first is answered; the rest wait in the socket."""
 _log = logging.getLogger("stores.edge")
 
 
 class Waiting(NamedTuple):
+    """A request that is not answered yet, and where its answer goes."""
+
     call: wire.Call
     writer: StreamWriter
-    room: asyncio.Semaphore
+    slots: asyncio.Semaphore
+    """Released when the request is answered."""
 
 
-class Listener:
-    def __init__(self, service: Service, settings: EdgeSettings) -> None:
-        self.service = service
+class RequestScheduler:
+    """Reads requests from all connections and answers them one at a time."""
+
+    def __init__(self, folder: IndexFolder, settings: EdgeSettings) -> None:
+        self.folder = folder
         self.settings = settings
         self.writes_held = False
-        """True while a shard is copied: the copy has to be of one moment."""
+        """True while a shard is copied: the copy has to be consistent."""
         self.stopped = asyncio.Event()
         self.connected: set[StreamWriter] = set()
         self.idle_since = time.monotonic()
@@ -48,18 +53,18 @@ class Listener:
         self._wake = asyncio.Event()
 
     async def connection(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Take requests of one client until it leaves."""
+        """Read requests of one client until it disconnects."""
         self.connected.add(writer)
-        room = asyncio.Semaphore(WAITING_PER_CONNECTION)
+        slots = asyncio.Semaphore(WAITING_PER_CONNECTION)
         try:
             while (body := await wire.read(reader)) is not None:
-                await room.acquire()
-                self._enqueue(Waiting(wire.call(body), writer, room))
+                await slots.acquire()
+                self._enqueue(Waiting(wire.call(body), writer, slots))
                 await writer.drain()
         except ConnectionError:
             pass
         except msgspec.MsgspecError as error:
-            _log.warning("a connection that does not speak our protocol: %s", error)
+            _log.warning("connection closed, it does not follow the protocol: %s", error)
         finally:
             self.connected.discard(writer)
             self.idle_since = time.monotonic()
@@ -80,7 +85,7 @@ class Listener:
         self._wake.set()
 
     async def work(self) -> None:
-        """Answer what waits, one at a time, for ever."""
+        """Answer waiting requests, one at a time; never returns."""
         reads = 0
         while True:
             writes = bool(self._writes or self._flushes) and not self.writes_held
@@ -96,23 +101,23 @@ class Listener:
             await asyncio.sleep(0)
 
     def _write(self) -> None:
-        """One write; a flush serves all who wait for one, because what they wait for is acknowledged already."""
+        """One write, or all waiting flushes: the writes they wait for are acknowledged already, so one serves all."""
         if not self._flushes:
             self._answer(self._writes.popleft())
             return
         waiting, self._flushes = self._flushes, deque()
-        for each in waiting:
-            self._answer(each)
+        for flush in waiting:
+            self._answer(flush)
 
     def _answer(self, waiting: Waiting) -> None:
         number, request = waiting.call.number, waiting.call.request
         try:
-            reply = wire.Reply(number, "", "", wire.result(self.service.answer(request)))
+            reply = wire.Reply(number, "", "", wire.result(self.folder.answer(request)))
         except StoreError as error:
             reply = wire.Reply(number, type(error).__name__, str(error), wire.result(None))
         except Exception as error:
             _log.exception("%s failed", type(request).__name__)
             reply = wire.Reply(number, "StoreUnavailable", f"{type(error).__name__}: {error}", wire.result(None))
-        waiting.room.release()
+        waiting.slots.release()
         if not waiting.writer.is_closing():
             waiting.writer.write(wire.frame(reply))

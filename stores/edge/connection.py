@@ -1,4 +1,4 @@
-"""A client's connection to the index process, which it outlives: requests are sent again until they are answered."""
+"""A client's connection to the index process: requests are repeated, also to a new process, until they are answered."""
 
 from __future__ import annotations
 
@@ -12,55 +12,55 @@ import msgspec
 
 from stores.edge import wire
 from stores.edge.address import socket_path
-from stores.edge.process import LOCK
+from stores.edge.index_process import LOCK
+from stores.edge.launcher import launch, store_error
 from stores.edge.settings import EdgeSettings
-from stores.edge.start import start, store_error
 from stores.errors import Refused, StoreError, StoreUnavailable, WrongLayout
 
-FIRST_WAIT_SECONDS = 0.02
-LONGEST_WAIT_SECONDS = 2.0
+MIN_WAIT_SECONDS = 0.02
+MAX_WAIT_SECONDS = 2.0
 
 
-class Link:
+class Connection:
     """Requests in flight by number, in the order they were made, and the task that keeps a connection for them.
 
-    After a loss they are sent again in that order, before anything newer: a repeated old write never lands on a
-    newer one. Belongs to one event loop.
+    After a lost connection they are sent again in that order, before newer ones: a repeated old write never overwrites
+    a newer one. Belongs to one event loop.
     """
 
     def __init__(self, folder: Path, settings: EdgeSettings) -> None:
         self._folder = folder
         self._settings = settings
         self._number = 0
-        self._flying: dict[int, tuple[bytes, Future[msgspec.Raw]]] = {}
-        self._wanted = asyncio.Event()
+        self._in_flight: dict[int, tuple[bytes, Future[msgspec.Raw]]] = {}
+        self._requested = asyncio.Event()
         self._writer: StreamWriter | None = None
         self._task: Task[None] | None = None
         self._cause = "it does not answer"
-        self._wait_seconds = FIRST_WAIT_SECONDS
+        self._wait_seconds = MIN_WAIT_SECONDS
 
     async def call(self, request: wire.Request) -> msgspec.Raw:
-        """The result of `request`. Raises what the index process raised, and StoreUnavailable after the patience."""
+        """The result of `request`. Raises what the index process raised, and StoreUnavailable after the timeout."""
         if self._task is None:
             self._task = asyncio.create_task(self._keep())
         self._number += 1
         number, frame = self._number, wire.frame(wire.Call(self._number, request))
         if len(frame) > wire.LARGEST_BYTES:
-            raise Refused(f"a request of {len(frame)} bytes: {wire.LARGEST_BYTES} are the most")
+            raise Refused(f"a request of {len(frame)} bytes: at most {wire.LARGEST_BYTES} are sent")
         answer: Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
-        self._flying[number] = frame, answer
-        self._wanted.set()
+        self._in_flight[number] = frame, answer
+        self._requested.set()
         try:
-            async with asyncio.timeout(self._settings.patience_seconds):
+            async with asyncio.timeout(self._settings.call_timeout_seconds):
                 await self._send(frame)
                 return await answer
         except TimeoutError:
-            raise StoreUnavailable(f"the index at {self._folder} is away: {self._cause}") from None
+            raise StoreUnavailable(f"the index at {self._folder} is unavailable: {self._cause}") from None
         finally:
-            del self._flying[number]
+            del self._in_flight[number]
 
     async def close(self) -> None:
-        """Let go; what is still in flight fails with StoreUnavailable."""
+        """Disconnect; requests in flight fail with StoreUnavailable."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -68,7 +68,7 @@ class Link:
         self._fail(StoreUnavailable("the index was closed"))
 
     async def _send(self, frame: bytes) -> None:
-        """A loss on the way is not this call's: the request is sent again."""
+        """A lost connection does not fail the call: the request is sent again."""
         if self._writer is not None:
             with contextlib.suppress(ConnectionError):
                 self._writer.write(frame)
@@ -77,7 +77,7 @@ class Link:
     async def _keep(self) -> None:
         """Connect when something is in flight, read replies until the connection is lost, and again."""
         while True:
-            await self._until_wanted()
+            await self._until_requested()
             try:
                 reader, writer = await self._connect()
             except WrongLayout as error:
@@ -87,33 +87,33 @@ class Link:
                 self._cause = str(error)
                 await self._wait()
             else:
-                await self._converse(reader, writer)
+                await self._read_replies(reader, writer)
 
-    async def _until_wanted(self) -> None:
-        while not self._flying:
-            self._wanted.clear()
-            await self._wanted.wait()
+    async def _until_requested(self) -> None:
+        while not self._in_flight:
+            self._requested.clear()
+            await self._requested.wait()
 
     async def _connect(self) -> tuple[StreamReader, StreamWriter]:
         try:
             return await self._open()
         except (FileNotFoundError, ConnectionError):
-            await start(self._folder, self._settings)
+            await launch(self._folder, self._settings)
         try:
             return await self._open()
         except FileNotFoundError as error:
-            raise StoreUnavailable(f"process {_pid(self._folder)} holds its lock and does not listen") from error
+            raise StoreUnavailable(f"process {_pid(self._folder)} holds the lock but does not listen") from error
 
     async def _open(self) -> tuple[StreamReader, StreamWriter]:
         with socket_path(self._folder) as path:
             return await asyncio.open_unix_connection(path, limit=wire.BUFFER_BYTES)
 
-    async def _converse(self, reader: StreamReader, writer: StreamWriter) -> None:
-        writer.writelines([frame for frame, _ in self._flying.values()])
+    async def _read_replies(self, reader: StreamReader, writer: StreamWriter) -> None:
+        writer.writelines([frame for frame, _ in self._in_flight.values()])
         self._writer = writer
         try:
             while (body := await wire.read(reader)) is not None:
-                self._wait_seconds = FIRST_WAIT_SECONDS
+                self._wait_seconds = MIN_WAIT_SECONDS
                 self._settle(wire.reply(body))
         except ConnectionError:
             pass
@@ -124,7 +124,7 @@ class Link:
         await self._wait()
 
     def _settle(self, reply: wire.Reply) -> None:
-        _, answer = self._flying.get(reply.number, (b"", None))
+        _, answer = self._in_flight.get(reply.number, (b"", None))
         if answer is None or answer.done():
             return
         if reply.error:
@@ -133,14 +133,14 @@ class Link:
             answer.set_result(reply.result)
 
     def _fail(self, error: StoreError) -> None:
-        for _, answer in self._flying.values():
+        for _, answer in self._in_flight.values():
             if not answer.done():
                 answer.set_exception(type(error)(str(error)))
 
     async def _wait(self) -> None:
-        """Longer each time that nothing was answered, and not all clients at the same moment."""
+        """Exponential backoff with jitter; an answer resets it."""
         await asyncio.sleep(self._wait_seconds * (0.5 + random.random()))
-        self._wait_seconds = min(2 * self._wait_seconds, LONGEST_WAIT_SECONDS)
+        self._wait_seconds = min(2 * self._wait_seconds, MAX_WAIT_SECONDS)
 
 
 def _pid(folder: Path) -> str:

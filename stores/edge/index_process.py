@@ -1,7 +1,7 @@
-"""The index process: `python -m stores.edge.process FOLDER [--detach] [SETTINGS]` serves one index folder.
+"""The index process: `python -m stores.edge.index_process FOLDER [--detach] [SETTINGS]` serves one index folder.
 
-Whoever holds the lock on `index.lock` is the index process; a second one ends at once, with success, because the
-folder is served. Its process id stands in that file. SETTINGS is the JSON of `EdgeSettings`.
+The process that holds the lock on `index.lock` is the index process. A second one ends at once, with success, because
+the folder is served. The file holds the process id. SETTINGS is the JSON of `EdgeSettings`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ READY = b"ready"
 
 def main(arguments: list[str]) -> int:
     detach = "--detach" in arguments
-    folder, settings = [*(each for each in arguments if each != "--detach"), "{}"][:2]
+    folder, settings = [*(argument for argument in arguments if argument != "--detach"), "{}"][:2]
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     lock = elect(path)
@@ -31,28 +31,28 @@ def main(arguments: list[str]) -> int:
 
 
 def elect(folder: Path) -> int | None:
-    """The lock's open file if this process is now the folder's index process, None if another is."""
+    """The lock's open file descriptor if this process is now the folder's index process, None if another is."""
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
         return None
-    os.ftruncate(lock, 0)  # the last process's id: nobody may take it for ours
+    os.ftruncate(lock, 0)  # the last process's id is not this one's
     return lock
 
 
 def _detached(folder: Path, lock: int, settings: str) -> int:
-    """Serve in a child without a terminal; return when it listens, or print why it cannot."""
+    """Serve in a child without a terminal; return when it listens, or print why it cannot. The exit status."""
     reading, writing = os.pipe()
     if os.fork():
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
-            said = pipe.read()
-        if said == READY:
+            report = pipe.read()
+        if report == READY:
             return 0
         sys.stdout.buffer.write(
-            said or f"StoreUnavailable the index process ended at once, see {folder / LOG}".encode()
+            report or f"StoreUnavailable the index process ended at once, see {folder / LOG}".encode()
         )
         return 1
     os.close(reading)
@@ -62,7 +62,7 @@ def _detached(folder: Path, lock: int, settings: str) -> int:
 
 
 def _redirect(log: Path) -> None:
-    """Standard output and errors to `log`, begun anew when it has grown large; no standard input."""
+    """Standard output and errors to `log`, which is started again when it has grown large; no standard input."""
     if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
         log.unlink()
     for target, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
@@ -73,27 +73,30 @@ def _redirect(log: Path) -> None:
 
 
 def serve(folder: Path, lock: int, settings: str, ready: int | None) -> int:
-    """Serve until told or idle. `ready` is a pipe that hears READY, or the error's class and message."""
-    # Imported by the elected process alone: the others, and the one that only waits for it, end the sooner.
+    """Serve until stopped or idle; return the exit status.
+
+    `ready` is a pipe that receives READY, or the error's class and message.
+    """
+    # Imported by the elected process alone: the others, and the one that only waits for it, end sooner.
     import asyncio
 
     import msgspec
 
-    from stores.edge.running import run
+    from stores.edge.index_server import run
     from stores.edge.settings import EdgeSettings
     from stores.errors import StoreError
 
     os.pwrite(lock, str(os.getpid()).encode(), 0)
     try:
-        asyncio.run(run(folder, msgspec.json.decode(settings, type=EdgeSettings), lambda: _say(ready, READY)))
+        asyncio.run(run(folder, msgspec.json.decode(settings, type=EdgeSettings), lambda: _report(ready, READY)))
     except StoreError as error:
-        _say(ready, f"{type(error).__name__} {error}".encode())
+        _report(ready, f"{type(error).__name__} {error}".encode())
         print(error, file=sys.stderr)
         return 1
     return 0
 
 
-def _say(ready: int | None, message: bytes) -> None:
+def _report(ready: int | None, message: bytes) -> None:
     if ready is not None:
         os.write(ready, message)
         os.close(ready)

@@ -1,4 +1,4 @@
-"""Our types in the words of a Qdrant server's client, and its errors in ours."""
+"""Conversions between our types and those of a Qdrant server's client, and of its errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ INDEX_TYPES: dict[PayloadType, models.PayloadSchemaType] = {
     "datetime": models.PayloadSchemaType.DATETIME,
     "text": models.PayloadSchemaType.TEXT,
 }
-OUR_TYPES = {theirs: ours for ours, theirs in INDEX_TYPES.items()}
+PAYLOAD_TYPES = {schema_type: payload_type for payload_type, schema_type in INDEX_TYPES.items()}
 
 FINAL: dict[transport.StatusCode, type[StoreError]] = {
     transport.StatusCode.NOT_FOUND: Missing,
@@ -37,16 +37,16 @@ FINAL: dict[transport.StatusCode, type[StoreError]] = {
     transport.StatusCode.OUT_OF_RANGE: Refused,
     transport.StatusCode.UNIMPLEMENTED: Refused,
 }
-"""Every other status is waited out, a refused key too: no frame is at fault, and the operator is told."""
+"""Every other status is StoreUnavailable and retried, a refused key too: no frame is at fault, and the log names it."""
 
 
-async def ask(url: str, answer: Awaitable[T]) -> T:
-    """Await the client's `answer`; its errors become ours, naming `url`."""
+async def translated(url: str, response: Awaitable[T]) -> T:
+    """The client's `response`, awaited; its errors become those of `stores.errors`, naming `url`."""
     try:
-        return await answer
+        return await response
     except transport.RpcError as error:
-        status, said = error.code(), error.details()
-        raise FINAL.get(status, StoreUnavailable)(f"Qdrant at {url}: {status.name}: {said}") from error
+        status, details = error.code(), error.details()
+        raise FINAL.get(status, StoreUnavailable)(f"Qdrant at {url}: {status.name}: {details}") from error
     except (ApiException, ResourceExhaustedResponse, OSError) as error:
         raise StoreUnavailable(f"Qdrant at {url}: {error}") from error
     except (ValueError, TypeError) as error:
@@ -54,7 +54,7 @@ async def ask(url: str, answer: Awaitable[T]) -> T:
 
 
 def to_points(points: Sequence[Point], checked: Sequence[Column]) -> list[grpc.PointStruct]:
-    """Points in the wire's own types: the models in between cost more than the call. Raises Refused.
+    """Points in the wire's own types: the client's models cost more time than the call. Raises Refused.
 
     `checked` are the points' `columns`.
     """
@@ -67,18 +67,21 @@ def to_points(points: Sequence[Point], checked: Sequence[Column]) -> list[grpc.P
     try:
         return [
             grpc.PointStruct(
-                id=grpc.PointId(uuid=each),
+                id=grpc.PointId(uuid=uuid),
                 vectors=grpc.Vectors(vectors=grpc.NamedVectors(vectors=named)),
                 payload=payload_to_grpc(payload),
             )
-            for each, named, payload in zip(ids, vectors, bodies, strict=True)
+            for uuid, named, payload in zip(ids, vectors, bodies, strict=True)
         ]
     except (ValueError, TypeError) as error:
         raise Refused(f"a payload cannot be sent: {error}") from error
 
 
 def to_filter(where: Filter | None, fields: Mapping[str, PayloadType]) -> models.Filter | None:
-    """Raises Refused for what `check_filter` refuses and for a bound that is no RFC 3339 time."""
+    """`where` in the client's types, None for no condition.
+
+    Raises Refused for what `check_filter` refuses and for a bound that is no RFC 3339 time.
+    """
     check_filter(where, fields)
     if where is None or not (where.must or where.must_not):
         return None
@@ -92,7 +95,7 @@ def to_filter(where: Filter | None, fields: Mapping[str, PayloadType]) -> models
 
 
 def _condition(fields: Mapping[str, PayloadType], match: Match) -> models.Filter:
-    """All parts of `match` as one condition, so that it can also be denied as one."""
+    """All parts of `match` as one condition, so that it can also be negated as one."""
     parts: list[models.Condition] = []
     if match.any_of:
         parts.append(models.Filter(should=_values(fields.get(match.field), match)))
@@ -102,16 +105,16 @@ def _condition(fields: Mapping[str, PayloadType], match: Match) -> models.Filter
 
 
 def _values(kind: PayloadType | None, match: Match) -> list[models.Condition]:
-    found: list[models.Match] = []
+    matches: list[models.Match] = []
     words = [value for value in match.any_of if isinstance(value, str)]
     numbers = [value for value in match.any_of if not isinstance(value, str)]
     if kind == "text":
-        found += [models.MatchText(text=word) for word in words]
+        matches += [models.MatchText(text=word) for word in words]
     elif kind == "bool":
-        found += [models.MatchValue(value=truth) for truth in match.any_of]
+        matches += [models.MatchValue(value=truth) for truth in match.any_of]
     else:
-        found += [models.MatchAny(any=values) for values in (words, numbers) if values]
-    return [models.FieldCondition(key=match.field, match=each) for each in found]
+        matches += [models.MatchAny(any=values) for values in (words, numbers) if values]
+    return [models.FieldCondition(key=match.field, match=condition) for condition in matches]
 
 
 def _range(match: Match) -> models.Range | models.DatetimeRange:
@@ -121,6 +124,7 @@ def _range(match: Match) -> models.Range | models.DatetimeRange:
 
 
 def to_hit(point: models.Record | models.ScoredPoint, score: float = 0.0) -> Hit:
+    """A point of the client's types; its vectors become float32 bytes."""
     stored: Any = point.vector or {}
     vectors = {name: np.asarray(numbers, "<f4").tobytes() for name, numbers in stored.items()}
     return Hit(id=str(point.id), score=score, payload=dict(point.payload or {}), vectors=vectors)

@@ -15,8 +15,8 @@ from stores.index import CollectionSpec
 from stores.layout import check_layout
 
 
-class Service:
-    """Holds every shard of `folder` open. Raises WrongLayout for a folder that is not ours."""
+class IndexFolder:
+    """Holds every shard of `folder` open. Raises WrongLayout for a folder that is not an index's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -56,11 +56,11 @@ class Service:
         return None
 
     def named(self, name: str) -> Collection:
-        """The collection called or aliased `name`; raises Missing."""
-        found = self.collections.get(self._catalog.aliases.get(name, name))
-        if found is None:
+        """The collection with the name or alias `name`; raises Missing."""
+        collection = self.collections.get(self._catalog.aliases.get(name, name))
+        if collection is None:
             raise Missing(f"the index has no collection {name!r}, it has {', '.join(self.collections) or 'none'}")
-        return found
+        return collection
 
     def flush(self) -> None:
         for collection in self.collections.values():
@@ -70,23 +70,23 @@ class Service:
         for collection in self.collections.values():
             collection.close()
 
-    def new_folder(self) -> Path:
-        """A shard folder's path that was never used; what it names is a leftover until `adopt`."""
-        made = self._catalog.shards_made + 1
-        self._save(msgspec.structs.replace(self._catalog, shards_made=made))
-        return self.folder / f"{catalog.SHARD_PREFIX}{made:06d}"
+    def new_shard(self) -> Path:
+        """A path for a shard folder that was never used; the folder is a leftover until `adopt`."""
+        number = self._catalog.shards_made + 1
+        self._save(msgspec.structs.replace(self._catalog, shards_made=number))
+        return self.folder / f"{catalog.SHARD_PREFIX}{number:06d}"
 
     def adopt(self, name: str, collection: Collection) -> None:
-        """Make `collection` the one that is called `name`, durably: the one step of a creation or exchange."""
+        """Give `collection` the name `name`, durably: the one step of a creation or exchange."""
         entry = catalog.Entry(collection.spec, collection.folder.name)
         self._save(msgspec.structs.replace(self._catalog, collections=self._catalog.collections | {name: entry}))
         self.collections[name] = collection
 
-    def exchange(self, name: str, old: Collection, fresh: Collection) -> None:
-        """Put `fresh` in the place of `old`. Raises Missing if that was removed."""
+    def exchange(self, name: str, old: Collection, new: Collection) -> None:
+        """Replace `old` by `new`. Raises Missing if `old` was removed."""
         if self.collections.get(name) is not old:
             raise Missing(f"collection {name!r} was removed")
-        self.adopt(name, fresh)
+        self.adopt(name, new)
 
     def _save(self, changed: catalog.Catalog) -> None:
         if changed != self._catalog:
@@ -97,9 +97,9 @@ class Service:
         if spec.name in self._catalog.aliases or alias in self.collections or alias == spec.name:
             raise Refused(f"{spec.name!r} and {alias!r}: a name is a collection's or an alias, not both")
         if spec.name in self.collections:
-            self._widen(self.collections[spec.name], spec)
+            self._add_fields(self.collections[spec.name], spec)
         else:
-            folder = self.new_folder()
+            folder = self.new_shard()
             self.adopt(spec.name, Collection(spec, folder, attempt(lambda: create(folder, spec))))
         if alias is not None:
             self._save(msgspec.structs.replace(self._catalog, aliases=self._catalog.aliases | {alias: spec.name}))
@@ -107,13 +107,13 @@ class Service:
     def _remove(self, name: str) -> None:
         collection = self.collections.pop(name, None)
         if collection is not None:
-            rest = {each: entry for each, entry in self._catalog.collections.items() if each != name}
+            rest = {other: entry for other, entry in self._catalog.collections.items() if other != name}
             aliases = {alias: target for alias, target in self._catalog.aliases.items() if target != name}
             self._save(msgspec.structs.replace(self._catalog, collections=rest, aliases=aliases))
             collection.close()
             shutil.rmtree(collection.folder, ignore_errors=True)
 
-    def _widen(self, collection: Collection, spec: CollectionSpec) -> None:
+    def _add_fields(self, collection: Collection, spec: CollectionSpec) -> None:
         """Add the payload indexes that are new in `spec`."""
         check_layout(collection.spec, spec)
         payload = collection.spec.payload | spec.payload

@@ -1,4 +1,4 @@
-"""What it takes on a POSIX file system that a name survives a power cut: its folder is synced too."""
+"""Syncs of folders: on a POSIX file system a file's name survives a power cut only if its folder is synced too."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from threading import Lock
 
 
 def sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(opened)
+        os.fsync(descriptor)
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
 class FolderSync:
-    """Syncs of one folder that many threads ask for: one sync serves all who asked before it began."""
+    """Syncs of one folder for many threads: one sync serves all calls made before it began."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,0 +1,72 @@
+"""The life of an elected index process: open, listen, flush and optimize beside the work, close."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stores.edge import wire
+from stores.edge.address import socket_path
+from stores.edge.index_folder import IndexFolder
+from stores.edge.optimizer import Optimizer
+from stores.edge.request_scheduler import RequestScheduler
+from stores.edge.settings import EdgeSettings
+
+TICK_SECONDS = 0.25
+"""The interval of checks for a flush, an optimization or the end."""
+
+
+async def run(path: Path, settings: EdgeSettings, on_listening: Callable[[], None]) -> None:
+    """Serve the index folder `path`, whose lock the caller holds, until SIGTERM or until it is idle.
+
+    Calls `on_listening` once. Raises WrongLayout for a folder that is not an index's.
+    """
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    folder = IndexFolder(path)
+    scheduler = RequestScheduler(folder, settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, scheduler.stopped.set)
+    (path / wire.SOCKET).unlink(missing_ok=True)
+    with socket_path(path) as address:
+        server = await asyncio.start_unix_server(scheduler.connection, address, limit=wire.BUFFER_BYTES)
+        (path / wire.SOCKET).chmod(0o600)
+    on_listening()
+    optimizer = Optimizer(scheduler)
+    tasks = [asyncio.create_task(work) for work in (scheduler.work(), _tick(scheduler, optimizer))]
+    stopping = asyncio.create_task(scheduler.stopped.wait())
+    try:
+        done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopping}:
+            task.result()
+    finally:
+        (path / wire.SOCKET).unlink(missing_ok=True)
+        server.close()
+        await _cancel(*tasks, stopping, *optimizer.tasks)
+        for writer in list(scheduler.connected):
+            writer.close()
+        folder.close()
+
+
+async def _tick(scheduler: RequestScheduler, optimizer: Optimizer) -> None:
+    """Flush and optimize at regular intervals; return when the process is idle."""
+    flushed = time.monotonic()
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
+        now = time.monotonic()
+        if now - flushed >= scheduler.settings.flush_seconds and not scheduler.writes_held:
+            scheduler.folder.flush()
+            flushed = now
+        optimizer.consider(now)
+        idle = not scheduler.connected and not optimizer.tasks
+        if idle and now - scheduler.idle_since >= scheduler.settings.idle_seconds:
+            return
+
+
+async def _cancel(*tasks: asyncio.Task[object]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
