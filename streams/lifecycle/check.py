@@ -132,18 +132,24 @@ async def snapshot(transport: Transport, index: Index, collections: Sequence[str
     )
 
 
-def judge(found: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
-    accepted = {entry.frame for entry in found.accepted}
-    last = _last(found.states)
-    findings = Findings(accepted=len(accepted), repeated=len(found.states) - len(last), deleted=len(found.deleted))
+def judge(observed: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
+    accepted = {entry.frame for entry in observed.accepted}
+    last = _last(observed.states)
+    findings = Findings(
+        accepted=len(accepted), repeated=len(observed.states) - len(last), deleted=len(observed.deleted)
+    )
     findings.enriched = sum(state.state == "enriched" for state in last.values())
     findings.dead = len(last) - findings.enriched
-    findings.missing = sorted(accepted - last.keys() - found.deleted)
-    unknown, owners_of_points = last.keys() - accepted, frozenset().union(*found.points.values())
-    older = (unknown | (owners_of_points - last.keys() - accepted)) - found.deleted if found.trimmed else frozenset()
-    findings.older, findings.unknown = sorted(older), [] if found.trimmed else sorted(unknown)
-    embedded = {frame for frame, state in last.items() if not state.stages.isdisjoint(embedding_stages)} - found.deleted
-    for collection, owners in found.points.items():
+    findings.missing = sorted(accepted - last.keys() - observed.deleted)
+    unknown, owners_of_points = last.keys() - accepted, frozenset().union(*observed.points.values())
+    older = (
+        (unknown | (owners_of_points - last.keys() - accepted)) - observed.deleted if observed.trimmed else frozenset()
+    )
+    findings.older, findings.unknown = sorted(older), [] if observed.trimmed else sorted(unknown)
+    embedded = {
+        frame for frame, state in last.items() if not state.stages.isdisjoint(embedding_stages)
+    } - observed.deleted
+    for collection, owners in observed.points.items():
         findings.points_of_dead += sorted(frame for frame in owners if frame in last and last[frame].state == "dead")
         findings.orphans += sorted(owners.keys() - embedded - older)
         if points.holds_frames(collection):
