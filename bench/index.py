@@ -154,7 +154,7 @@ def hold(loop: asyncio.Runner, folder: Path, count: int) -> tuple[EdgeIndex, dic
     while not (settled := is_optimized(folder, wanted.name, first)) and time.perf_counter() - began < wait:
         time.sleep(0.5)
     seconds = round(time.perf_counter() - began, 1)
-    return index, {"write_seconds": round(written, 1), "optimised": settled, "settled_seconds": seconds}
+    return index, {"write_seconds": round(written, 1), "optimized": settled, "settled_seconds": seconds}
 
 
 def is_optimized(folder: Path, name: str, first: str) -> bool:

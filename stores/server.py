@@ -22,7 +22,7 @@ BATCH_POINTS = 128
 """Upserts of 64 to 256 points, two to four at a time, were fastest (18 times single points)."""
 CALLS_AT_ONCE = 4
 TIMEOUT_SECONDS = 30
-"""An upsert waits until it is applied; while a server optimises, that takes seconds."""
+"""An upsert waits until it is applied; while a server optimizes, that takes seconds."""
 RECONNECT = {"grpc.initial_reconnect_backoff_ms": 200, "grpc.max_reconnect_backoff_ms": 5_000}
 """By default the waits grow to two minutes: a worker would resume that much later than the server."""
 HTTP_PORT, GRPC_PORT = 6333, 6334

@@ -57,7 +57,7 @@ class RenderedSet:
 def render_set(
     folder: Path, scenes: int, *, seed: int, count: tuple[int, int] = (1, 6), moments: float = 0.0, workers: int = 0
 ) -> RenderedSet:
-    """The set of that size and seed from `folder`, drawn now if it is not there (10 ms a scene) by so many processes;
+    """The set of that size and seed from `folder`, drawn now if it is not there (10 ms a scene) by this many processes;
     `moments` is the share of moments of clips."""
     place = folder / f"{scenes}-{seed}-{count[0]}-{count[1]}-{moments:g}"
     if not (place / "truth.npy").exists():

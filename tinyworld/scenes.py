@@ -125,7 +125,7 @@ LEVEL, APART = 0.07, 0.13
 """Neighbors are level (centers within 7 % of the height) or clearly one above the other (13 %). People would
 disagree on what to call a difference between the two, so no scene has one."""
 ORDER_GAP = 0.05
-"""Centres differ by at least this share of the width, so that "left to right" is one order."""
+"""Centers differ by at least this share of the width, so that "left to right" is one order."""
 
 
 def sample_light(rng: np.random.Generator, *, style: Style = "photo") -> Light:

@@ -45,7 +45,7 @@ class StageSuite:
         assert stage.lane in ("cpu", "gpu")
         named = {field for field in stage.requires | stage.provides if not hasattr(self.frames()[0], field)}
         assert not named, f"no fields of a frame: {named}"
-        assert "results" not in stage.provides  # `results[name]` is every stage's own; the whole is nobody's
+        assert "results" not in stage.provides  # each stage owns `results[name]`, none the whole
         assert isinstance(stage, StatefulStage if hasattr(stage, "initial_state") else Stage)
 
     def test_settings_have_defaults_and_refuse_unknown_keys(self, stage: AnyStage) -> None:

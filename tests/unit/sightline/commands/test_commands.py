@@ -108,7 +108,7 @@ def test_config_check_prints_the_effective_configuration(typed: Typed) -> None:
         (("ingest", "shots", "--limit", "0"), "counted from 1"),
         (("work", "--segment", "2"), "the plan has 1"),
         (("dead", "replay"), "--all means all of them"),
-        (("dead", "show", "nobody"), "no dead letter for frame nobody"),
+        (("dead", "show", "no-frame"), "no dead letter of frame no-frame"),
         (("dead", "list", "--since", "yesteryear"), "yesteryear"),
         (("models", "verify", "huge"), "unknown preset 'huge'; use one of tiny"),
         (("models", "pull", "huge"), "unknown preset"),
