@@ -204,23 +204,23 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-index-") as folder, asyncio.Runner() as loop:
-        place = Path(folder)
+        root = Path(folder)
         rates = {
-            f"{len(names)} vectors": upserts(loop, place, arguments.rounds, names)
+            f"{len(names)} vectors": upserts(loop, root, arguments.rounds, names)
             for names in (("semantic",), ("semantic", "visual"))
         }
-        index, held = hold(loop, place / "held", arguments.points)
-        shard = catalog.load(place / "held").collections["frames-1"].shard
-        shutil.copytree(place / "held" / shard, place / "copy")
-        alone = Alone(place / "copy", spec("semantic"))
-        found = searches(loop, index, alone, arguments.rounds, arguments.queries)
+        index, held = hold(loop, root / "held", arguments.points)
+        shard = catalog.load(root / "held").collections["frames-1"].shard
+        shutil.copytree(root / "held" / shard, root / "copy")
+        alone = Alone(root / "copy", spec("semantic"))
+        percentiles = searches(loop, index, alone, arguments.rounds, arguments.queries)
         loop.run(index.close())
     report(
         {
             "ratio_upserts": min(median_ratio(rate["through"], rate["alone"]) for rate in rates.values()),
-            "p99_ms": median(found["plain"]["through"]),
-            "p99_filtered_ms": median(found["filtered"]["through"]),
-            "ratio_p99": max(median_ratio(kind["through"], kind["alone"]) for kind in found.values()),
+            "p99_ms": median(percentiles["plain"]["through"]),
+            "p99_filtered_ms": median(percentiles["filtered"]["through"]),
+            "ratio_p99": max(median_ratio(kind["through"], kind["alone"]) for kind in percentiles.values()),
         },
         points=arguments.points,
         held=held,
@@ -228,7 +228,7 @@ def main() -> None:
             kind: {side: spread(values) for side, values in sides.items()} for kind, sides in rates.items()
         },
         p99_milliseconds={
-            kind: {side: spread(values) for side, values in sides.items()} for kind, sides in found.items()
+            kind: {side: spread(values) for side, values in sides.items()} for kind, sides in percentiles.items()
         },
         threads=threads(),
     )

@@ -65,9 +65,9 @@ def crop_captions(blip: Blip, seed: int, scenes: int) -> Figures:
     pictures, truth, counts = [], [], []
     for number in range(scenes):
         scene, rendered = search_scene(seed, number)
-        place = int(rng.integers(len(scene.things)))
-        thing = scene.things[place]
-        pictures.append(crop(rendered, place))
+        index = int(rng.integers(len(scene.things)))
+        thing = scene.things[index]
+        pictures.append(crop(rendered, index))
         truth.append(str(Description(scene.style, (Named(thing.color, thing.shape),))))
         counts.append(len(scene.things))
     predicted = in_lists(blip.caption, pictures)
@@ -80,12 +80,12 @@ def monotone(clip: Clip, seed: int, scenes: int) -> Figures:
     pairs = [search_scene(seed, number) for number in range(scenes)]
     seen = in_batches(clip.embed_images, [rendered.image for _, rendered in pairs])
     triples = [
-        (place, made) for place, pair in enumerate(pairs) if (made := growing_texts(rng, facts_of(*pair))) is not None
+        (row, made) for row, pair in enumerate(pairs) if (made := growing_texts(rng, facts_of(*pair))) is not None
     ]
     vectors = clip.embed_texts([text for _, made in triples for text in made]).reshape(len(triples), 3, -1)
-    cosines = np.einsum("nkd,nd->nk", vectors, seen[[place for place, _ in triples]])
+    cosines = np.einsum("nkd,nd->nk", vectors, seen[[row for row, _ in triples]])
     up, down = cosines[:, 1] > cosines[:, 0], cosines[:, 2] < cosines[:, 0]
-    counts = [len(pairs[place][0].things) for place, _ in triples]
+    counts = [len(pairs[row][0].things) for row, _ in triples]
     more = {"clip_monotone_true_raises": float(up.mean()), "clip_monotone_false_lowers": float(down.mean())}
     return shares("clip_monotone", list(up & down), counts) | more
 
@@ -102,7 +102,7 @@ def text_to_image(clip: Clip, itm: Itm, seed: int, scenes: int) -> Figures:
     cosines = clip.embed_texts(texts) @ in_batches(clip.embed_images, pictures).T
     right = cosines.argmax(axis=1) == np.arange(len(pairs))
     near = np.argsort(-cosines, axis=1, kind="stable")[:, :RERANKED]
-    pairs_read = [(text, pictures[place]) for text, places in zip(texts, near, strict=True) for place in places]
+    pairs_read = [(text, pictures[column]) for text, columns in zip(texts, near, strict=True) for column in columns]
     odds = itm.match(*zip(*pairs_read, strict=True)).reshape(near.shape)
     rows = np.arange(len(texts))
     alone = near[rows, odds.argmax(axis=1)] == rows

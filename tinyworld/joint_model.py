@@ -161,8 +161,8 @@ class JointModel(nn.Module):
         queries = [true_query(rng, each.style, each.seen) for each in facts]
         queries += [near_query(rng, each) for each in facts]
         triples = [
-            (place, made)
-            for place, each in enumerate(facts)
+            (row, made)
+            for row, each in enumerate(facts)
             for _ in range(GROWING_TEXTS)
             if (made := growing_texts(rng, each)) is not None
         ]
@@ -177,11 +177,11 @@ class JointModel(nn.Module):
         loss = contrastive_loss(logits[:, :captions], is_own) + contrastive_loss(
             logits[:, : len(full)].T, is_own[:, : len(full)].T
         )
-        some = truth.any(1)
-        loss = loss + contrastive_loss(logits[:, captions : captions + len(queries)].T[some], truth[some])
+        has_match = truth.any(1)
+        loss = loss + contrastive_loss(logits[:, captions : captions + len(queries)].T[has_match], truth[has_match])
         loss = loss + sigmoid_loss(cosines[:, : captions + len(queries)].T, torch.cat([is_own.T, truth]))
         if triples:
-            rows = torch.tensor([place for place, _ in triples])
+            rows = torch.tensor([row for row, _ in triples])
             columns = captions + len(queries) + 3 * torch.arange(len(triples))
             base, more, wrong = (cosines[rows, columns + i] for i in range(3))
             steps = torch.cat([more - base, base - wrong])

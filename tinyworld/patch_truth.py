@@ -33,14 +33,14 @@ def patch_truth(view: View, rows: np.ndarray, flips: np.ndarray) -> dict[str, np
     across, down = (np.arange(COLUMNS) + 0.5) / COLUMNS, (np.arange(ROWS) + 0.5) / ROWS
     way = np.stack([pick(view.x) - across[None, None], pick(view.y) - down[None, :, None]], -1) * 4
     rank, following = (of_owner(part) for part in order_and_relations(view, rows, flips))
-    place = np.stack([pick(view.x), pick(view.y)], -1) * 2 - 1
+    center = np.stack([pick(view.x), pick(view.y)], -1) * 2 - 1
     truth = {
         "shape": shape,
         "color": color,
         "rank": np.where(there, rank, MOST),
         "next": np.where(there, following, RELATION_CLASSES),
         "way": np.where(there[..., None], way, 0).astype(np.float32),
-        "place": np.where(there[..., None], place, 0).astype(np.float32),
+        "place": np.where(there[..., None], center, 0).astype(np.float32),
     }
     return mirrored(truth, flips)
 

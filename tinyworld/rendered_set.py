@@ -57,16 +57,18 @@ class RenderedSet:
 def render_set(
     folder: Path, scenes: int, *, seed: int, count: tuple[int, int] = (1, 6), moments: float = 0.0, workers: int = 0
 ) -> RenderedSet:
-    """The set of that size and seed from `folder`, drawn now if it is not there (10 ms a scene) by this many processes;
-    `moments` is the share of moments of clips."""
-    place = folder / f"{scenes}-{seed}-{count[0]}-{count[1]}-{moments:g}"
-    if not (place / "truth.npy").exists():
-        _draw(place, scenes, seed=seed, count=count, moments=moments, workers=workers)
-    return RenderedSet(*(np.load(place / f"{name}.npy", mmap_mode="r") for name in ("images", "instances", "truth")))
+    """The set of this size and seed in `folder`; if it is missing, `workers` processes render it (10 ms per scene).
+
+    `moments` is the share of moments of clips.
+    """
+    path = folder / f"{scenes}-{seed}-{count[0]}-{count[1]}-{moments:g}"
+    if not (path / "truth.npy").exists():
+        _render_set(path, scenes, seed=seed, count=count, moments=moments, workers=workers)
+    return RenderedSet(*(np.load(path / f"{name}.npy", mmap_mode="r") for name in ("images", "instances", "truth")))
 
 
 def sample_rendered(seed: int, number: int, count: tuple[int, int], moments: float) -> tuple[Scene, Rendered]:
-    """A training scene and what a camera sees of it."""
+    """A training scene and its picture from a camera."""
     rng = np.random.default_rng([seed, number])
     if rng.random() < moments:
         moment = sample_clip(rng, shots=1, count=count).frame(int(rng.integers(CLIP_FRAMES)))
@@ -76,21 +78,21 @@ def sample_rendered(seed: int, number: int, count: tuple[int, int], moments: flo
     return scene, render(scene, camera=camera, rng=rng)
 
 
-def _draw(place: Path, scenes: int, *, seed: int, count: tuple[int, int], moments: float, workers: int) -> None:
-    place.mkdir(parents=True, exist_ok=True)
+def _render_set(path: Path, scenes: int, *, seed: int, count: tuple[int, int], moments: float, workers: int) -> None:
+    path.mkdir(parents=True, exist_ok=True)
     frame = (scenes, EVALUATION.height, EVALUATION.width)
     for name, shape in (("images", (*frame, 3)), ("instances", frame)):
-        np.lib.format.open_memmap(place / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
-    part = partial(_draw_part, place, seed=seed, count=count, moments=moments)
+        np.lib.format.open_memmap(path / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape)
+    part = partial(_render_part, path, seed=seed, count=count, moments=moments)
     truth = np.concatenate(list(map_in_parts(part, scenes, workers=workers)))
-    np.save(place / "truth.npy", truth)  # last: its presence says that the set is whole
+    np.save(path / "truth.npy", truth)  # last: its presence shows that the set is complete
 
 
-def _draw_part(
-    place: Path, numbers: range, *, seed: int, count: tuple[int, int], moments: float
+def _render_part(
+    path: Path, numbers: range, *, seed: int, count: tuple[int, int], moments: float
 ) -> npt.NDArray[np.float32]:
-    """Writes pictures and instances of some scenes in their places; returns their truth."""
-    images, instances = (np.load(place / f"{name}.npy", mmap_mode="r+") for name in ("images", "instances"))
+    """Write pictures and instances of the scenes with these numbers; returns their truth."""
+    images, instances = (np.load(path / f"{name}.npy", mmap_mode="r+") for name in ("images", "instances"))
     truth = np.full((len(numbers), count[1], 5), -1.0, np.float32)
     for row, number in enumerate(numbers):
         scene, rendered = sample_rendered(seed, number, count, moments)

@@ -100,12 +100,12 @@ def _other_relation(rng: np.random.Generator, scene: Scene, description: Descrip
     """The same things in the same order from left to right, with another relation between the first two."""
     for _ in range(200):
         other = rearranged(rng, scene)
-        places = sorted(range(len(other.things)), key=lambda i: other.things[i].x)
+        slots = sorted(range(len(other.things)), key=lambda i: other.things[i].x)
         order = sorted(range(len(scene.things)), key=lambda i: scene.things[i].x)
         things = list(other.things)
-        for place, old in zip(places, order, strict=True):
+        for slot, old in zip(slots, order, strict=True):
             named = scene.things[old]
-            things[place] = replace(things[place], color=named.color, shape=named.shape)
+            things[slot] = replace(things[slot], color=named.color, shape=named.shape)
         if not allowed(tuple(things)):
             continue
         pair = _rendered(rng, replace(other, things=tuple(things)))

@@ -113,9 +113,9 @@ def predict(model: Any, batch: PromptBatch, device: str) -> tuple[torch.Tensor, 
     with torch.autocast(device, torch.bfloat16):
         features = model.image_encoder(pixels)[batch.pictures]
         features = features + model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-        place = model.prompt_encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
+        positions = model.prompt_encoder.get_dense_pe().expand(len(prompts), -1, -1, -1)
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight]).expand(len(prompts), -1, -1)
-        tokens, pixels_out = decoder.transformer(features, place, torch.cat([own, prompts], dim=1))
+        tokens, pixels_out = decoder.transformer(features, positions, torch.cat([own, prompts], dim=1))
         fine = decoder.output_upscaling(pixels_out.transpose(1, 2).reshape(features.shape))
         heads = [head(tokens[:, 1 + index]) for index, head in enumerate(decoder.output_hypernetworks_mlps)]
         logits = (torch.stack(heads, dim=1) @ fine.flatten(2)).unflatten(2, fine.shape[2:])

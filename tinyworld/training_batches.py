@@ -108,9 +108,9 @@ def near_query(rng: np.random.Generator, facts: Facts) -> Query:
         first, second = (named[i] for i in rng.permutation(len(named))[:2])
         words = ("above", "below", "left of", "right of")
         return stands(first, words[int(rng.integers(4))], second)
-    few = list(few_query(rng, None, named).things) if named and rng.random() < 0.6 else []
-    few.insert(int(rng.integers(len(few) + 1)), absent(rng, facts.seen))
-    return list_query(facts.style if rng.random() < 0.3 else None, tuple(few))
+    things = list(few_query(rng, None, named).things) if named and rng.random() < 0.6 else []
+    things.insert(int(rng.integers(len(things) + 1)), absent(rng, facts.seen))
+    return list_query(facts.style if rng.random() < 0.3 else None, tuple(things))
 
 
 def growing_texts(rng: np.random.Generator, facts: Facts) -> tuple[str, str, str] | None:
