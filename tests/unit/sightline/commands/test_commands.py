@@ -105,9 +105,9 @@ def test_config_check_prints_the_effective_configuration(typed: Typed) -> None:
     [
         (("ingest", "nowhere.mp4"), "nowhere.mp4: no such file or folder"),
         (("ingest", "shots", "--feed", "a/b"), "feed 'a/b'"),
-        (("ingest", "shots", "--limit", "0"), "counted from 1"),
+        (("ingest", "shots", "--limit", "0"), "at least 1"),
         (("work", "--segment", "2"), "the plan has 1"),
-        (("dead", "replay"), "--all means all of them"),
+        (("dead", "replay"), "--all selects all"),
         (("dead", "show", "no-frame"), "no dead letter of frame no-frame"),
         (("dead", "list", "--since", "yesteryear"), "yesteryear"),
         (("models", "verify", "huge"), "unknown preset 'huge'; use one of tiny"),
@@ -241,7 +241,7 @@ def test_a_frame_that_is_forgotten_leaves_no_file(typed: Typed, pictures: Path, 
     assert typed("work", "--until-idle", *quick).exit_code == 0
     assert len(before - set((tmp_path / "data" / "blobs").rglob("*"))) == 1
     assert "no dead letters" in typed("dead", "list", *quick).stdout
-    assert "no frame" in typed("forget", dead, *quick).stderr
+    assert f"frame {dead} is unknown" in typed("forget", dead, *quick).stderr
 
 
 def test_a_list_of_urls_is_fetched_from_allowed_networks(typed: Typed, tmp_path: Path) -> None:
