@@ -73,9 +73,10 @@ class TopicReader:
         records: list[Record] = []
         for partition, (first, end) in (await self._log.ends(self._topic)).items():
             offset = self._offset(partition, first, end)
-            if offset < end and (page := await self._log.read(partition, offset, self._page_records)):
+            if offset < end:
+                page = await self._log.read(partition, offset, self._page_records)
                 records += page
-                self._next[partition] = page[-1].offset + 1
+                self._next[partition] = page[-1].offset + 1 if page else end
         return records
 
     def _offset(self, partition: Partition, first: int, end: int) -> int:

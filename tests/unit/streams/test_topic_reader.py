@@ -18,7 +18,10 @@ class Log:
     def __init__(self) -> None:
         self.offsets: dict[Partition, list[int]] = {FIRST: [], SECOND: []}
         self.end: dict[Partition, int] = {FIRST: 0, SECOND: 0}
-        self.largest_read = 0
+        self.largest_read = self.reads = 0
+
+    def drop(self, partition: Partition, before: int) -> None:
+        self.offsets[partition] = [each for each in self.offsets[partition] if each >= before]
 
     def append(self, partition: Partition, *offsets: int, end: int | None = None) -> None:
         self.offsets[partition] += offsets
@@ -31,6 +34,7 @@ class Log:
         }
 
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
+        self.reads += 1
         self.largest_read = max(self.largest_read, max_records)
         page = [each for each in self.offsets[partition] if each >= offset][:max_records]
         return [Record(partition, each, -1, b"", b"", {}, 0.0) for each in page]
@@ -58,6 +62,29 @@ async def test_the_next_reading_goes_on_where_the_last_one_ended() -> None:
     log.append(FIRST, 2)
     log.append(SECOND, 5)
     assert await read(reader) == [(0, 2), (1, 5)]
+
+
+async def test_records_that_were_dropped_in_between_are_skipped() -> None:
+    log = Log()
+    log.append(FIRST, 0, 1)
+    reader = TopicReader(log, "t")
+    assert await read(reader) == [(0, 0), (0, 1)]
+    log.append(FIRST, 2, 3, 7, 8)
+    log.drop(FIRST, 7)
+    assert await read(reader) == [(0, 7), (0, 8)]
+
+
+async def test_a_hole_at_the_end_is_read_once() -> None:
+    log = Log()
+    log.append(FIRST, 0, end=3)
+    whole, paged = TopicReader(log, "t"), TopicReader(log, "t", page_records=1)
+    for _ in range(4):
+        await read(whole)
+        await paged.next_pages()
+    assert log.reads == 2 + 2
+    log.append(FIRST, 3)
+    assert await read(whole) == [(0, 3)]
+    assert [record.offset for record in await paged.next_pages()] == [3]
 
 
 async def test_a_reading_that_ends_early_is_continued() -> None:
