@@ -32,7 +32,7 @@ FEED_TYPE = "sightline.feed.v1"
 _write_json = msgspec.json.Encoder()
 _TYPE = re.compile(rb"sightline\.[a-z.]+\.v(\d{1,9})")
 _MAX_HEADER_BYTES = 2048
-"""A position is made of `ce_source` and `ce_id`, and stands in every event after it."""
+"""A position is made of `ce_source` and `ce_id`, and is part of every later event."""
 
 
 def headers(
@@ -45,7 +45,7 @@ def headers(
     model_set: str = "",
     content_type: str = MSGPACK,
 ) -> dict[str, bytes]:
-    """Headers of a record of ours about `frame` (an id). `ce_id` is the same whenever this event is written again."""
+    """Headers of one of our own records about `frame` (an id). `ce_id` is the same when the event is written again."""
     kind, source, content = _encoded(event_type, tenant, feed, content_type)
     return {
         "ce_specversion": b"1.0",
@@ -60,7 +60,7 @@ def headers(
 
 @lru_cache(maxsize=4096)
 def _encoded(event_type: str, tenant: str, feed: str, content_type: str) -> tuple[bytes, bytes, bytes]:
-    """What the headers of a feed's records of one kind have in common."""
+    """The header values that a feed's records of one type share."""
     return event_type.encode(), f"/{tenant}/{feed}".encode(), content_type.encode()
 
 
@@ -81,7 +81,7 @@ def picture_headers(
     source: str, identity: str, *, content_type: str, captured: datetime | None = None, kind: str = "still"
 ) -> dict[str, bytes]:
     """Headers with which any producer puts a plain picture on `frames.raw`; `source` ends in the feed."""
-    found = {
+    headers = {
         "ce_specversion": b"1.0",
         "ce_type": RAW_TYPE.encode(),
         "ce_source": source.encode(),
@@ -89,12 +89,12 @@ def picture_headers(
         "ce_kind": kind.encode(),
         "content-type": content_type.encode(),
     }
-    return found if captured is None else {**found, "ce_time": _rfc3339(captured)}
+    return headers if captured is None else {**headers, "ce_time": _rfc3339(captured)}
 
 
-def text(found: Mapping[str, bytes], name: str) -> str | None:
+def text(headers: Mapping[str, bytes], name: str) -> str | None:
     """A header as text, or None if absent or empty. Raises Undecodable if it is no UTF-8, too long or not printable."""
-    value = found.get(name)
+    value = headers.get(name)
     if not value:
         return None
     if len(value) > _MAX_HEADER_BYTES:
@@ -108,16 +108,17 @@ def text(found: Mapping[str, bytes], name: str) -> str | None:
     return decoded
 
 
-def required(found: Mapping[str, bytes], name: str) -> str:
-    value = text(found, name)
+def required(headers: Mapping[str, bytes], name: str) -> str:
+    """A header as `text`. Raises Undecodable if it is absent or empty, too."""
+    value = text(headers, name)
     if value is None:
         raise Undecodable("missing_header", f"the record has no header {name}")
     return value
 
 
-def time(found: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
-    """A header as RFC 3339 time with its zone, or None."""
-    value = text(found, name)
+def time(headers: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
+    """A header as RFC 3339 time with its zone, or None if absent or empty. Raises Undecodable."""
+    value = text(headers, name)
     if value is None:
         return None
     try:
@@ -126,9 +127,9 @@ def time(found: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
         raise Undecodable("wrong_header", f"header {name} is no RFC 3339 time with a zone") from None
 
 
-def check_version(found: Mapping[str, bytes]) -> None:
+def check_version(headers: Mapping[str, bytes]) -> None:
     """Raise NewerMajor for a newer `ce_type` of ours, Undecodable for other CloudEvents versions or types."""
-    _check_version(found.get("ce_specversion"), found.get("ce_type"))
+    _check_version(headers.get("ce_specversion"), headers.get("ce_type"))
 
 
 @lru_cache(maxsize=64)
@@ -139,9 +140,9 @@ def _check_version(spec: bytes | None, event_type: bytes | None) -> None:
         raise NewerMajor(major)
 
 
-def content_type(found: Mapping[str, bytes]) -> str | None:
-    """`text` of the header that has one of a few values."""
-    return _content_type(found.get("content-type", b""))
+def content_type(headers: Mapping[str, bytes]) -> str | None:
+    """The header `content-type` as `text`, cached, since it has few values."""
+    return _content_type(headers.get("content-type", b""))
 
 
 @lru_cache(maxsize=64)
@@ -152,11 +153,11 @@ def _content_type(value: bytes) -> str | None:
 def _major(event_type: bytes) -> int:
     match = _TYPE.fullmatch(event_type)
     if match is None:
-        raise Undecodable("wrong_header", "header ce_type is none of Sightline's types")
+        raise Undecodable("wrong_header", "header ce_type is not one of Sightline's types")
     return int(match.group(1))
 
 
 def _rfc3339(moment: datetime) -> bytes:
-    """In UTC, with a Z and microseconds only if there are any."""
+    """In UTC, with a Z, and with microseconds unless they are zero."""
     quoted = _write_json.encode(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
     return quoted[1:-1]

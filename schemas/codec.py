@@ -1,7 +1,7 @@
-"""Bytes on a topic to events and back: msgpack inside, JSON outside, nothing believed before it is checked.
+"""Bytes on a topic to events and back: msgpack on internal topics, JSON on public ones; all input is checked.
 
-Reading raises Undecodable (dead, with a reason) or NewerMajor (stop) and nothing else, whatever the bytes are.
-Fields of newer writers survive in `Decoded.extra`. Writing raises Unencodable.
+Reading raises Undecodable (dead, with a reason) or NewerMajor (stop) and nothing else, for any bytes. Fields of newer
+writers are kept in `Decoded.extra`. Writing raises Unencodable.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from schemas.identity import frame_id
 from schemas.pictures import check_names, picture_event
 from schemas.shape import Misshapen, check_values
 from schemas.trim import trimmed
-from schemas.unknown import put_back, unknown_fields
+from schemas.unknown import restore_unknown, unknown_fields
 
 MAX_VALUE_BYTES = 16 << 20
-"""Above every topic's own limit; a value beyond it is refused before it is parsed."""
+"""Above every topic's own limit; a larger value is refused before it is parsed."""
 MAX_OBSERVED_BYTES = 1023
-"""Analytics are promised records under 1 KB."""
+"""The contract with analytics: records under 1 KB."""
 
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
-"""How msgpack writes a double that is NaN or infinite. Found elsewhere (in a picture) it costs a look, no more."""
+"""How msgpack writes a double that is NaN or infinite. Other bytes that match, in a picture, cost a full check."""
 
 SMALL_PICTURE_BYTES = 2048
-"""Looking for `_NOT_FINITE` in a larger picture takes longer than writing the event once more without it."""
+"""A search for `_NOT_FINITE` in a larger picture takes longer than encoding the event again without it."""
 
 _E = TypeVar("_E", bound=Event)
 _read_msgpack = msgspec.msgpack.Decoder()
@@ -57,7 +57,7 @@ _write_json = msgspec.json.Encoder()
 
 
 class Decoded(Struct, frozen=True, kw_only=True):
-    """`extra` is for `encode_frame`; `picture` is a plain picture's content, of which no blob exists yet."""
+    """`extra` is for `encode_frame`; `picture` is a plain picture's content, for which no blob exists yet."""
 
     event: FrameEvent
     extra: dict[str, Any]
@@ -65,7 +65,7 @@ class Decoded(Struct, frozen=True, kw_only=True):
 
 
 def decode_frame(value: bytes | None, headers: Mapping[str, bytes], *, appended_seconds: float = 0.0) -> Decoded:
-    """Read a record of any frame topic; `appended_seconds` (the record's timestamp) is when a plain picture came in.
+    """Decode a record of any frame topic; `appended_seconds`, the record's timestamp, is a plain picture's `ingested`.
 
     Raises Undecodable, NewerMajor.
     """
@@ -85,7 +85,7 @@ def decode_frame(value: bytes | None, headers: Mapping[str, bytes], *, appended_
 def encode_frame(
     event: FrameEvent, *, extra: Mapping[str, Any] | None = None, as_json: bool = False, with_embeddings: bool = True
 ) -> bytes:
-    """Write an event: msgpack for internal topics, JSON (never with inline bytes) for everybody else's.
+    """Encode an event: msgpack for internal topics, JSON (never with inline bytes) for public ones.
 
     In JSON, bytes (vectors, masks) are base64. Raises Unencodable.
     """
@@ -99,12 +99,12 @@ def encode_frame(
         if not extra and _is_finite(event, encoded):
             return _write_json.encode(event) if as_json else encoded
         plain = msgspec.to_builtins(event, builtin_types=(bytes, datetime))
-        put_back(plain, extra or {}, FrameEvent)
+        restore_unknown(plain, extra or {}, FrameEvent)
         check_values(plain)
-    except Misshapen as wrong:
-        raise Unencodable(wrong.reason, str(wrong)) from wrong
-    except (TypeError, ValueError, OverflowError) as wrong:
-        raise Unencodable("wrong_type", str(wrong)) from wrong
+    except Misshapen as error:
+        raise Unencodable(error.reason, str(error)) from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Unencodable("wrong_type", str(error)) from error
     return (_write_json if as_json else _write_msgpack).encode(plain)
 
 
@@ -127,11 +127,11 @@ def decode_dead(value: bytes | None, headers: Mapping[str, bytes]) -> DeadLetter
 
 
 def encode_observed(observed: Observed) -> bytes:
-    """JSON under 1 KB: rare labels are summed under `other`, a long reason is cut. Raises Unencodable."""
+    """JSON under 1 KB: rare labels are summed under `other`, a long reason is truncated. Raises Unencodable."""
     try:
         check_values((observed.luminance or 0.0, observed.difference or 0.0))
-    except Misshapen as wrong:
-        raise Unencodable(wrong.reason, str(wrong)) from wrong
+    except Misshapen as error:
+        raise Unencodable(error.reason, str(error)) from error
     return trimmed(observed, MAX_OBSERVED_BYTES)
 
 
@@ -177,9 +177,9 @@ def _decode(value: bytes | None, headers: Mapping[str, bytes], event_type: type[
 
 
 def _decode_own(content: bytes, content_type: str | None) -> FrameEvent | None:
-    """The event, if these are exactly the bytes we would write for it: then only `results` may hold strange things.
+    """The event, if `content` is exactly the encoding of it; then only `results` can hold values outside the contract.
 
-    A fifth of the price of looking at every value; None says nothing but that one has to look.
+    This costs a fifth of a check of every value. None means only that such a check is needed.
     """
     as_json = _is_json(content, content_type)
     try:
@@ -196,7 +196,7 @@ def _decode_own(content: bytes, content_type: str | None) -> FrameEvent | None:
 
 
 def _is_finite(event: FrameEvent, encoded: bytes) -> bool:
-    """Whether no number is NaN or infinite; False says nothing but that one has to look at every value."""
+    """Whether no number is NaN or infinite; False means only that a check of every value is needed."""
     inline = event.image.inline
     if inline is not None and len(inline) > SMALL_PICTURE_BYTES:
         encoded = _write_msgpack.encode(replace(event, image=replace(event.image, inline=None)))
@@ -204,7 +204,7 @@ def _is_finite(event: FrameEvent, encoded: bytes) -> bool:
 
 
 def _decode_any(content: bytes, content_type: str | None, event_type: type[_E]) -> tuple[_E, dict[str, Any]]:
-    """The event, and the same as plain values with all that `event_type` does not know."""
+    """The event, and its content as plain values, with fields that `event_type` does not have."""
     raw = _read_plain(content, content_type)
     try:
         check_values(raw)
@@ -214,10 +214,10 @@ def _decode_any(content: bytes, content_type: str | None, event_type: type[_E]) 
         if type(version) is int and version > MAJOR_VERSION:
             raise NewerMajor(version)
         return msgspec.convert(raw, event_type), raw
-    except Misshapen as wrong:
-        raise Undecodable(wrong.reason, str(wrong)) from wrong
-    except (msgspec.ValidationError, OverflowError) as wrong:
-        raise Undecodable("wrong_type", str(wrong)) from wrong
+    except Misshapen as error:
+        raise Undecodable(error.reason, str(error)) from error
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise Undecodable("wrong_type", str(error)) from error
 
 
 def _checked_size(value: bytes | None) -> bytes:
@@ -229,15 +229,15 @@ def _checked_size(value: bytes | None) -> bytes:
 
 
 def _is_json(content: bytes, content_type: str | None) -> bool:
-    """Without a content type the first byte tells: no msgpack map begins with `{`. Raises Undecodable."""
-    return _says_json(content_type) if content_type else content[:1] == b"{"
+    """Without a content type the first byte decides: no msgpack map begins with `{`. Raises Undecodable."""
+    return _names_json(content_type) if content_type else content[:1] == b"{"
 
 
 @lru_cache(maxsize=64)
-def _says_json(content_type: str) -> bool:
+def _names_json(content_type: str) -> bool:
     kind = content_type.partition(";")[0].strip()
     if kind not in (cloudevents.MSGPACK, cloudevents.JSON):
-        raise Undecodable("unknown_content_type", "content-type is none of msgpack, JSON and image/*")
+        raise Undecodable("unknown_content_type", "content-type is neither msgpack, JSON nor image/*")
     return kind == cloudevents.JSON
 
 
@@ -247,8 +247,8 @@ def _read_plain(content: bytes, content_type: str | None) -> Any:
         return reader.decode(content)
     except RecursionError:
         raise Undecodable("too_deep", "the value is nested too deeply to be parsed") from None
-    except (msgspec.DecodeError, ValueError, OverflowError, MemoryError) as wrong:
-        raise Undecodable("malformed", str(wrong)) from wrong
+    except (msgspec.DecodeError, ValueError, OverflowError, MemoryError) as error:
+        raise Undecodable("malformed", str(error)) from error
 
 
 def _check_frame(event: FrameEvent) -> None:
@@ -257,12 +257,12 @@ def _check_frame(event: FrameEvent) -> None:
         raise Undecodable("wrong_id", "the id is not the one made of tenant, feed and position")
     try:
         _check_contents(event)
-    except Misshapen as wrong:
-        raise Undecodable(wrong.reason, str(wrong)) from wrong
+    except Misshapen as error:
+        raise Undecodable(error.reason, str(error)) from error
 
 
 def _check_contents(event: FrameEvent) -> None:
-    """What types cannot say: vectors hold finite numbers, results fit the schemas registered for them."""
+    """Checks beyond types: vectors hold finite numbers, results match their registered schemas."""
     for embedding in event.embeddings:
         _check_vector(embedding)
     for region in event.regions:

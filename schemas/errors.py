@@ -1,9 +1,9 @@
-"""What a record can be refused for, by what is done about it.
+"""Errors in records, by what is done about them.
 
 SchemaError
 ├── Undecodable   the record is dead at once, under `reason`; it never stops a worker
 ├── NewerMajor    a newer major version: the worker stops, unready, and leaves the topic as it is
-└── Unencodable   an event of ours must not be written (NaN, wrong vector): its frame is dead under `reason`
+└── Unencodable   an event of our own must not be written (NaN, wrong vector): its frame is dead under `reason`
 
 Reasons are short slugs, few enough to be metric labels: `empty`, `too_large`, `too_deep`, `malformed`,
 `wrong_type`, `not_finite`, `wrong_id`, `wrong_name`, `wrong_vector`, `wrong_result`, `missing_header`,
@@ -18,7 +18,7 @@ class SchemaError(Exception):
 
 
 class Undecodable(SchemaError):  # noqa: N818 - named for the state
-    """The record can never be read. `reason` is a slug, the message is for people and quotes no content."""
+    """The record can never be decoded. `reason` is a slug; the message is for people and quotes no content."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class Undecodable(SchemaError):  # noqa: N818 - named for the state
 
 
 class Unencodable(SchemaError):  # noqa: N818 - named for the state
-    """The event breaks its own contract; nothing of it may be written. `reason` is a slug."""
+    """The event violates its contract and must not be written. `reason` is a slug."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -37,5 +37,5 @@ class NewerMajor(SchemaError):  # noqa: N818 - named for the state
     """The record's major version is newer than this reader's."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"the record has major version {version}: update this worker, the topic is left as it is")
+        super().__init__(f"the record has major version {version}: update this worker; the topic is left as it is")
         self.version = version

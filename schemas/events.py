@@ -1,4 +1,4 @@
-"""The contracts on the wire: what one frame is, and what is known of it.
+"""The contracts on the wire: what a frame is, and what is known of it.
 
 Every type is frozen. Boxes are `x1, y1, x2, y2` in pixels of the upright original (EXIF applied), times are
 timezone-aware UTC, embeddings are little-endian float32 bytes. New fields are added with a default, so an old
@@ -13,16 +13,16 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 MAJOR_VERSION = 1
-"""A reader that meets a newer major version stops instead of draining a good topic."""
+"""A reader that receives a newer major version stops instead of dead-lettering a good topic."""
 
 Kind = Literal["still", "frame"]
 Utc = Annotated[datetime, Meta(tz=True)]
-"""A time with its zone: one without is refused when a record is decoded."""
+"""A time with its zone: a time without one is refused when a record is decoded."""
 Box = tuple[float, float, float, float]
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of every value type below: frozen, named arguments only, defaults left out on the wire."""
+    """Base of every value type below: frozen, keyword arguments only, defaults omitted on the wire."""
 
 
 class ImageRef(Event, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,13 +33,13 @@ class ImageRef(Event, frozen=True, kw_only=True, omit_defaults=True):
     """Hash of the original, in hexadecimal."""
     size_bytes: int
     width: int = 0
-    """Pixels of the upright original; 0 until somebody has read its header."""
+    """Pixels of the upright original; 0 until its header is read."""
     height: int = 0
     uri: str = ""
     thumbnail: str = ""
     """`blob:` URI of the thumbnail; empty: there is none."""
     quality: int = 0
-    """JPEG quality a source encoded with; 0 if the bytes are as they came."""
+    """JPEG quality with which a source encoded it; 0 if the source passed the bytes on unchanged."""
     inline: bytes | None = None
     """The original's bytes, on internal topics only and up to `inline_limit_bytes`."""
 
@@ -105,7 +105,7 @@ class Caption(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Keywords(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Words found in captions: `simple` ("circle") and `compound` ("red circle")."""
+    """Words of captions: `simple` ("circle") and `compound` ("red circle")."""
 
     simple: tuple[str, ...] = ()
     compound: tuple[str, ...] = ()
@@ -148,7 +148,7 @@ class Skipped(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TraceEntry(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """One stage done: which model, how long the frame waited and was computed, with how many others."""
+    """One completed stage: its model, the frame's times in the queue and in computation, and the size of its batch."""
 
     stage: str
     worker: str
@@ -159,7 +159,8 @@ class TraceEntry(Event, frozen=True, kw_only=True, omit_defaults=True):
     batch_size: int = 1
 
 
-# arguments by place are for `processors.frame` alone, which makes two of these for every record: a sixth of the time
+# Positional arguments are for `processors.frame` alone, which makes two of these per record: they save a sixth of the
+# time.
 class FrameEvent(Event, frozen=True, omit_defaults=True):
     """One frame in any state between accepted and enriched (`frames.raw` … `frames.enriched`)."""
 
@@ -170,7 +171,7 @@ class FrameEvent(Event, frozen=True, omit_defaults=True):
     kind: Kind
     """`frame` of a video or camera, or `still`."""
     position: str
-    """Where in its source the frame is, as `schemas.identity` writes it; the id is made from it."""
+    """The frame's position in its source, as `schemas.identity` writes it; the id is made from it."""
     ingested: Utc
     """When the frame was accepted."""
     image: ImageRef
@@ -192,14 +193,14 @@ class FrameEvent(Event, frozen=True, omit_defaults=True):
     """Left out on `frames.enriched`, unless `worker.publish_embeddings` is set."""
     moderation: Moderation | None = None
     results: dict[str, Any] = {}
-    """What stages without a field of their own add, by stage, each with a registered schema."""
+    """Results of stages without a field of their own, by stage, each with a registered schema."""
     skipped: tuple[Skipped, ...] = ()
-    """Stages that were left out, with the reason."""
+    """Skipped stages, with the reason."""
     trace: tuple[TraceEntry, ...] = ()
-    """Stages that are done, in order."""
+    """Completed stages, in order."""
     max_age_seconds: float = 0.0
-    """A live feed's: a frame older than this (since captured, else ingested) skips the expensive stages as `shed`, one
-    twice as old all of them; 0 is never."""
+    """For a live feed: a frame older than this (since captured, else ingested) skips the expensive stages as `shed`,
+    and all stages at twice the age; 0: never."""
     version: int = MAJOR_VERSION
 
 
@@ -207,7 +208,7 @@ class DeadLetter(Event, frozen=True, kw_only=True, omit_defaults=True):
     """A record that could not be processed: why, where, and the original record or its reference.
 
     `value`, `key` and `headers` are the original record's; a replay publishes them to `topic` again. `value` is
-    None only when it exceeded the transport's limit, then `uri` names the blob that holds it.
+    None only when it exceeded the transport's limit; then `uri` names the blob that holds it.
     """
 
     id: str
@@ -290,7 +291,7 @@ class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Feed(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """A source that is read for as long as this stands (`feeds`, compacted, key: `tenant/feed`).
+    """A source that is read while this record exists (`feeds`, compacted, key: `tenant/feed`).
 
     `source` holds no credentials: `${NAME}` is an environment variable of the process that reads it.
     """
@@ -301,11 +302,11 @@ class Feed(Event, frozen=True, kw_only=True, omit_defaults=True):
     changed: Utc
     """When this record was written."""
     policy: Literal["live", "lossless"] = "live"
-    """`lossless` pauses the source while the plan is behind; `live` lets old frames pass the stages by."""
+    """`lossless` pauses the source while the plan is behind; `live` lets old frames skip stages."""
     max_age_seconds: float = 10.0
     """For `live`: see `FrameEvent.max_age_seconds`."""
     frames_per_second: float | None = None
-    """The most that is accepted: what comes faster waits, or from a camera is shed."""
+    """Maximum rate of accepted frames: others wait, or from a camera are shed."""
     quality: int = 90
     """JPEG quality in which video frames are stored."""
     keyframes_only: bool = False

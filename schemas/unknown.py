@@ -1,9 +1,9 @@
-"""Fields of newer writers: found when a record is read, put back when it is written again.
+"""Fields of newer writers: kept when a record is decoded, restored when it is encoded again.
 
-What `unknown_fields` returns is a tree beside the event: at a struct, an unknown name maps to its value as it came,
-a known name to what was unknown below it. Below a list it is a list of triples: the element's place, its required
-fields, and what was unknown in it. A stage may add elements, drop some or fill in a field with a default (the
-tracker does): each element that is still there gets its own back, and a new one never gets another's.
+`unknown_fields` returns a tree beside the event. At a struct, an unknown name maps to its original value, and a known
+name to the unknown fields below it. At a list the tree is a list of triples: the element's index, its required fields,
+and its unknown fields. A stage may add elements, drop some or fill in a field with a default (the tracker does): each
+remaining element gets its own unknown fields back, and a new element gets none.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
 
 
 def unknown_fields(raw: Mapping[str, Any], struct: type[msgspec.Struct]) -> Tree:
-    """What `raw` (a decoded mapping that `struct` accepts) holds beyond `struct`'s fields; mostly empty."""
+    """The fields of `raw`, a decoded mapping that `struct` accepts, that `struct` does not have; mostly empty."""
     names, _, below = _fields(struct)
     tree: Tree = {} if raw.keys() <= names else {name: raw[name] for name in raw.keys() - names}
     for name, inner in below.items():
@@ -53,30 +53,30 @@ def _unknown_in_list(values: Sequence[Mapping[str, Any]], struct: type[msgspec.S
     return [[place, {name: value[name] for name in required}, tree] for place, value, tree in found if tree]
 
 
-def put_back(plain: MutableMapping[str, Any], tree: Mapping[str, Any], struct: type[msgspec.Struct]) -> None:
-    """Add `tree` to `plain`, the event as plain dicts and lists, in place. What is known always wins."""
+def restore_unknown(plain: MutableMapping[str, Any], tree: Mapping[str, Any], struct: type[msgspec.Struct]) -> None:
+    """Add `tree` to `plain`, the event as plain dicts and lists, in place. Known fields are never replaced."""
     names, _, below = _fields(struct)
     for name, found in tree.items():
         if name not in names:
             plain[name] = found
         elif name in below and isinstance(inner := plain.get(name), dict):
-            put_back(inner, found, below[name])
+            restore_unknown(inner, found, below[name])
         elif name in below and inner:
-            _put_back_in_list(inner, found, below[name])
+            _restore_in_list(inner, found, below[name])
 
 
-def _put_back_in_list(values: Sequence[dict[str, Any]], found: list[list[Any]], struct: type[msgspec.Struct]) -> None:
+def _restore_in_list(values: Sequence[dict[str, Any]], found: list[list[Any]], struct: type[msgspec.Struct]) -> None:
     free = set(range(len(values)))
     for place, required, tree in found:
         candidates = (place, *sorted(free)) if place in free else sorted(free)
-        match = next((at for at in candidates if _same(values[at], required)), None)
+        match = next((index for index in candidates if _same(values[index], required)), None)
         if match is not None:
             free.remove(match)
-            put_back(values[match], tree, struct)
+            restore_unknown(values[match], tree, struct)
 
 
 def _same(value: Mapping[str, Any], required: Mapping[str, Any]) -> bool:
-    """Lists and tuples are the same thing on the wire."""
+    """Lists and tuples are equal on the wire."""
     return all(_listed(value.get(name)) == _listed(before) for name, before in required.items())
 
 
