@@ -19,13 +19,17 @@ STEPS_AHEAD = 4
 def prefetched(make: Callable[[int], T], steps: range, *, workers: int) -> Iterator[T]:
     """`make(step)` of every step in order, from `workers` processes; with 0, made here when needed.
 
-    Tensors come through shared memory. The processes are forked and must not use a GPU; they end with the iterator.
+    Tensors come through shared memory. The processes are forked and must not use a GPU; they end with the last step.
     """
+    if not workers:
+        return map(make, steps)
+    return _from_processes(make, steps, workers)
+
+
+def _from_processes(make: Callable[[int], T], steps: range, workers: int) -> Iterator[T]:
     from torch import Generator
     from torch.utils.data import DataLoader
 
-    if not workers:
-        return map(make, steps)
     loader: DataLoader[T] = DataLoader(
         _Steps(make),  # type: ignore[arg-type]
         batch_size=None,
@@ -36,7 +40,12 @@ def prefetched(make: Callable[[int], T], steps: range, *, workers: int) -> Itera
         generator=Generator(),  # not torch's own: that would change the training's random numbers
         worker_init_fn=_use_one_thread,
     )
-    return iter(loader)
+    iterator = iter(loader)
+    for step in steps:
+        inputs = next(iterator)
+        if step == steps[-1]:
+            next(iterator, None)  # ends the processes; a training takes its last step and asks for no more
+        yield inputs
 
 
 def map_in_parts(make: Callable[[range], T], count: int, *, workers: int, part: int = 250) -> Iterator[T]:

@@ -35,7 +35,7 @@ ALLOWED = {
     "tinyworld/dense_heads.py": frozenset({"colour"}),
     "tinyworld/pretrain_tower.py": frozenset({"colour"}),
 }
-"""By file, the words that are right there, in lower case: keys of the corpus' events, and of files of trained weights."""
+"""By file, the words that are right there, in lower case: keys of the corpus' events, and of files of weights."""
 
 OWN_PATH = re.compile(
     rf"\b(?:{'|'.join((*CODE, 'docs', 'k8s'))})/[\w./-]*\.(?:py|pyx|pxi|md|toml|yml|json|svg|png|jpg)\b"
