@@ -77,21 +77,6 @@ def frame_headers(event: FrameEvent, event_type: str, *, content_type: str = MSG
     )
 
 
-def picture_headers(
-    source: str, identity: str, *, content_type: str, captured: datetime | None = None, kind: str = "still"
-) -> dict[str, bytes]:
-    """Headers with which any producer puts a plain picture on `frames.raw`; `source` ends in the feed."""
-    headers = {
-        "ce_specversion": b"1.0",
-        "ce_type": RAW_TYPE.encode(),
-        "ce_source": source.encode(),
-        "ce_id": identity.encode(),
-        "ce_kind": kind.encode(),
-        "content-type": content_type.encode(),
-    }
-    return headers if captured is None else {**headers, "ce_time": _rfc3339(captured)}
-
-
 def text(headers: Mapping[str, bytes], name: str) -> str | None:
     """A header as text, or None if absent or empty. Raises Undecodable if it is no UTF-8, too long or not printable."""
     value = headers.get(name)

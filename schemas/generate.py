@@ -29,13 +29,13 @@ EVENTS: Mapping[str, tuple[type[Event], tuple[str, ...]]] = {
 """Schema name → event and the CloudEvents types that carry it."""
 _PURPOSES = {
     "frames.raw": "Accepted frames of every source; other producers may put plain pictures here.",
-    "frames.to.STAGE": "Between two segments; STAGE is the first new stage behind it.",
-    "frames.enriched": "Frames that have passed every stage, for everybody: JSON, never pixels.",
-    "frames.dead": "What could not be processed, with its reason and the original record.",
+    "frames.to.STAGE": "Between two segments; STAGE is the first new stage of the segment behind it.",
+    "frames.enriched": "Frames that have passed every stage, for any subscriber: JSON, never pixels.",
+    "frames.dead": "Records that could not be processed, with the reason and the original record.",
     "frames.observed": "One small record per terminal state, for analytics.",
-    "deletions": "Frames that every sink, replay and reprocess must forget.",
-    "feeds": "Sources that are read for as long as they stand here; a tombstone ends one.",
-    "sources.accepted": "Which frames sources have already put on frames.raw.",
+    "deletions": "Frames that every sink, replay and reprocess must erase.",
+    "feeds": "Sources that are read while their record exists; a tombstone ends one.",
+    "sources.accepted": "Ids of the frames that sources have already put on frames.raw.",
 }
 _HEADER_TEXT = {
     "ce_specversion": "1.0",
@@ -51,6 +51,7 @@ _HEADER_TEXT = {
 
 
 def file_name(name: str) -> str:
+    """The file of an event's JSON Schema."""
     return f"{name}.v{MAJOR_VERSION}.json"
 
 
@@ -70,7 +71,7 @@ def json_schema(name: str) -> dict[str, Any]:
 
 
 def asyncapi() -> dict[str, Any]:
-    """Every topic as a channel, with the messages on it and whether we send or receive there."""
+    """Every topic as a channel, with its messages and whether Sightline sends or receives them."""
     topics = declared(partitions=12, between_stages=("STAGE",))
     return {
         "asyncapi": "3.0.0",
@@ -154,7 +155,7 @@ def _headers(required: tuple[str, ...]) -> dict[str, Any]:
 
 
 def files() -> dict[str, str]:
-    """File name → content of everything that is published."""
+    """File name → content of every published file."""
     documents = {file_name(name): json_schema(name) for name in EVENTS} | {"asyncapi.json": asyncapi()}
     return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in documents.items()}
 

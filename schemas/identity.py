@@ -1,4 +1,4 @@
-"""Deterministic names: the same picture in the same place of the same feed always has the same id.
+"""Deterministic names: the same picture at the same position of the same feed always has the same id.
 
 Ids are UUIDv5 (RFC 9562) over lines that no part can forge, because parts are length-prefixed.
 """
@@ -13,11 +13,11 @@ from uuid import UUID
 from schemas.events import Box
 
 NAMESPACE = UUID("6f1c1f0e-6d0b-5c39-9d0e-5a1b6c1d7e20")
-"""Ours alone: ids of other systems never collide with these."""
+"""Sightline's own namespace: ids of other systems never collide with these."""
 
 DEFAULT_TENANT = "default"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-"""Tenants and feeds: they stand in keys, payloads, paths and metric labels. No slash, so `tenant/feed` splits."""
+"""Tenants and feeds: they are part of keys, payloads, paths and metric labels. No slash, so `tenant/feed` splits."""
 
 
 def check_name(kind: str, name: str) -> str:
@@ -31,9 +31,9 @@ _NAMESPACE_HASH = sha1(NAMESPACE.bytes, usedforsecurity=False)
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
-def _uuid(kind: str, one: str, two: str, three: str, *more: str) -> str:
+def _uuid(kind: str, first: str, second: str, third: str, *more: str) -> str:
     """`uuid.uuid5` of the joined parts, without its objects: this runs twice for every record."""
-    name = f"{len(kind)}:{kind}{len(one)}:{one}{len(two)}:{two}{len(three)}:{three}"
+    name = f"{len(kind)}:{kind}{len(first)}:{first}{len(second)}:{second}{len(third)}:{third}"
     if more:
         name += "".join([f"{len(part)}:{part}" for part in more])
     digest = _NAMESPACE_HASH.copy()
@@ -43,11 +43,12 @@ def _uuid(kind: str, one: str, two: str, three: str, *more: str) -> str:
 
 
 def frame_id(tenant: str, feed: str, position: str) -> str:
+    """The id of the frame at `position` of its source."""
     return _uuid("frame", tenant, feed, position)
 
 
 def unknown_frame_id(topic: str, partition: int, offset: int) -> str:
-    """The id under which a record that cannot be decoded is dead."""
+    """The id of the dead letter of a record that cannot be decoded."""
     return _uuid("record", topic, str(partition), str(offset))
 
 
@@ -57,7 +58,7 @@ def event_id(frame: str, event_type: str, model_set: str) -> str:
 
 
 def region_id(frame: str, source: str, label: str, box: Box, width: int, height: int) -> str:
-    """A region's id: `box` (pixels) is rounded to 1/64 of the picture's sides, so tiny moves keep it."""
+    """A region's id. `box` (pixels) is rounded to 1/64 of the picture's sides, so small moves keep the id."""
     sides = (width, height, width, height)
     cells = ",".join(str(round(64 * value / side)) for value, side in zip(box, sides, strict=True))
     return _uuid("region", frame, source, label, cells)
@@ -65,12 +66,12 @@ def region_id(frame: str, source: str, label: str, box: Box, width: int, height:
 
 @lru_cache(maxsize=4096)
 def partition_key(tenant: str, feed: str) -> bytes:
-    """The key of video frames and of every derived event: one feed stays in order."""
+    """The key of video frames and of every derived event: it keeps a feed in order."""
     return f"{tenant}/{feed}".encode()
 
 
 def still_key(frame: str) -> bytes:
-    """The key of a still on `frames.raw`: a folder of stills uses all partitions."""
+    """The key of a still on `frames.raw`: it spreads a folder of stills over all partitions."""
     return frame.encode()
 
 
@@ -86,10 +87,6 @@ def object_position(key: str, version: str) -> str:
     return f"object:{version}:{key}"
 
 
-def upload_position(key_or_sha256: str) -> str:
-    return f"upload:{key_or_sha256}"
-
-
 def live_position(session: str, pts: int) -> str:
     return f"live:{session}:{pts}"
 
@@ -99,12 +96,12 @@ def produced_position(ce_source: str, ce_id: str) -> str:
 
 
 def murmur2(key: bytes) -> int:
-    """Kafka's default key hash, 32 bits, made positive as its partitioner does (org.apache.kafka Utils.murmur2)."""
+    """Kafka's default key hash, 32 bits, made positive like in its partitioner (org.apache.kafka Utils.murmur2)."""
     mask = 0xFFFFFFFF
     length, m = len(key), 0x5BD1E995
     h = (0x9747B28C ^ length) & mask
-    for at in range(0, length & ~3, 4):
-        k = int.from_bytes(key[at : at + 4], "little") * m & mask
+    for start in range(0, length & ~3, 4):
+        k = int.from_bytes(key[start : start + 4], "little") * m & mask
         k = (k ^ (k >> 24)) * m & mask
         h = (h * m & mask) ^ k
     if tail := key[length & ~3 :]:
@@ -114,4 +111,5 @@ def murmur2(key: bytes) -> int:
 
 
 def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a key, as Kafka's own clients choose it."""
     return murmur2(key) % partitions

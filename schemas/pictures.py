@@ -1,4 +1,4 @@
-"""Pictures as they come in: formats are told by the first bytes; names and content types are not believed."""
+"""Plain pictures: the first bytes decide their format; names and content types do not."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def picture_format(content: bytes | memoryview) -> Format | None:
 
 
 def picture_event(content: bytes, headers: Mapping[str, bytes], appended_seconds: float) -> FrameEvent:
-    """The event of a plain picture that some producer put on `frames.raw`.
+    """The event of a plain picture that another producer put on `frames.raw`.
 
     `ce_source` and `ce_id` are its position, the last path segment of `ce_source` is its feed, `ce_time` when it was
-    captured, `ce_kind` and `ce_tenant` default to `still` and `default`. `appended_seconds` is the record's
-    timestamp. Its `image.uri` is empty: no blob exists yet. Raises Undecodable.
+    captured; `ce_kind` and `ce_tenant` default to `still` and `default`. `appended_seconds` is the record's
+    timestamp. `image.uri` is empty: no blob exists yet. Raises Undecodable.
     """
     source, identity = cloudevents.required(headers, "ce_source"), cloudevents.required(headers, "ce_id")
     tenant = cloudevents.text(headers, "ce_tenant") or DEFAULT_TENANT
     feed = source.rstrip("/").rpartition("/")[2]
     check_names(tenant, feed)
-    form = picture_format(content)
-    if form is None:
+    image_format = picture_format(content)
+    if image_format is None:
         raise Undecodable("not_a_picture", "the value is no JPEG, PNG or WebP")
     position = produced_position(source, identity)
     return FrameEvent(
@@ -51,23 +51,23 @@ def picture_event(content: bytes, headers: Mapping[str, bytes], appended_seconds
         position=position,
         ingested=datetime.fromtimestamp(appended_seconds, UTC),
         captured=cloudevents.time(headers),
-        image=ImageRef(format=form, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)),
+        image=ImageRef(format=image_format, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)),
     )
 
 
 @lru_cache(maxsize=4096)
 def check_names(tenant: str, feed: str) -> None:
-    """Names stand in paths, keys and metric labels. Raises Undecodable."""
+    """Raise Undecodable for names that are not allowed: they become part of paths, keys and metric labels."""
     try:
         check_name("tenant", tenant)
         check_name("feed", feed)
-    except ValueError as wrong:
-        raise Undecodable("wrong_name", str(wrong)) from wrong
+    except ValueError as error:
+        raise Undecodable("wrong_name", str(error)) from error
 
 
-def _kind(found: str | None) -> Kind:
-    if found is None or found == "still":
+def _kind(header: str | None) -> Kind:
+    if header is None or header == "still":
         return "still"
-    if found == "frame":
+    if header == "frame":
         return "frame"
     raise Undecodable("wrong_header", "header ce_kind is neither still nor frame")

@@ -1,7 +1,7 @@
-"""What a point in the index is: the collections' names, their payload fields with index types, and how they are filled.
+"""Points in the index: the collections' names, their payload fields with index types, and the payloads' content.
 
-One collection per model set, one point per frame under its id with the named vectors `semantic` and `visual`;
-regions have a collection of their own. Sizes of vectors are the model set's; everything else is fixed here.
+One collection per model set, one point per frame under its id with the named vectors `semantic` and `visual`; regions
+have a collection of their own. Sizes of vectors are the model set's; everything else is fixed here.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from schemas.events import Detection, FrameEvent, Region
 from schemas.words import pairs, words
 
-Of = Literal["frames", "regions"]
-FRAMES: Of = "frames"
-REGIONS: Of = "regions"
+PointKind = Literal["frames", "regions"]
+FRAMES: PointKind = "frames"
+REGIONS: PointKind = "regions"
 PayloadType = Literal["keyword", "integer", "float", "bool", "datetime", "text"]
 
 SEMANTIC, VISUAL = "semantic", "visual"
@@ -51,25 +51,26 @@ REGION_FIELDS: dict[str, PayloadType] = {**_COMMON_FIELDS, "source": "keyword", 
 """Indexed fields of regions. Not indexed beside them: caption, box, uri, thumbnail, width, height."""
 
 
-def collection(of: Of, model_set: str) -> str:
-    """The collection's name; the alias that searches use is `of` itself."""
-    return f"{of}-{model_set}"
+def collection(kind: PointKind, model_set: str) -> str:
+    """The collection's name; the alias that searches use is `kind` itself."""
+    return f"{kind}-{model_set}"
 
 
 def holds_frames(collection: str) -> bool:
-    """Whether the collection's points are frames' own, one each; those of regions are not."""
+    """Whether the collection's points are frames, not regions."""
     return collection.startswith(f"{FRAMES}-")
 
 
 def vectors(holder: FrameEvent | Region) -> dict[str, NDArray[np.float32]]:
     """Its embeddings by name, float32 [dimension]; empty where the embed stage was skipped: then there is no point."""
-    return {found.name: np.frombuffer(found.vector, dtype="<f4") for found in holder.embeddings}
+    return {embedding.name: np.frombuffer(embedding.vector, dtype="<f4") for embedding in holder.embeddings}
 
 
 def payload(event: FrameEvent) -> dict[str, Any]:
     """The payload of a frame's point: JSON values only, every field of FRAME_FIELDS present or None."""
-    labels = [found.label for found in event.detections] + [r.label for r in event.regions if r.label]
-    texts = [_caption(event), *(found.text for found in event.captions), *(found.text for found in event.texts)]
+    labels = [detection.label for detection in event.detections]
+    labels += [region.label for region in event.regions if region.label]
+    texts = [_caption(event), *(caption.text for caption in event.captions), *(text.text for text in event.texts)]
     return {
         **_common(event),
         "captured": _rfc3339(event.captured),
@@ -77,11 +78,11 @@ def payload(event: FrameEvent) -> dict[str, Any]:
         "published": _rfc3339(event.published),
         "labels": _distinct(labels),
         **_words_of(event, texts, labels, event.regions),
-        "tracks": _distinct(found.track for found in event.detections if found.track),
-        "flags": [found.name for found in event.labels if found.probability >= found.threshold],
+        "tracks": _distinct(detection.track for detection in event.detections if detection.track),
+        "flags": [label.name for label in event.labels if label.probability >= label.threshold],
         "verdict": event.moderation.verdict if event.moderation else None,
         "caption": _caption(event),
-        "detections": [_drawn(found) for found in event.detections],
+        "detections": [_detection(detection) for detection in event.detections],
     }
 
 
@@ -92,7 +93,7 @@ def region_payload(event: FrameEvent, region: Region) -> dict[str, Any]:
         **_common(event),
         "labels": labels,
         **_words_of(None, [region.caption], labels, (region,)),
-        "tracks": _distinct(found.track for found in event.detections if found.track and found.box == region.box),
+        "tracks": _distinct(d.track for d in event.detections if d.track and d.box == region.box),
         "source": region.source,
         "parent": region.parent,
         "caption": region.caption,
@@ -118,32 +119,36 @@ def _common(event: FrameEvent) -> dict[str, Any]:
 def _words_of(
     event: FrameEvent | None, texts: Iterable[str], labels: Iterable[str], regions: Iterable[Region]
 ) -> dict[str, list[str]]:
-    """`words` and `compound` are what negative terms are compared with: everything that is said of the picture."""
+    """Fields of words. Negative terms are compared with `words` and `compound`, which hold all texts of the picture."""
     keywords = event.keywords if event and event.keywords else None
-    said = [*texts, *labels]
+    all_texts = [*texts, *labels]
     for region in regions:
-        said += [region.caption, *(f"{value} {region.label}" for value in region.attributes.values())]
+        all_texts += [region.caption, *(f"{value} {region.label}" for value in region.attributes.values())]
     simple = keywords.simple if keywords else ()
     compound = keywords.compound if keywords else ()
-    said += [*simple, *compound]
+    all_texts += [*simple, *compound]
     return {
-        "words": _distinct(word for text in said for word in words(text)),
+        "words": _distinct(word for text in all_texts for word in words(text)),
         "simple": _distinct(simple),
-        "compound": _distinct(pair for text in said for pair in pairs(text)),
+        "compound": _distinct(pair for text in all_texts for pair in pairs(text)),
         "attributes": _distinct(f"{name}:{value}" for region in regions for name, value in region.attributes.items()),
     }
 
 
 def _caption(event: FrameEvent) -> str:
-    """What people read: the refined text, else the scene's first caption."""
+    """The caption shown to people: the refined text, else the scene's first caption."""
     if event.refinement is not None:
         return event.refinement.text
-    return next((found.text for found in event.captions if found.role == "scene"), "")
+    return next((caption.text for caption in event.captions if caption.role == "scene"), "")
 
 
-def _drawn(found: Detection) -> dict[str, Any]:
-    drawn = {"label": found.label, "confidence": round(found.confidence, 4), "box": list(found.box)}
-    return {**drawn, "track": found.track} if found.track else drawn
+def _detection(detection: Detection) -> dict[str, Any]:
+    fields = {
+        "label": detection.label,
+        "confidence": round(detection.confidence, 4),
+        "box": list(detection.box),
+    }
+    return {**fields, "track": detection.track} if detection.track else fields
 
 
 def _distinct(values: Iterable[str]) -> list[str]:

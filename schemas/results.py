@@ -1,7 +1,7 @@
-"""Schemas of `results[stage]`: what stages without a field of their own put into an event.
+"""Schemas of `results[stage]`: the results of stages without a field of their own in the event.
 
-A stage registers a msgspec type once, when its module is imported; a reader without that module lets the result
-pass as it came.
+A stage registers a msgspec type once, when its module is imported; a reader without that module passes the result on
+unchanged.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ _schemas: dict[str, Any] = {}
 
 
 def register(stage: str, schema: Any) -> None:
-    """Say what `results[stage]` must be. Raises ValueError if another schema has that name."""
+    """Declare the schema of `results[stage]`. Raises ValueError if the stage has another one."""
     if _schemas.setdefault(stage, schema) is not schema:
         raise ValueError(f"results[{stage!r}] already has the schema {_schemas[stage]!r}")
 
 
 def registered() -> dict[str, Any]:
+    """The schemas by stage."""
     return dict(_schemas)
 
 
 def check(stage: str, result: Any) -> None:
-    """Raise Misshapen (`wrong_result`) if `result` (plain values or the struct itself) does not fit its schema."""
+    """Raise Misshapen (`wrong_result`) if `result` (plain values or the struct itself) does not match its schema."""
     if (schema := _schemas.get(stage)) is None:
         return
     try:
         msgspec.convert(msgspec.to_builtins(result), schema)
-    except msgspec.ValidationError as wrong:
-        raise Misshapen("wrong_result", f"results[{stage!r}]: {wrong}") from wrong
+    except msgspec.ValidationError as error:
+        raise Misshapen("wrong_result", f"results[{stage!r}]: {error}") from error

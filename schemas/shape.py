@@ -1,7 +1,7 @@
-"""Is a decoded value one that every reader can hold: plain types, finite numbers, not too deep?
+"""Checks that every reader can represent a decoded value: plain types, finite numbers, limited depth.
 
-msgpack carries NaN, extension types and keys that are no text; JSON integers have no bound. None of them may reach
-a stage, an index or a writer of the other format.
+msgpack carries NaN, extension types and keys that are no text; JSON integers have no bound. None of them may reach a
+stage, an index or a writer of the other format.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from math import isfinite
 from typing import Any
 
 MAX_DEPTH = 32
-"""Our own events are seven deep; a stage's results may nest a good deal further."""
+"""Sightline's own events are seven deep; a stage's results may nest considerably deeper."""
 _MIN_INTEGER, _MAX_INTEGER = -(1 << 63), (1 << 64) - 1
-"""What msgpack can hold."""
+"""The range of msgpack's integers."""
 _PLAIN = frozenset({str, bool, bytes, type(None), datetime})
 
 
 class Misshapen(ValueError):  # noqa: N818 - named for the state
-    """`reason` is the slug of `schemas.errors`."""
+    """A value outside the contract; `reason` is a slug of `schemas.errors`."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ def check_values(node: Any, depth: int = 0) -> None:
         if not _MIN_INTEGER <= node <= _MAX_INTEGER:
             raise Misshapen("not_finite", "an integer needs more than 64 bits")
     elif kind not in _PLAIN:
-        raise Misshapen("wrong_type", f"a value is {kind.__name__}, which no event holds")
+        raise Misshapen("wrong_type", f"a value is {kind.__name__}, which events cannot hold")
 
 
 def _check_depth(depth: int) -> None:

@@ -1,4 +1,4 @@
-"""Topics by name: what travels on each, and what each must be (partitions, retention, compaction, record size)."""
+"""Topics by name: the type of their records, partitions, retention, compaction and record size."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _BETWEEN = "frames.to."
 _FRAMES = "frames."
 
 MAX_RAW_BYTES = 4 << 20
-"""A plain picture of another producer travels whole: 4 MiB holds a 12-megapixel JPEG."""
+"""A plain picture of another producer is one record: 4 MiB holds a 12-megapixel JPEG."""
 MAX_EVENT_BYTES = 1 << 20
 """An internal event with a picture inline of up to 512 KiB, its vectors and masks."""
 _SMALL_BYTES = 64 << 10
 _FEED_PARTITIONS = 16
-"""Feeds are shared out by these: as many source processes at most, and a camera moves with its partition."""
+"""Feeds are assigned by partition: this is the maximum number of source processes, and a camera moves with its
+partition."""
 _DAY_SECONDS = 86_400.0
 
 
 class Topic(Struct, frozen=True, kw_only=True):
-    """What a topic must be. `content_type` None: msgpack, JSON or a picture, as each record says."""
+    """A topic's required configuration. `content_type` None: msgpack, JSON or a picture, by each record's header."""
 
     name: str
     event_type: str
@@ -61,7 +62,7 @@ def declared(
 ) -> tuple[Topic, ...]:
     """Every topic of a deployment. Frame topics share one partition count, so a feed keeps its order along a plan.
 
-    `retention_seconds` bounds every topic that holds or cites pixels: it is the deadline of an erasure.
+    `retention_seconds` bounds every topic that holds or cites pictures: it is the deadline of an erasure.
     """
     pixels = _Frames(partitions, retention_seconds, retention_bytes)
     msgpack, json = cloudevents.MSGPACK, cloudevents.JSON
@@ -78,7 +79,7 @@ def declared(
 
 
 class _Frames(NamedTuple):
-    """What all topics along a plan share."""
+    """The configuration that all topics along a plan share."""
 
     partitions: int
     retention_seconds: float
@@ -97,6 +98,6 @@ class _Frames(NamedTuple):
 
 
 def _compacted(name: str, event_type: str, partitions: int = 1) -> Topic:
-    """Small and rare records whose last value per key is kept: one partition will do."""
+    """A topic of small and rare records whose last value per key is kept: one partition is enough."""
     msgpack = cloudevents.MSGPACK
     return Topic(name=name, event_type=event_type, content_type=msgpack, partitions=partitions, compacted=True)

@@ -1,4 +1,4 @@
-"""Keeps an `Observed` under its promised size without losing its counts."""
+"""Keeps an `Observed` below its maximum size without losing its counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from schemas.events import Observed
 
 OTHER = "other"
 _REASON_CHARACTERS = 64
-"""Reasons are slugs; a longer one is somebody's mistake and not worth an analytics record."""
+"""Reasons are slugs; a longer one is a mistake, and its rest is of no use to analytics."""
 _LABEL_STEPS = (16, 8, 4, 2, 0)
 _write_json = msgspec.json.Encoder()
 

@@ -23,7 +23,7 @@ def _fields(struct: type[msgspec.Struct]) -> tuple[frozenset[str], frozenset[str
     """All names, the required ones, and the struct type below a name (directly or in a tuple)."""
     fields = msgspec.structs.fields(struct)
     hints = get_type_hints(struct)
-    below = {f.encode_name: found for f in fields if (found := _struct_in(hints[f.name])) is not None}
+    below = {f.encode_name: inner for f in fields if (inner := _struct_in(hints[f.name])) is not None}
     return frozenset(f.encode_name for f in fields), frozenset(f.encode_name for f in fields if f.required), below
 
 
@@ -31,7 +31,7 @@ def _struct_in(hint: Any) -> type[msgspec.Struct] | None:
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return hint
     if get_origin(hint) in (tuple, Union, UnionType):
-        return next((found for arg in get_args(hint) if (found := _struct_in(arg)) is not None), None)
+        return next((inner for arg in get_args(hint) if (inner := _struct_in(arg)) is not None), None)
     return None
 
 
@@ -41,35 +41,35 @@ def unknown_fields(raw: Mapping[str, Any], struct: type[msgspec.Struct]) -> Tree
     tree: Tree = {} if raw.keys() <= names else {name: raw[name] for name in raw.keys() - names}
     for name, inner in below.items():
         if value := raw.get(name):
-            found = unknown_fields(value, inner) if type(value) is dict else _unknown_in_list(value, inner)
-            if found:
-                tree[name] = found
+            unknown = unknown_fields(value, inner) if type(value) is dict else _unknown_in_list(value, inner)
+            if unknown:
+                tree[name] = unknown
     return tree
 
 
 def _unknown_in_list(values: Sequence[Mapping[str, Any]], struct: type[msgspec.Struct]) -> list[list[Any]]:
     _, required, _ = _fields(struct)
-    found = ((place, value, unknown_fields(value, struct)) for place, value in enumerate(values))
-    return [[place, {name: value[name] for name in required}, tree] for place, value, tree in found if tree]
+    trees = ((index, value, unknown_fields(value, struct)) for index, value in enumerate(values))
+    return [[index, {name: value[name] for name in required}, tree] for index, value, tree in trees if tree]
 
 
 def restore_unknown(plain: MutableMapping[str, Any], tree: Mapping[str, Any], struct: type[msgspec.Struct]) -> None:
     """Add `tree` to `plain`, the event as plain dicts and lists, in place. Known fields are never replaced."""
     names, _, below = _fields(struct)
-    for name, found in tree.items():
+    for name, unknown in tree.items():
         if name not in names:
-            plain[name] = found
+            plain[name] = unknown
         elif name in below and isinstance(inner := plain.get(name), dict):
-            restore_unknown(inner, found, below[name])
+            restore_unknown(inner, unknown, below[name])
         elif name in below and inner:
-            _restore_in_list(inner, found, below[name])
+            _restore_in_list(inner, unknown, below[name])
 
 
-def _restore_in_list(values: Sequence[dict[str, Any]], found: list[list[Any]], struct: type[msgspec.Struct]) -> None:
+def _restore_in_list(values: Sequence[dict[str, Any]], unknown: list[list[Any]], struct: type[msgspec.Struct]) -> None:
     free = set(range(len(values)))
-    for place, required, tree in found:
-        candidates = (place, *sorted(free)) if place in free else sorted(free)
-        match = next((index for index in candidates if _same(values[index], required)), None)
+    for index, required, tree in unknown:
+        candidates = (index, *sorted(free)) if index in free else sorted(free)
+        match = next((candidate for candidate in candidates if _same(values[candidate], required)), None)
         if match is not None:
             free.remove(match)
             restore_unknown(values[match], tree, struct)

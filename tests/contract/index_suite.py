@@ -220,7 +220,7 @@ class IndexSuite:
         assert await filled.count("frames") == 4
 
     async def test_delete_takes_a_frames_points_alone(self, index: Index) -> None:
-        await index.upsert("frames", [point(at, feed=f"feed{at % 3}") for at in range(30)])
+        await index.upsert("frames", [point(number, feed=f"feed{number % 3}") for number in range(30)])
         await index.delete("frames", having("feed", "feed1"))
         await index.delete("frames", having("feed", "feed1"))
         assert await index.facet("frames", "feed") == {"feed0": 10, "feed2": 10}
@@ -229,12 +229,12 @@ class IndexSuite:
 
     async def test_scroll_returns_all_points_in_the_order_of_ids(self, index: Index) -> None:
         await index.upsert("frames", [point(int(number), feed="ab"[number % 2]) for number in random.permutation(50)])
-        seen: list[int] = []
+        ids: list[int] = []
         after, pages = None, 0
         while pages == 0 or after is not None:
             hits, after = await index.scroll("frames", where=having("feed", "a"), limit=10, after=after)
-            seen, pages = seen + numbers(hits), pages + 1
-        assert seen == list(range(0, 50, 2))
+            ids, pages = ids + numbers(hits), pages + 1
+        assert ids == list(range(0, 50, 2))
         assert pages == 3
 
     async def test_a_page_that_ends_exactly_has_no_cursor(self, index: Index) -> None:

@@ -1,4 +1,4 @@
-"""What every stage owes the runtime, whatever it computes; a stage's test is a subclass that says how it is built."""
+"""The contract of every stage with the runtime; a stage's test is a subclass that builds it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class StageSuite:
     """Subclasses give `make`, `frames` and, where a frame can be refused, `refused`."""
 
     also: ClassVar[frozenset[str]] = frozenset()
-    """Fields that the stage completes beside what it `provides`."""
+    """Fields that the stage changes beside those it `provides`."""
 
     @classmethod
     def make(cls) -> AnyStage:
@@ -41,7 +41,7 @@ class StageSuite:
         yield stage
         stage.close()
 
-    def test_says_what_it_is(self, stage: AnyStage) -> None:
+    def test_declares_lane_fields_and_kind(self, stage: AnyStage) -> None:
         assert stage.lane in ("cpu", "gpu")
         named = {field for field in stage.requires | stage.provides if not hasattr(self.frames()[0], field)}
         assert not named, f"no fields of a frame: {named}"
@@ -78,7 +78,7 @@ class StageSuite:
             run(stage, [frame], states)
         assert_alike(together, alone)
 
-    def test_again_gives_the_same(self, stage: AnyStage) -> None:
+    def test_a_repeated_call_gives_the_same(self, stage: AnyStage) -> None:
         once, twice = self.frames(), self.frames()
         states = states_of(stage, once)
         run(stage, once, copy.deepcopy(states))
@@ -86,7 +86,7 @@ class StageSuite:
         run(stage, twice, copy.deepcopy(states))
         assert_alike(once, twice)
 
-    def test_provides_what_it_says_and_no_more(self, stage: AnyStage) -> None:
+    def test_changes_the_fields_it_provides_and_no_others(self, stage: AnyStage) -> None:
         before, after = self.frames(), self.frames()
         run(stage, after)
         allowed = stage.provides | self.also | {"results", "skipped"}
@@ -119,18 +119,18 @@ def shown(frame: Frame, name: str) -> bool:
     return value is not None and (isinstance(value, np.ndarray) or bool(value))
 
 
-def differ(one: Any, other: Any) -> bool:
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other))
-    return bool(one != other)
+def differ(first: Any, second: Any) -> bool:
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        return not (isinstance(first, np.ndarray) and isinstance(second, np.ndarray) and np.array_equal(first, second))
+    return bool(first != second)
 
 
 def assert_alike(frames: Sequence[Frame], others: Sequence[Frame]) -> None:
     """Equal in every field of the event and every local one; floats and vectors within 1e-4."""
-    for one, other in zip(frames, others, strict=True):
-        assert plain(one) == plain(other)
+    for frame, other in zip(frames, others, strict=True):
+        assert plain(frame) == plain(other)
         for name in LOCAL_FIELDS:
-            assert not differ(getattr(one, name), getattr(other, name)), name
+            assert not differ(getattr(frame, name), getattr(other, name)), name
 
 
 def plain(frame: Frame) -> Any:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from schemas import cloudevents, topics
+from schemas import topics
 from schemas.identity import partition_key
 from streams.transport import NewRecord
 from tests.faults.worker_process import Options, start
 from tests.support.deployment import Deployment, deployed, until
 from tests.support.edge_folder import edge_folder, end
 from tests.support.fault_stages import commented
+from tests.support.picture_headers import picture_headers
 from tests.support.pictures import encoded, scene
 
 KILLS = 1000 if os.environ.get("LONG") == "1" else 50
@@ -42,7 +43,7 @@ def pictures(first: int) -> list[NewRecord]:
 def _picture(number: int) -> NewRecord:
     feed, kind = [("stills", "still"), ("lobby", "frame"), ("door", "frame")][number % 3]
     content = commented(PICTURES[number // 6 % len(PICTURES)], f"ok#{number}")
-    headers = cloudevents.picture_headers(f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind)
+    headers = picture_headers(f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind)
     key = partition_key("default", feed) if kind == "frame" else str(number).encode()
     return NewRecord(topics.RAW, key, content, headers)
 

@@ -13,13 +13,14 @@ import pytest
 from processors.stage import AnyStage
 from processors.stages.decode import Decode, DecodeSettings
 from processors.stages.gate import Gate, GateSettings
-from schemas import cloudevents, topics
+from schemas import topics
 from schemas.identity import partition_key
 from streams.plan import Plan, StageShape
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord
 from tests.support.deployment import Deployment, deployed, running, until
 from tests.support.fault_stages import Count, Fate, Shade, Vectors, commented
+from tests.support.picture_headers import picture_headers
 from tests.support.pictures import START, encoded, scene
 
 FUSED = Plan((("decode", "gate", "fate", "shade", "count", "embed"),))
@@ -49,7 +50,7 @@ def pictures() -> list[NewRecord]:
         if number == 20:
             content = content[:60]
         captured = START + timedelta(seconds=number / 3)
-        headers = cloudevents.picture_headers(
+        headers = picture_headers(
             f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind, captured=captured
         )
         sent.append(NewRecord(topics.RAW, partition_key("default", feed), content, headers))

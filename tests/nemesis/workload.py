@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from schemas import cloudevents, topics
+from schemas import topics
 from schemas.identity import partition_key
 from streams.errors import LogFull, Unavailable
 from streams.transport import NewRecord, Transport
 from tests.nemesis.history import History
 from tests.support.deployment import PICTURE
 from tests.support.fault_stages import commented
+from tests.support.picture_headers import picture_headers
 from tests.support.pictures import encoded
 
 BATCH = 20
@@ -43,7 +44,7 @@ def fate(number: int, mix: Mix) -> str:
 def picture(number: int, mix: Mix, content: bytes = PICTURE) -> NewRecord:
     feed = FEEDS[number % 3]
     kind = "still" if feed == "stills" else "frame"
-    headers = cloudevents.picture_headers(f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind)
+    headers = picture_headers(f"/tests/{feed}", str(number), content_type="image/jpeg", kind=kind)
     key = str(number).encode() if kind == "still" else partition_key("default", feed)
     return NewRecord(topics.RAW, key, commented(content, f"{fate(number, mix)}#{number}"), headers)
 

@@ -37,15 +37,15 @@ headers = st.dictionaries(
 )
 
 
-def read_all(value: bytes, found: dict[str, bytes]) -> None:
+def read_all(value: bytes, under: dict[str, bytes]) -> None:
     for reader in READERS:
         with suppress(Undecodable, NewerMajor):
-            reader(value, found)
+            reader(value, under)
 
 
 @given(st.binary(max_size=400), headers)
-def test_any_bytes_under_any_headers(value: bytes, found: dict[str, bytes]) -> None:
-    read_all(value, found)
+def test_any_bytes_under_any_headers(value: bytes, under: dict[str, bytes]) -> None:
+    read_all(value, under)
 
 
 @given(st.data())
@@ -67,7 +67,7 @@ def test_any_value_in_any_field(name: str, value: Any) -> None:
     for as_json in (False, True):
         again = codec.decode_frame(codec.encode_frame(decoded.event, extra=decoded.extra, as_json=as_json), {})
         assert again.event.id == decoded.event.id
-    assert all(math.isfinite(number) for found in decoded.event.detections for number in found.box)
+    assert all(math.isfinite(number) for detection in decoded.event.detections for number in detection.box)
 
 
 @given(st.dictionaries(new_names, unknown, max_size=3), st.dictionaries(new_names, unknown, max_size=3), st.booleans())
@@ -78,9 +78,9 @@ def test_unknown_fields_survive(top: dict[str, Any], below: dict[str, Any], as_j
     decoded = codec.decode_frame(written, {})
     again = codec.encode_frame(decoded.event, extra=decoded.extra)
     assert codec.decode_frame(again, {}) == decoded
-    found = msgspec.msgpack.decode(again)
-    assert {name: found[name] for name in top} == top
-    assert {name: found["captions"][0][name] for name in {**below, **FULL["captions"][0]}} == {
+    rewritten = msgspec.msgpack.decode(again)
+    assert {name: rewritten[name] for name in top} == top
+    assert {name: rewritten["captions"][0][name] for name in {**below, **FULL["captions"][0]}} == {
         **below,
         **FULL["captions"][0],
     }

@@ -1,4 +1,4 @@
-"""Whatever the bytes, a header is read or refused; nothing else comes out of it."""
+"""For any bytes, a header is read or refused with a reason."""
 
 from __future__ import annotations
 

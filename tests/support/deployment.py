@@ -12,7 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from processors.stage import AnyStage
-from schemas import cloudevents, codec, points, topics
+from schemas import codec, points, topics
 from schemas.events import DeadLetter, FrameEvent, Kind
 from schemas.identity import frame_id, partition_key, produced_position
 from stores.edge.client import EdgeIndex
@@ -31,12 +31,13 @@ from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 from tests.support.fault_stages import DIMENSION, EMBEDDING_STAGES, commented
+from tests.support.picture_headers import picture_headers
 from tests.support.pictures import encoded, scene
 
 PARTITIONS = 4
 INDEX_IDLE_SECONDS = 5.0
-FRAMES: points.Of = "frames"
-REGIONS: points.Of = "regions"
+FRAMES: points.PointKind = "frames"
+REGIONS: points.PointKind = "regions"
 DEADLINE_SECONDS = 90.0
 """For what hangs; a busy machine takes long for what takes a moment elsewhere."""
 MODEL_SET = "scripted"
@@ -69,7 +70,7 @@ def fated(fate: str, *, feed: str = "lobby", kind: Kind = "still", number: int =
     """A plain picture as any producer would put it on `frames.raw`; its comment names its fault."""
     source, identity = f"/tests/{feed}", f"{fate}-{number}"
     content = commented(PICTURE, f"{fate}#{number}")
-    headers = cloudevents.picture_headers(source, identity, content_type="image/jpeg", kind=kind)
+    headers = picture_headers(source, identity, content_type="image/jpeg", kind=kind)
     return NewRecord(
         topics.RAW, partition_key("default", feed) if kind == "frame" else identity.encode(), content, headers
     )

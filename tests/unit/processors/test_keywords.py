@@ -28,6 +28,6 @@ def test_things_and_what_is_said_of_them(caption: str, simple: tuple[str, ...], 
 
 
 def test_a_color_stays_with_its_thing_across_captions() -> None:
-    found = keywords(["a red circle, but no square", "a blue square"])
-    assert "red square" not in found.compound
-    assert found.compound == ("red circle", "blue square")
+    result = keywords(["a red circle, but no square", "a blue square"])
+    assert "red square" not in result.compound
+    assert result.compound == ("red circle", "blue square")

@@ -10,18 +10,19 @@ import pytest
 from msgspec.structs import replace
 
 from schemas import codec, results
-from schemas.cloudevents import RAW_TYPE, frame_headers, picture_headers
+from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.errors import NewerMajor, Undecodable, Unencodable
 from schemas.events import Detection, FrameEvent, ImageRef, TraceEntry
 from schemas.identity import frame_id, produced_position
 from tests.support.events import BOX, NOW, dead_letter, embedding, full_event, observed, raw_event
+from tests.support.picture_headers import picture_headers
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 16
 
 
 def as_written(event: FrameEvent) -> dict[str, Any]:
-    found: dict[str, Any] = msgspec.msgpack.decode(codec.encode_frame(event))
-    return found
+    plain: dict[str, Any] = msgspec.msgpack.decode(codec.encode_frame(event))
+    return plain
 
 
 def changed(**changes: Any) -> bytes:
@@ -153,8 +154,8 @@ def test_unknown_fields_stay_with_their_element_when_stages_change_the_list() ->
         regions=(),
     )
     written = msgspec.msgpack.decode(codec.encode_frame(event, extra=decoded.extra))
-    assert ["depth_metres" in found for found in written["detections"]] == [False, True]
-    assert ["watts" in found for found in written["trace"]] == [True, False]
+    assert ["depth_metres" in detection for detection in written["detections"]] == [False, True]
+    assert ["watts" in entry for entry in written["trace"]] == [True, False]
     assert "regions" not in written
 
 

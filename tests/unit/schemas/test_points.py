@@ -60,7 +60,7 @@ def test_words_are_the_same_however_they_are_written() -> None:
 
 
 def test_vectors_are_by_name_and_absent_without_embeddings() -> None:
-    found = points.vectors(full_event())
-    assert {name: vector.shape for name, vector in found.items()} == {"semantic": (4,), "visual": (8,)}
-    assert float(np.linalg.norm(found["visual"])) == pytest.approx(1.0)
+    vectors = points.vectors(full_event())
+    assert {name: vector.shape for name, vector in vectors.items()} == {"semantic": (4,), "visual": (8,)}
+    assert float(np.linalg.norm(vectors["visual"])) == pytest.approx(1.0)
     assert points.vectors(raw_event()) == {}

@@ -32,14 +32,14 @@ def test_published_files_are_what_the_code_says() -> None:
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("v1/*.*pack")) + sorted(CORPUS.glob("v1/*.event.json")), ids=str)
 def test_older_records_are_still_read(path: Path) -> None:
     event = READERS[path.name.partition("-")[0]](path.read_bytes(), {})
-    wanted = {
+    expected = {
         "frame-raw.msgpack": raw_event(),
         "frame-full.msgpack": full_event(),
         "dead-full.msgpack": dead_letter(),
         "observed-full.event.json": observed(),
     }
-    if path.name in wanted:
-        assert getattr(event, "event", event) == wanted[path.name]
+    if path.name in expected:
+        assert getattr(event, "event", event) == expected[path.name]
 
 
 def test_the_corpus_is_there() -> None:
@@ -50,7 +50,9 @@ def test_the_corpus_is_there() -> None:
 def breaks_old_readers(old: Schema, new: Schema) -> list[str]:
     """What a reader made from `old` could no longer read when a writer made from `new` writes."""
     faults = []
-    definitions = {"": (old, new)} | {name: (found, new["$defs"].get(name, {})) for name, found in old["$defs"].items()}
+    definitions = {"": (old, new)} | {
+        name: (definition, new["$defs"].get(name, {})) for name, definition in old["$defs"].items()
+    }
     for name, (before, after) in definitions.items():
         for field, schema in before.get("properties", {}).items():
             if after.get("properties", {}).get(field) != schema and field not in NEVER_WRITTEN.get(name, ()):

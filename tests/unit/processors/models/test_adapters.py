@@ -42,22 +42,22 @@ def unit(rows: torch.Tensor) -> NDArray[np.float32]:
 def test_crop_is_what_the_library_does_for_clip(weights: Weights) -> None:
     model, processor = library(weights["semantic"], "CLIPModel")
     inputs = processor(images=pictures(), return_tensors="pt")
-    wanted = unit(model.get_image_features(**inputs).pooler_output)
+    expected = unit(model.get_image_features(**inputs).pooler_output)
     ours = Clip.load(weights["semantic"], fit="crop").embed_images(pictures())
-    assert np.abs(ours - wanted).max() < 1e-2
-    assert np.abs(wanted - np.roll(wanted, 1, axis=0)).max() > 0.1  # they are not all alike
+    assert np.abs(ours - expected).max() < 1e-2
+    assert np.abs(expected - np.roll(expected, 1, axis=0)).max() > 0.1  # they are not all alike
 
 
 @torch.inference_mode()
 def test_stretch_is_what_the_library_does_for_vit_and_blip(weights: Weights) -> None:
     processor = transformers.AutoImageProcessor.from_pretrained(weights["visual"])
     model = transformers.ViTModel.from_pretrained(weights["visual"], add_pooling_layer=False).eval()
-    wanted = unit(model(**processor(images=pictures(), return_tensors="pt")).last_hidden_state[:, 0])
-    assert np.abs(Vit.load(weights["visual"], fit="stretch").embed_images(pictures()) - wanted).max() < 1e-2
+    expected = unit(model(**processor(images=pictures(), return_tensors="pt")).last_hidden_state[:, 0])
+    assert np.abs(Vit.load(weights["visual"], fit="stretch").embed_images(pictures()) - expected).max() < 1e-2
     captioner, processor = library(weights["caption"], "BlipForConditionalGeneration")
     tokens = captioner.generate(**processor(images=pictures(), return_tensors="pt"), max_new_tokens=12)
-    wanted_texts = [" ".join(text.split()) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
-    assert Blip.load(weights["caption"], fit="stretch").caption(pictures(), most_tokens=12) == wanted_texts
+    expected_texts = [" ".join(text.split()) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+    assert Blip.load(weights["caption"], fit="stretch").caption(pictures(), most_tokens=12) == expected_texts
 
 
 def test_pad_is_the_definition_that_tinyworld_trains_with(weights: Weights) -> None:
@@ -81,10 +81,10 @@ def test_texts_are_the_library_s_whatever_else_is_in_the_batch(weights: Weights)
     model, processor = library(weights["semantic"], "CLIPModel")
     texts = ["a red circle", "a", "a blue square and a green star, below it a ring", "naïve 圖"]
     inputs = processor(text=texts, padding="max_length", max_length=77, return_tensors="pt")
-    wanted = unit(model.get_text_features(**inputs).pooler_output)
+    expected = unit(model.get_text_features(**inputs).pooler_output)
     clip = Clip.load(weights["semantic"])
-    assert np.abs(clip.embed_texts(texts) - wanted).max() < 1e-4
-    assert np.abs(clip.embed_texts(["a"]) - wanted[1]).max() < 1e-4
+    assert np.abs(clip.embed_texts(texts) - expected).max() < 1e-4
+    assert np.abs(clip.embed_texts(["a"]) - expected[1]).max() < 1e-4
     assert clip.embed_texts([]).shape == (0, clip.dimension)
     cut = clip.embed_texts(["word " * 200])
     assert np.isfinite(cut).all()
@@ -99,17 +99,20 @@ def test_our_decoding_gives_the_tokens_of_generate(weights: Weights, least: int)
         options: dict[str, Any] = {"text": [prompt] * len(SIZES)} if prompt else {}
         inputs = processor(images=pictures(), return_tensors="pt", **options)
         tokens = captioner.generate(**inputs, max_new_tokens=14, min_new_tokens=least, num_beams=1, do_sample=False)
-        wanted = [" ".join(text.split()) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
+        expected = [" ".join(text.split()) for text in processor.batch_decode(tokens, skip_special_tokens=True)]
         prompts = [prompt] * len(SIZES)
-        assert blip.caption(pictures(), prompts, most_tokens=14, least_tokens=least) == wanted
-        assert len(set(wanted)) > 1  # pictures are seen
+        assert blip.caption(pictures(), prompts, most_tokens=14, least_tokens=least) == expected
+        assert len(set(expected)) > 1  # the pictures differ in their captions
 
 
 def test_prompts_of_other_lengths_change_nothing(weights: Weights) -> None:
     blip = Blip.load(weights["caption"])
     prompts = ["", "a", "a photo of", "", "a red", "the"]
     together = blip.caption(pictures(), prompts, most_tokens=10)
-    alone = [blip.caption([one], [prompt], most_tokens=10)[0] for one, prompt in zip(pictures(), prompts, strict=True)]
+    alone = [
+        blip.caption([picture], [prompt], most_tokens=10)[0]
+        for picture, prompt in zip(pictures(), prompts, strict=True)
+    ]
     assert together == alone
 
 
@@ -118,12 +121,12 @@ def test_matching_gives_the_library_s_log_odds(weights: Weights) -> None:
     model, processor = library(weights["matching"], "BlipForImageTextRetrieval")
     texts = ["a red circle", "a", "stars"]
     itm = Itm.load(weights["matching"], fit="stretch")
-    one, other = pictures()[:2]
-    ours = itm.match([*texts, *texts], [one, one, one, other, other, other])
-    for place, (text, picture) in enumerate((text, picture) for picture in (one, other) for text in texts):
+    first, second = pictures()[:2]
+    ours = itm.match([*texts, *texts], [first, first, first, second, second, second])
+    for index, (text, picture) in enumerate((text, picture) for picture in (first, second) for text in texts):
         inputs = processor(images=picture, text=text, return_tensors="pt")
         score = model(**inputs).itm_score[0]
-        assert ours[place] == pytest.approx(float(score[1] - score[0]), abs=1e-2)
+        assert ours[index] == pytest.approx(float(score[1] - score[0]), abs=1e-2)
     assert itm.match([], []).shape == (0,)
 
 

@@ -25,7 +25,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults: list[tuple[str, int]] = []
-        self.asked: list[str] = []
+        self.requests: list[str] = []
         self.announced = ""
 
     @property
@@ -38,14 +38,14 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range") or ""
-        self.server.asked.append(f"{self.path} {wanted}".strip())
+        byte_range = self.headers.get("Range") or ""
+        self.server.requests.append(f"{self.path} {byte_range}".strip())
         kind, value = self.server.faults.pop(0) if self.server.faults else ("none", 0)
-        first = int(wanted.removeprefix("bytes=").rstrip("-") or 0)
+        first = int(byte_range.removeprefix("bytes=").rstrip("-") or 0)
         if kind == "status" or first >= len(CONTENT):
             self.send_error(value or 416)
             return
-        self.send_response(206 if wanted else 200)
+        self.send_response(206 if byte_range else 200)
         self.send_header("Content-Length", str(len(CONTENT) - first))
         if self.server.announced:
             self.send_header("X-Linked-Etag", f'"{self.server.announced}"')
@@ -78,19 +78,19 @@ def states(findings: list[FileCheck]) -> list[str]:
 
 def test_a_broken_connection_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
     server.faults = [("status", 503), ("break", 1_000_000), ("break", 1)]
-    seen: list[tuple[int, int]] = []
-    pull([model(server)], tmp_path, lambda _m, _f, done, total: seen.append((done, total)), wait_seconds=0.001)
+    progress: list[tuple[int, int]] = []
+    pull([model(server)], tmp_path, lambda _m, _f, done, total: progress.append((done, total)), wait_seconds=0.001)
     assert (tmp_path / "vit/model.safetensors").read_bytes() == CONTENT
     path = "/abc/model.safetensors"
-    assert server.asked == [path, path, f"{path} bytes=1000000-", f"{path} bytes=1000001-"]
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    assert server.requests == [path, path, f"{path} bytes=1000000-", f"{path} bytes=1000001-"]
+    assert progress[-1] == (len(CONTENT), len(CONTENT))
     assert states(verify([model(server)], tmp_path)) == ["ok"]
 
 
 def test_what_is_there_and_right_is_not_fetched_again_and_what_is_wrong_is(server: Server, tmp_path: Path) -> None:
     pull([model(server)], tmp_path)
     pull([model(server)], tmp_path)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     (tmp_path / "vit/model.safetensors").write_bytes(b"damaged")
     assert states(verify([model(server)], tmp_path)) == ["wrong"]
     pull([model(server)], tmp_path)
@@ -122,7 +122,7 @@ def test_what_will_not_pass_is_not_tried_again(server: Server, tmp_path: Path) -
     server.faults = [("status", 500)] * 3
     with pytest.raises(DownloadError, match="500"):
         pull([model(server)], tmp_path, attempts=3, wait_seconds=0.001)
-    assert len(server.asked) == 4
+    assert len(server.requests) == 4
 
 
 def test_a_part_longer_than_the_file_is_begun_anew(server: Server, tmp_path: Path) -> None:

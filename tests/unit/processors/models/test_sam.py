@@ -54,8 +54,8 @@ def test_the_generator_finds_a_large_thing_at_its_default_thresholds(segmenter: 
     rng = np.random.default_rng(8)
     circle = Thing("blue", "circle", x=0.45, y=0.5, size=0.4)
     rendered = render(replace(sample_scene(rng, count=1, style="cartoon"), things=(circle,)), rng=rng)
-    found = segmenter.segment_everything(rendered.image)
-    assert max(mask_iou(one["segmentation"], rendered.masks[0]) for one in found) > 0.85
+    records = segmenter.segment_everything(rendered.image)
+    assert max(mask_iou(record["segmentation"], rendered.masks[0]) for record in records) > 0.85
 
 
 def test_bf16_agrees(segmenter: Segmenter) -> None:

@@ -30,8 +30,8 @@ def pictures() -> list[Image]:
     return [np.asarray(cv2.resize(scene, size), np.uint8) for scene, size in zip(scenes, sizes, strict=True)]
 
 
-def rows(found: list[RawDetection], names: tuple[str, ...]) -> np.ndarray:
-    return np.array([[*one.box, one.confidence, names.index(one.label)] for one in found]).reshape(-1, 6)
+def rows(detections: list[RawDetection], names: tuple[str, ...]) -> np.ndarray:
+    return np.array([[*d.box, d.confidence, names.index(d.label)] for d in detections]).reshape(-1, 6)
 
 
 def test_equals_predict_picture_by_picture(detector: Yolo, pictures: list[Image]) -> None:
@@ -40,7 +40,7 @@ def test_equals_predict_picture_by_picture(detector: Yolo, pictures: list[Image]
     threads = torch.get_num_threads()
     theirs = YOLO(str(detector.weights))
     batch = detector.detect(pictures)
-    assert sum(len(found) for found in batch) >= 10
+    assert sum(len(detections) for detections in batch) >= 10
     for picture, ours in zip(pictures, batch, strict=True):
         expected = theirs.predict(picture[..., ::-1], verbose=False)[0].boxes.data.numpy()
         np.testing.assert_allclose(rows(ours, detector.names), expected, atol=1e-3)
@@ -49,26 +49,26 @@ def test_equals_predict_picture_by_picture(detector: Yolo, pictures: list[Image]
 
 def test_what_is_found_in_one_picture_does_not_depend_on_the_others(detector: Yolo, pictures: list[Image]) -> None:
     together = detector.detect([*pictures, *pictures[::-1]])
-    for picture, found in zip([*pictures, *pictures[::-1]], together, strict=True):
+    for picture, detections in zip([*pictures, *pictures[::-1]], together, strict=True):
         alone = rows(detector.detect([picture])[0], detector.names)
-        np.testing.assert_allclose(rows(found, detector.names), alone, atol=1e-3)
+        np.testing.assert_allclose(rows(detections, detector.names), alone, atol=1e-3)
 
 
 def test_finds_the_things_of_a_scene(detector: Yolo) -> None:
     for number in range(6):
         scene, rendered = evaluation_scene(6, number)
-        found = detector.detect([rendered.image])[0]
-        assert sorted(one.label for one in found) == sorted(thing.shape for thing in scene.things)
+        detections = detector.detect([rendered.image])[0]
+        assert sorted(detection.label for detection in detections) == sorted(thing.shape for thing in scene.things)
 
 
 def test_boxes_lie_in_the_picture(detector: Yolo) -> None:
     image = evaluation_scene(5, 11)[1].image
-    for found in detector.detect([image[:, 60:200], image[70:150]], min_confidence=0.05):
-        assert found
+    for detections in detector.detect([image[:, 60:200], image[70:150]], min_confidence=0.05):
+        assert detections
     (left, top), (right, bottom) = (0, 0), (140, 240)
-    for one in detector.detect([image[:, 60:200]], min_confidence=0.05)[0]:
-        assert left <= one.box[0] < one.box[2] <= right
-        assert top <= one.box[1] < one.box[3] <= bottom
+    for detection in detector.detect([image[:, 60:200]], min_confidence=0.05)[0]:
+        assert left <= detection.box[0] < detection.box[2] <= right
+        assert top <= detection.box[1] < detection.box[3] <= bottom
 
 
 def test_no_pictures_and_a_picture_of_nothing(detector: Yolo) -> None:
@@ -79,9 +79,9 @@ def test_no_pictures_and_a_picture_of_nothing(detector: Yolo) -> None:
 def test_bf16_agrees(detector: Yolo, pictures: list[Image]) -> None:
     half = Yolo.load(CHECKPOINT.parent, precision="bf16")
     for exact, rough in zip(detector.detect(pictures), half.detect(pictures), strict=True):
-        exact, rough = (sorted(found, key=lambda one: (one.label, one.box)) for found in (exact, rough))
-        assert [one.label for one in exact] == [one.label for one in rough]
-        np.testing.assert_allclose([one.box for one in exact], [one.box for one in rough], atol=6)
+        exact, rough = (sorted(detections, key=lambda d: (d.label, d.box)) for detections in (exact, rough))
+        assert [d.label for d in exact] == [d.label for d in rough]
+        np.testing.assert_allclose([d.box for d in exact], [d.box for d in rough], atol=6)
 
 
 def test_threads_are_left_alone_and_settings_are_not_the_users() -> None:

@@ -36,10 +36,10 @@ class TestDecodeIsAStage(StageSuite):
 
 def decode(picture: bytes, **settings: int) -> Frame:
     stage = Decode(DecodeSettings(threads=1, **settings))
-    one = frame(picture)
+    result = frame(picture)
     stage.open("cpu")
-    assert stage.process([one]) == [None]
-    return one
+    assert stage.process([result]) == [None]
+    return result
 
 
 def reason(picture: bytes, **settings: int) -> str:
@@ -52,10 +52,10 @@ def reason(picture: bytes, **settings: int) -> str:
 def test_pixels_are_rgb_and_the_image_is_described(kind: Format) -> None:
     pixels = np.zeros((40, 64, 3), np.uint8)
     pixels[..., 0] = 200  # red
-    one = decode(encoded(pixels, kind))
-    assert one.pixels is not None
-    assert one.pixels[20, 32].tolist() == pytest.approx([200, 0, 0], abs=6)
-    assert (one.image.format, one.image.width, one.image.height) == (kind, 64, 40)
+    result = decode(encoded(pixels, kind))
+    assert result.pixels is not None
+    assert result.pixels[20, 32].tolist() == pytest.approx([200, 0, 0], abs=6)
+    assert (result.image.format, result.image.width, result.image.height) == (kind, 64, 40)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -72,12 +72,12 @@ def test_every_exif_orientation_stands_upright(kind: str, orientation: int) -> N
     exif[0x112] = orientation
     with io.BytesIO() as file:
         stored.save(file, kind, exif=exif.tobytes(), quality=95)
-        one = decode(file.getvalue())
-    assert one.pixels is not None
-    assert one.pixels.shape == (64, 96, 3)
-    assert (one.image.width, one.image.height) == (96, 64)
-    assert one.pixels[16, 24].tolist() == pytest.approx([250, 20, 20], abs=12)
-    assert one.pixels[48, 72].tolist() == pytest.approx([20, 20, 250], abs=12)
+        result = decode(file.getvalue())
+    assert result.pixels is not None
+    assert result.pixels.shape == (64, 96, 3)
+    assert (result.image.width, result.image.height) == (96, 64)
+    assert result.pixels[16, 24].tolist() == pytest.approx([250, 20, 20], abs=12)
+    assert result.pixels[48, 72].tolist() == pytest.approx([20, 20, 250], abs=12)
 
 
 def test_an_odd_jpeg_is_still_a_picture() -> None:
@@ -109,23 +109,23 @@ def test_a_bomb_is_refused_by_its_header_alone() -> None:
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "webp"])
 def test_the_scale_follows_the_plan_and_boxes_keep_the_original(kind: Format) -> None:
-    one = decode(encoded(scene(3, 803, 601), kind), max_side=200)
-    assert one.pixels is not None
-    assert one.pixels.shape == (151, 201, 3)  # a quarter, rounded up: at least 200 are left
-    assert (one.image.width, one.image.height) == (803, 601)
+    result = decode(encoded(scene(3, 803, 601), kind), max_side=200)
+    assert result.pixels is not None
+    assert result.pixels.shape == (151, 201, 3)  # a quarter, rounded up: at least 200 are left
+    assert (result.image.width, result.image.height) == (803, 601)
     full = cv2.resize(scene(3, 803, 601), (201, 151), interpolation=cv2.INTER_AREA)
-    assert np.abs(full.astype(int) - one.pixels).mean() < 3
+    assert np.abs(full.astype(int) - result.pixels).mean() < 3
 
 
 def test_the_thumbnail_is_small_upright_and_optional() -> None:
-    one = decode(encoded(scene(4, 1600, 900)), thumbnail_side=160)
-    assert one.thumbnail_jpeg is not None
-    header = read_header(one.thumbnail_jpeg)
+    result = decode(encoded(scene(4, 1600, 900)), thumbnail_side=160)
+    assert result.thumbnail_jpeg is not None
+    header = read_header(result.thumbnail_jpeg)
     assert (header.format, header.width, header.height) == ("jpeg", 160, 90)
-    small = cv2.imdecode(np.frombuffer(one.thumbnail_jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+    small = cv2.imdecode(np.frombuffer(result.thumbnail_jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
     assert small is not None
-    wanted = cv2.resize(scene(4, 1600, 900), (160, 90), interpolation=cv2.INTER_AREA)
-    assert np.abs(small.astype(int) - wanted).mean() < 6
+    expected = cv2.resize(scene(4, 1600, 900), (160, 90), interpolation=cv2.INTER_AREA)
+    assert np.abs(small.astype(int) - expected).mean() < 6
     assert decode(encoded(scene(4)), thumbnail_side=0).thumbnail_jpeg is None
     tiny = encoded(scene(4))
     assert decode(tiny).thumbnail_jpeg is tiny

@@ -29,8 +29,8 @@ def video(pixels: NDArray[np.uint8], seconds: float, feed: str = "lobby") -> Fra
 
 
 def reasons(gate: Gate, frames: list[Frame], states: dict[str, Any] | None = None) -> list[str | None]:
-    gate.process(frames, states if states is not None else {one.key: gate.initial_state() for one in frames})
-    return [one.skips("detect") for one in frames]
+    gate.process(frames, states if states is not None else {each.key: gate.initial_state() for each in frames})
+    return [each.skips("detect") for each in frames]
 
 
 def noisy(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
@@ -50,7 +50,7 @@ def test_light_alone_is_a_duplicate_and_another_scene_a_change() -> None:
     brighter = (scene(1) * 1.05).astype(np.uint8)
     frames = [video(scene(1), 0), video(brighter, 1), video(scene(2), 2)]
     assert reasons(Gate(GateSettings(scene_difference=0.05)), frames) == [None, "gate:duplicate", None]
-    assert [one.results["gate"]["scene_change"] for one in frames] == [False, False, True]
+    assert [each.results["gate"]["scene_change"] for each in frames] == [False, False, True]
     assert frames[0].results["gate"]["difference"] is None
     assert frames[1].results["gate"]["luminance"] > frames[0].results["gate"]["luminance"]
 
@@ -69,7 +69,7 @@ def test_slow_motion_adds_up_until_it_passes() -> None:
 def test_stills_are_measured_and_never_gated() -> None:
     stills = [decoded(1) for _ in range(3)]
     assert reasons(Gate(GateSettings()), stills) == [None] * 3
-    assert all("gate" in one.results for one in stills)
+    assert all("gate" in each.results for each in stills)
 
 
 def test_a_feed_has_its_own_thresholds() -> None:

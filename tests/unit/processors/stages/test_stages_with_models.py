@@ -75,10 +75,10 @@ class TestDetectIsAStage(WithWeights):
         full.image = msgspec.structs.replace(full.image, width=320, height=160)
         half.image = msgspec.structs.replace(full.image, width=640, height=320)
         stage.process([full, half])
-        boxes = [np.array([found.box for found in frame.detections]) for frame in (full, half)]
+        boxes = [np.array([detection.box for detection in frame.detections]) for frame in (full, half)]
         assert np.allclose(boxes[0] * 2, boxes[1])
         assert torch.get_num_threads() == torch_threads.thread_count()  # ultralytics likes to set it
-        confidences = [found.confidence for found in full.detections]
+        confidences = [detection.confidence for detection in full.detections]
         assert confidences == sorted(confidences, reverse=True)
 
 
@@ -86,9 +86,9 @@ def test_feeds_filter_labels_and_confidence(weights: Weights) -> None:
     folder = str(weights["detect"])
     everything = Detect(DetectSettings(weights=folder, confidence=0.0))
     everything.open("cpu")
-    one = decoded(1)
-    everything.process([one])
-    label, most = one.detections[0].label, one.detections[0].confidence
+    unfiltered = decoded(1)
+    everything.process([unfiltered])
+    label, most = unfiltered.detections[0].label, unfiltered.detections[0].confidence
     feeds = {"yard": {"labels": [label], "confidence": 0.0}, "roof": {"confidence": (most + 1) / 2}}
     settings = msgspec.convert({"weights": folder, "confidence": most, "feeds": feeds}, DetectSettings)
     stage = Detect(settings)
@@ -96,8 +96,8 @@ def test_feeds_filter_labels_and_confidence(weights: Weights) -> None:
     frames = [decoded(1) for _ in range(3)]
     frames[1].feed, frames[2].feed = "yard", "roof"
     stage.process(frames)
-    assert 0 < len(frames[0].detections) < len(one.detections)
-    assert {found.label for found in frames[1].detections} == {label}
+    assert 0 < len(frames[0].detections) < len(unfiltered.detections)
+    assert {detection.label for detection in frames[1].detections} == {label}
     assert frames[2].detections == ()
 
 

@@ -15,7 +15,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from schemas import cloudevents, topics
+from schemas import topics
 from sightline.cli import make_app
 from sightline.config import Config
 from sightline.wiring.build_worker import build_worker
@@ -23,6 +23,7 @@ from sightline.wiring.parts import make_transport, opened
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord
 from tests.support.deployment import running, until
+from tests.support.picture_headers import picture_headers
 from tests.support.picture_server import ALLOWED, picture_server
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
@@ -192,7 +193,7 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(typed: Typed, pictur
 def truncated() -> NewRecord:
     """A JPEG that ends in the middle, from some other producer."""
     content = encoded(scene(1))
-    headers = cloudevents.picture_headers("/shop/till", "1", content_type="image/jpeg")
+    headers = picture_headers("/shop/till", "1", content_type="image/jpeg")
     return NewRecord(topics.RAW, b"1", content[: len(content) // 3], headers)
 
 
