@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,9 +15,8 @@ import pytest
 
 from processors.frame import Frame, Verdicts
 from schemas import cloudevents, codec, topics
-from schemas.events import FrameEvent, ImageRef
-from schemas.identity import frame_id, partition_of
-from stores.blobs import blob_uri
+from schemas.events import FrameEvent
+from schemas.identity import partition_of
 from stores.edge.client import EdgeIndex
 from stores.errors import StoreUnavailable
 from stores.index import Point
@@ -42,6 +40,7 @@ from tests.support.deployment import (
     running,
     until,
 )
+from tests.support.events import frame_event
 from tests.support.fault_stages import Count, Fate, Vectors, commented
 from tests.support.pictures import START
 
@@ -107,22 +106,7 @@ class Closed(Fate):
 def by_reference(number: int) -> tuple[NewRecord, FrameEvent, bytes]:
     """An event on `frames.raw` whose original is a blob, and that original."""
     content = commented(PICTURE, f"ok#{number}")
-    digest = sha256(content).hexdigest()
-    position = f"test:{number}"
-    event = FrameEvent(
-        id=frame_id("default", "lobby", position),
-        tenant="default",
-        feed="lobby",
-        kind="still",
-        position=position,
-        ingested=START,
-        image=ImageRef(
-            format="jpeg",
-            sha256=digest,
-            size_bytes=len(content),
-            uri=blob_uri("default", "lobby", START.date(), digest),
-        ),
-    )
+    event = frame_event(f"test:{number}", content, kind="still", ingested=START, inline=False)
     headers = cloudevents.frame_headers(event, cloudevents.RAW_TYPE)
     return NewRecord(topics.RAW, event.id.encode(), codec.encode_frame(event), headers), event, content
 
