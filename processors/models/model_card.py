@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +47,8 @@ def read_card(folder: Path) -> ModelCard | None:
 
 def reference_picture(folder: Path) -> NDArray[np.uint8]:
     """RGB [height, width, 3]. Raises `WrongWeights` when it is missing or damaged."""
+    import cv2  # not at module level: the decode stage sets OpenCV's limits before the first import
+
     picture = cv2.imread(str(folder / REFERENCE_FILE), cv2.IMREAD_COLOR_RGB)
     if picture is None:
         raise WrongWeights(f"{folder / REFERENCE_FILE}: missing or damaged")
