@@ -15,7 +15,7 @@ import msgspec
 
 from schemas import cloudevents
 from schemas.events import MAJOR_VERSION, Accepted, DeadLetter, Deletion, Event, Feed, FrameEvent, Observed
-from schemas.topics import ENRICHED, RAW, Topic, between, declared
+from schemas.topics import ACCEPTED, DEAD, DELETIONS, ENRICHED, FEEDS, OBSERVED, RAW, Topic, between, declared
 
 FOLDER = Path(__file__).parent
 EVENTS: Mapping[str, tuple[type[Event], tuple[str, ...]]] = {
@@ -28,14 +28,14 @@ EVENTS: Mapping[str, tuple[type[Event], tuple[str, ...]]] = {
 }
 """Schema name → event and the CloudEvents types that carry it."""
 _PURPOSES = {
-    "frames.raw": "Accepted frames of every source; other producers may put plain pictures here.",
-    "frames.to.STAGE": "Between two segments; STAGE is the first new stage of the segment behind it.",
-    "frames.enriched": "Frames that have passed every stage, for any subscriber: JSON, never pixels.",
-    "frames.dead": "Records that could not be processed, with the reason and the original record.",
-    "frames.observed": "One small record per terminal state, for analytics.",
-    "deletions": "Frames that every sink, replay and reprocess must erase.",
-    "feeds": "Sources that are read while their record exists; a tombstone ends one.",
-    "sources.accepted": "Ids of the frames that sources have already put on frames.raw.",
+    RAW: "Accepted frames of every source; other producers may put plain pictures here.",
+    between("STAGE"): "Between two segments; STAGE is the first new stage of the segment behind it.",
+    ENRICHED: "Frames that have passed every stage, for any subscriber: JSON, never pixels.",
+    DEAD: "Records that could not be processed, with the reason and the original record.",
+    OBSERVED: "One small record per terminal state, for analytics.",
+    DELETIONS: "Frames that every sink, replay and reprocess must erase.",
+    FEEDS: "Sources that are read while their record exists; a tombstone ends one.",
+    ACCEPTED: "Ids of the frames that sources have already put on frames.raw.",
 }
 _HEADER_TEXT = {
     "ce_specversion": "1.0",
@@ -116,7 +116,7 @@ def _channel(topic: Topic) -> dict[str, Any]:
 def _operations(topic: Topic) -> list[tuple[str, dict[str, Any]]]:
     name = _channel_name(topic)
     channel = {"$ref": f"#/channels/{name}"}
-    read = topic.name in (RAW, between("STAGE"), "deletions", "sources.accepted")
+    read = topic.name in (RAW, between("STAGE"), DELETIONS, ACCEPTED)
     sends = [(f"send_{name}", {"action": "send", "channel": channel})]
     return sends + ([(f"receive_{name}", {"action": "receive", "channel": channel})] if read else [])
 
