@@ -45,7 +45,7 @@ ROUNDS = {
     "memory": 5,
     "search": 11,
     "hop": 11,
-    "scale": 7,
+    "scale": 5,
     "latency": 5,
 }
 """More if a round is short or its figures vary."""

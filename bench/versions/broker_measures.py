@@ -19,8 +19,8 @@ from bench.versions.scenario import COMMAND
 from bench.versions.side import Figures, program
 
 HOP_BYTES, HOP_RECORDS = 1024, 96_000
-FEED_RECORDS = 64_000
-"""Per topic in `scale`: about two seconds, four times what the program uses."""
+FEEDS, FEED_RECORDS = 200, 64_000
+"""About two seconds, four times what the program uses."""
 DEVICE_RECORDS = 6_400
 FLOOD_SECONDS = 3.0
 ATTEMPTS = 3
@@ -50,14 +50,13 @@ def prepare_scale(cluster: Any) -> None:
     asyncio.run(bench.make_raw(cluster))
     shared = bench.SHARED_PARTITIONS
     asyncio.run(bench.fill(cluster, "shared", bench.even_events(DEVICE_RECORDS, shared), shared))
-    for name, feeds in (("one-feed", 1), ("many-feeds", 200)):
-        events = (bench.event(number, bench.EVENT_BYTES, feeds) for number in range(FEED_RECORDS))
-        asyncio.run(bench.fill(cluster, name, events, 1))
+    events = (bench.event(number, bench.EVENT_BYTES, FEEDS) for number in range(FEED_RECORDS))
+    asyncio.run(bench.fill(cluster, "many-feeds", events, 1))
 
 
 @contextmanager
 def scale(bootstrap: str) -> Iterator[Callable[[], Figures]]:
-    """Events per second of two workers, with one feed and with many; latency of quiet feeds beside a flooding one."""
+    """Events per second of two workers, and with many feeds; latency of quiet feeds beside a flooding one."""
     bench = program("bench.scale")
     bench.DEVICE_RECORDS = DEVICE_RECORDS
     bench.FLOOD_SECONDS = FLOOD_SECONDS
@@ -67,7 +66,6 @@ def scale(bootstrap: str) -> Iterator[Callable[[], Figures]]:
         def measure() -> Figures:
             return {
                 "two_workers": runs.shared_rate(2),
-                "one_feed": runs.rate("one-feed", 1, FEED_RECORDS, "memory"),
                 "many_feeds": runs.rate("many-feeds", 1, FEED_RECORDS, "memory"),
                 "flooded_p95_seconds": flooded(runs),
             }

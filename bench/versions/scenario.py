@@ -57,6 +57,9 @@ ANSWERS = (
     "/api/frames/{frame}",
 )
 
+CREATED = "_created"
+"""Ends the names of metrics that exist only once there is a sample."""
+
 Series = dict[str, dict[str, Any]]
 """The metrics of a process: by name, the type and the sorted labels of all samples."""
 
@@ -123,12 +126,15 @@ class Deployment:
             process.wait(DEADLINE_SECONDS)
 
     def observed(self, metrics: dict[str, Series], answers: dict[str, Any]) -> Observed:
-        """Read the log, then end the index process and remove the data."""
+        """Read the log, then end the index process and remove everything but the code."""
         log = read_log(self.data / "log.sqlite")
         with suppress(OSError, ValueError):
             os.kill(int((self.data / "index" / "index.lock").read_text()), signal.SIGTERM)
-        shutil.rmtree(self.data, ignore_errors=True)
-        shutil.rmtree(self.data, ignore_errors=True)
+        for _ in range(2):  # the index process may still write
+            shutil.rmtree(self.data, ignore_errors=True)
+        for path in self.folder.iterdir():
+            if path.is_file():
+                path.unlink()
         return Observed(log, metrics, answers)
 
 
@@ -143,7 +149,7 @@ def demo(deployment: Deployment) -> Observed:
             page = scraped(port)
         time.sleep(LOOK_SECONDS)
     deployment.succeeded(process)
-    names = {name: {"type": metric["type"]} for name, metric in page.items()}
+    names = {name: {"type": metric["type"]} for name, metric in page.items() if not name.endswith(CREATED)}
     return deployment.observed({"page": names}, {})
 
 
