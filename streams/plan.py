@@ -16,6 +16,8 @@ from processors.stage import Lane
 from schemas import topics
 from streams.errors import PlanError
 
+LANES = ("cpu", "gpu")
+"""Where a stage may run; `streams/worker/lanes.py` has an executor for each."""
 GIVEN = frozenset(
     {"id", "tenant", "feed", "kind", "position", "ingested", "captured", "image", "original", "results", "skipped"}
     | {"published", "model_set", "version", "trace", "extra", "max_age_seconds"}
@@ -75,7 +77,7 @@ def check(plan: Plan, stages: Mapping[str, StageShape]) -> None:
     """Raise PlanError with every reason why `plan` cannot work; `stages` are those that exist, by name."""
     reasons = [*_shape_reasons(plan), *_unknown_reasons(plan, stages)]
     if not reasons:
-        reasons = [*_repeat_reasons(plan, stages), *_field_reasons(plan, stages)]
+        reasons = [*_lane_reasons(plan, stages), *_repeat_reasons(plan, stages), *_field_reasons(plan, stages)]
     if reasons:
         raise PlanError(reasons)
 
@@ -97,6 +99,14 @@ def _shape_reasons(plan: Plan) -> list[str]:
 def _unknown_reasons(plan: Plan, stages: Mapping[str, StageShape]) -> list[str]:
     there = ", ".join(sorted(stages)) or "none"
     return [f"there is no stage {name!r} (there are: {there})" for name in plan.stages if name not in stages]
+
+
+def _lane_reasons(plan: Plan, stages: Mapping[str, StageShape]) -> list[str]:
+    return [
+        f"stage {name!r} has lane {stages[name].lane!r}; the lanes are {', '.join(LANES)}"
+        for name in plan.stages
+        if stages[name].lane not in LANES
+    ]
 
 
 def _repeat_reasons(plan: Plan, stages: Mapping[str, StageShape]) -> list[str]:

@@ -161,5 +161,11 @@ def test_all_reasons_come_at_once() -> None:
         check(Plan((("decode", "gate"), ("decode",))), STAGES)
 
 
+def test_a_stage_in_an_unknown_lane_is_refused() -> None:
+    elsewhere = Shape("gate", frozenset({"pixels"}), frozenset(), lane="tpu")
+    with pytest.raises(PlanError, match="stage 'gate' has lane 'tpu'; the lanes are cpu, gpu"):
+        check(Plan((("decode", "gate"),)), {**STAGES, "gate": elsewhere})
+
+
 def test_given_fields_are_fields_of_a_frame() -> None:
     assert all(hasattr(frame(), name) for name in GIVEN | LOCAL_FIELDS)
