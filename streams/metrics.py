@@ -6,8 +6,12 @@ Durations are seconds, sizes bytes, counters end in `_total` (the client adds it
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
 
 _FAST = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """One stage on one batch: from a dictionary lookup to a large model on a CPU."""
@@ -15,12 +19,76 @@ _SLOW = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7
 """End to end, backlog included."""
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
+WAITS = ("broker", "index", "blobs")
+"""What any process may wait for; a series that is 0 from the start can be alerted on."""
 
-class Metrics:
-    """All of them on the registry that is handed in; a process with several workers gives each its own registry."""
+
+class ProcessMetrics:
+    """Those of every process, on the registry that is handed in, with `process_*` beside them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        ProcessCollector(registry=registry)
+        self.build = Gauge(
+            "sightline_build_info", "1; the label names the running version", ["version"], registry=registry
+        )
+        self.build.labels(_version()).set(1)
+        self.retries = Counter(
+            "sightline_retries", "Attempts repeated, by what was away or too large", ["what"], registry=registry
+        )
+        self.waiting = Gauge(
+            "sightline_waiting",
+            "1 while the process waits for it: broker, index, blobs, a stage, lost records",
+            ["what"],
+            registry=registry,
+        )
+        for what in WAITS:
+            self.retries.labels(what)
+            self.waiting.labels(what)
+
+
+class ServerMetrics:
+    """Those of the page's server, beside the process' or a worker's on the same registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "sightline_http_requests",
+            "Requests answered, by the route's pattern",
+            ["route", "status"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "sightline_http_request_seconds",
+            "From a request to the start of its answer",
+            ["route"],
+            buckets=_FAST,
+            registry=registry,
+        )
+
+
+class AnalyticsMetrics(ProcessMetrics):
+    """Those of the analytics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
+        self.observed = Counter(
+            "sightline_analytics_records",
+            "Records read from frames.observed: counted, or not (repeated, late or unreadable)",
+            ["outcome"],
+            registry=registry,
+        )
+        for outcome in ("counted", "not_counted"):
+            self.observed.labels(outcome)
+
+    def count(self, *, counted: bool) -> None:
+        self.observed.labels("counted" if counted else "not_counted").inc()
+
+
+class Metrics(ProcessMetrics):
+    """Those of a worker; a process with several workers gives each its own registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        super().__init__(registry)
         self.frames_in = Counter("sightline_frames_in", "Records taken from a topic", ["topic"], registry=registry)
         self.events_out = Counter(
             "sightline_events_out", "Records written and acknowledged", ["topic"], registry=registry
@@ -61,9 +129,6 @@ class Metrics:
         )
         self.live_latency_seconds = Histogram(
             "sightline_live_latency_seconds", "Captured to published", buckets=_SLOW, registry=registry
-        )
-        self.retries = Counter(
-            "sightline_retries", "Attempts repeated, by what was away or too large", ["what"], registry=registry
         )
         self.index_seconds = Histogram(
             "sightline_index_seconds", "Calls of the index", ["call"], buckets=_FAST, registry=registry
@@ -109,7 +174,40 @@ class Metrics:
         self.gpu_memory_bytes = Gauge(
             "sightline_gpu_memory_bytes", "Memory of the GPU held by this process; 0 without one", registry=registry
         )
-        self.waiting = Gauge("sightline_waiting", "1 while the worker waits for it", ["what"], registry=registry)
+        for call in ("upsert", "delete", "flush"):
+            self.index_seconds.labels(call)
+        for call in ("get", "put"):
+            self.blob_seconds.labels(call)
+        for cause in ("stop", "revoke"):
+            self.drain_seconds.labels(cause)
+        for change in ("assigned", "revoked"):
+            self.rebalances.labels(change)
+        for what in ("absent_original", "bisect", "out_of_memory"):
+            self.retries.labels(what)
+
+    def declare(
+        self, *, topic_in: str, topics_out: Iterable[str], stages: Iterable[str], collections: Iterable[str]
+    ) -> None:
+        """Series of a worker's own topics, stages and collections, which are 0 until something happens."""
+        self.frames_in.labels(topic_in)
+        for topic in topics_out:
+            self.events_out.labels(topic)
+        for stage in stages:
+            for metric in (self.queue_seconds, self.compute_seconds, self.batch_frames, self.load_seconds):
+                metric.labels(stage)
+            for reason in ("stage_error", "out_of_memory"):
+                self.dead.labels(stage, reason)
+            self.skipped.labels(stage, "shed")
+            for metric in (self.retries, self.waiting):
+                metric.labels(f"stage {stage}")
+        for collection in collections:
+            self.points_out.labels(collection)
+
+
+def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """The registry as text in the format that the header `Accept` asks for, and its `Content-Type`."""
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
 
 
 def gpu_memory_bytes() -> int:
@@ -118,3 +216,11 @@ def gpu_memory_bytes() -> int:
     if torch is None or not torch.cuda.is_available():
         return 0
     return int(torch.cuda.memory_allocated())
+
+
+@cache
+def _version() -> str:
+    try:
+        return version("sightline")
+    except PackageNotFoundError:
+        return "unknown"

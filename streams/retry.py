@@ -6,15 +6,19 @@ waits for stands in the worker's health and metrics.
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from typing import Protocol, TypeVar
 
 from streams.clock import Clock
-from streams.metrics import Metrics
+from streams.metrics import ProcessMetrics
 
 T = TypeVar("T")
 Transient = type[Exception] | tuple[type[Exception], ...]
+
+SLOW_SECONDS = 2.0
+"""A first connection that takes longer is something that a person waits for."""
 
 
 def pauses(first_seconds: float, most_seconds: float) -> Iterator[float]:
@@ -70,35 +74,49 @@ async def retry(
 class RetryObserver(Protocol):
     """Knows what is being waited for; a worker's `Health`."""
 
-    def waits_for(self, what: str, why: str) -> None: ...
+    def waits_for(self, what: str, why: str, waiter: Hashable) -> None: ...
 
-    def recovered(self, what: str) -> None: ...
+    def recovered(self, what: str, waiter: Hashable) -> None: ...
 
 
 class Retry:
     """A worker's retries. Only cancellation ends them: what is away comes back, and no frame dies of an outage."""
 
     def __init__(
-        self, clock: Clock, observer: RetryObserver, metrics: Metrics, *, first_seconds: float, most_seconds: float
+        self,
+        clock: Clock,
+        observer: RetryObserver,
+        metrics: ProcessMetrics,
+        *,
+        first_seconds: float,
+        most_seconds: float,
     ) -> None:
         self._clock, self._observer, self._metrics = clock, observer, metrics
         self._first_seconds, self._most_seconds = first_seconds, most_seconds
 
     async def forever(self, what: str, attempt: Callable[[], Awaitable[T]], transient: Transient) -> T:
         """As `retry`, without a limit; meanwhile `what` stands in the health as waited for."""
+        return await self._forever(what, attempt, transient, object())
 
-        async def observed() -> T:
-            try:
-                result = await attempt()
-            except transient as error:
-                self._observer.waits_for(what, str(error) or type(error).__name__)
-                self._metrics.retries.labels(what).inc()
-                raise
-            except BaseException:
-                self._observer.recovered(what)
-                raise
-            self._observer.recovered(what)
-            return result
+    async def connect(self, what: str, attempt: Callable[[], Awaitable[T]], transient: Transient) -> T:
+        """As `forever`, for a first connection: `what` is also waited for while one attempt takes long."""
+        waiter = object()
+        loop, reason = asyncio.get_running_loop(), f"no answer in {SLOW_SECONDS:g} s yet"
+        slow = loop.call_later(SLOW_SECONDS, self._observer.waits_for, what, reason, waiter)
+        try:
+            return await self._forever(what, attempt, transient, waiter)
+        finally:
+            slow.cancel()
+
+    async def _forever(
+        self, what: str, attempt: Callable[[], Awaitable[T]], transient: Transient, waiter: Hashable
+    ) -> T:
+        def failed(error: Exception) -> None:
+            self._observer.waits_for(what, str(error) or type(error).__name__, waiter)
+            self._metrics.retries.labels(what).inc()
 
         backoff = Backoff(self._clock, first_seconds=self._first_seconds, most_seconds=self._most_seconds)
-        return await retry(observed, transient, backoff)
+        try:
+            return await retry(attempt, transient, backoff, failed=failed)
+        finally:
+            self._observer.recovered(what, waiter)

@@ -131,7 +131,11 @@ class Transport(Protocol):
     atomic: bool
     """Whether outputs and positions can be written in one transaction."""
 
-    async def open(self) -> None: ...
+    async def open(self, wait_seconds: float | None = None) -> None:
+        """Wait up to `wait_seconds` for a log that is away; None: as long as one request may take.
+
+        Raises Unavailable. Until it is open, so does every other call but `close`.
+        """
 
     async def close(self) -> None: ...
 

@@ -29,6 +29,7 @@ from streams.kafka.transport import KafkaTransport
 from streams.metrics import Metrics
 from streams.plan import Plan
 from streams.worker.gc_tuning import collect_rarely
+from streams.worker.instruments import worker_instruments
 from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
@@ -119,7 +120,8 @@ async def run(bootstrap: str, into: str, out_of: str, group: str, kind: str, fol
     plan = Named(((STAGE,), ("after",)), into, out_of)
     spec = SegmentSpec(plan, 0, [stage], plan_stages={STAGE: stage, "after": After()})
     backends = Backends(transport, index, blobs)
-    worker = Worker(backends, spec, replace(settings, group=group), Metrics(CollectorRegistry()))
+    settings = replace(settings, group=group)
+    worker = Worker(backends, spec, settings, worker_instruments(settings, Metrics(CollectorRegistry())))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     collect_rarely()
     await worker.run()

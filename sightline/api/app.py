@@ -5,7 +5,8 @@
     POST /api/search/image?…                 by the picture in the body
     GET  /api/frames/ID                      the event; below it /image, /thumbnail and /annotated
     GET  /api/status                         model set, counts, feeds
-    GET  /metrics                            Prometheus metrics, if there is a registry
+    GET  /metrics                            Prometheus metrics
+    GET  /readyz, /healthz                   whether the server is ready, and alive
     GET  /                                   the page
 
 Errors are `{"error": {"code", "message"}}`.
@@ -18,13 +19,13 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from litestar import Litestar, MediaType, Response, get
+from litestar import Litestar, get
 from litestar.di import NamedDependency, Provide
 from litestar.response import ServerSentEvent, ServerSentEventMessage
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from sightline.api.errors import HANDLERS
 from sightline.api.live import Live, Message
+from sightline.api.monitoring import counted, healthz, metrics, readyz
 from sightline.api.pictures import Frames, FramesController
 from sightline.api.policy import HEADERS, answers_to
 from sightline.api.searches import make_query, search, search_image
@@ -38,7 +39,8 @@ def create_app(services: Services) -> Litestar:
     live = Live(services.transport, settings.poll_seconds, settings.skip_states)
     frames = Frames(services, live)
     app = Litestar(
-        route_handlers=[events, status, metrics, search, search_image, FramesController, page],
+        route_handlers=[events, status, metrics, readyz, healthz, search, search_image, FramesController, page],
+        middleware=[counted(services.registry)],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
             "live": Provide(lambda: live, sync_to_thread=False),
@@ -64,12 +66,6 @@ async def events(live: NamedDependency[Live]) -> ServerSentEvent:
 async def status(services: NamedDependency[Services], live: NamedDependency[Live]) -> dict[str, Any]:
     settings = services.settings
     return {"model_set": settings.model_set, "tenant": settings.tenant, **live.status()}
-
-
-@get("/metrics", media_type=MediaType.TEXT)
-async def metrics(services: NamedDependency[Services]) -> Response[bytes]:
-    content = generate_latest(services.registry) if services.registry else b""
-    return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
 async def _sent(messages: AsyncIterator[Message]) -> AsyncIterator[ServerSentEventMessage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from search.retrieve import Searcher
 from stores.blobs import BlobStore
 from stores.index import Index
+from streams.readiness.health import Health
 from streams.transport import Transport
 
 
@@ -37,5 +38,7 @@ class Services:
     blobs: BlobStore
     searcher: Searcher
     settings: ApiSettings
-    registry: CollectorRegistry | None = None
-    """What `/metrics` shows."""
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    """What `/metrics` shows; the server adds its own metrics."""
+    health: Health | None = None
+    """What `/readyz` says; without it the server is ready as soon as it answers."""

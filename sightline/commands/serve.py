@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
+from prometheus_client import CollectorRegistry
+
+from schemas.topics import OBSERVED
 from sightline.config import Config
 from sightline.terminal.options import configured, err
 from sightline.terminal.signals import stopping
-from sightline.wiring.parts import opened
+from sightline.wiring.build_worker import frames_collection
+from sightline.wiring.parts import Parts, open_with_topics, unopened
 from sightline.wiring.searcher import opened_searcher
 from sightline.wiring.server import listening_socket, page_url, served
+from streams.metrics import ProcessMetrics
+from streams.readiness.instruments import Instruments, instruments
+from streams.readiness.probes import Probes
+from streams.tasks import unless_stopped
 
 
 @configured
 async def serve(config: Config) -> None:
-    """Serve the page and the HTTP API until Ctrl-C. Workers may run at the same time; none has to."""
-    listener = listening_socket(config)
-    stopped = asyncio.Event()
+    """Serve the page and the HTTP API until Ctrl-C. Workers may run at the same time; none has to.
+
+    While the log or the index is away the page is served without them.
+    """
+    listener, stop = listening_socket(config), asyncio.Event()
+    with stopping(stop.set):
+        await unless_stopped(stop, _serve(config, listener))
+
+
+async def _serve(config: Config, listener: socket.socket) -> None:
+    """Until it is cancelled. Raises what prevents the log from being opened for good."""
+    measured = instruments(ProcessMetrics(CollectorRegistry()), "the log is not open yet")
+    registry, health = measured.metrics.registry, measured.health
     async with (
-        opened(config) as parts,
+        unopened(config) as parts,
         opened_searcher(config, parts.index, parts.blobs) as searcher,
-        served(parts, searcher, listener),
+        served(parts, searcher, listener, registry, health),
     ):
         err.print(f"the page is at [bold]{page_url(config, listener)}[/]", markup=True)
-        with stopping(stopped.set):
-            await stopped.wait()
+        await open_with_topics(parts.transport, config, measured.retry)
+        health.warmed()
+        await _probe(parts, measured)
+
+
+async def _probe(parts: Parts, measured: Instruments[ProcessMetrics]) -> None:
+    probes = Probes(measured.clock, measured.retry)
+    probing = [probes.broker(parts.transport, OBSERVED), probes.blobs(parts.blobs)]
+    if not parts.config.index_url.startswith("edge:"):  # the embedded index is started on demand, not by a probe
+        probing.append(probes.index(parts.index, frames_collection(parts.config)))
+    await asyncio.gather(*probing)

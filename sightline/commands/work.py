@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 from prometheus_client import CollectorRegistry
@@ -14,12 +16,24 @@ from sightline.terminal.options import UsageError, configured, err
 from sightline.terminal.signals import leave_hung_stages, stopping
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up
-from sightline.wiring.parts import Parts, opened
+from sightline.wiring.monitoring import monitored
+from sightline.wiring.parts import opened
+from streams.errors import Unavailable
+from streams.metrics import Metrics
+from streams.tasks import in_daemon_thread, unless_stopped
 from streams.worker.gc_tuning import collect_rarely
-from streams.worker.monitor import Monitor
-from streams.worker.worker import Worker
+from streams.worker.instruments import worker_instruments
+from streams.worker.worker import End, Worker
 
 Segment = Annotated[int, typer.Option(help="The segment of the plan to work on, counted from 1.")]
+STAGE_SECONDS, LOADING_SECONDS = 2.0, 0.2
+"""How long the exit waits for a stage that still computes, and for one that still loads."""
+ENDS: dict[End, str] = {
+    "committed": "drained and committed",
+    "unfinished": "stopped; frames in flight could not be committed in time and will be processed again",
+    "not_begun": "stopped before it took any frame",
+}
+STATUSES: dict[End, int] = {"committed": 0, "unfinished": 1, "not_begun": 0}
 UntilIdle = Annotated[bool, typer.Option("--until-idle", help="Exit when everything accepted is processed.")]
 
 
@@ -29,37 +43,50 @@ async def work(
     segment: Segment = 1,
     until_idle: UntilIdle = False,  # noqa: FBT002 - a flag as typed
 ) -> None:
-    """Run one worker until SIGTERM or Ctrl-C, which finish and commit what is in flight. A second one exits at once."""
+    """Run one worker until SIGTERM or Ctrl-C, which finish and commit what is in flight. A second one exits at once.
+
+    While the log or the index is away the worker waits; a signal then ends it at once.
+    """
     if not 1 <= segment <= len(config.segments):
         raise UsageError(f"--segment {segment}: the plan has {len(config.segments)}")
-    registry = CollectorRegistry()
-    async with opened(config) as parts, AsyncExitStack() as stack:
-        worker = build_worker(parts, segment - 1, registry)
-        monitor = await _monitor(stack, worker, registry, config)
+    end = await _work(config, segment - 1, until_idle=until_idle)
+    err.print(ENDS[end])
+    leave_hung_stages(LOADING_SECONDS if end == "not_begun" else STAGE_SECONDS, STATUSES[end])
+    if STATUSES[end]:
+        raise typer.Exit(STATUSES[end])
+
+
+async def _work(config: Config, segment: int, *, until_idle: bool) -> End:
+    instruments = worker_instruments(config.worker, Metrics(CollectorRegistry()))
+    stop = asyncio.Event()
+    async with (
+        monitored(config, instruments.health, instruments.metrics.registry) as monitor,
+        AsyncExitStack() as stack,
+    ):
         err.print(f"warming up; metrics and readiness on {monitor.url}")
+        stack.enter_context(stopping(stop.set))
+        entering = stack.enter_async_context(opened(config, instruments.retry))
+        if (parts := await unless_stopped(stop, entering)) is None:
+            return "not_begun"
+        build = partial(build_worker, parts, segment, instruments=instruments)
+        if (worker := await unless_stopped(stop, in_daemon_thread(build))) is None:
+            return "not_begun"
         collect_rarely()
-        with stopping(worker.stop):
-            await (_run_until_idle(worker, parts) if until_idle else worker.run())
-    err.print("drained and committed")
-    await asyncio.to_thread(leave_hung_stages)
+        idle = instruments.retry.forever("broker", partial(caught_up, parts), Unavailable) if until_idle else None
+        await _run(worker, stop, idle)
+    return worker.end
 
 
-async def _run_until_idle(worker: Worker, parts: Parts) -> None:
-    """Raises what ended the worker, or what prevented looking for the end of the work."""
-    running, idle = asyncio.create_task(worker.run()), asyncio.create_task(caught_up(parts))
-    done, _ = await asyncio.wait([running, idle], return_when=asyncio.FIRST_COMPLETED)
-    idle.cancel()
+async def _run(worker: Worker, stop: asyncio.Event, idle: Coroutine[Any, Any, None] | None) -> None:
+    """Until the worker ends, `stop` is set or `idle` returns. Raises what ended the worker."""
+    running: asyncio.Task[object] = asyncio.create_task(worker.run())
+    ends = {running, asyncio.create_task(stop.wait())}
+    if idle is not None:
+        ends.add(asyncio.create_task(idle))
+    done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     worker.stop()
+    for other in ends - {running}:
+        other.cancel()
     await running
-    if idle in done:
-        idle.result()
-
-
-async def _monitor(stack: AsyncExitStack, worker: Worker, registry: CollectorRegistry, config: Config) -> Monitor:
-    """On the configured port, or on a free one where another worker of this machine has taken it."""
-    host, port = config.serve.host, config.serve.metrics_port
-    try:
-        return await stack.enter_async_context(Monitor(worker, registry, host, port))
-    except OSError:
-        err.print(f"port {port} is taken, perhaps by another worker; metrics are on a free port")
-        return await stack.enter_async_context(Monitor(worker, registry, host, 0))
+    for other in done - {running}:
+        other.result()

@@ -9,6 +9,7 @@ import warnings
 import structlog
 
 from sightline.config import Config
+from sightline.terminal.repeated_lines import RepeatedLines
 
 QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "transformers", "ultralytics", "litestar")
 """Libraries whose informational messages are suppressed; their warnings pass."""
@@ -29,7 +30,9 @@ def configure(config: Config) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(RepeatedLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], format="%(levelname)s %(name)s: %(message)s")
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", category=FutureWarning)

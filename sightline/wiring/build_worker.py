@@ -17,17 +17,19 @@ from stores.index import CollectionSpec
 from streams.backends import Backends
 from streams.metrics import Metrics
 from streams.plan import Plan
+from streams.worker.instruments import Instruments, worker_instruments
 from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
 
 
 def worker_settings(config: Config) -> WorkerSettings:
-    """`[worker]` with what follows from the rest: device and model set."""
+    """`[worker]` with what follows from the rest: device, model set and time zone."""
     with_models = [name for name in Plan(config.segments).stages if name in WEIGHT_ROLES]
     device = chosen_device(config.worker.device) if with_models else "cpu"
     slug = model_set(config, device) if EMBED in with_models else config.worker.model_set
-    return msgspec.structs.replace(config.worker, device=device, model_set=slug)
+    timezone = config.worker.timezone or config.timezone
+    return msgspec.structs.replace(config.worker, device=device, model_set=slug, timezone=timezone)
 
 
 def frames_collection(config: Config) -> str:
@@ -54,8 +56,13 @@ def _dimension(folder: str) -> int:
     return int(shape.get("projection_dim") or shape.get("hidden_size") or shape["vision_config"]["hidden_size"])
 
 
-def build_worker(parts: Parts, segment: int, registry: CollectorRegistry | None = None) -> Worker:
-    """A worker that is ready to run. Raises ConfigError, PlanError, WrongWeights."""
+def build_worker(
+    parts: Parts, segment: int, registry: CollectorRegistry | None = None, instruments: Instruments | None = None
+) -> Worker:
+    """A worker that is ready to run, with its metrics on `registry` or `instruments` that are in use already.
+
+    Raises ConfigError, PlanError, WrongWeights.
+    """
     config, plan = parts.config, parts.plan
     torch_threads.set_worker_count(config.workers)
     stages, settings = checked_stages(config), worker_settings(config)
@@ -67,4 +74,5 @@ def build_worker(parts: Parts, segment: int, registry: CollectorRegistry | None 
         collections=collections(config, settings),
     )
     backends = Backends(parts.transport, parts.index, parts.blobs)
-    return Worker(backends, spec, settings, Metrics(registry or CollectorRegistry()))
+    own = instruments or worker_instruments(settings, Metrics(registry or CollectorRegistry()))
+    return Worker(backends, spec, settings, own)

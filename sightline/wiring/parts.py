@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from schemas import topics
 from sightline.config import Config
@@ -12,7 +13,9 @@ from sightline.config_parser import ConfigError
 from stores.blobs import BlobStore
 from stores.index import Index
 from stores.open import open_blobs, open_index
+from streams.errors import Unavailable
 from streams.plan import Plan
+from streams.retry import Retry
 from streams.transport import TopicSpec, Transport
 
 
@@ -79,8 +82,15 @@ def group_topics(config: Config) -> dict[str, list[str]]:
 @asynccontextmanager
 async def connected_transport(config: Config) -> AsyncIterator[Transport]:
     """The transport, whatever topics it has; closed at the end."""
+    async with unopened_transport(config) as transport:
+        await transport.open()
+        yield transport
+
+
+@asynccontextmanager
+async def unopened_transport(config: Config) -> AsyncIterator[Transport]:
+    """A transport that is closed at the end; until it is opened its calls raise Unavailable."""
     transport = make_transport(config)
-    await transport.open()
     try:
         yield transport
     finally:
@@ -88,11 +98,33 @@ async def connected_transport(config: Config) -> AsyncIterator[Transport]:
 
 
 @asynccontextmanager
-async def opened_transport(config: Config) -> AsyncIterator[Transport]:
-    """The transport with every topic created. Raises PlanError, naming how an existing topic differs."""
-    async with connected_transport(config) as transport:
-        await transport.create(declared_topics(config, Plan(config.segments)))
+async def opened_transport(config: Config, retry: Retry | None = None) -> AsyncIterator[Transport]:
+    """The transport with every topic created. Raises PlanError, naming how an existing topic differs.
+
+    A log that is away is waited for with `retry`; without it, as long as one request may take.
+    """
+    async with unopened_transport(config) as transport:
+        await open_with_topics(transport, config, retry)
         yield transport
+
+
+async def open_with_topics(transport: Transport, config: Config, retry: Retry | None) -> None:
+    """See `opened_transport`."""
+    topics = declared_topics(config, Plan(config.segments))
+    if retry is None:
+        await transport.open()
+        await transport.create(topics)
+    else:
+        await retry.connect("broker", partial(_open_once, transport), Unavailable)
+        await retry.connect("broker", partial(transport.create, topics), Unavailable)
+
+
+async def _open_once(transport: Transport) -> None:
+    try:
+        await transport.open(wait_seconds=0.0)
+    except Unavailable:
+        await transport.close()
+        raise
 
 
 @asynccontextmanager
@@ -120,10 +152,18 @@ async def opened_blobs(config: Config) -> AsyncIterator[BlobStore]:
 
 
 @asynccontextmanager
-async def opened(config: Config) -> AsyncIterator[Parts]:
-    """Transport, index and blobs; closed in reverse order, on errors too."""
+async def opened(config: Config, retry: Retry | None = None) -> AsyncIterator[Parts]:
+    """Transport, index and blobs; closed in reverse order, on errors too. See `opened_transport` for `retry`."""
+    async with unopened(config) as parts:
+        await open_with_topics(parts.transport, config, retry)
+        yield parts
+
+
+@asynccontextmanager
+async def unopened(config: Config) -> AsyncIterator[Parts]:
+    """As `opened`, with a transport that is not opened yet."""
     async with AsyncExitStack() as stack:
-        transport = await stack.enter_async_context(opened_transport(config))
+        transport = await stack.enter_async_context(unopened_transport(config))
         index = await stack.enter_async_context(opened_index(config))
         blobs = await stack.enter_async_context(opened_blobs(config))
         yield Parts(config, Plan(config.segments), transport, index, blobs)

@@ -19,6 +19,7 @@ from sightline.config_parser import ConfigError
 from sightline.wiring.build_worker import worker_settings
 from sightline.wiring.parts import Parts
 from sightline.wiring.stage_loader import skip_states
+from streams.readiness.health import Health
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
@@ -41,10 +42,22 @@ def page_url(config: Config, listener: socket.socket) -> str:
 
 @asynccontextmanager
 async def served(
-    parts: Parts, searcher: Searcher, listener: socket.socket, registry: CollectorRegistry | None = None
+    parts: Parts,
+    searcher: Searcher,
+    listener: socket.socket,
+    registry: CollectorRegistry | None = None,
+    health: Health | None = None,
 ) -> AsyncIterator[Server]:
     """Serve in the background while inside; open event streams do not delay the end."""
-    services = Services(parts.transport, parts.index, parts.blobs, searcher, _api_settings(parts.config), registry)
+    services = Services(
+        parts.transport,
+        parts.index,
+        parts.blobs,
+        searcher,
+        _api_settings(parts.config),
+        registry or CollectorRegistry(),
+        health,
+    )
     server = Server(create_app(services))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from schemas.topics import OBSERVED
 from streams.analytics.count_record import count_record
 from streams.analytics.ledger import Ledger
-from streams.analytics.settings import AnalyticsSettings
+from streams.analytics.measured import Measured
+from streams.errors import Unavailable
+from streams.metrics import AnalyticsMetrics
 from streams.transport import Consumer, Partition, Position, Transport
 
 POLL_RECORDS = 1000
@@ -69,24 +72,34 @@ class NothingToHandOver:
     async def revoked(self, partitions: Sequence[Partition]) -> None: ...
 
 
-async def count_until(
-    transport: Transport, table: FileTable, settings: AnalyticsSettings, stopping: asyncio.Event
-) -> None:
-    """Count until `stopping` is set. Raises Unavailable, NewerMajor."""
-    ledger = Ledger(table, settings)
-    consumer = await transport.consumer(settings.group, [OBSERVED], NothingToHandOver())
+async def count(transport: Transport, ledger: Ledger, table: FileTable, measured: Measured) -> None:
+    """Count until it is cancelled, between two steps. Waits for a log that is away. Raises NewerMajor."""
+    retry = measured.retry
+    join = partial(transport.consumer, ledger.settings.group, [OBSERVED], NothingToHandOver())
+    consumer = await retry.connect("broker", join, Unavailable)
+    measured.health.warmed()
     try:
-        while not stopping.is_set():
-            await _step(consumer, ledger, table)
+        while True:
+            step = partial(_step, consumer, ledger, table, measured.metrics)
+            await retry.forever("broker", step, Unavailable)
     finally:
         await consumer.close()
 
 
-async def _step(consumer: Consumer, ledger: Ledger, table: FileTable) -> None:
+async def _step(consumer: Consumer, ledger: Ledger, table: FileTable, metrics: AnalyticsMetrics) -> None:
     records = await consumer.poll(POLL_RECORDS, POLL_SECONDS)
     for record in records:
-        count_record(ledger, record.value, record.headers)
+        metrics.count(counted=count_record(ledger, record.value, record.headers))
     if records:
-        await asyncio.to_thread(table.flush)
+        await _flushed(table)
         positions = {record.partition: Position(record.offset + 1) for record in records}
         await consumer.commit(positions, {record.partition: record.epoch for record in records})
+
+
+async def _flushed(table: FileTable) -> None:
+    """A flush that has begun is finished, also when the counting is cancelled: its file is closed next."""
+    flushing = asyncio.ensure_future(asyncio.to_thread(table.flush))
+    try:
+        await asyncio.shield(flushing)
+    finally:
+        await flushing

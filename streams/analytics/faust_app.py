@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import faust
@@ -20,12 +19,16 @@ from faust.transport.drivers.aiokafka import Producer
 
 from schemas.topics import OBSERVED
 from streams.analytics.count_record import count_record
-from streams.analytics.json_server import serve_view
+from streams.analytics.json_server import Counts
 from streams.analytics.ledger import Ledger
 from streams.analytics.ledger_view import LedgerView
 from streams.analytics.settings import AnalyticsSettings
+from streams.errors import Unavailable
 from streams.kafka.aiokafka_internals.client import limit_metadata_requests
 from streams.kafka.settings import KafkaSettings
+from streams.kafka.transport import KafkaTransport
+from streams.metrics import AnalyticsMetrics
+from streams.readiness.probes import Probes
 from streams.transport import TopicSpec
 
 log = structlog.get_logger()
@@ -75,7 +78,7 @@ def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int,
     return app
 
 
-def counting(app: faust.App, settings: AnalyticsSettings, partitions: int) -> Ledger:
+def counting(app: faust.App, settings: AnalyticsSettings, partitions: int, metrics: AnalyticsMetrics) -> Ledger:
     """Add the table and the agent that fills it."""
     table = app.Table(TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
     ledger = Ledger(table, settings)
@@ -84,32 +87,36 @@ def counting(app: faust.App, settings: AnalyticsSettings, partitions: int) -> Le
     @app.agent(source)  # type: ignore[untyped-decorator]
     async def count(stream: Any) -> None:
         async for event in stream.events():
-            _count_or_exit(ledger, event)
+            _count_or_exit(ledger, event, metrics)
 
     return ledger
 
 
-def serving(app: faust.App, ledger: Ledger, host: str, port: int, listening: Callable[[str], None]) -> None:
-    """Serve the table while the app runs. `listening` gets the URL."""
+def showing(app: faust.App, ledger: Ledger, counts: Counts, kafka: KafkaSettings) -> None:
+    """Show the table in `counts` once it is complete, and tell when the cluster does not answer."""
 
     @app.task  # type: ignore[untyped-decorator]
-    async def serve() -> None:
-        async with serve_view(LedgerView(ledger), host, port) as url:
-            listening(url)
-            await asyncio.Event().wait()
+    async def show() -> None:
+        counts.view = LedgerView(ledger)
+        measured = counts.measured
+        measured.health.warmed()
+        transport = KafkaTransport(kafka)
+        try:
+            await measured.retry.connect("broker", transport.open, Unavailable)
+            await Probes(measured.clock, measured.retry).broker(transport, OBSERVED)
+        finally:
+            await transport.close()
 
 
-def run(app: faust.App) -> None:
-    """Run until SIGTERM or Ctrl-C. Ends the process with Faust's status."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    worker = faust.Worker(app, loop=loop, loglevel="warn", redirect_stdouts=False)
+def run(app: faust.App, loop: asyncio.AbstractEventLoop) -> None:
+    """Run until SIGTERM or Ctrl-C, with logging as it is set up. Ends the process with Faust's status."""
+    worker = faust.Worker(app, loop=loop, loglevel="warn", redirect_stdouts=False, override_logging=False)
     worker.execute_from_commandline()
 
 
-def _count_or_exit(ledger: Ledger, event: Any) -> None:
+def _count_or_exit(ledger: Ledger, event: Any, metrics: AnalyticsMetrics) -> None:
     try:
-        count_record(ledger, event.value, dict(event.headers or {}))
+        metrics.count(counted=count_record(ledger, event.value, dict(event.headers or {})))
     except Exception as error:
         log.exception("count_failed", error=str(error))
         sys.stderr.flush()

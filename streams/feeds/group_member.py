@@ -8,53 +8,61 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import structlog
 
 from schemas.topics import FEEDS
-from streams.clock import Clock
 from streams.errors import Fenced, Unavailable
 from streams.feeds.reader_tasks import Read, ReaderTasks
 from streams.feeds.roster import decode_feed_record
-from streams.retry import Backoff
+from streams.metrics import ProcessMetrics
+from streams.readiness.instruments import Instruments
+from streams.readiness.probes import Probes
+from streams.tasks import unless_stopped
 from streams.transport import Consumer, Partition, Record, Transport
 
 log = structlog.get_logger()
 GROUP = "sightline-feeds"
 POLL_RECORDS = 500
 POLL_SECONDS = 0.25
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.2, 5.0
 
 
 class FeedGroupMember:
     """One process of the group; it reads the feeds of its partitions. `run` until `stop`."""
 
-    def __init__(self, transport: Transport, read: Read, clock: Clock, group: str = GROUP) -> None:
-        self._transport, self._clock, self._group = transport, clock, group
+    def __init__(
+        self, transport: Transport, read: Read, instruments: Instruments[ProcessMetrics], group: str = GROUP
+    ) -> None:
+        self._transport, self._group = transport, group
+        self._health, self._retry = instruments.health, instruments.retry
+        self._probes = Probes(instruments.clock, instruments.retry)
         self._stopping = asyncio.Event()
-        self._failure: BaseException | None = None
-        self.readers = ReaderTasks(read, clock, self._failed)
+        self._failures = instruments.metrics.retries.labels("feed")
+        self.readers = ReaderTasks(read, instruments.clock, self._failed)
         self._keys: dict[Partition, set[bytes]] = {}
 
     def stop(self) -> None:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Raises NewerMajor, PlanError, and the first error of a reader that is not retried."""
-        consumer = await self._transport.consumer(self._group, [FEEDS], self)
-        backoff = Backoff(self._clock, first_seconds=FIRST_PAUSE_SECONDS, most_seconds=MAX_PAUSE_SECONDS)
+        """Waits for a broker that is away. Raises NewerMajor, PlanError; a reader's errors are its own."""
+        await unless_stopped(self._stopping, self._follow())
+
+    async def _follow(self) -> None:
+        """Until it is cancelled."""
+        consumer = await self._retry.connect("broker", self._join, Unavailable)
+        self._health.warmed()
+        probing = asyncio.create_task(self._probes.broker(self._transport, FEEDS))
         try:
-            while not self._stopping.is_set():
-                try:
-                    await self._step(consumer)
-                    backoff.reset()
-                except Unavailable as error:
-                    log.warning("feeds_not_followed", why=str(error))
-                    await backoff.pause()
+            while True:
+                await self._retry.forever("broker", partial(self._step, consumer), Unavailable)
         finally:
+            probing.cancel()
             await self._leave(consumer)
-        if self._failure is not None:
-            raise self._failure
+
+    async def _join(self) -> Consumer:
+        return await self._transport.consumer(self._group, [FEEDS], self)
 
     async def assigned(self, partitions: Mapping[Partition, int]) -> None:
         """Their feeds follow as records, from the beginning of each partition."""
@@ -78,9 +86,8 @@ class FeedGroupMember:
         except (Unavailable, Fenced) as error:
             log.warning("left_without_notice", error=str(error))
 
-    def _failed(self, error: BaseException) -> None:
-        self._failure = self._failure or error
-        self._stopping.set()
+    def _failed(self, error: Exception) -> None:
+        self._failures.inc()
 
 
 def _last_by_key(records: Sequence[Record]) -> Sequence[Record]:

@@ -51,8 +51,8 @@ class KafkaTransport:
         """`kafka://host:port[,host:port…][?key=value…]`, keys as in `KafkaSettings`. Raises ValueError."""
         return cls(KafkaSettings.from_url(url))
 
-    async def open(self) -> None:
-        """Wait for the cluster for as long as a request may take.
+    async def open(self, wait_seconds: float | None = None) -> None:
+        """Wait for the cluster up to `wait_seconds`; None: as long as a request may take.
 
         Raises Unavailable; PlanError for a release of aiokafka that was not checked.
         """
@@ -60,10 +60,10 @@ class KafkaTransport:
             return
         check_release()
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.settings.request_seconds
+        deadline = loop.time() + (self.settings.request_seconds if wait_seconds is None else wait_seconds)
 
         def raise_when_late(error: Exception) -> None:
-            if loop.time() > deadline:
+            if loop.time() >= deadline:
                 raise error
 
         backoff = Backoff(SystemClock(), first_seconds=RETRY_SECONDS, most_seconds=RETRY_SECONDS)
@@ -112,8 +112,12 @@ class KafkaTransport:
             rebalance_timeout_ms=round(1000 * REBALANCE_MARGIN * settings.drain_seconds),
             isolation_level="read_committed",
         )
-        with translated():
-            await client.start()
+        try:
+            with translated():
+                await client.start()
+        except BaseException:
+            await client.stop()
+            raise
         patch_consumer(client, raw_records(compiled=settings.compiled))
         membership = Membership(client, listener, settings.drain_seconds, settings.request_seconds)
         client.subscribe(list(topics), listener=membership)

@@ -132,7 +132,7 @@ class Writer:
         `gather` adds queued jobs once the write lock is held: another process may have held it for long.
         """
         try:
-            self._begin()
+            self._begin(group)
             if gather:
                 self._gather(group)
             with self._turns:
@@ -158,7 +158,8 @@ class Writer:
             except StreamError as error:
                 task.error = error
 
-    def _begin(self) -> None:
+    def _begin(self, group: Sequence[_Task]) -> None:
+        """Get the write lock. Raises Unavailable after a while, and as soon as no job of the group is waited for."""
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
             try:
@@ -167,7 +168,7 @@ class Writer:
             except sqlite3.OperationalError as error:
                 if not error.sqlite_errorname.startswith("SQLITE_BUSY"):
                     raise
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or all(task.future.cancelled() for task in group):
                     raise Unavailable(f"{self._path}: another process has been writing for {BUSY_SECONDS} s") from error
             self._report()
             time.sleep(random.uniform(*BUSY_PAUSE_SECONDS))

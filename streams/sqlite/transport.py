@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -26,7 +26,9 @@ from streams.sqlite.process_identity import boot_seconds, process_id
 from streams.sqlite.record_batch import Batch
 from streams.sqlite.record_rows import offsets, read_rows, to_records
 from streams.sqlite.threads import Reader, Writer
+from streams.tasks import in_daemon_thread
 from streams.transport import Listener, NewRecord, Partition, Record, TopicSpec
+from streams.url_options import url_options
 
 log = structlog.get_logger()
 
@@ -78,14 +80,11 @@ class SqliteTransport:
         path = unquote(parts.path).removeprefix("/")
         if parts.scheme != "sqlite" or parts.netloc or not path:
             raise ValueError(f"{url}: use sqlite:///path (relative) or sqlite:////path (absolute)")
-        settings = msgspec.convert(
-            dict(parse_qsl(parts.query, strict_parsing=bool(parts.query))), LogSettings, strict=False
-        )
-        return cls(Path(path), settings)
+        return cls(Path(path), LogSettings(**url_options(parts.query, LogSettings)))
 
-    async def open(self) -> None:
+    async def open(self, wait_seconds: float | None = None) -> None:
         """Raises DamagedLog for a torn, foreign or newer file, Unavailable for one that cannot be opened."""
-        await asyncio.to_thread(prepare, self.path)
+        await in_daemon_thread(partial(prepare, self.path))
         turns = threading.Lock()
         self._threads = Reader(self.path, turns), Writer(self.path, turns)
         await self._load()

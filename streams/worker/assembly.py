@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
 
 from processors.stage import traits
 from streams.backends import Backends
-from streams.clock import Clock, Signal
+from streams.clock import Signal
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.eraser import Eraser
-from streams.metrics import Metrics
-from streams.retry import Retry
+from streams.readiness.probes import Probes
 from streams.transport import Consumer, TopicSpec
 from streams.worker.assignment import Assignments
 from streams.worker.batch_runner import BatchRunner
@@ -23,7 +24,6 @@ from streams.worker.crash_tracker import CrashTracker
 from streams.worker.dispatcher import Dispatcher
 from streams.worker.frame_encoder import FrameEncoder
 from streams.worker.gauges import Gauges
-from streams.worker.health import Health
 from streams.worker.instruments import Instruments
 from streams.worker.lanes import Lanes
 from streams.worker.offsets import OffsetTracker
@@ -33,6 +33,9 @@ from streams.worker.segment import Segment, SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.sinks import Sinks
 from streams.worker.stage_state import StageStates
+
+Probe: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Runs until it is cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +60,13 @@ class LoopParts:
     committer: Committer
     sinks: Sinks
     gauges: Gauges
+    probes: Sequence[Probe]
     arrived: Signal
     room_freed: Signal
 
 
-def make_core(backends: Backends, spec: SegmentSpec, settings: WorkerSettings, metrics: Metrics, clock: Clock) -> Core:
-    instruments = _instruments(settings, metrics, clock)
+def make_core(backends: Backends, spec: SegmentSpec, settings: WorkerSettings, instruments: Instruments) -> Core:
+    clock = instruments.clock
     offsets = OffsetTracker()
     states = StageStates(offsets)
     lanes = Lanes(settings.cpu_threads)
@@ -77,6 +81,7 @@ def make_core(backends: Backends, spec: SegmentSpec, settings: WorkerSettings, m
                 clock,
                 frames=settings.batch_frames,
                 size_bytes=settings.batch_bytes,
+                pixels=settings.batch_pixels,
                 linger_seconds=settings.linger_seconds,
             ),
             states=states,
@@ -86,18 +91,6 @@ def make_core(backends: Backends, spec: SegmentSpec, settings: WorkerSettings, m
         deletions=deletions,
         eraser=Eraser(backends, deletions, instruments.retry, clock, settings.watch_seconds),
     )
-
-
-def _instruments(settings: WorkerSettings, metrics: Metrics, clock: Clock) -> Instruments:
-    health = Health(clock, settings.stall_seconds)
-    retry = Retry(
-        clock,
-        health,
-        metrics,
-        first_seconds=settings.backoff_seconds,
-        most_seconds=settings.backoff_max_seconds,
-    )
-    return Instruments(clock, metrics, health, retry)
 
 
 def make_loop_parts(
@@ -123,9 +116,16 @@ def make_loop_parts(
         committer=committer,
         sinks=sinks,
         gauges=Gauges(consumer, assignments.offsets, sinks.drift, instruments),
+        probes=_probes(backends, spec.topic_in, collections, instruments),
         arrived=arrived,
         room_freed=room_freed,
     )
+
+
+def _probes(backends: Backends, topic: str, collections: Sequence[str], instruments: Instruments) -> list[Probe]:
+    probes = Probes(instruments.clock, instruments.retry)
+    of_index = [partial(probes.index, backends.index, name) for name in collections[:1]]
+    return [partial(probes.broker, backends.transport, topic), partial(probes.blobs, backends.blobs), *of_index]
 
 
 def _encoder(spec: SegmentSpec, settings: WorkerSettings, topics: Mapping[str, TopicSpec]) -> FrameEncoder:

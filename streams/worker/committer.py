@@ -73,19 +73,24 @@ class Committer:
             pause.cancel()
             backlog.cancel()
 
-    async def commit(self) -> None:
-        """Commit everything finished by now. Waits out an outage; partitions that were taken away are dropped."""
+    async def commit(self) -> bool:
+        """Commit everything finished by now. Waits out an outage; partitions that were taken away are dropped.
+
+        Returns whether all that is finished is committed: nothing was dropped, and nothing unfinished precedes it.
+        """
         async with self._one_at_a_time:
-            prefixes = self._offsets.finished()
-            if not prefixes:
-                return
-            began = self._clock.monotonic()
-            await self._sinks.flush()
-            if self._sinks.atomic:
-                await self._write_each(prefixes)
-            else:
-                await self._write_together(prefixes)
-            self._metrics.commit_seconds.observe(self._clock.monotonic() - began)
+            committed = await self._commit(self._offsets.finished())
+            return committed and self._offsets.in_flight() == self._offsets.unfinished()
+
+    async def _commit(self, prefixes: Mapping[Partition, Prefix]) -> bool:
+        if not prefixes:
+            return True
+        began = self._clock.monotonic()
+        await self._sinks.flush()
+        write = self._write_each if self._sinks.atomic else self._write_together
+        committed = await write(prefixes)
+        self._metrics.commit_seconds.observe(self._clock.monotonic() - began)
+        return committed
 
     async def mark(self, positions: Mapping[Partition, Position]) -> None:
         """Make attempts durable before a partition's first frame, or a suspect, is computed.
@@ -112,25 +117,30 @@ class Committer:
     async def _commit_positions(self, positions: Mapping[Partition, Position], epochs: Mapping[Partition, int]) -> None:
         await self._retry.forever("broker", lambda: self._consumer.commit(positions, epochs), BROKER_AWAY)
 
-    async def _write_together(self, prefixes: Mapping[Partition, Prefix]) -> None:
+    async def _write_together(self, prefixes: Mapping[Partition, Prefix]) -> bool:
         try:
             await self._write(prefixes)
         except Fenced:  # some assignment has ended: find out which, and commit the others
-            await self._write_each(prefixes)
+            return await self._write_each(prefixes)
+        return True
 
-    async def _write_each(self, prefixes: Mapping[Partition, Prefix]) -> None:
-        """Each partition by itself, all at once; one that is not ours any more is dropped."""
+    async def _write_each(self, prefixes: Mapping[Partition, Prefix]) -> bool:
+        """Each partition by itself, all at once; one that is not ours any more is dropped. Whether none was."""
         writes = [self._write_one(partition, prefix) for partition, prefix in prefixes.items()]
-        for error in await asyncio.gather(*writes, return_exceptions=True):
-            if error is not None:
-                raise error
+        results = await asyncio.gather(*writes, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return all(results)
 
-    async def _write_one(self, partition: Partition, prefix: Prefix) -> None:
+    async def _write_one(self, partition: Partition, prefix: Prefix) -> bool:
         try:
             await self._write({partition: prefix})
         except Fenced:
             self._metrics.late.inc(len(prefix.pending))
             self._offsets.end(partition, prefix.epoch)
+            return False
+        return True
 
     async def _write(self, prefixes: Mapping[Partition, Prefix]) -> None:
         positions = {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from streams.errors import Unavailable
 from streams.metrics import gpu_memory_bytes
+from streams.readiness.probes import ANSWER_SECONDS
 from streams.transport import Consumer
 from streams.worker.instruments import Instruments
 from streams.worker.offsets import OffsetTracker
@@ -23,17 +26,15 @@ class Gauges:
         metrics.in_flight.set(self._offsets.in_flight())
         metrics.in_flight_bytes.set(held_bytes)
         metrics.gpu_memory_bytes.set(gpu_memory_bytes())
-        metrics.waiting.clear()
-        for what in self._health.waits:
-            metrics.waiting.labels(what).set(1)
         self._drift.report()
         await self._update_lag()
 
     async def _update_lag(self) -> None:
         try:
-            behind = await self._consumer.lag()
-        except Unavailable:
-            return  # the poll reports it, and waits
+            async with asyncio.timeout(ANSWER_SECONDS):
+                behind = await self._consumer.lag()
+        except (Unavailable, TimeoutError):
+            return  # the probe of the broker reports it
         self._metrics.lag.clear()
         for partition, records in behind.items():
             self._metrics.lag.labels(partition.topic, partition.index).set(records)

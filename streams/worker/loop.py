@@ -9,6 +9,8 @@ a frame whose original is absent waits again (`_park`) |
 | `Committer.run` | commits the finished prefix, after the flush that covers its points | `Consumer.commit` | \
 `room_freed` wakes `_poll` |
 | `_watch` | updates gauges and the lag | `Gauges.update` | |
+| `Probes` | asks whether what an idle worker does not use is there | `Transport.ends`, `Index.get`, \
+`BlobStore.get` | |
 | `_delete` | deletes the points of frames that people asked to forget | `Sinks.forget` | |
 | `_erase` | erases their blobs, in one worker of the deployment | `Eraser.erase` | |
 
@@ -53,7 +55,7 @@ class WorkerLoop:
         self._assignments, self._deletions, self._eraser = core.assignments, core.deletions, core.eraser
         self._poller, self._dispatcher, self._runner = parts.poller, parts.dispatcher, parts.runner
         self._committer, self._sinks, self._gauges = parts.committer, parts.sinks, parts.gauges
-        self._arrived, self._room_freed = parts.arrived, parts.room_freed
+        self._probes, self._arrived, self._room_freed = parts.probes, parts.arrived, parts.room_freed
         self._clock, self._retry = core.instruments.clock, core.instruments.retry
         self._metrics, self._health = core.instruments.metrics, core.instruments.health
         self._settings, self._is_eraser = settings, is_eraser
@@ -71,6 +73,7 @@ class WorkerLoop:
             self._watch(),
             self._delete(deleted),
             self._erase(),
+            *(probe() for probe in self._probes),
         ):
             self._tasks.spawn(task)
 
@@ -145,24 +148,27 @@ class WorkerLoop:
 
     # The end of an assignment, and of the work
 
-    async def drain(self, cause: str, partitions: Sequence[Partition] | None = None) -> None:
+    async def drain(self, cause: str, partitions: Sequence[Partition] | None = None) -> bool:
         """Finish and commit what has begun of these partitions, or of all and for good, under the one deadline.
 
-        Frames that only wait are left for the next owner.
+        Frames that only wait are left for the next owner. Returns whether all that had begun is committed.
         """
         began = self._clock.monotonic()
         leaving = list(self._assignments.offsets.epochs()) if partitions is None else list(partitions)
         self._stopping = self._stopping or partitions is None
         self._assignments.close(leaving)
+        waits, committed = self._health.waits, False
         try:
             async with asyncio.timeout(self._settings.drain_seconds):
                 await self._runner.idle(leaving)
-                await self._committer.commit()
+                committed = await self._committer.commit()
                 await self._committer.unmark(leaving)
         except TimeoutError:
-            log.warning("drain_unfinished", cause=cause, seconds=self._settings.drain_seconds, waits=self._health.waits)
+            committed, waits = False, waits | self._health.waits
+            log.warning("drain_unfinished", cause=cause, seconds=self._settings.drain_seconds, waits=waits)
             await self._unmark_briefly(leaving)
         self._metrics.drain_seconds.labels(cause).observe(self._clock.monotonic() - began)
+        return committed
 
     async def _unmark_briefly(self, partitions: Sequence[Partition]) -> None:
         """A stop that the drain's deadline cut short is no crash either."""

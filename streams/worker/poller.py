@@ -8,6 +8,7 @@ from operator import attrgetter
 
 import structlog
 
+from schemas.zones import zone_named
 from streams.errors import Gap, Unavailable
 from streams.transport import Consumer, Partition, Position, Record
 from streams.worker.assignment import Assignments
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 
 STAGE = "worker"
 """Stands as `stage` in the dead letter of a frame that kills the process."""
+LOST_RECORDS = "lost records"
+"""What a paused partition waits for: only a person can decide where its reading goes on."""
 POLL_SECONDS = 0.25
 """How long one poll waits for records, and so how soon it notices a stop."""
 POLLED_BATCHES = 2
@@ -38,7 +41,7 @@ class Poller:
     ) -> None:
         self._consumer, self._router = consumer, router
         self._offsets, self._crashes, self._waiting = assignments.offsets, assignments.crashes, assignments.waiting
-        self._settings = settings
+        self._settings, self._zone = settings, zone_named(settings.timezone)
         self._clock, self._health = instruments.clock, instruments.health
         self._metrics, self._retry = instruments.metrics, instruments.retry
         self._repeats_until: dict[Partition, int] = {}
@@ -68,7 +71,7 @@ class Poller:
         try:
             return await self._consumer.poll(room, POLL_SECONDS)
         except Gap as gap:
-            self._health.waits_for("lost records", str(gap))
+            self._health.waits_for(LOST_RECORDS, str(gap), str(gap))
             log.warning("records_lost", error=str(gap))
             return ()
 
@@ -90,7 +93,9 @@ class Poller:
         for record in records:
             offset = record.offset
             if self._offsets.start(partition, record.epoch, offset):
-                inflight = decode_record(record, self._router, ready_at=ready_at, repeated=offset < repeats_until)
+                inflight = decode_record(
+                    record, self._router, ready_at=ready_at, repeated=offset < repeats_until, zone=self._zone
+                )
                 if may_hold_poison and self._crashes.is_poison(record):
                     message = "the process died each time this frame ran, at last alone"
                     inflight.death = Death(STAGE, "crashed_worker", message)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Literal, TypeAlias
 
 import structlog
 
+from schemas import topics
 from stores.errors import StoreUnavailable
 from streams import plan as plans
 from streams.backends import Backends
-from streams.clock import Clock, SystemClock
 from streams.errors import Fenced, Unavailable
 from streams.metrics import Metrics
+from streams.readiness.health import Health
+from streams.tasks import unless_stopped
 from streams.transport import Consumer, Partition
 from streams.worker.assembly import make_core, make_loop_parts
-from streams.worker.health import Health
+from streams.worker.instruments import Instruments
 from streams.worker.loop import WorkerLoop
+from streams.worker.poller import LOST_RECORDS
 from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 
@@ -26,23 +30,24 @@ log = structlog.get_logger()
 CLOSE_SECONDS = 2.0
 """A stage that hangs in its lane must not hold up the exit: it is closed within this time, or not at all."""
 
+End: TypeAlias = Literal["committed", "unfinished", "not_begun"]
+"""How a worker ended that was told to stop: all that was in flight is committed, some of it is not and will be
+processed again, or it had not begun to take records."""
+
 
 class Worker:
     """One segment of a plan, from its topic to the next. The transport is open and its topics exist."""
 
     def __init__(
-        self,
-        backends: Backends,
-        spec: SegmentSpec,
-        settings: WorkerSettings,
-        metrics: Metrics,
-        clock: Clock | None = None,
+        self, backends: Backends, spec: SegmentSpec, settings: WorkerSettings, instruments: Instruments
     ) -> None:
-        self._backends, self._spec, self._settings, self._metrics = backends, spec, settings, metrics
-        self._clock = clock or SystemClock()
-        self._core = make_core(backends, spec, settings, metrics, self._clock)
-        self._retry, self._assignments = self._core.instruments.retry, self._core.assignments
+        self._backends, self._spec, self._settings = backends, spec, settings
+        self._clock, self._metrics, self._retry = instruments.clock, instruments.metrics, instruments.retry
+        self._core = make_core(backends, spec, settings, instruments)
+        self._assignments = self._core.assignments
         self._stopping = asyncio.Event()
+        self.end: End = "not_begun"
+        """How `run` ended, once it has returned."""
         self._unassigned_since: float | None = None
         """Since when (monotonic) a rebalance keeps this worker without partitions."""
 
@@ -51,7 +56,10 @@ class Worker:
         return self._core.instruments.health
 
     def stop(self) -> None:
-        """Finish what is in flight under the drain deadline, commit, leave. Safe to call at any time, repeatedly."""
+        """Finish what is in flight under the drain deadline, commit, leave. Safe to call at any time, repeatedly.
+
+        Before the worker has joined its group nothing is in flight: opening is given up.
+        """
         self._stopping.set()
 
     async def run(self) -> None:
@@ -61,8 +69,9 @@ class Worker:
         """
         try:
             plans.check(self._spec.plan, self._spec.shapes)
-            await self._open()
-            await self._work()
+            _declare_series(self._metrics, self._spec)
+            if (loop := await unless_stopped(self._stopping, self._open())) is not None:
+                self.end = await self._work(loop)
         except Exception as error:
             self.health.stopped(f"{type(error).__name__}: {error}")
             raise
@@ -72,37 +81,39 @@ class Worker:
                     await self._core.segment.close()
             self._core.lanes.close()
 
-    async def _open(self) -> None:
+    async def _open(self) -> WorkerLoop:
         """Models first: a member of the group that is not ready to work would only hold partitions."""
         await self._core.segment.open(self._settings.device)
         index = self._backends.index
         for alias, collection in self._spec.collections.items():
-            await self._retry.forever("index", lambda a=alias, c=collection: index.ensure(c, a), StoreUnavailable)  # type: ignore[misc]
-        topics = await self._retry.forever("broker", self._backends.transport.topics, Unavailable)
-        self._deleted = await self._retry.forever("broker", self._core.deletions.catch_up, Unavailable)
+            await self._retry.connect("index", lambda a=alias, c=collection: index.ensure(c, a), StoreUnavailable)  # type: ignore[misc]
+        specs = await self._retry.connect("broker", self._backends.transport.topics, Unavailable)
+        self._deleted = await self._retry.connect("broker", self._core.deletions.catch_up, Unavailable)
         self._consumer = await self._join()
-        parts = make_loop_parts(self._core, self._backends, self._spec, self._settings, self._consumer, topics)
+        parts = make_loop_parts(self._core, self._backends, self._spec, self._settings, self._consumer, specs)
         self._loop = WorkerLoop(self._core, parts, self._settings, self._is_eraser, self._failed)
         self.health.warmed()
+        return self._loop
 
     async def _join(self) -> Consumer:
         group = self._spec.plan.group(self._settings.group, self._spec.number)
         self._unassigned_since = self._clock.monotonic()
-        return await self._retry.forever(
+        return await self._retry.connect(
             "broker", lambda: self._backends.transport.consumer(group, [self._spec.topic_in], self), Unavailable
         )
 
-    async def _work(self) -> None:
+    async def _work(self, loop: WorkerLoop) -> End:
         """Run until told to stop or until something fails; then drain, and leave the group."""
-        self._loop.start(self._deleted)
+        loop.start(self._deleted)
         try:
             await self._stopping.wait()
-            await self._loop.drain("stop")
+            committed = await loop.drain("stop")
         finally:
-            await self._loop.end()
+            await loop.end()
             await self._leave()
-        if self._loop.failure is not None:
-            raise self._loop.failure
+        if loop.failure is not None:
+            raise loop.failure
+        return "committed" if committed else "unfinished"
 
     def _failed(self, error: BaseException) -> None:
         self.health.stopped(f"{type(error).__name__}: {error}")
@@ -136,5 +147,15 @@ class Worker:
         self._metrics.rebalances.labels("revoked").inc(len(partitions))
         await self._loop.drain("revoke", partitions)
         self._assignments.release(partitions)
+        self.health.recovered_for_all(LOST_RECORDS)
         if not self._assignments.offsets.epochs():
             self._unassigned_since = began
+
+
+def _declare_series(metrics: Metrics, spec: SegmentSpec) -> None:
+    metrics.declare(
+        topic_in=spec.topic_in,
+        topics_out=(spec.topic_out, topics.OBSERVED, topics.DEAD),
+        stages=[stage.name for stage in spec.stages],
+        collections=[collection.name for collection in spec.collections.values()],
+    )

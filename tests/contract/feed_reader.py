@@ -6,9 +6,12 @@ import asyncio
 import signal
 import sys
 
+from prometheus_client import CollectorRegistry
+
 from schemas.events import Feed
-from streams.clock import SystemClock
 from streams.feeds.group_member import FeedGroupMember
+from streams.metrics import ProcessMetrics
+from streams.readiness.instruments import instruments
 from tests.support.transport_urls import connect
 
 
@@ -24,7 +27,7 @@ async def read(feed: Feed) -> None:
 async def main(url: str) -> None:
     transport = connect(url)
     await transport.open()
-    member = FeedGroupMember(transport, read, SystemClock())
+    member = FeedGroupMember(transport, read, instruments(ProcessMetrics(CollectorRegistry()), "starting"))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, member.stop)
     print("open", flush=True)
     await member.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,11 +23,11 @@ from stores.errors import StoreUnavailable
 from stores.index import Point
 from streams.clock import ManualClock
 from streams.errors import Fenced
+from streams.readiness.monitor import Monitor
 from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.transport import SqliteTransport
 from streams.topic_reader import read_topic
 from streams.transport import Listener, NewRecord, Partition, Position
-from streams.worker.monitor import Monitor
 from tests.contract.transport_member import Silent
 from tests.support.deployment import (
     FRAMES,
@@ -121,7 +122,8 @@ async def test_while_the_index_is_away_the_worker_waits_and_says_so(deployment: 
     deployment.index = index
     await deployment.publish(OTHERS)
     worker = deployment.worker([Fate(), Vectors()])
-    async with Monitor(worker, deployment.metrics.registry, "127.0.0.1", 0) as monitor:
+    listener = socket.create_server(("127.0.0.1", 0))
+    async with Monitor(worker.health, deployment.metrics.registry, listener) as monitor:
         assert (await get(f"{monitor.url}/readyz"))[1] == "models are not warm yet\n"
         async with running(worker) as task:
             await until(lambda: worker.health.waits, task)

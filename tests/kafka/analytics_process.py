@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 
-from streams.analytics.faust_app import counting, make_app, run, serving
+from streams.analytics.faust_app import counting, make_app, run, showing
+from streams.analytics.json_server import Counts, serve_counts
+from streams.analytics.measured import measured
 from streams.analytics.settings import AnalyticsSettings
 from streams.kafka.settings import KafkaSettings
 
@@ -13,9 +17,20 @@ SETTINGS = AnalyticsSettings(instance="one")
 
 
 def main(url: str, port: str, folder: str) -> None:
-    app = make_app(SETTINGS, KafkaSettings.from_url(url), PARTITIONS, folder)
-    serving(app, counting(app, SETTINGS, PARTITIONS), "127.0.0.1", int(port), print)
-    run(app)
+    kafka, counts = KafkaSettings.from_url(url), Counts(measured())
+    app = make_app(SETTINGS, kafka, PARTITIONS, folder)
+    showing(app, counting(app, SETTINGS, PARTITIONS, counts.measured.metrics), counts, kafka)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    serving = loop.create_task(serve(counts, socket.create_server(("127.0.0.1", int(port)))))
+    run(app, loop)
+    serving.cancel()
+
+
+async def serve(counts: Counts, listener: socket.socket) -> None:
+    async with serve_counts(counts, listener) as url:
+        print(url)
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ from streams.metrics import Metrics
 from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import Transport
+from streams.worker.instruments import worker_instruments
 from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
@@ -181,7 +182,8 @@ async def main(options: WorkerOptions, ready: Callable[[], None]) -> None:
         )
         plan = Plan((tuple(stage.name for stage in stages),))
         spec = SegmentSpec(plan, 0, stages, collections=collections())
-        worker = Worker(backends, spec, settings(options), Metrics(CollectorRegistry()), clock)
+        instruments = worker_instruments(settings(options), Metrics(CollectorRegistry()), clock)
+        worker = Worker(backends, spec, settings(options), instruments)
 
         def stop() -> None:
             kill_point.draining = True

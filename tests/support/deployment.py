@@ -27,6 +27,7 @@ from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, TopicSpec
+from streams.worker.instruments import worker_instruments
 from streams.worker.segment import SegmentSpec
 from streams.worker.settings import WorkerSettings
 from streams.worker.worker import Worker
@@ -110,7 +111,8 @@ class Deployment:
             plan_stages=plan_stages or {},
             collections=collections(),
         )
-        return Worker(Backends(self.transport, self.index, self.blobs), spec, settings, self.metrics, clock)
+        backends = Backends(self.transport, self.index, self.blobs)
+        return Worker(backends, spec, settings, worker_instruments(settings, self.metrics, clock))
 
     async def drained(self, topic: str = topics.RAW, group: str = "sightline.fate") -> bool:
         return not any((await self.transport.group_lag(group, [topic])).values())

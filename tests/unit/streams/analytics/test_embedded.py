@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 
 from schemas.topics import OBSERVED
-from streams.analytics.embedded import FileTable, count_until
+from streams.analytics.embedded import FileTable, count
 from streams.analytics.ledger import Ledger
 from streams.analytics.ledger_view import LedgerView
+from streams.analytics.measured import measured
 from streams.analytics.settings import AnalyticsSettings
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import TopicSpec
@@ -17,18 +18,16 @@ from tests.support.observed import observed, record
 SETTINGS = AnalyticsSettings()
 
 
-async def run_until(folder: Path, frames: int, *, killed: bool) -> None:
-    """Count until `frames` are counted, then end; `killed`, without leaving the group, at any step."""
+async def run_until(folder: Path, frames: int) -> None:
+    """Count until `frames` are counted, then end at any step."""
     transport = SqliteTransport(folder / "log.sqlite")
     await transport.open()
     table = FileTable(folder / "analytics.sqlite")
-    counting = asyncio.create_task(count_until(transport, table, SETTINGS, stop := asyncio.Event()))
+    counting = asyncio.create_task(count(transport, Ledger(table, SETTINGS), table, measured()))
     async with asyncio.timeout(60):
         while sum(window["frames"] for window in LedgerView(Ledger(table, SETTINGS)).windows()) < frames:
             await asyncio.wait([counting], timeout=0.02)
-    if killed:
-        counting.cancel()
-    stop.set()
+    counting.cancel()
     await asyncio.gather(counting, return_exceptions=True)
     table.close()
     await transport.close()
@@ -40,9 +39,9 @@ async def test_a_restart_continues_and_repeated_records_count_once(tmp_path: Pat
     await transport.create([TopicSpec(OBSERVED, 2)])
     events = [record(observed(number, number / 10, feed=("a", "b")[number % 2])) for number in range(400)]
     await transport.publish(events[:200])
-    await run_until(tmp_path, 200, killed=True)
+    await run_until(tmp_path, 200)
     await transport.publish([*events[150:], *events[300:]])
-    await run_until(tmp_path, 400, killed=False)
+    await run_until(tmp_path, 400)
     await transport.close()
     table = FileTable(tmp_path / "analytics.sqlite")
     windows = LedgerView(Ledger(table, SETTINGS)).windows()
