@@ -75,7 +75,7 @@ def load_model(folder: Path, kind: str, *, device: str, precision: ResolvedPreci
     import transformers
 
     architectures = read_configuration(folder).get("architectures") or [kind]
-    if not kind.startswith("Auto") and kind not in architectures:
+    if not any(_holds(architecture, kind) for architecture in architectures):
         raise WrongWeights(f"{folder}: config.json names {', '.join(architectures)}; {kind} is wanted")
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     safe = any(folder.glob("model*.safetensors"))
@@ -92,6 +92,15 @@ def load_model(folder: Path, kind: str, *, device: str, precision: ResolvedPreci
     if absent := sorted({*report["missing_keys"], *(str(entry) for entry in report["mismatched_keys"])}):
         raise WrongWeights(f"{folder}: the file lacks {len(absent)} tensors of {kind}, first {absent[0]}")
     return model.eval().requires_grad_(requires_grad=False).to(device)
+
+
+def _holds(architecture: str, kind: str) -> bool:
+    """Whether a checkpoint of `architecture` holds the model `kind`: that itself, or the bare model below a head.
+
+    Models are published under the head that they were trained with: google's ViT as `ViTForImageClassification`.
+    """
+    bare = kind.removesuffix("Model")
+    return kind.startswith("Auto") or architecture == kind or (bare != kind and architecture.startswith(f"{bare}For"))
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
 from processors.models.checkpoint import translate_load_errors
 from processors.models.model_card import Fit
+from processors.opencv import cv2
 
 if TYPE_CHECKING:
     import torch
@@ -47,10 +47,8 @@ class Preprocessor:
     @classmethod
     def from_folder(cls, folder: Path, fit: Fit) -> Self:
         """From the processor's configuration in `folder`. Raises `WrongWeights` when it is missing or not square."""
-        from transformers import AutoImageProcessor
-
         with translate_load_errors(folder):
-            processor: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            processor = _library_processor(folder)
         crop = processor.crop_size if getattr(processor, "do_center_crop", None) else None
         height, width = _sides(crop or processor.size)
         if height != width:
@@ -103,6 +101,16 @@ class Preprocessor:
         factor = 1 / (255 * np.asarray(self.std, np.float32))
         shift = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
         return np.asarray((image * factor - shift).transpose(2, 0, 1), np.float32)
+
+
+def _library_processor(folder: Path) -> Any:
+    """The library's own processor, for its configuration. Older folders name a class that has another name since."""
+    import transformers
+
+    configuration, _ = transformers.ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
+    named = str(configuration.get("image_processor_type") or "")
+    kind = named.replace("FeatureExtractor", "ImageProcessor") if named.endswith("FeatureExtractor") else ""
+    return getattr(transformers, kind or "AutoImageProcessor").from_pretrained(folder, local_files_only=True)
 
 
 def _sides(size: Any) -> tuple[int, int]:
