@@ -1,21 +1,31 @@
-"""A picture's format and size from its first bytes: known before a decoder allocates memory for it.
+"""A picture's format, size, orientation and EXIF from its bytes: known before a decoder allocates memory for it.
 
-JPEG (ITU T.81 B.2.2), PNG (W3C PNG 5.2 and 11.2.1) and WebP (RFC 9649) by their signatures, never by a name.
+JPEG (ITU T.81 B.2.2), PNG (W3C PNG 5.2 and 11.2.1), WebP (RFC 9649), GIF (89a) and HEIF by their signatures, never by a
+name.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
-Format = Literal["jpeg", "png", "webp"]
+from processors import exif
+from processors.heif import read_heif
+from processors.orientation import UPRIGHT, turns_sides
+from schemas.events import Format
+from schemas.pictures import FORMATS, picture_format
+
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that carry the size; the three left out are tables."""
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
 """Markers without a segment; 0xFF is a fill byte before one."""
-_APP1, _ORIENTATION = 0xE1, 0x112
-"""The JPEG segment that holds EXIF, and EXIF's tag for how the camera was held."""
+_APP1 = 0xE1
+"""The JPEG segment that holds EXIF."""
+_EXIF_PREFIX = b"Exif\0\0"
+_PNG_COLORS_WITH_ALPHA = frozenset({4, 6})
+_WEBP_TRANSPARENT, _WEBP_EXIF = 0x10 | 0x02, 0x08
+"""Flags of WebP's extended header. An animation may be transparent, too: its frames need not cover the canvas."""
 
 
 class Unreadable(ValueError):  # noqa: N818 - named for the state
@@ -28,93 +38,134 @@ class Unreadable(ValueError):  # noqa: N818 - named for the state
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a picture's header states; width and height in pixels as stored, EXIF's rotation not applied.
+    """What a picture's header states; width and height in pixels as a decoder gives them.
 
-    `orientation` is a JPEG's from EXIF, 1 to 8; for other formats the decoder applies it.
+    `orientation` (EXIF's number) is what is left to do after decoding; `transparent` whether a PNG or WebP may have
+    transparent pixels; `exif` the TIFF structure, empty if there is none.
     """
 
     format: Format
     width: int
     height: int
-    orientation: int = 1
+    orientation: int = UPRIGHT
+    transparent: bool = False
+    exif: bytes = b""
 
     @property
     def pixels(self) -> int:
         return self.width * self.height
 
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Width and height as the picture is shown."""
+        return (self.height, self.width) if turns_sides(self.orientation) else (self.width, self.height)
+
 
 def read_header(picture: bytes) -> Header:
-    """The header of a JPEG, PNG or WebP picture. Raises `Unreadable` for anything else or anything cut short."""
+    """The header of a picture. Raises `Unreadable` for anything else or anything cut short."""
+    image_format = picture_format(picture)
+    if image_format is None:
+        raise Unreadable("unsupported_format", f"not {FORMATS} (begins with {picture[:8].hex(' ')})")
     try:
-        kind, (width, height), orientation = _read(picture)
+        header = _read(image_format, picture)
     except (struct.error, IndexError) as error:
-        raise Unreadable("unreadable_image", "the picture ends within its header") from error
-    if width < 1 or height < 1:
-        raise Unreadable("unreadable_image", f"the {kind} header states {width} × {height} pixels")
-    return Header(kind, width, height, orientation)
+        raise Unreadable("unreadable_image", f"the {image_format} is cut short") from error
+    if header.width < 1 or header.height < 1:
+        raise Unreadable(
+            "unreadable_image", f"the {image_format} header states {header.width} × {header.height} pixels"
+        )
+    return header
 
 
-def _read(picture: bytes) -> tuple[Format, tuple[int, int], int]:
-    if picture[:3] == b"\xff\xd8\xff":
-        return "jpeg", *_jpeg(picture)
-    if picture[:8] == b"\x89PNG\r\n\x1a\n":
-        if picture[12:16] != b"IHDR":
-            raise Unreadable("unreadable_image", "the PNG does not begin with its header")
-        return "png", struct.unpack_from(">II", picture, 16), 1
-    if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
-        return "webp", _webp(picture), 1
-    raise Unreadable("unsupported_format", f"neither JPEG, PNG nor WebP (begins with {picture[:8].hex(' ')})")
+def _read(image_format: Format, picture: bytes) -> Header:
+    if image_format == "jpeg":
+        return _jpeg(picture)
+    if image_format == "png":
+        return _png(picture)
+    if image_format == "webp":
+        return _webp(picture)
+    if image_format == "gif":
+        return Header("gif", *struct.unpack_from("<HH", picture, 6))
+    return _heif(image_format, picture)
 
 
-def _jpeg(picture: bytes) -> tuple[tuple[int, int], int]:
-    """Width and height as stored, and the orientation: segments are followed up to the frame header."""
-    position, orientation = 2, 1
+def _jpeg(picture: bytes) -> Header:
+    """Segments are followed up to the frame header; EXIF stands before it."""
+    position, found = 2, b""
     while picture[position] == 0xFF:
         marker = picture[position + 1]
         if marker in _START_OF_FRAME:
-            return _size_of_frame(picture, position), orientation
+            height, width = struct.unpack_from(">HH", picture, position + 5)
+            return Header("jpeg", width, height, exif.orientation(found), exif=found)
         if marker in _WITHOUT_LENGTH:
             position += 1 if marker == 0xFF else 2
         elif marker in (0xD9, 0xDA):
             raise Unreadable("unreadable_image", "the JPEG has no frame header before its pixels")
         else:
             length = max(picture[position + 2] << 8 | picture[position + 3], 2)
-            if marker == _APP1 and picture[position + 4 : position + 10] == b"Exif\0\0":
-                orientation = _orientation(picture[position + 10 : position + 2 + length])
+            if marker == _APP1 and not found and picture[position + 4 : position + 10] == _EXIF_PREFIX:
+                found = picture[position + 10 : position + 2 + length]
             position += 2 + length
     raise Unreadable("unreadable_image", f"no JPEG marker at byte {position}")
 
 
-def _size_of_frame(picture: bytes, position: int) -> tuple[int, int]:
-    height, width = struct.unpack_from(">HH", picture, position + 5)
-    return width, height
+def _png(picture: bytes) -> Header:
+    if picture[12:16] != b"IHDR":
+        raise Unreadable("unreadable_image", "the PNG does not begin with its header")
+    width, height, _, color = struct.unpack_from(">IIBB", picture, 16)
+    transparent, found = color in _PNG_COLORS_WITH_ALPHA, b""
+    for kind, content in _png_chunks(picture):
+        if kind == b"tRNS":
+            transparent = True
+        elif kind == b"eXIf":
+            found = bytes(content)
+    return Header("png", width, height, exif.orientation(found), transparent, found)
 
 
-def _orientation(exif: bytes) -> int:
-    """Tag 0x112 of the first directory (CIPA DC-008 4.6.4); 1 where there is none or it cannot be read."""
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return 1
-    try:
-        first = struct.unpack_from(f"{order}I", exif, 4)[0]
-        for entry in range(struct.unpack_from(f"{order}H", exif, first)[0]):
-            tag, value = struct.unpack_from(f"{order}H6xH", exif, first + 2 + 12 * entry)
-            if tag == _ORIENTATION:
-                return int(value) if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
+def _png_chunks(picture: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Each chunk's type and content; a checksum of four bytes follows it."""
+    view, position = memoryview(picture), 8
+    while position + 8 <= len(picture):
+        length, kind = struct.unpack_from(">I4s", picture, position)
+        yield kind, view[position + 8 : position + 8 + length]
+        position += length + 12
 
 
-def _webp(picture: bytes) -> tuple[int, int]:
+def _webp(picture: bytes) -> Header:
     chunk = picture[12:16]
     if chunk == b"VP8X":
         low_w, high_w, low_h, high_h = struct.unpack_from("<HBHB", picture, 24)
-        return 1 + low_w + (high_w << 16), 1 + low_h + (high_h << 16)
+        found = _webp_exif(picture) if picture[20] & _WEBP_EXIF else b""
+        width, height = 1 + low_w + (high_w << 16), 1 + low_h + (high_h << 16)
+        return Header("webp", width, height, exif.orientation(found), bool(picture[20] & _WEBP_TRANSPARENT), found)
     if chunk == b"VP8L":
         bits = struct.unpack_from("<I", picture, 21)[0]
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        return Header("webp", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), transparent=bool(bits >> 28 & 1))
     if chunk == b"VP8 ":
         width, height = struct.unpack_from("<HH", picture, 26)
-        return width & 0x3FFF, height & 0x3FFF
+        return Header("webp", width & 0x3FFF, height & 0x3FFF)
     raise Unreadable("unreadable_image", f"unknown WebP chunk {chunk!r}")
+
+
+def _webp_exif(picture: bytes) -> bytes:
+    """Chunks of an odd length are followed by a zero. Some writers put JPEG's prefix before the TIFF structure."""
+    position = 12
+    while position + 8 <= len(picture):
+        kind, length = struct.unpack_from("<4sI", picture, position)
+        if kind == b"EXIF":
+            return picture[position + 8 : position + 8 + length].removeprefix(_EXIF_PREFIX)
+        position += 8 + length + (length & 1)
+    return b""
+
+
+def _heif(image_format: Format, picture: bytes) -> Header:
+    try:
+        stored = read_heif(picture)
+    except KeyError as error:
+        raise Unreadable("unreadable_image", f"the {image_format} has no box {error}") from error
+    turn = exif.orientation(stored.exif) if stored.orientation is None else stored.orientation
+    header = Header(image_format, stored.width, stored.height, turn, exif=stored.exif)
+    if image_format == "avif" or stored.orientation is None:
+        return header
+    width, height = header.upright_size  # libheif itself applies the item's orientation
+    return Header(image_format, width, height, exif=stored.exif)

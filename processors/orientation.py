@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from processors.opencv import cv2
 
 UPRIGHT = 1
 """The orientation of pixels that are stored as they are shown."""
@@ -46,6 +47,13 @@ def orient(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 def turns_sides(orientation: int) -> bool:
     """Whether width and height change places."""
     return 5 <= orientation <= 8
+
+
+def combine(first: int, second: int) -> int:
+    """The orientation that shows pixels as `first` and then `second` do."""
+    (a, b, c, d), (e, f, g, h) = MATRICES[first], MATRICES[second]
+    product = (a * e + b * g, a * f + b * h, c * e + d * g, c * f + d * h)
+    return next(number for number, matrix in MATRICES.items() if matrix == product)
 
 
 def orientation_of_matrix(matrix: Sequence[int]) -> int:

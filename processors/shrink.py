@@ -1,10 +1,14 @@
-"""Cheap downscaling for thumbnails and for the gate; models' inputs are made in `processors/models/preprocess.py`."""
+"""Cheap downscaling for thumbnails and for the gate, and their JPEG.
+
+Models' inputs are made in `processors/models/preprocess.py`.
+"""
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from processors.opencv import cv2
 
 
 def shrink(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
@@ -28,3 +32,9 @@ def within(width: int, height: int, side: int) -> tuple[int, int]:
     """Width and height scaled so that the longer one is at most `side`, aspect kept, at least one pixel each."""
     scale = min(side / max(width, height), 1.0)
     return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """A JPEG of RGB `pixels`."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()

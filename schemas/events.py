@@ -16,6 +16,8 @@ MAJOR_VERSION = 1
 """A reader that receives a newer major version stops instead of dead-lettering a good topic."""
 
 Kind = Literal["still", "frame"]
+Format = Literal["jpeg", "png", "webp", "gif", "heic", "heif", "avif"]
+"""How an original is encoded. Later versions may read more formats."""
 Utc = Annotated[datetime, Meta(tz=True)]
 """A time with its zone: a time without one is refused when a record is decoded."""
 Box = tuple[float, float, float, float]
@@ -28,7 +30,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ImageRef(Event, frozen=True, kw_only=True, omit_defaults=True):
     """Where a frame's original is and what it is; `uri` is a `blob:` URI inside the tenant's prefix."""
 
-    format: Literal["jpeg", "png", "webp"]
+    format: Format
     sha256: str
     """Hash of the original, in hexadecimal."""
     size_bytes: int

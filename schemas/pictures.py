@@ -6,26 +6,59 @@ import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Literal
+from types import MappingProxyType
 
 from schemas import cloudevents
 from schemas.errors import Undecodable
+from schemas.events import Format as Format
 from schemas.events import FrameEvent, ImageRef, Kind
 from schemas.identity import DEFAULT_TENANT, check_name, frame_id, produced_position
 
-Format = Literal["jpeg", "png", "webp"]
+FORMATS = "JPEG, PNG, WebP, GIF, HEIC or AVIF"
+"""The formats that are read, for messages."""
+MEDIA_TYPES = MappingProxyType[Format, str](
+    {
+        "jpeg": "image/jpeg",
+        "png": "image/png",
+        "webp": "image/webp",
+        "gif": "image/gif",
+        "heic": "image/heic",
+        "heif": "image/heif",
+        "avif": "image/avif",
+    }
+)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".heic", ".heif", ".hif", ".avif")
+"""How the names of pictures end, where nothing but a name is known."""
+SIGNATURE_BYTES = 64
+"""`picture_format` looks at no more."""
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
+"""Brands of ISO/IEC 23008-12 that do not name the codec; one of the compatible brands does."""
 
 
 def picture_format(content: bytes | memoryview) -> Format | None:
-    """The format by signature (JFIF/EXIF SOI, PNG, RIFF WEBP), or None."""
-    head = bytes(content[:12])
+    """The format by signature (JFIF/EXIF SOI, PNG, RIFF WEBP, GIF with a size, the brands of a HEIF), or None."""
+    head = bytes(content[:SIGNATURE_BYTES])
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return "webp"
-    return None
+    if head[:6] in (b"GIF87a", b"GIF89a") and any(head[6:8]) and any(head[8:10]):
+        return "gif"
+    return _heif_format(head) if head[4:8] == b"ftyp" else None
+
+
+def _heif_format(head: bytes) -> Format | None:
+    """By the major brand of a file that begins with `ftyp`, as videos do too."""
+    major = head[8:12]
+    if major in _HEIF_BRANDS:
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        brands = {head[start : start + 4] for start in range(16, end, 4)}
+        return "heic" if brands & _HEIC_BRANDS else "avif" if brands & _AVIF_BRANDS else "heif"
+    return "heic" if major in _HEIC_BRANDS else "avif" if major in _AVIF_BRANDS else None
 
 
 def picture_event(content: bytes, headers: Mapping[str, bytes], appended_seconds: float) -> FrameEvent:
@@ -41,7 +74,7 @@ def picture_event(content: bytes, headers: Mapping[str, bytes], appended_seconds
     check_names(tenant, feed)
     image_format = picture_format(content)
     if image_format is None:
-        raise Undecodable("not_a_picture", "the value is no JPEG, PNG or WebP")
+        raise Undecodable("not_a_picture", f"the value is no {FORMATS}")
     position = produced_position(source, identity)
     return FrameEvent(
         id=frame_id(tenant, feed, position),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 28))
-
-import cv2
 import numpy as np
 
+from processors.opencv import cv2
 from schemas.events import FrameEvent
 from search.models import Pixels
 

@@ -18,18 +18,25 @@ _LONGEST_SIDE = 1024
 """No preset's picture models take more; larger pictures are decoded reduced."""
 
 _SETTINGS = DecodeSettings(
-    max_bytes=MAX_UPLOAD_BYTES, max_pixels=MAX_UPLOAD_PIXELS, max_side=_LONGEST_SIDE, thumbnail_side=0, threads=1
+    max_bytes=MAX_UPLOAD_BYTES,
+    max_pixels=MAX_UPLOAD_PIXELS,
+    decoding_pixels=2 * MAX_UPLOAD_PIXELS,
+    max_side=_LONGEST_SIDE,
+    thumbnail_side=0,
+    threads=1,
 )
+_STAGE = Decode(_SETTINGS)
+"""One for all requests: together they decode no more than `decoding_pixels` at a time."""
 
 
 def decode_upload(picture: bytes) -> Pixels:
-    """Upright RGB [height, width, 3] of a JPEG, PNG or WebP picture. Raises Unreadable."""
+    """Upright RGB [height, width, 3] of a picture. Raises Unreadable."""
     image = ImageRef(format=read_header(picture).format, sha256=sha256(picture).hexdigest(), size_bytes=len(picture))
     now = datetime.now(UTC)
     frame = Frame(
         id="", tenant="", feed="", kind="still", position="", ingested=now, image=image, original=picture
     )  # for the decode stage alone
-    if invalid := Decode(_SETTINGS).process([frame])[0]:
+    if invalid := _STAGE.process([frame])[0]:
         raise Unreadable(invalid.reason, invalid.message)
     assert frame.pixels is not None  # noqa: S101 - the stage assigns them to every frame that is not invalid
     return frame.pixels

@@ -47,7 +47,7 @@ def read_card(folder: Path) -> ModelCard | None:
 
 def reference_picture(folder: Path) -> NDArray[np.uint8]:
     """RGB [height, width, 3]. Raises `WrongWeights` when it is missing or damaged."""
-    import cv2  # not at module level: the decode stage sets OpenCV's limits before the first import
+    from processors.opencv import cv2  # not at module level: a card is read by commands that need no OpenCV
 
     picture = cv2.imread(str(folder / REFERENCE_FILE), cv2.IMREAD_COLOR_RGB)
     if picture is None:

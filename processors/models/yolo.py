@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
 from processors.models.model_card import check_revision, read_card, reference_picture
 from processors.models.out_of_memory import translate_out_of_memory
+from processors.opencv import cv2
 
 if TYPE_CHECKING:
     import torch

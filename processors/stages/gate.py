@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-import cv2
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from processors.frame import Frame, Verdicts
+from processors.opencv import cv2
 from processors.shrink import shrink
 from schemas.results import register
 

@@ -6,7 +6,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from processors.headers import Unreadable, read_header
+from tests.support.odd_pictures import exif, quarters, saved
 
+HEIF = saved(quarters(), "AVIF", exif=exif(orientation=6, taken="2019:07:04 18:30:15"))
 SIGNATURES = (
     b"",
     b"\xff\xd8\xff",
@@ -15,12 +17,16 @@ SIGNATURES = (
     b"RIFF\0\0\0\0WEBPVP8X",
     b"RIFF\0\0\0\0WEBPVP8L",
     b"RIFF\0\0\0\0WEBPVP8 ",
+    b"GIF89a",
+    b"\0\0\0\x10ftypheic\0\0\0\0",
+    b"\0\0\0\x10ftypavif\0\0\0\0\0\0\0\x40meta\0\0\0\0",
 )
 
 
 @given(st.sampled_from(SIGNATURES), st.binary(max_size=64))
 @example(b"\xff\xd8\xff", b"\xff" * 40)
 @example(b"\xff\xd8\xff", b"\xe0\0\0" * 20)
+@example(SIGNATURES[-1], b"\0\0\0\x0epitm\0\0\0\0\0\1\0\0\0\x14iprp\0\0\0\x0cipco\0\0\0\4ispe")
 def test_any_bytes_are_read_or_refused(signature: bytes, rest: bytes) -> None:
     outcome = reason_or_size(signature + rest)
     if isinstance(outcome, str):
@@ -35,3 +41,11 @@ def reason_or_size(picture: bytes) -> str | tuple[int, int]:
     except Unreadable as refused:
         return refused.reason
     return header.width, header.height
+
+
+@given(st.data())
+def test_a_real_heif_with_any_bytes_changed_is_read_or_refused(data: st.DataObject) -> None:
+    picture = bytearray(HEIF)
+    for position in data.draw(st.lists(st.integers(0, min(len(HEIF), 600) - 1), max_size=4)):
+        picture[position] = data.draw(st.integers(0, 255))
+    reason_or_size(bytes(picture[: data.draw(st.integers(0, len(HEIF)))]))
