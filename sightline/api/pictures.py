@@ -9,13 +9,16 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import Controller, Response, get
+from litestar import Controller, Request, Response, get
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from processors.headers import Unreadable
+from processors.shrink import encode_jpeg
 from schemas.codec import encode_frame
-from schemas.events import FrameEvent
+from schemas.events import Format, FrameEvent
+from schemas.pictures import MEDIA_TYPES, picture_format
 from search.annotate import annotated
 from search.uploads import decode_upload
 from sightline.api.live import Live
@@ -25,6 +28,8 @@ from streams.lifecycle.event_lookup import find_event, find_payload
 PRIVATE = "private, max-age=86400, immutable"
 """A frame's picture never changes; shared caches must not keep it."""
 CACHED_URIS = 4096
+JPEG_QUALITY = 90
+_RARELY_SHOWN: tuple[Format, ...] = ("heic", "heif")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,12 @@ class FramesController(Controller):
         return Response(msgspec.json.format(event, indent=2), media_type="application/json")
 
     @get("/image")
-    async def image(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
-        return _picture(await frames.picture(str(frame), small=False))
+    async def image(
+        self, request: Request[Any, Any, Any], frame: FromPath[UUID], frames: NamedDependency[Frames]
+    ) -> Response[bytes]:
+        """The original, and HEIC as a JPEG where the request does not accept it."""
+        original = await frames.picture(str(frame), small=False)
+        return _picture(await asyncio.to_thread(_shown, original, request.headers.get("accept", "")))
 
     @get("/thumbnail")
     async def thumbnail(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
@@ -104,13 +113,20 @@ class FramesController(Controller):
 
 
 def _picture(content: bytes) -> Response[bytes]:
-    return Response(content, media_type=_media_type(content), headers={"cache-control": PRIVATE})
+    return Response(content, media_type=_media_type(content), headers={"cache-control": PRIVATE, "vary": "accept"})
 
 
 def _media_type(content: bytes) -> str:
     """By the content's signature."""
-    if content[:3] == b"\xff\xd8\xff":
-        return "image/jpeg"
-    if content[:8] == b"\x89PNG\r\n\x1a\n":
-        return "image/png"
-    return "image/webp" if content[8:12] == b"WEBP" else "application/octet-stream"
+    image_format = picture_format(content)
+    return MEDIA_TYPES[image_format] if image_format else "application/octet-stream"
+
+
+def _shown(content: bytes, accept: str) -> bytes:
+    """HEIC as a JPEG, unless the client says that it shows HEIC: most browsers do not."""
+    if picture_format(content) not in _RARELY_SHOWN or any(MEDIA_TYPES[name] in accept for name in _RARELY_SHOWN):
+        return content
+    try:
+        return encode_jpeg(decode_upload(content), JPEG_QUALITY)
+    except Unreadable:
+        return content

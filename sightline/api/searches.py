@@ -11,6 +11,7 @@ from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromQuery, QueryParameter
 
+from schemas.pictures import FORMATS
 from search.query import BadQuery, Query, parse, parse_filters
 from search.uploads import MAX_UPLOAD_BYTES
 from sightline.api.cards import result_card
@@ -57,10 +58,10 @@ async def search(
 async def search_image(
     request: Request[Any, Any, Any], services: NamedDependency[Services], make_query: NamedDependency[MakeQuery]
 ) -> dict[str, Any]:
-    """The body is the picture itself (JPEG, PNG or WebP); the parameters are those of `make_query`."""
+    """The body is the picture itself (see `schemas.pictures.FORMATS`); the parameters are those of `make_query`."""
     picture = await request.body()
     if not picture:
-        raise BadQuery("the request has no body; send a JPEG, PNG or WebP picture")
+        raise BadQuery(f"the request has no body; send a picture ({FORMATS})")
     return await _search(services, make_query(image=picture))
 
 

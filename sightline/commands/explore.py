@@ -11,6 +11,7 @@ import msgspec
 import typer
 from rich.markup import escape
 
+from schemas.pictures import FORMATS
 from search.models import Pixels
 from search.results import SearchHit
 from sightline.config import Config
@@ -24,7 +25,7 @@ from sightline.wiring.models import caption_pictures
 from sightline.wiring.parts import Parts, opened
 from streams.sources.image_search import ImageSearch, ImageSearchClient, Result
 
-PictureFile = Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")]
+PictureFile = Annotated[Path, typer.Argument(help=f"A picture: {FORMATS}.")]
 Api = Annotated[str, typer.Option("--api", help="pixabay, or the NAME of an API described in [apis.NAME].")]
 QueryText = Annotated[str, typer.Option("--query", "-q", help="Search the API for this instead of the caption.")]
 Pages = Annotated[int | None, typer.Option(min=1, help="Number of result pages to fetch.")]

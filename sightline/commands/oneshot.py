@@ -15,6 +15,7 @@ from rich.markup import escape
 from processors.headers import read_header
 from schemas.events import Detection, FrameEvent, ImageRef
 from schemas.identity import DEFAULT_TENANT, frame_id, still_position
+from schemas.pictures import FORMATS
 from search.annotate import annotated
 from search.models import PictureModel, Pixels
 from sightline.config import Config
@@ -24,8 +25,8 @@ from sightline.terminal.render import new_table
 from sightline.wiring.models import caption_pictures, load_clip, load_vit, load_yolo
 from stores.blobs import sha256_hex
 
-PictureFiles = Annotated[list[Path], typer.Argument(help="JPEG, PNG or WebP files.")]
-PictureFile = Annotated[Path, typer.Argument(help="A JPEG, PNG or WebP file.")]
+PictureFiles = Annotated[list[Path], typer.Argument(help=f"Pictures: {FORMATS}.")]
+PictureFile = Annotated[Path, typer.Argument(help=f"A picture: {FORMATS}.")]
 Prompt = Annotated[str, typer.Option(help='How captions begin, e.g. "a photo of".')]
 AnnotatedFile = Annotated[
     Path | None, typer.Option("--out", "-o", help="JPEG file for the annotated image; default: PICTURE.detect.jpg.")

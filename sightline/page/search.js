@@ -9,6 +9,9 @@ const EXAMPLES = ["a red circle, but no square", "a cartoon of a blue star", "a 
 const MAX_PICTURE_BYTES = 16 * 1024 * 1024;
 const MAX_SUGGESTIONS = 14;
 
+/** Many systems do not know the type of a phone's HEIC: then its name counts. */
+const isPicture = (file) => file.type.startsWith("image/") || /\.(heic|heif|hif|avif)$/i.test(file.name);
+
 export class Search {
   constructor({ open }) {
     this.open = open;
@@ -177,9 +180,9 @@ export class Search {
     window.addEventListener("drop", (event) => {
       event.preventDefault();
       veil.hidden = true;
-      this.#searchByFile([...event.dataTransfer.files].find((file) => file.type.startsWith("image/")));
+      this.#searchByFile([...event.dataTransfer.files].find(isPicture));
     });
-    window.addEventListener("paste", (event) => this.#searchByFile([...event.clipboardData.files].find((file) => file.type.startsWith("image/"))));
+    window.addEventListener("paste", (event) => this.#searchByFile([...event.clipboardData.files].find(isPicture)));
   }
 
   #writeAddress({ q, like }) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from schemas.events import Feed
 from stores.blobs import BlobStore
@@ -33,6 +34,7 @@ class FeedReader:
     environment: Mapping[str, str]
     remote: RemoteOptions
     inline_limit_bytes: int
+    zone: tzinfo | None = None
 
     async def __call__(self, feed: Feed) -> None:
         """Raises UnsetVariable, UnreadableSource and the errors of the transport."""
@@ -47,6 +49,7 @@ class FeedReader:
             backpressure=self.backpressure if feed.policy == "lossless" else None,
             settings=IngestSettings(
                 inline_limit_bytes=self.inline_limit_bytes,
+                zone=self.zone,
                 max_age_seconds=feed.max_age_seconds if feed.policy == "live" else 0.0,
                 frames_per_second=feed.frames_per_second if source.repeatable else None,
             ),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from schemas.events import Kind
 from schemas.identity import still_position
-from schemas.pictures import picture_format
+from schemas.pictures import FORMATS, picture_format
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
 from streams.sources.thread_iterator import iterate_in_thread
 
@@ -71,9 +71,20 @@ def read_picture(path: Path, seen: Seen) -> Offer:
         return Refusal(str(path), "unreadable", f"{path}: {getattr(error, 'strerror', None) or error}")
     image_format = picture_format(content)
     if image_format is None:
-        return Refusal(str(path), "not_a_picture", f"{path}: not a JPEG, PNG or WebP file; convert it")
+        return Refusal(str(path), "not_a_picture", f"{path}: not {FORMATS}; convert it")
     position = still_position(_stable_name(path), hashlib.sha256(content).hexdigest())
     return Repeated(position) if seen(position) else Picture(position, content, image_format)
+
+
+def is_animated_gif(path: Path) -> bool:
+    """Whether a GIF has several frames: given by itself it is a video, in a folder its first frame is a picture."""
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("GIF",)) as image:
+            return bool(getattr(image, "is_animated", False))
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return False
 
 
 def _stable_name(path: Path) -> str:
@@ -90,7 +101,7 @@ def from_folder(folder: Path, *, limit: int | None = None) -> ImagesSource:
         raise UnreadableSource(f"{folder}: not readable by this user; change its permissions")
     paths = sorted(_walk(folder))
     if not paths:
-        raise UnreadableSource(f"{folder}: no files; give a folder with JPEG, PNG or WebP pictures")
+        raise UnreadableSource(f"{folder}: no files; give a folder with pictures ({FORMATS})")
     return ImagesSource(lambda: paths, count=len(paths), limit=limit)
 
 

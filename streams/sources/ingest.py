@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from schemas.identity import check_name
 from stores.blobs import BlobStore
@@ -33,6 +34,8 @@ class IngestSettings:
     """Part of each frame: see `FrameEvent.max_age_seconds`."""
     frames_per_second: float | None = None
     """Maximum rate; a repeatable source waits, any other sheds pictures beyond it."""
+    zone: tzinfo | None = None
+    """Zone of EXIF dates that do not name theirs; None: the machine's."""
 
 
 Backpressure = Callable[[], Awaitable[None]]
@@ -70,6 +73,7 @@ async def ingest(
             clock=clock,
             inline_limit_bytes=settings.inline_limit_bytes,
             max_age_seconds=settings.max_age_seconds,
+            zone=settings.zone,
         ),
         counts=IngestCounts(progress or _ignore, await source.total()),
         accepted=await accepted_frames(transport, tenant, feed) if source.repeatable else None,

@@ -16,7 +16,7 @@ from obstore.store import from_url
 
 from schemas.events import Kind
 from schemas.identity import object_position
-from schemas.pictures import picture_format
+from schemas.pictures import FORMATS, picture_format
 from streams.clock import Clock
 from streams.errors import Unavailable
 from streams.retry import Backoff
@@ -144,7 +144,7 @@ class ObjectsSource:
             return Refusal(name, "missing", f"{name}: was deleted after it was listed")
         image_format = picture_format(content)
         if image_format is None:
-            return Refusal(name, "not_a_picture", f"{name}: not a JPEG, PNG or WebP picture")
+            return Refusal(name, "not_a_picture", f"{name}: not {FORMATS}")
         return Picture(self._position({**answer.meta, "path": meta["path"]}), content, image_format)
 
     async def _translated(self, request: Awaitable[T]) -> T:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import tzinfo
 
+from processors.description import Description, describe
 from schemas import codec
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.events import FrameEvent, ImageRef, Kind
@@ -26,6 +28,8 @@ class RawFrames:
     clock: Clock
     inline_limit_bytes: int
     max_age_seconds: float = 0.0
+    zone: tzinfo | None = None
+    """Zone of EXIF dates that do not name theirs; None: the machine's."""
 
     def id_at(self, position: str) -> str:
         return frame_id(self.tenant, self.feed, position)
@@ -33,20 +37,21 @@ class RawFrames:
     def event(self, picture: Picture) -> FrameEvent:
         sha256 = hashlib.sha256(picture.content).hexdigest()
         now = utc(self.clock.now())
+        said = describe(picture.content, self.zone, now) if self.kind == "still" else Description()
         return FrameEvent(
             id=self.id_at(picture.position),
             tenant=self.tenant,
             feed=self.feed,
             kind=self.kind,
             position=picture.position,
-            captured=picture.captured,
+            captured=picture.captured or said.taken,
             ingested=now,
             image=ImageRef(
                 format=picture.format,
                 sha256=sha256,
                 size_bytes=len(picture.content),
-                width=picture.width,
-                height=picture.height,
+                width=picture.width or said.width,
+                height=picture.height or said.height,
                 quality=picture.quality,
                 uri=blob_uri(self.tenant, self.feed, now.date(), sha256),
                 inline=picture.content if len(picture.content) <= self.inline_limit_bytes else None,

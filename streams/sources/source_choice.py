@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from schemas.pictures import picture_format
+from schemas.pictures import SIGNATURE_BYTES, picture_format
 from streams.clock import Clock
 from streams.sources.fetcher import Fetcher, FetchSettings
-from streams.sources.images import from_files, from_folder, from_glob
+from streams.sources.images import from_files, from_folder, from_glob, is_animated_gif
 from streams.sources.live import LiveSettings, LiveSource
 from streams.sources.live_input import live_protocol
 from streams.sources.objects import SCHEMES as OBJECT_SCHEMES
@@ -70,7 +70,7 @@ def _local(spec: str, playback: Playback, clock: Clock, fetcher: Fetcher) -> Sou
         if not path.exists() and any(character in spec for character in "*?["):
             return from_glob(str(path), limit=playback.limit)
         with path.open("rb") as file:
-            head = file.read(12)
+            head = file.read(SIGNATURE_BYTES)
         if is_url_list(path):
             return from_url_file(path, fetcher, limit=playback.limit)
     except FileNotFoundError:
@@ -78,7 +78,8 @@ def _local(spec: str, playback: Playback, clock: Clock, fetcher: Fetcher) -> Sou
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UnreadableSource(f"{spec}: cannot be read ({reason}); check the path and its permissions") from None
-    if picture_format(head) is not None:
+    image_format = picture_format(head)
+    if image_format is not None and not (image_format == "gif" and is_animated_gif(path)):
         return from_files([path], limit=playback.limit)
     return VideoSource(path, playback, clock)
 

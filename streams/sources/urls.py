@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from schemas.events import Kind
 from schemas.identity import still_position
-from schemas.pictures import picture_format
+from schemas.pictures import FORMATS, SUFFIXES, picture_format
 from streams.errors import Unavailable
 from streams.sources.concurrent_map import map_concurrently
 from streams.sources.fetcher import Fetcher
@@ -24,7 +24,6 @@ from streams.sources.url_guard import ForbiddenUrl, redacted
 
 SCHEMES = ("http://", "https://")
 _COMMENT = "#"
-_PICTURES = (".jpg", ".jpeg", ".png", ".webp")
 _SNIFFED_BYTES = 4096
 Lines = Callable[[], Iterable[str]]
 OnOffer = Callable[[str, Offer], None]
@@ -113,7 +112,7 @@ async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen, stable_name: Sta
         return Refusal(name, "unreachable", f"{error}, {fetcher.settings.attempts} times")
     image_format = picture_format(content)
     if image_format is None:
-        return Refusal(name, "not_a_picture", f"{name}: not a JPEG, PNG or WebP picture")
+        return Refusal(name, "not_a_picture", f"{name}: not {FORMATS}")
     position = still_position(stable_name(url), hashlib.sha256(content).hexdigest())
     return Repeated(position) if seen(position) else Picture(position, content, image_format)
 
@@ -124,7 +123,7 @@ def is_url(line: str) -> bool:
 
 def is_picture_url(spec: str) -> bool:
     """Whether the path of a URL names one picture, not a camera's stream."""
-    return is_url(spec) and urlsplit(redacted(spec)).path.lower().endswith(_PICTURES)
+    return is_url(spec) and urlsplit(redacted(spec)).path.lower().endswith(SUFFIXES)
 
 
 def is_url_list(path: Path) -> bool:

@@ -18,10 +18,12 @@ from streams.worker.in_flight import InFlightFrame
 class Batcher:
     """Not thread-safe: the event loop's alone. Frames of one feed leave in the order they came."""
 
-    def __init__(self, clock: Clock, *, frames: int, size_bytes: int, linger_seconds: float = 0.0) -> None:
+    def __init__(self, clock: Clock, *, frames: int, size_bytes: int, pixels: int, linger_seconds: float = 0.0) -> None:
+        """The limits of a batch; a single frame beyond one of them is a batch of its own."""
         self._clock = clock
         self._frames = frames
         self._size_bytes = size_bytes
+        self._pixels = pixels
         self._linger_seconds = linger_seconds
         self._feeds: dict[str, deque[InFlightFrame]] = {}
         self._turns: deque[str] = deque()
@@ -54,16 +56,17 @@ class Batcher:
         return max(0.0, oldest + self._linger_seconds - self._clock.monotonic())
 
     def take(self) -> list[InFlightFrame]:
-        """The next batch; empty if none is ready. A frame larger than the byte limit is a batch of its own."""
+        """The next batch; empty if none is ready."""
         if self.wait_seconds() != 0.0:
             return []
         batch: list[InFlightFrame] = []
-        room_bytes = self._size_bytes
+        room_bytes, room_pixels = self._size_bytes, self._pixels
         while self._turns and len(batch) < self._frames:
             first = self._feeds[self._turns[0]][0]
-            if batch and first.size_bytes > room_bytes:
+            if batch and (first.size_bytes > room_bytes or first.pixels > room_pixels):
                 break
             room_bytes -= first.size_bytes
+            room_pixels -= first.pixels
             batch.append(self._pull())
         return batch
 

@@ -11,6 +11,9 @@ from streams.transport import Record
 from streams.worker.crash_mark import CrashMark
 from streams.worker.route import Route
 
+PIXELS_PER_BYTE = 8
+"""A JPEG of a photograph has two to eight pixels per byte."""
+
 
 @dataclass(frozen=True, slots=True)
 class Death:
@@ -42,6 +45,12 @@ class InFlightFrame(Struct, eq=False):
     @property
     def feed(self) -> str:
         return self.frame.key
+
+    @property
+    def pixels(self) -> int:
+        """Of the picture as its header states them, else an estimate from its encoded size."""
+        image = self.frame.image
+        return image.width * image.height or PIXELS_PER_BYTE * self.size_bytes
 
 
 class Batch(Struct, eq=False):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
+
+from msgspec.structs import replace
+
+from processors.description import describe
 from processors.frame import Frame, thaw
 from schemas import codec
 from schemas.errors import NewerMajor, Undecodable
@@ -20,8 +25,13 @@ STAGE = "codec"
 UNKNOWN_FEED = "unknown"
 
 
-def decode_record(record: Record, router: Router, *, ready_at: float, repeated: bool) -> InFlightFrame:
-    """The frame of `record`, with its route. Raises NewerVersion, for which the worker stops."""
+def decode_record(
+    record: Record, router: Router, *, ready_at: float, repeated: bool, zone: tzinfo | None = None
+) -> InFlightFrame:
+    """The frame of `record`, with its route. `zone` is that of EXIF dates without one; None: the machine's.
+
+    Raises NewerVersion, for which the worker stops.
+    """
     try:
         decoded = codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp)
     except Undecodable as error:
@@ -33,6 +43,8 @@ def decode_record(record: Record, router: Router, *, ready_at: float, repeated: 
     frame.extra = decoded.extra
     if decoded.picture is not None:
         frame.original = decoded.picture
+    if frame.original is not None and not frame.image.width:
+        _describe(frame, frame.original, zone)
     route = router.route(frame)
     return InFlightFrame(
         record=record,
@@ -43,6 +55,14 @@ def decode_record(record: Record, router: Router, *, ready_at: float, repeated: 
         fields=route.fields,
         repeated=repeated or REPLAYED_HEADER in record.headers,
     )
+
+
+def _describe(frame: Frame, original: bytes, zone: tzinfo | None) -> None:
+    """Add what the picture says of itself. When its producer says it was captured counts before EXIF."""
+    said = describe(original, zone, frame.ingested)
+    frame.image = replace(frame.image, width=said.width, height=said.height)
+    if frame.kind == "still" and frame.captured is None:
+        frame.captured = said.taken
 
 
 def _unreadable(record: Record, error: Undecodable, ready_at: float) -> InFlightFrame:

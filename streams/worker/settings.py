@@ -6,6 +6,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from schemas.zones import zone_named
+
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -28,6 +30,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Maximum frames in a batch."""
     batch_bytes: Bytes = 64 << 20
     """Maximum encoded originals in a batch; a single larger frame is a batch of its own."""
+    batch_pixels: Count = 200_000_000
+    """Maximum pixels of the pictures in a batch, which are decoded together: 16 of 12 megapixels. A single larger
+    picture is a batch of its own. Decoded they take 3 bytes each, on a GPU for two batches at a time."""
     linger_seconds: Pause = 0.0
     """How long a batch that is not full may wait for more frames; 0 does not wait."""
     in_flight_frames: Count = 512
@@ -58,6 +63,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     shed_first: tuple[str, ...] | None = None
     """Stages that a live feed's frame skips when it is older than `max_age_seconds`; at twice that age it skips all.
     Not given: the stages that declare to be expensive (of ours: caption, embed)."""
+    timezone: str = ""
+    """IANA name of the zone of EXIF dates that name none, in plain pictures of other producers; empty is `timezone` of
+    the configuration."""
     inline_limit_bytes: Annotated[int, Meta(ge=0)] = 512 << 10
     """Originals up to this size travel inside internal events."""
     publish_embeddings: bool = False
@@ -73,5 +81,9 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             wrong.append("backoff_seconds is larger than backoff_max_seconds")
         if self.commit_seconds >= self.drain_seconds:
             wrong.append("drain_seconds leaves no time for a commit: make it larger than commit_seconds")
+        try:
+            zone_named(self.timezone)
+        except ValueError as error:
+            wrong.append(str(error))
         if wrong:
             raise ValueError("; ".join(wrong))

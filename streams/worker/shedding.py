@@ -1,7 +1,8 @@
 """Shedding: frames of a live feed that are too old skip stages, and the event says so.
 
 A frame older than its feed allows skips the expensive stages, one twice as old skips all. It is published all the
-same, without points. Age counts from when the frame was captured or, where that is unknown, ingested.
+same, without points. Age counts from when the frame was captured or, where that is unknown, ingested. A still is as old
+as its ingestion: a photograph of last year is not late.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ def shed(frame: Frame, stages: Sequence[str], expensive: Collection[str], now: f
     """Skip those of `stages` for which the frame is too old at `now` (Unix time); returns whether there was one."""
     if frame.max_age_seconds <= 0:
         return False
-    age_seconds = now - (frame.captured or frame.ingested).timestamp()
+    began = frame.ingested if frame.kind == "still" else frame.captured or frame.ingested
+    age_seconds = now - began.timestamp()
     if age_seconds <= frame.max_age_seconds:
         return False
     all_of_them = age_seconds > ALL_AT * frame.max_age_seconds

@@ -230,5 +230,5 @@ def _pending_commit(entry: EncodedFrame) -> PendingCommit:
     frame = entry.inflight.frame
     if entry.inflight.death is not None or frame.published is None:
         return PendingCommit(entry.outgoing)
-    captured = frame.captured.timestamp() if frame.captured else None
+    captured = frame.captured.timestamp() if frame.captured and frame.kind == "frame" else None
     return PendingCommit(entry.outgoing, frame.ingested.timestamp(), captured)

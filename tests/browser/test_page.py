@@ -119,7 +119,7 @@ async def test_a_file_that_is_no_picture_is_refused_with_a_message(
     async with page.expect_response("**/api/search/image*") as answer:
         await page.set_input_files("#file", fake)
     assert (await answer.value).status == 422
-    await expect(page.locator("#notices")).to_contain_text("Neither JPEG, PNG nor WebP")
+    await expect(page.locator("#notices")).to_contain_text("Not JPEG, PNG, WebP")
     assert "422" in errors.pop()
 
 

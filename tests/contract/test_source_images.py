@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from schemas import points
 from schemas.topics import RAW
 from streams.clock import SystemClock
 from streams.sources.fetcher import Fetcher, FetchSettings
@@ -12,6 +14,7 @@ from streams.sources.images import from_files, from_folder, from_glob
 from streams.sources.source import Source
 from streams.sources.urls import from_lines
 from tests.contract.source_suite import SourceSuite, ingest_target, offers_of, pictures, refusals
+from tests.support.odd_pictures import exif, heif, quarters, saved, stored
 from tests.support.pictures import Format, encoded, scene
 
 FORMATS: tuple[Format, ...] = ("jpeg", "png", "webp")
@@ -86,6 +89,24 @@ class TestFolder(SourceSuite):
                 summary = await target.ingest(source)
                 assert summary.accepted == 0
                 assert summary.repeated > 0
+
+    async def test_what_phones_and_editors_write_is_accepted_as_itself_with_size_and_time(self, tmp_path: Path) -> None:
+        """The picture's own offset counts; without EXIF the time of capture stays unknown."""
+        folder, taken = tmp_path / "phone", exif(orientation=6, taken="2019:07:04 18:30:15", offset="+09:00")
+        folder.mkdir()
+        (folder / "grid.heic").write_bytes(heif(stored(quarters(900, 600), 6), tile=512, exif=taken))
+        (folder / "one.avif").write_bytes(saved(stored(quarters(900, 600), 6), "AVIF", exif=taken))
+        (folder / "two.jpeg").write_bytes(saved(stored(quarters(900, 600), 6), "JPEG", exif=taken))
+        (folder / "four.gif").write_bytes(saved(quarters(900, 600), "GIF"))
+        async with ingest_target(tmp_path / "target") as target:
+            assert (await target.ingest(from_folder(folder))).accepted == 4
+            events = {event.image.format: event for event in await target.events()}
+        assert sorted(events) == ["avif", "gif", "heic", "jpeg"]
+        assert {(event.image.width, event.image.height) for event in events.values()} == {(900, 600)}
+        times = {name: event.captured for name, event in events.items()}
+        moment = datetime(2019, 7, 4, 9, 30, 15, tzinfo=UTC)
+        assert times == {"avif": moment, "gif": None, "heic": moment, "jpeg": moment}
+        assert datetime.fromisoformat(points.payload(events["heic"])["time"]) == moment
 
     async def test_changed_content_is_another_picture(self, tmp_path: Path) -> None:
         root = stills(tmp_path)

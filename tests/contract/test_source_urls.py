@@ -13,9 +13,12 @@ import pytest
 from schemas.events import FrameEvent
 from streams.clock import SystemClock
 from streams.sources.fetcher import Fetcher, FetchSettings
+from streams.sources.playback import Playback
 from streams.sources.source import Picture, Refusal, Source
+from streams.sources.source_choice import RemoteOptions, choose_source
 from streams.sources.urls import from_lines, from_url_file, from_urls
 from tests.contract.source_suite import SourceSuite, ingest_target, offers_of, pictures, refusals
+from tests.support.odd_pictures import heif, quarters, saved
 from tests.support.picture_server import ALLOWED, PictureServer, picture_server
 from tests.support.pictures import encoded, scene
 
@@ -94,6 +97,17 @@ class TestUrls(SourceSuite):
         assert summary.reasons == {"not_a_picture": 1, "refused_url": 5, "unreachable": 1, "not_a_url": 1}
         assert "s3cret" not in repr(summary)
         assert self.web.asked["/pictures/missing.jpg"] == 1, "a 404 is not retried"
+
+    @pytest.mark.parametrize("name", ["a.HEIC", "a.avif"])
+    async def test_a_phones_picture_is_read_whole_from_its_url(self, name: str) -> None:
+        content = heif(quarters(900, 600), tile=512) if name == "a.HEIC" else saved(quarters(900, 600), "AVIF")
+        self.web.pictures[name] = content
+        source = choose_source(
+            self.web.url(f"/pictures/{name}"), Playback(), Impatient(), RemoteOptions(fetch=SETTINGS)
+        )
+        (picture,) = pictures(await offers_of(source))
+        assert picture.content == content
+        assert picture.format == name[2:].lower()
 
     async def test_private_addresses_are_fetched_only_if_allowed(self) -> None:
         offers = await offers_of(from_urls([self.web.url("/pictures/1.jpg")], Fetcher(FetchSettings(), SystemClock())))

@@ -6,6 +6,7 @@ from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from streams.clock import ManualClock
 from streams.transport import Partition
@@ -38,7 +39,7 @@ def emptied(batcher: Batcher) -> list[list[InFlightFrame]]:
 def test_everything_leaves_once_in_its_feeds_order_within_the_bounds(
     arrivals: list[tuple[str, int]], frames: int, size_bytes: int
 ) -> None:
-    batcher = Batcher(ManualClock(), frames=frames, size_bytes=size_bytes)
+    batcher = Batcher(ManualClock(), frames=frames, size_bytes=size_bytes, pixels=1 << 40)
     waiting = filled(arrivals, batcher)
     assert batcher.size_bytes == sum(size for _, size in arrivals)
     batches = emptied(batcher)
@@ -53,10 +54,23 @@ def test_everything_leaves_once_in_its_feeds_order_within_the_bounds(
         assert len(batch) == 1 or sum(frame.size_bytes for frame in batch) <= size_bytes
 
 
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30), st.integers(1, 60))
+def test_the_pixels_of_a_batch_are_bounded_and_a_larger_picture_goes_alone(
+    sizes: list[tuple[int, int]], pixels: int
+) -> None:
+    batcher = Batcher(ManualClock(), frames=16, size_bytes=1 << 30, pixels=pixels)
+    waiting = filled([("a", 3)] * len(sizes), batcher)
+    for frame, (width, height) in zip(waiting, sizes, strict=True):
+        frame.frame.image = replace(frame.frame.image, width=width, height=height)
+    batches = emptied(batcher)
+    assert sum(map(len, batches)) == len(sizes)
+    assert all(len(batch) == 1 or sum(frame.pixels for frame in batch) <= pixels for batch in batches)
+
+
 @given(ARRIVALS, st.integers(1, 9))
 def test_a_feed_that_floods_delays_itself(arrivals: list[tuple[str, int]], frames: int) -> None:
     """Until a feed has no frame left, no other feed is ahead of it by two frames."""
-    batcher = Batcher(ManualClock(), frames=frames, size_bytes=1 << 30)
+    batcher = Batcher(ManualClock(), frames=frames, size_bytes=1 << 30, pixels=1 << 40)
     filled(arrivals, batcher)
     waiting = Counter(feed for feed, _ in arrivals)
     served: Counter[str] = Counter()
@@ -70,7 +84,7 @@ def test_a_feed_that_floods_delays_itself(arrivals: list[tuple[str, int]], frame
 
 @given(ARRIVALS)
 def test_dropping_a_partition_leaves_the_others(arrivals: list[tuple[str, int]]) -> None:
-    batcher = Batcher(ManualClock(), frames=4, size_bytes=1 << 30)
+    batcher = Batcher(ManualClock(), frames=4, size_bytes=1 << 30, pixels=1 << 40)
     waiting = filled(arrivals, batcher)
     revoked = Partition("frames.raw", 0)
     dropped = batcher.drop({revoked})
@@ -84,7 +98,7 @@ def test_dropping_a_partition_leaves_the_others(arrivals: list[tuple[str, int]])
 
 @given(st.lists(FEEDS, min_size=1, max_size=20), st.data())
 def test_a_suspect_is_its_partitions_first_frame(feeds: list[str], data: st.DataObject) -> None:
-    batcher = Batcher(ManualClock(), frames=4, size_bytes=1 << 30)
+    batcher = Batcher(ManualClock(), frames=4, size_bytes=1 << 30, pixels=1 << 40)
     for offset, feed in data.draw(st.permutations(list(enumerate(feeds)))):
         batcher.put(in_flight(feed, offset))
     assert [batcher.take_first(Partition("frames.raw", 0)).record.offset for _ in feeds] == list(range(len(feeds)))
@@ -93,7 +107,7 @@ def test_a_suspect_is_its_partitions_first_frame(feeds: list[str], data: st.Data
 @given(st.floats(0.1, 10), st.integers(1, 3))
 def test_a_batch_that_is_not_full_lingers_no_longer_than_configured(linger: float, count: int) -> None:
     clock = ManualClock()
-    batcher = Batcher(clock, frames=4, size_bytes=1 << 30, linger_seconds=linger)
+    batcher = Batcher(clock, frames=4, size_bytes=1 << 30, pixels=1 << 40, linger_seconds=linger)
     assert batcher.wait_seconds() is None
     for offset in range(count):
         batcher.put(in_flight("a", offset, ready_at=clock.monotonic()))
