@@ -98,7 +98,7 @@ class FramesController(Controller):
     ) -> Response[bytes]:
         """The original, and HEIC as a JPEG where the request does not accept it."""
         original = await frames.picture(str(frame), small=False)
-        return _picture(await asyncio.to_thread(_shown, original, request.headers.get("accept", "")))
+        return _picture(await asyncio.to_thread(displayable, original, request.headers.get("accept", "")))
 
     @get("/thumbnail")
     async def thumbnail(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
@@ -122,7 +122,7 @@ def _media_type(content: bytes) -> str:
     return MEDIA_TYPES[image_format] if image_format else "application/octet-stream"
 
 
-def _shown(content: bytes, accept: str) -> bytes:
+def displayable(content: bytes, accept: str) -> bytes:
     """HEIC as a JPEG, unless the client says that it shows HEIC: most browsers do not."""
     if picture_format(content) not in _RARELY_SHOWN or any(MEDIA_TYPES[name] in accept for name in _RARELY_SHOWN):
         return content
