@@ -13,6 +13,8 @@ from itertools import pairwise
 
 _PHRASE = re.compile(r"[.,;:!?()\[\]\n]+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
+_JOINERS = frozenset("\u200c\u200d")
+"""They shape letters within a word of Persian or an Indic script."""
 _APOSTROPHE = re.compile("['’]")
 _ARTICLES = frozenset({"a", "an", "the"})
 """They say nothing, and "a red circle" is the pair "red circle" with any article."""
@@ -38,8 +40,19 @@ def _phrases(text: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _words_of(phrase: str) -> tuple[str, ...]:
-    spelled = [_APOSTROPHE.split(word, 1)[0] for word in _WORD.findall(phrase)]
+    spelled = [_APOSTROPHE.split(word, 1)[0] for word in _spelled(phrase)]
     return tuple([singular(word) for word in spelled if word not in _ARTICLES])
+
+
+def _spelled(phrase: str) -> list[str]:
+    """Marks (vowel signs, tones) and joiners after a letter belong to its word, though `re` takes them for its end."""
+    if phrase.isascii():
+        return _WORD.findall(phrase)
+    letters: list[str] = []
+    for letter in phrase:
+        extends = letter in _JOINERS or unicodedata.category(letter).startswith("M")
+        letters.append("x" if extends and letters and letters[-1].isalnum() else letter)
+    return [phrase[slice(*match.span())] for match in _WORD.finditer("".join(letters))]
 
 
 def words(text: str) -> tuple[str, ...]:

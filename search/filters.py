@@ -6,7 +6,7 @@ squares and keeps "a red circle and a blue square". Longer phrases are checked p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +16,10 @@ from stores.index import Filter, Match
 
 
 def conditions(query: Query, tenant: str) -> Filter:
-    """What the index can check by itself: the tenant, the filters, and negatives of one or two words."""
+    """What the index can check by itself: the tenant, the filters, and negatives of one or two words.
+
+    A picture is not like itself, so the one that others are to be like is left out.
+    """
     return Filter(must=(Match(field="tenant", any_of=(tenant,)), *_must(query.filters)), must_not=_must_not(query))
 
 
@@ -29,7 +32,7 @@ def _must(filters: Filters) -> tuple[Match, ...]:
     if filters.since or filters.until:
         since = filters.since.isoformat() if filters.since else None
         until = filters.until.isoformat() if filters.until else None
-        matches.append(Match(field="time", at_least=since, at_most=until))
+        matches.append(Match(field="time", at_least=since, below=until))
     return tuple(matches)
 
 
@@ -37,13 +40,24 @@ def _must_not(query: Query) -> tuple[Match, ...]:
     spelled = [spelling for negative in query.negatives for spelling in spellings(negative.words)]
     singles = tuple(spelling[0] for spelling in spelled if len(spelling) == 1)
     doubles = tuple(" ".join(spelling) for spelling in spelled if len(spelling) == 2)
-    by_field = {"words": singles, "compound": doubles}
+    by_field = {
+        "words": singles,
+        "compound": doubles,
+        "feed": query.filters.without_feeds,
+        "labels": query.filters.without_labels,
+        "frame": (query.like,) if query.like else (),
+    }
     return tuple(Match(field=name, any_of=values) for name, values in by_field.items() if values)
 
 
 def mentions(payload: Mapping[str, Any], term: Term) -> bool:
     """Whether the texts of the picture contain the term."""
     return any(_mentions(payload, spelling) for spelling in spellings(term.words))
+
+
+def mentions_any(payload: Mapping[str, Any], terms: Iterable[Term]) -> bool:
+    """Whether the texts of the picture contain one of the terms, of any length."""
+    return any(mentions(payload, term) for term in terms)
 
 
 def _mentions(payload: Mapping[str, Any], spelling: tuple[str, ...]) -> bool:

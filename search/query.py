@@ -9,46 +9,36 @@ negative becomes a `Term` instead:
     a picture that is not a cartoon       without "cartoon"
     no squares but a red circle           "but" ends a negative, and so does a comma unless "or" follows
     "no parking" sign                     quoted words are taken literally
-    circle feed:lobby label:circle since:2h until:2026-11-21
+    circle feed:lobby,yard -label:"stop sign" since:2h until:2026-11-21
 
 Several words negated together are one term: "no red square" leaves out red squares, not red circles.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import UTC, datetime, tzinfo
+from uuid import UUID
 
 from schemas.words import words
+from search.cursor import Cursor, parse_cursor
+from search.errors import BadQuery as BadQuery
+from search.errors import quoted
+from search.times import parse_time as parse_time
+from search.times import parse_until as parse_until
+from search.tokens import Token, tokens, values
 from search.vocabulary import content_terms
 
 MAX_CHARACTERS = 1000
 """Far above the length of a text tower (77 tokens) and far below what would cost noticeable time."""
 MAX_LIMIT = 200
 
-NEGATIONS = frozenset({"no", "not", "without", "except", "excluding", "minus", "nor", "neither", "never", "w/o"})
-_CONTRACTED = re.compile(r".+n['’]t")
 _LEADS = frozenset(
     {"but", "and", "or", "with", "that", "which", "who", "is", "are", "was", "were", "has", "have", "having",
      "there", "it", "contains", "containing", "does", "do"}
 )  # fmt: skip
 """Words before a negation ("… that has no …") or after one, which carry no meaning without it."""
-_FILTERS = ("feed", "label", "since", "until")
-_TOKEN = re.compile(
-    r"""(?P<minus>(?<!\S)[-−–]+(?=\S))?
-        (?: "(?P<quoted>[^"]*)" | (?P<stop>[,;.!?]+(?=\s|$)|[,;]) | (?P<word>[^\s",;]+?)(?=[.!?]*(?:[\s",;]|$)) )""",
-    re.VERBOSE,
-)
-_SPAN = re.compile(r"(\d+)\s*([smhdw])")
-_SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class BadQuery(ValueError):  # noqa: N818 - named for the state
-    """The query cannot be understood; the message shows one that can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +51,17 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Conditions beside the content; several feeds or labels are alternatives. Times are aware, UTC."""
+    """Conditions beside the content; several feeds or labels are alternatives.
+
+    Times are aware, UTC: from `since` on, and before `until`.
+    """
 
     feeds: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     since: datetime | None = None
     until: datetime | None = None
+    without_feeds: tuple[str, ...] = ()
+    without_labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,28 +78,17 @@ class Query:
     like: str = ""
     filters: Filters = field(default_factory=Filters)
     limit: int = 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: Literal["word", "quoted", "stop"]
-    text: str
-    minus: bool = False
-
-    @property
-    def folded(self) -> str:
-        return self.text.casefold() if self.kind == "word" else ""
-
-    @property
-    def negates(self) -> bool:
-        return self.folded in NEGATIONS or bool(_CONTRACTED.fullmatch(self.folded))
+    cursor: Cursor | None = None
+    """Where a further page begins; None is the first page."""
+    fold: bool = False
+    """Whether nearly equal pictures of one scene are one hit, see `search.scenes`."""
 
 
 def term(text: str) -> Term:
     """The term of a phrase such as "red square". Raises BadQuery when it contains no word."""
     contained = words(text)
     if not contained:
-        raise BadQuery(f"{text!r} holds no word")
+        raise BadQuery(f"{quoted(text)} holds no word")
     return Term(" ".join(contained), contained)
 
 
@@ -112,51 +96,48 @@ def parse(
     text: str,
     *,
     now: datetime,
+    zone: tzinfo | None = UTC,
     without: Sequence[str] = (),
     image: bytes | None = None,
     like: str = "",
     filters: Filters | None = None,
     limit: int = 20,
+    cursor: str = "",
+    fold: bool = False,
 ) -> Query:
     """Parse `text`; `without` are further negatives, `filters` are joined with those in the text.
 
-    Times such as "2h" count back from `now`. Raises BadQuery.
+    Times such as "2h" count back from `now`; those without a zone are in `zone` (None: the machine's). `cursor` is
+    that of the page before. Raises BadQuery.
     """
     if len(text) > MAX_CHARACTERS:
         raise BadQuery(f"a query has at most {MAX_CHARACTERS} characters")
     if not 1 <= limit <= MAX_LIMIT:
         raise BadQuery(f"limit is 1 to {MAX_LIMIT}")
-    tokens, filters = _take_filters(_tokens(text), filters or Filters(), now)
-    positive_tokens, negative_phrases = _split(tokens)
+    rest, filters = _take_filters(tokens(text), filters or Filters(), now, zone)
+    positive_tokens, negative_phrases = _split(rest)
     negatives = unique([*(term(phrase) for phrase in negative_phrases if words(phrase)), *map(term, without)])
     positive = _join(positive_tokens)
     if not (positive or negatives or image or like) and filters == Filters():
         raise BadQuery("say what to look for, for example: a red circle, but no square")
     terms = tuple(Term(" ".join(chunk), chunk) for chunk in content_terms(token.text for token in positive_tokens))
-    return Query(positive, terms, negatives, image, like, filters, limit)
+    return Query(positive, terms, negatives, image, _checked_id(like), filters, limit, parse_cursor(cursor), fold)
 
 
-def parse_time(text: str, now: datetime) -> datetime:
-    """An ISO 8601 date or time (UTC unless it says otherwise), or how long ago: `90s 30m 2h 7d 1w`."""
-    if span := _SPAN.fullmatch(text.strip().casefold()):
-        try:
-            return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
-        except OverflowError as error:
-            raise BadQuery(f"{text!r} is before the first year of the calendar") from error
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        raise BadQuery(f"{text!r} is no time: write 2026-11-21, 2026-11-21T08:30 or 2h") from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+def parse_filters(
+    feeds: Iterable[str], labels: Iterable[str], since: str, until: str, now: datetime, zone: tzinfo | None = UTC
+) -> Filters:
+    """Filters from text as people type it, each feed and label also as a list; empty texts set no condition.
 
-
-def parse_filters(feeds: Iterable[str], labels: Iterable[str], since: str, until: str, now: datetime) -> Filters:
-    """Filters from text as people type it; empty texts set no condition. Raises BadQuery."""
-    return Filters(
-        feeds=tuple(name for name in feeds if name),
-        labels=tuple(name for name in labels if name),
-        since=parse_time(since, now) if since else None,
-        until=parse_time(until, now) if until else None,
+    Raises BadQuery.
+    """
+    return _checked(
+        Filters(
+            feeds=tuple(name for typed in feeds for name in values(typed)),
+            labels=tuple(name for typed in labels for name in values(typed)),
+            since=parse_time(since, now, zone) if since.strip() else None,
+            until=parse_until(until, now, zone) if until.strip() else None,
+        )
     )
 
 
@@ -165,49 +146,66 @@ def unique(terms: Iterable[Term]) -> tuple[Term, ...]:
     return tuple({entry.words: entry for entry in terms}.values())
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    text = unicodedata.normalize("NFKC", text).translate(str.maketrans("“”„", '"""'))
-    if text.count('"') % 2:
-        text = " ".join(text.rsplit('"', 1))
-    for match in _TOKEN.finditer(text):
-        minus = match["minus"] is not None
-        if match["quoted"] is not None:
-            yield _Token("quoted", " ".join(match["quoted"].split()), minus)
-        elif match["stop"] is not None:
-            yield _Token("stop", ",")
-        elif any(letter.isalnum() for letter in match["word"]):
-            yield _Token("word", match["word"], minus)
+def _checked_id(like: str) -> str:
+    try:
+        return str(UUID(like)) if like else ""
+    except ValueError:
+        raise BadQuery(
+            f"{quoted(like)} is no picture's id; one looks like 496f27ce-255e-5f9b-97d3-0b783fb18967"
+        ) from None
 
 
-def _take_filters(tokens: Iterable[_Token], filters: Filters, now: datetime) -> tuple[list[_Token], Filters]:
-    """Separate `feed:lobby` and other filters from the rest; `-label:circle` is a negative."""
-    rest: list[_Token] = []
-    for token in tokens:
-        name, colon, value = token.text.partition(":")
-        if token.kind != "word" or not colon or not value or name.casefold() not in _FILTERS:
+def _take_filters(
+    typed: Iterable[Token], filters: Filters, now: datetime, zone: tzinfo | None
+) -> tuple[list[Token], Filters]:
+    """Separate `feed:lobby` and other filters from the rest; `-label:circle` is a negative too.
+
+    It leaves out what the detector named so, and what looks so or is described so.
+    """
+    rest: list[Token] = []
+    for token in typed:
+        if token.kind != "filter":
             rest.append(token)
-        elif token.minus and name.casefold() == "label":
-            rest.append(_Token("quoted", value, minus=True))
-        elif token.minus:
-            raise BadQuery(f"-{name}: cannot be negated; only -label: can")
-        else:
-            filters = _with_filter(filters, name.casefold(), value, now)
-    return rest, filters
+            continue
+        filters = _with_filter(filters, token, now, zone)
+        if token.minus and token.text == "label":
+            rest += [Token("quoted", value, minus=True) for value in token.values]
+    return rest, _checked(filters)
 
 
-def _with_filter(filters: Filters, name: str, value: str, now: datetime) -> Filters:
-    if name == "feed":
-        return replace(filters, feeds=(*filters.feeds, value))
-    if name == "label":
-        return replace(filters, labels=(*filters.labels, value))
-    if name == "since":
-        return replace(filters, since=parse_time(value, now))
-    return replace(filters, until=parse_time(value, now))
+def _with_filter(filters: Filters, token: Token, now: datetime, zone: tzinfo | None) -> Filters:
+    if token.text == "feed":
+        if token.minus:
+            return replace(filters, without_feeds=(*filters.without_feeds, *token.values))
+        return replace(filters, feeds=(*filters.feeds, *token.values))
+    if token.text == "label":
+        if token.minus:
+            return replace(filters, without_labels=(*filters.without_labels, *token.values))
+        return replace(filters, labels=(*filters.labels, *token.values))
+    return _with_time(filters, token, now, zone)
 
 
-def _split(tokens: Sequence[_Token]) -> tuple[list[_Token], list[str]]:
+def _with_time(filters: Filters, token: Token, now: datetime, zone: tzinfo | None) -> Filters:
+    """Of two times, the one that leaves less."""
+    if token.minus or len(token.values) > 1:
+        raise BadQuery(f"{token.text}: takes one time and cannot be negated, for example {token.text}:2h")
+    if token.text == "since":
+        since = parse_time(token.values[0], now, zone)
+        return replace(filters, since=max(since, filters.since or since))
+    until = parse_until(token.values[0], now, zone)
+    return replace(filters, until=min(until, filters.until or until))
+
+
+def _checked(filters: Filters) -> Filters:
+    since, until = filters.since, filters.until
+    if since and until and since >= until:
+        raise BadQuery(f"since {since:%Y-%m-%d %H:%M:%S} UTC is not before until {until:%Y-%m-%d %H:%M:%S} UTC")
+    return filters
+
+
+def _split(tokens: Sequence[Token]) -> tuple[list[Token], list[str]]:
     """The positive part of the query, and each negated phrase."""
-    positive: list[_Token] = []
+    positive: list[Token] = []
     negated: list[list[str]] = []
     within_negative = False
     for index, token in enumerate(tokens):
@@ -231,7 +229,7 @@ def _split(tokens: Sequence[_Token]) -> tuple[list[_Token], list[str]]:
     return positive, [" ".join(words) for words in negated if words]
 
 
-def _ends(tokens: Sequence[_Token], index: int) -> bool:
+def _ends(tokens: Sequence[Token], index: int) -> bool:
     """Whether a negative ends at this token: "but", "and" before "with", or a comma that is not part of a list."""
     token = tokens[index]
     following = tokens[index + 1] if index + 1 < len(tokens) else None
@@ -242,7 +240,7 @@ def _ends(tokens: Sequence[_Token], index: int) -> bool:
     return token.kind == "stop" and not _or_follows(tokens[index + 1 :])
 
 
-def _or_follows(tokens: Sequence[_Token]) -> bool:
+def _or_follows(tokens: Sequence[Token]) -> bool:
     """Whether a comma is part of a list like "squares, circles or stars": "or" comes before anything that ends it."""
     for token in tokens:
         if token.folded == "or":
@@ -252,7 +250,7 @@ def _or_follows(tokens: Sequence[_Token]) -> bool:
     return False
 
 
-def _is_redundant(token: _Token, positive: Sequence[_Token], negated: Sequence[object]) -> bool:
+def _is_redundant(token: Token, positive: Sequence[Token], negated: Sequence[object]) -> bool:
     """Whether the token only leads back from a negative ("and with …"), or is a stop with nothing before it."""
     if token.kind == "stop":
         return not positive or positive[-1].kind == "stop"
@@ -260,11 +258,11 @@ def _is_redundant(token: _Token, positive: Sequence[_Token], negated: Sequence[o
     return resumes and token.folded in _LEADS
 
 
-def _drop_leads(positive: list[_Token]) -> None:
+def _drop_leads(positive: list[Token]) -> None:
     while positive and (positive[-1].kind == "stop" or positive[-1].folded in _LEADS):
         positive.pop()
     if positive:
-        positive.append(_Token("stop", ","))
+        positive.append(Token("stop", ","))
 
 
 def _drop_last_leads(negated: Sequence[list[str]]) -> None:
@@ -273,10 +271,10 @@ def _drop_last_leads(negated: Sequence[list[str]]) -> None:
         negated[-1].pop()
 
 
-def _drop_stops(positive: list[_Token]) -> None:
+def _drop_stops(positive: list[Token]) -> None:
     while positive and positive[-1].kind == "stop":
         positive.pop()
 
 
-def _join(tokens: Sequence[_Token]) -> str:
+def _join(tokens: Sequence[Token]) -> str:
     return "".join(token.text if token.kind == "stop" else f" {token.text}" for token in tokens).strip()

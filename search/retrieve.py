@@ -2,7 +2,7 @@
 
 The index gives candidates by cosine, already without those whose texts mention a negative of one or two words. The
 calibration's curve gives each a probability. A picture that looks like a negative, but whose texts do not mention it,
-is reduced by the probability that the negative matches.
+is reduced by the probability that the negative matches. Filters alone give the newest pictures.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import replace
 
 import msgspec
@@ -17,23 +18,26 @@ import numpy as np
 from msgspec import Struct
 
 from schemas.points import FRAMES, SEMANTIC, VISUAL
-from search.filters import conditions, mentions
+from search.browse import Browser
+from search.counts import Count, counts, phrases
+from search.cursor import Cursor
+from search.errors import BadQuery
+from search.filters import conditions, mentions_any
 from search.models import SearchModels
+from search.names import NameResolver
 from search.query import Query
+from search.ranking import Keep, Ranking
+from search.reading import Reading, read
 from search.rerank import Reranker
 from search.results import Contents, SearchHit, SearchResult
-from search.score import QueryVectors, Scorer, Scores, cosines
+from search.scenes import Scenes
+from search.score import QueryVectors, Scorer
 from search.uploads import decode_upload
 from search.vocabulary import STOPWORDS
 from stores.blobs import BlobStore
-from stores.errors import Missing
+from stores.errors import Missing, Refused
 from stores.index import Filter, Hit, Index, Match
 
-MIN_CANDIDATES = 100
-MAX_CANDIDATES = 1600
-"""Beyond it a search for a query with a negative of three or more words ends: rarely does it leave no picture."""
-MAX_BROWSED = 2000
-"""A query of filters alone shows the newest of this many pictures."""
 FACET_LIMIT = 12
 """Entries of each kind that describe the index when nothing matches."""
 
@@ -43,7 +47,7 @@ class SearcherSettings(Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     """Overrides the curves' own: below it nothing matches."""
     rerank_limit: int = 32
-    """The number of nearest pictures that the matching head reads, where there is one."""
+    """The number of nearest pictures that the matching head reads at a time, where there is one."""
     collection: str = FRAMES
     """The alias of the current model set's collection."""
 
@@ -67,32 +71,32 @@ class Searcher:
         self._settings = settings or SearcherSettings()
         self._scorer = Scorer(models.calibration, self._settings.threshold)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="search")
+        self._names = NameResolver(index, self._settings.collection, self._settings.tenant)
         self._reranker: Reranker | None = None
         if models.matcher is not None and blobs is not None and self._scorer.uses_matcher:
             self._reranker = Reranker(models.matcher, blobs, self._settings.tenant, self._executor)
 
     async def search(self, query: Query) -> SearchResult:
-        """Raises StoreUnavailable, Missing (no collection, no picture `like`), Unreadable for what is no picture."""
-        terms = query.terms
-        query, unknown = self._without_unknown(query)
-        negatives = tuple(negative.text for negative in query.negatives)
-        result = SearchResult(text=query.text, negatives=negatives, unknown_words=unknown)
-        where = conditions(query, self._settings.tenant)
+        """Raises StoreUnavailable, BadQuery for a cursor of another query, Missing (no collection, no picture `like`)
+        and Unreadable for what is no picture."""
+        reading, names = read(query, self._models.vocabulary), await self._names.resolve(query.filters)
+        counted = await self._counts(query.text)
+        result = _understood(reading, counted)
+        result = msgspec.structs.replace(result, unknown_names=names.unknown)
+        if reading.nothing_left or names.impossible:
+            return await self._nothing(msgspec.structs.replace(result, nothing_left=reading.nothing_left))
+        query = replace(reading.query, filters=names.filters)
+        where, keep = conditions(query, self._settings.tenant), _keep(query, counted)
         if query.text or query.image is not None or query.like:
-            vectors = await self._vectors(query)
-            return await self._ranked(result, query, vectors, await self._candidates(query, vectors, where))
-        if terms and unknown:
-            return await self._nothing(result)
-        return msgspec.structs.replace(result, hits=await self._newest(query, where))
+            return await self._ranked(result, query, where, keep)
+        return await self._newest(result, query, where, keep)
 
     def close(self) -> None:
         self._executor.shutdown()
 
-    def _without_unknown(self, query: Query) -> tuple[Query, tuple[str, ...]]:
-        """The query without terms that hold a word unknown to the models, and those words."""
-        words = [word for term in (*query.terms, *query.negatives) for word in term.words]
-        vocabulary = self._models.vocabulary
-        return replace(query, text=vocabulary.readable(query.text)), vocabulary.unknown(words)
+    async def _counts(self, text: str) -> Sequence[Count]:
+        wanted = phrases(text)
+        return counts(wanted, await self._names.labels()) if wanted else ()
 
     async def _vectors(self, query: Query) -> QueryVectors:
         vectors = await asyncio.get_running_loop().run_in_executor(self._executor, self._embed, query)
@@ -100,9 +104,10 @@ class Searcher:
             return vectors
         stored = await self._index.get(self._settings.collection, [query.like], with_vectors=(VISUAL, SEMANTIC))
         name = VISUAL if self._models.visual else SEMANTIC
-        if not stored or name not in stored[0].vectors:
+        mine = [hit for hit in stored if hit.payload.get("tenant") == self._settings.tenant and name in hit.vectors]
+        if not mine:
             raise Missing(f"no picture {query.like} in the index")
-        return replace(vectors, picture=np.frombuffer(stored[0].vectors[name], dtype="<f4"), picture_vector=name)
+        return replace(vectors, picture=np.frombuffer(mine[0].vectors[name], dtype="<f4"), picture_vector=name)
 
     def _embed(self, query: Query) -> QueryVectors:
         """In the models' thread. A negative is embedded as the bare term, never as a text with a "no"."""
@@ -117,54 +122,54 @@ class Searcher:
         picture = model.embed_images([decode_upload(query.image)])[0]
         return replace(vectors, picture=picture, picture_vector=name)
 
-    async def _candidates(self, query: Query, vectors: QueryVectors, where: Filter) -> Sequence[Hit]:
-        """The nearest pictures, enough to fill the limit without those whose texts mention a negative."""
-        name = vectors.picture_vector if vectors.picture is not None else SEMANTIC
-        vector = vectors.picture if vectors.picture is not None else vectors.text
-        assert vector is not None  # noqa: S101 - a query of neither is browsed, not searched
-        limit = max(5 * query.limit, MIN_CANDIDATES)
-        while True:
-            hits = await self._index.search(
-                self._settings.collection, name, vector, where=where, limit=limit, with_vectors=_needed(name, vectors)
-            )
-            kept = _without_negatives(query, hits)
-            if len(kept) >= query.limit or len(hits) < limit or limit >= MAX_CANDIDATES:
-                return kept
-            limit *= 4
-
-    async def _ranked(
-        self, result: SearchResult, query: Query, vectors: QueryVectors, hits: Sequence[Hit]
-    ) -> SearchResult:
-        if not self._scorer.is_calibrated_for(vectors):
-            ranked = sorted(zip(cosines(vectors, hits), hits, strict=True), key=lambda pair: -pair[0])
-            return msgspec.structs.replace(result, hits=tuple(_search_hit(hit) for _, hit in ranked[: query.limit]))
-        hits, scores = await self._scored(query, vectors, hits)
-        result = msgspec.structs.replace(result, calibrated=True, best=scores.best)
-        shown = scores.shown(query.limit)
-        if not shown:
+    async def _ranked(self, result: SearchResult, query: Query, where: Filter, keep: Keep) -> SearchResult:
+        """The answer's blocks, until they hold the page that begins after `skipped` hits."""
+        skipped = _skipped(query.cursor)
+        vectors, scenes = await self._vectors(query), Scenes() if query.fold else None
+        ranking = Ranking(
+            self._index, self._settings.collection, self._scorer, self._reranker, self._settings.rerank_limit, scenes
+        )
+        hits: list[SearchHit] = []
+        best, is_whole = None, False
+        async with aclosing(ranking.blocks(vectors, where, keep)) as blocks:
+            async for block in blocks:
+                if best is None:
+                    best = block.best
+                    if not block.matches:
+                        break
+                hits += block.hits
+                is_whole = block.is_sparse
+                if is_whole or len(hits) > skipped + query.limit:
+                    break
+        calibrated = self._scorer.is_calibrated_for(vectors)
+        result = msgspec.structs.replace(result, calibrated=calibrated, best=(best or 0.0) if calibrated else None)
+        if not hits and calibrated:
             return await self._nothing(result)
+        return _page(result, hits, skipped, query.limit, is_whole=is_whole or ranking.is_whole, scenes=scenes)
+
+    async def _newest(self, result: SearchResult, query: Query, where: Filter, keep: Keep) -> SearchResult:
+        """The result of a query of filters or negatives alone."""
+        if query.cursor is not None and not query.cursor.after:
+            raise BadQuery("the cursor is of another query; leave it out for the first page")
+        scenes = Scenes() if query.fold else None
+        browser = Browser(self._index, self._settings.collection, scenes)
+        try:
+            page = await browser.newest(where, keep, query.limit, query.cursor.after if query.cursor else "")
+        except Refused:
+            if query.cursor is None:
+                raise
+            raise BadQuery(f"{query.cursor} is no cursor of this index; leave it out for the first page") from None
         return msgspec.structs.replace(
-            result, hits=tuple(_search_hit(hits[index], float(scores.probabilities[index])) for index in shown)
+            result,
+            hits=_with_similar(page.hits, scenes),
+            cursor=str(Cursor(after=page.after)) if page.after else "",
+            total=await self._index.count(self._settings.collection, where),
+            total_is_exact=not any(len(negative.words) > 2 for negative in query.negatives),
         )
 
-    async def _scored(self, query: Query, vectors: QueryVectors, hits: Sequence[Hit]) -> tuple[Sequence[Hit], Scores]:
-        """The candidates and their scores; with a matching head, only the nearest, which it reads."""
-        scores = self._scorer.score(vectors, hits)
-        if self._reranker is None or not vectors.phrases:
-            return hits, scores
-        limit = max(self._settings.rerank_limit, query.limit)
-        hits = [hits[index] for index in np.argsort(-scores.probabilities, kind="stable")[:limit]]
-        return hits, self._scorer.score(vectors, hits, await self._reranker.log_odds(vectors.phrases, hits))
-
-    async def _newest(self, query: Query, where: Filter) -> tuple[SearchHit, ...]:
-        """The result of a query of filters or negatives alone."""
-        hits, _ = await self._index.scroll(self._settings.collection, where=where, limit=MAX_BROWSED)
-        kept = _without_negatives(query, hits)
-        kept.sort(key=lambda hit: hit.payload.get("time") or "", reverse=True)
-        return tuple(_search_hit(hit) for hit in kept[: query.limit])
-
     async def _nothing(self, result: SearchResult) -> SearchResult:
-        return msgspec.structs.replace(result, nothing_matches=True, contents=await self.contents())
+        contents = await self.contents()
+        return msgspec.structs.replace(result, nothing_matches=True, total_is_exact=True, contents=contents)
 
     async def contents(self) -> Contents:
         """What the tenant's part of the index holds. Raises StoreUnavailable, Missing."""
@@ -178,21 +183,50 @@ class Searcher:
         return Contents(pictures=pictures, feeds=dict(feeds), labels=dict(labels), phrases=_meaningful(phrases))
 
 
-def _needed(name: str, vectors: QueryVectors) -> tuple[str, ...]:
-    """The vectors that scoring needs of each candidate; `name` is the one that the index compares."""
-    semantic = vectors.text is not None or bool(vectors.negatives)
-    return (name, SEMANTIC) if semantic and name != SEMANTIC else (name,)
+def _understood(reading: Reading, counted: Sequence[Count]) -> SearchResult:
+    """A result without hits that tells how the query was read."""
+    numbers = {count.typed for count in counted}
+    return SearchResult(
+        text=reading.query.text,
+        negatives=tuple(negative.text for negative in reading.query.negatives),
+        counts=tuple(map(str, counted)),
+        unknown_words=tuple(word for word in reading.unknown if word not in numbers),
+    )
 
 
-def _without_negatives(query: Query, hits: Sequence[Hit]) -> list[Hit]:
-    return [hit for hit in hits if not any(mentions(hit.payload, negative) for negative in query.negatives)]
+def _keep(query: Query, counted: Sequence[Count]) -> Keep:
+    def keep(hit: Hit) -> bool:
+        return all(count.holds(hit) for count in counted) and not mentions_any(hit.payload, query.negatives)
+
+    return keep
+
+
+def _skipped(cursor: Cursor | None) -> int:
+    if cursor is not None and cursor.after:
+        raise BadQuery("the cursor is of another query; leave it out for the first page")
+    return cursor.skipped if cursor else 0
+
+
+def _page(
+    result: SearchResult, hits: Sequence[SearchHit], skipped: int, limit: int, *, is_whole: bool, scenes: Scenes | None
+) -> SearchResult:
+    found, end = _with_similar(hits, scenes), skipped + limit
+    return msgspec.structs.replace(
+        result,
+        hits=found[skipped:end],
+        cursor=str(Cursor(skipped=end)) if len(found) > end else "",
+        total=sum(1 + len(hit.similar) for hit in found),
+        total_is_exact=is_whole,
+    )
+
+
+def _with_similar(hits: Sequence[SearchHit], scenes: Scenes | None) -> tuple[SearchHit, ...]:
+    if scenes is None:
+        return tuple(hits)
+    return tuple(msgspec.structs.replace(hit, similar=scenes.similar(hit.id)) for hit in hits)
 
 
 def _meaningful(phrases: Mapping[str, int]) -> dict[str, int]:
     """Pairs of words that both carry meaning: "red circle", not "circle and"."""
     kept = [(phrase, count) for phrase, count in phrases.items() if not STOPWORDS & set(phrase.split())]
     return dict(kept[:FACET_LIMIT])
-
-
-def _search_hit(hit: Hit, probability: float | None = None) -> SearchHit:
-    return SearchHit(id=hit.id, score=hit.score, probability=probability, payload=hit.payload)

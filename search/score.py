@@ -52,12 +52,13 @@ class Scores:
     def best(self) -> float:
         return float(self.positives.max(initial=0.0))
 
-    def shown(self, limit: int) -> list[int]:
-        """Indices of the candidates to show, best first; empty where nothing matches."""
-        order = np.argsort(-self.probabilities, kind="stable")
-        likely = self.probabilities >= min(self.threshold, SHOW_THRESHOLD)
-        shown = [int(index) for index in order[:limit] if likely[index]]
-        return shown if any(self.positives[index] >= self.threshold for index in shown) else []
+    def likely(self) -> list[int]:
+        """Indices of the candidates that are shown where something matches, in their order."""
+        return [int(index) for index in np.flatnonzero(self.probabilities >= min(self.threshold, SHOW_THRESHOLD))]
+
+    def matches(self) -> bool:
+        """Whether any of the likely ones is a match."""
+        return any(self.positives[index] >= self.threshold for index in self.likely())
 
 
 def vectors(hits: Sequence[Hit], name: str) -> Array:

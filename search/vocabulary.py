@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from processors.models.model_card import read_card
 from schemas.words import words
+from search.tokens import is_symbol
 
 _IRREGULAR = {
     "people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot", "teeth": "tooth",
@@ -23,6 +24,12 @@ _OTHER_FORM = {
     **{singular: words(plural)[0] for plural, singular in _IRREGULAR.items()},
 }
 
+NUMBERS = {
+    name: number
+    for number, name in enumerate(
+        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), start=1
+    )
+}
 _ARTICLES = frozenset({"a", "an", "the"})
 _CONJUNCTIONS = frozenset({"and", "of", "is"})
 STOPWORDS = frozenset(
@@ -30,25 +37,34 @@ STOPWORDS = frozenset(
         "any", "some", "this", "that", "these", "those", "of", "on", "in", "at", "to", "by", "for", "from", "with",
         "and", "or", "but", "as", "is", "are", "was", "were", "be", "being", "has", "have", "having", "it", "its",
         "there", "which", "who", "i", "me", "my", "show", "find", "picture", "image", "frame", "all", "every",
-        "above", "below", "over", "under", "beside", "next", "left", "right", "near", "behind", "before", "two",
-        "three", "four", "one",
+        "above", "below", "over", "under", "beside", "next", "left", "right", "near", "behind", "before", *NUMBERS,
     }
 )  # fmt: skip
 """Function words: a term ends at them, and a model need not have been trained on them."""
 
 
 def content_terms(parts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
-    """Runs of words that carry meaning ("red circle"), split at function words and at quoted phrases."""
+    """Runs of words that carry meaning ("red circle"), split at function words, numbers and quoted phrases."""
     terms: list[tuple[str, ...]] = []
     run: tuple[str, ...] = ()
     for part in [*parts, ""]:
-        kept = tuple(word for word in words(part) if word not in STOPWORDS)
+        kept = tuple(word for word in words(part) if word not in STOPWORDS and not is_number(word))
         if kept and " " not in part:
             run += kept
             continue
         terms += [term for term in (run, kept) if term]
         run = ()
     return tuple(dict.fromkeys(terms))
+
+
+def is_number(word: str) -> bool:
+    """Whether it counts something: `2`, `two`."""
+    return word in NUMBERS or word.isdigit()
+
+
+def has_content(text: str) -> bool:
+    """Whether a model can look for it: it holds more than function words; a symbol such as an emoji counts."""
+    return any(map(is_symbol, text.split())) or any(word not in STOPWORDS for word in words(text))
 
 
 def spellings(term: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -66,16 +82,17 @@ class Vocabulary(Struct, frozen=True):
     words: frozenset[str] = frozenset()
 
     def unknown(self, words: Iterable[str]) -> tuple[str, ...]:
-        """Those of `words` that the model was not trained on, in order."""
-        if not self.words:
-            return ()
-        return tuple(dict.fromkeys(w for w in words if w not in self.words and w not in STOPWORDS and not w.isdigit()))
+        """Those of `words` that the model was not trained on, in order; numbers are among them, function words not."""
+        return tuple(dict.fromkeys(word for word in words if not self.knows(word)))
+
+    def knows(self, word: str) -> bool:
+        return not self.words or word in self.words or (word in STOPWORDS and not is_number(word))
 
     def readable(self, text: str) -> str:
         """The text in words that the model knows.
 
-        Plurals become singular, a run with an unknown word is left out, and unknown function words become "and". An
-        unknown token would distort the vector of the words beside it.
+        Plurals become singular, a run with an unknown word is left out, and unknown function words and numbers become
+        "and". An unknown token would distort the vector of the words beside it.
         """
         if not self.words:
             return text
@@ -83,13 +100,17 @@ class Vocabulary(Struct, frozen=True):
         run: list[str] = []
         for piece in [*text.replace(",", " , ").split(), ""]:
             contained = words(piece)
-            if contained and not any(word in STOPWORDS for word in contained):
+            if contained and not any(self._parts(word) for word in contained):
                 run.append(piece)
                 continue
             kept += [word for content in run for word in words(content)] if not self._has_unknown(run) else ["and"]
             run = []
             kept.append(piece.casefold() if piece.casefold() in {*self.words, *_ARTICLES} else "and")
         return " ".join(_connected(kept))
+
+    def _parts(self, word: str) -> bool:
+        """Whether a run ends at it."""
+        return word in STOPWORDS or (is_number(word) and word not in self.words)
 
     def _has_unknown(self, run: Iterable[str]) -> bool:
         return any(word not in self.words for piece in run for word in words(piece))

@@ -100,7 +100,7 @@ def check_filter(where: Filter | None, fields: Mapping[str, PayloadType]) -> Non
     `fields` are the collection's declared payload fields with their types.
     """
     for match in () if where is None else (*where.must, *where.must_not):
-        if not match.any_of and match.at_least is None and match.at_most is None:
+        if not match.any_of and match.at_least is None and match.at_most is None and match.below is None:
             raise Refused(f"the condition on {match.field!r} has neither values nor bounds")
         truths = {isinstance(value, bool) for value in match.any_of}
         if truths != {True} if fields.get(match.field) == "bool" else True in truths:

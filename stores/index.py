@@ -44,7 +44,8 @@ class Match(Struct, frozen=True, kw_only=True):
     any_of: tuple[str | int | bool, ...] = ()
     at_least: float | str | None = None
     at_most: float | str | None = None
-    """Bounds are numbers, or RFC 3339 times for `datetime` fields."""
+    below: float | str | None = None
+    """Bounds are numbers, or RFC 3339 times for `datetime` fields; `below` is at most and not equal."""
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -100,6 +101,15 @@ class Index(Protocol):
         self, collection: str, *, where: Filter | None = None, limit: int = 100, after: str | None = None
     ) -> tuple[Sequence[Hit], str | None]:
         """A page of points in id order, and the cursor of the next page or None."""
+
+    async def latest(
+        self, collection: str, field: str, *, where: Filter | None = None, limit: int = 100, after: str | None = None
+    ) -> tuple[Sequence[Hit], str | None]:
+        """A page of points, latest first by the `datetime` field `field`, and the cursor of the next page or None.
+
+        Times are compared as instants, to the microsecond; equal ones are in id order. Points without the field are
+        left out. Raises Refused for a cursor that is none.
+        """
 
     async def count(self, collection: str, where: Filter | None = None) -> int:
         """The exact number of matching points."""

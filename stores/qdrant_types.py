@@ -99,7 +99,7 @@ def _condition(fields: Mapping[str, PayloadType], match: Match) -> models.Filter
     parts: list[models.Condition] = []
     if match.any_of:
         parts.append(models.Filter(should=_values(fields.get(match.field), match)))
-    if match.at_least is not None or match.at_most is not None:
+    if any(bound is not None for bound in (match.at_least, match.at_most, match.below)):
         parts.append(models.FieldCondition(key=match.field, range=_range(match)))
     return models.Filter(must=parts)
 
@@ -118,7 +118,7 @@ def _values(kind: PayloadType | None, match: Match) -> list[models.Condition]:
 
 
 def _range(match: Match) -> models.Range | models.DatetimeRange:
-    bounds: dict[str, Any] = {"gte": match.at_least, "lte": match.at_most}
+    bounds: dict[str, Any] = {"gte": match.at_least, "lte": match.at_most, "lt": match.below}
     is_time = any(isinstance(bound, str) for bound in bounds.values())
     return models.DatetimeRange(**bounds) if is_time else models.Range(**bounds)
 

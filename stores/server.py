@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +14,7 @@ from qdrant_client import AsyncQdrantClient, grpc, models
 from stores.checks import check_sizes, columns, query_vector, uuids
 from stores.errors import Refused
 from stores.index import CollectionSpec, Filter, Hit, Point, Vector
+from stores.latest import latest_page
 from stores.qdrant_layout import ensure, layout
 from stores.qdrant_types import to_filter, to_hit, to_points, translated
 
@@ -40,8 +42,10 @@ class ServerIndex:
         """Raises ValueError for a malformed URL."""
         parts = urlsplit(url)
         port = parts.port or HTTP_PORT
-        grpc_ports = parse_qs(parts.query).get("grpc_port", [str(GRPC_PORT if port == HTTP_PORT else port + 1)])
-        if not parts.hostname or parts.username or not grpc_ports[0].isdigit():
+        options = parse_qs(parts.query, keep_blank_values=True)
+        grpc_ports = options.get("grpc_port", [str(GRPC_PORT if port == HTTP_PORT else port + 1)])
+        unknown = options.keys() - {"grpc_port"}
+        if unknown or not parts.hostname or parts.username or not grpc_ports[0].isdigit():
             raise ValueError("a Qdrant server's URL is http://HOST:6333, with ?grpc_port=PORT if that is not 6334")
         self._grpc_port = int(grpc_ports[0])
         self._url = f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
@@ -117,6 +121,20 @@ class ServerIndex:
         condition = await self._filter(collection, where)
         records, next_id = await self._translated(self._client.scroll(collection, condition, limit=limit, offset=after))
         return [to_hit(record) for record in records], None if next_id is None else str(next_id)
+
+    async def latest(
+        self, collection: str, field: str, *, where: Filter | None = None, limit: int = 100, after: str | None = None
+    ) -> tuple[Sequence[Hit], str | None]:
+        return await latest_page(
+            partial(self._ordered, collection, field), partial(self.scroll, collection), field, where, limit, after
+        )
+
+    async def _ordered(self, collection: str, field: str, where: Filter, limit: int) -> Sequence[Hit]:
+        """Points by descending `field`, equal ones in any order."""
+        condition = await self._filter(collection, where)
+        order = models.OrderBy(key=field, direction=models.Direction.DESC)
+        answer = self._client.scroll(collection, condition, limit=limit, order_by=order)
+        return [to_hit(record) for record in (await self._translated(answer))[0]]
 
     async def count(self, collection: str, where: Filter | None = None) -> int:
         condition = await self._filter(collection, where)

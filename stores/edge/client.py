@@ -6,6 +6,7 @@ import asyncio
 import logging
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from stores.edge import wire
 from stores.edge.connection import Connection
 from stores.edge.settings import EdgeSettings
 from stores.index import CollectionSpec, Filter, Hit, Point, Vector
+from stores.latest import latest_page
 
 T = TypeVar("T")
 BATCH_POINTS = 64
@@ -76,6 +78,17 @@ class EdgeIndex:
         self, collection: str, *, where: Filter | None = None, limit: int = 100, after: str | None = None
     ) -> tuple[Sequence[Hit], str | None]:
         return _page.decode(await self._connection.call(wire.Scroll(collection, where, limit, after)))
+
+    async def latest(
+        self, collection: str, field: str, *, where: Filter | None = None, limit: int = 100, after: str | None = None
+    ) -> tuple[Sequence[Hit], str | None]:
+        return await latest_page(
+            partial(self._ordered, collection, field), partial(self.scroll, collection), field, where, limit, after
+        )
+
+    async def _ordered(self, collection: str, field: str, where: Filter, limit: int) -> Sequence[Hit]:
+        """Points by descending `field`, equal ones in any order."""
+        return _hits.decode(await self._connection.call(wire.Ordered(collection, field, where, limit)))
 
     async def count(self, collection: str, where: Filter | None = None) -> int:
         return _number.decode(await self._connection.call(wire.Count(collection, where)))

@@ -13,7 +13,7 @@ import qdrant_edge as edge
 from stores.checks import check_filter, check_sizes
 from stores.edge import wire
 from stores.edge.conditions import INDEX_TYPES, index_field, shadowed, to_filter, unshadowed
-from stores.errors import Refused, StoreError, StoreUnavailable
+from stores.errors import Refused, StoreError, store_unavailable
 from stores.index import CollectionSpec, Filter, Hit
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ the machine's and are retried, because a refused point is lost to the index.
 
 
 def attempt(action: Callable[[], T]) -> T:
-    """The result of `action` on Edge; its exceptions become Refused or StoreUnavailable."""
+    """The result of `action` on Edge; its exceptions become Refused, StoreBlocked or StoreUnavailable."""
     try:
         return action()
     except StoreError:
@@ -36,7 +36,7 @@ def attempt(action: Callable[[], T]) -> T:
     except Exception as error:
         if str(error).startswith(FINAL):
             raise Refused(str(error)) from error
-        raise StoreUnavailable(str(error)) from error
+        raise store_unavailable("the index", error) from error
 
 
 def create(folder: Path, spec: CollectionSpec) -> edge.EdgeShard:
@@ -127,6 +127,11 @@ class Collection:
     def scroll(self, where: Filter | None, limit: int, after: str | None) -> tuple[list[Hit], str | None]:
         records, next_id = self._page(where, limit, after, with_payload=True)
         return [self._hit(record) for record in records], next_id
+
+    def ordered(self, field: str, where: Filter, limit: int) -> list[Hit]:
+        order = edge.OrderBy(index_field(self.spec, field), edge.Direction.Desc)
+        request = edge.ScrollRequest(None, limit, self._filter(where), with_payload=True, order_by=order)
+        return [self._hit(record) for record in attempt(lambda: self._shard.scroll(request))[0]]
 
     def count(self, where: Filter | None) -> int:
         return int(attempt(lambda: self._shard.count(edge.CountRequest(exact=True, filter=self._filter(where)))))

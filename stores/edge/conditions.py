@@ -63,7 +63,7 @@ def _condition(fields: Mapping[str, PayloadType], match: Match) -> edge.Filter:
     parts: list[Any] = []
     if match.any_of:
         parts.append(edge.Filter(should=_values(fields, match)))
-    if match.at_least is not None or match.at_most is not None:
+    if any(bound is not None for bound in (match.at_least, match.at_most, match.below)):
         parts.append(edge.FieldCondition(key=match.field, range=_range(match)))
     return edge.Filter(must=parts)
 
@@ -82,6 +82,6 @@ def _values(fields: Mapping[str, PayloadType], match: Match) -> list[Any]:
 
 
 def _range(match: Match) -> edge.RangeFloat | edge.RangeDateTime:
-    bounds: dict[str, Any] = {"gte": match.at_least, "lte": match.at_most}
+    bounds: dict[str, Any] = {"gte": match.at_least, "lte": match.at_most, "lt": match.below}
     is_time = any(isinstance(bound, str) for bound in bounds.values())
     return edge.RangeDateTime(**bounds) if is_time else edge.RangeFloat(**bounds)

@@ -43,6 +43,8 @@ class IndexFolder:
                 return self.named(request.collection).get(request.ids, request.with_vectors)
             case wire.Scroll():
                 return self.named(request.collection).scroll(request.where, request.limit, request.after)
+            case wire.Ordered():
+                return self.named(request.collection).ordered(request.field, request.where, request.limit)
             case wire.Count():
                 return self.named(request.collection).count(request.where)
             case wire.Facet():

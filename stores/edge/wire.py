@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stores.index import CollectionSpec, Filter
 
-SOCKET = "index.1.sock"
+SOCKET = "index.2.sock"
 """The number is this protocol's version: clients and processes of different versions never connect."""
 LENGTH_BYTES = 4
 LARGEST_BYTES = 256 * 1024 * 1024
@@ -72,6 +72,15 @@ class Scroll(Struct, frozen=True, array_like=True, tag=True):
     after: str | None
 
 
+class Ordered(Struct, frozen=True, array_like=True, tag=True):
+    """By descending `field`."""
+
+    collection: str
+    field: str
+    where: Filter
+    limit: int
+
+
 class Count(Struct, frozen=True, array_like=True, tag=True):
     collection: str
     where: Filter | None
@@ -96,7 +105,7 @@ class Flush(Struct, frozen=True, array_like=True, tag=True):
     pass
 
 
-Request = Ensure | Upsert | Delete | Search | Get | Scroll | Count | Facet | Remove | Collections | Flush
+Request = Ensure | Upsert | Delete | Search | Get | Scroll | Ordered | Count | Facet | Remove | Collections | Flush
 
 
 class Call(Struct, frozen=True, array_like=True):

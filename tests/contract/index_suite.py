@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +29,7 @@ FIELDS: dict[str, PayloadType] = {
     "caption": "text",
 }
 SPEC = CollectionSpec(name="frames-a", vectors={"semantic": SIZE, "visual": 3}, payload=FIELDS)
+MIDNIGHT = datetime(2026, 11, 2, tzinfo=UTC)
 random = np.random.default_rng(0)
 
 
@@ -45,6 +47,15 @@ def point(number: int, vector: Vector | None = None, **payload: Any) -> Point:
 
 def numbers(hits: Any) -> list[int]:
     return [UUID(hit.id).int for hit in hits]
+
+
+async def latest(index: Index, where: Filter | None, limit: int) -> AsyncIterator[list[int]]:
+    """The pages of the latest points by `captured`."""
+    after, first = None, True
+    while first or after is not None:
+        hits, after = await index.latest("frames", "captured", where=where, limit=limit, after=after)
+        first = False
+        yield numbers(hits)
 
 
 def having(field: str, *values: str | int | bool, **bounds: Any) -> Filter:
@@ -167,6 +178,9 @@ class IndexSuite:
             (having("captured", at_least="2026-11-01T12:00:00Z", at_most="2026-11-01T13:30:00Z"), [1]),
             (having("captured", at_least="2026-11-01T14:30:00.25+01:00"), [2, 3]),
             (having("captured", at_most="2026-11-01T22:00:00Z"), [1, 2, 3]),
+            (having("captured", below="2026-11-01T22:00:00Z"), [1, 2]),
+            (having("captured", at_least="2026-11-01T12:00:00Z", below="2026-11-01T13:30:00.25Z"), [1]),
+            (having("width", below=800), [1, 4]),
             (having("caption", "circle"), [1, 2, 3]),
             (having("caption", "red circle"), [1, 2, 3]),
             (having("caption", "square", "one"), [1, 2]),
@@ -242,6 +256,49 @@ class IndexSuite:
         hits, after = await index.scroll("frames", limit=4)
         assert (len(hits), after) == (4, None)
 
+    @pytest.mark.parametrize("limit", [1, 3, 7, 40, 100])
+    async def test_latest_pages_hold_every_point_by_instant_and_equal_ones_by_id(
+        self, index: Index, limit: int
+    ) -> None:
+        """Groups of equal times are longer than a page, and are written with different offsets."""
+        zones = [timezone(timedelta(hours=hours)) for hours in (-11, 0, 5.5, 14)]
+        hours = {int(number): int(number) // 9 for number in random.permutation(40)}
+        await index.upsert(
+            "frames",
+            [
+                point(number, feed="ab"[number % 2], captured=(MIDNIGHT + timedelta(hours=hour))
+                      .astimezone(zones[number % 4]).isoformat())
+                for number, hour in hours.items()
+            ] + [point(99, feed="a")],
+        )  # fmt: skip
+        for where, expected in (
+            (None, list(hours)),
+            (having("feed", "a"), [number for number in hours if not number % 2]),
+        ):
+            pages = [page async for page in latest(index, where, limit)]
+            assert [number for page in pages for number in page] == sorted(expected, key=lambda n: (-hours[n], n))
+            assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+
+    async def test_latest_are_the_latest_of_thousands(self, index: Index) -> None:
+        order = random.permutation(3_000)
+        moments = [(MIDNIGHT + timedelta(microseconds=int(place))).isoformat() for place in order]
+        await index.upsert("frames", [point(number, captured=moment) for number, moment in enumerate(moments)])
+        hits, _ = await index.latest("frames", "captured", limit=5)
+        assert [order[number] for number in numbers(hits)] == [2_999, 2_998, 2_997, 2_996, 2_995]
+
+    async def test_a_page_goes_on_where_its_first_point_was_deleted(self, index: Index) -> None:
+        moments = [MIDNIGHT, MIDNIGHT, MIDNIGHT - timedelta(hours=1), MIDNIGHT - timedelta(hours=2)]
+        await index.upsert("frames", [point(n, width=n, captured=m.isoformat()) for n, m in enumerate(moments)])
+        for deleted, rest in ((1, [2, 3]), (2, [3])):
+            _, after = await index.latest("frames", "captured", limit=deleted)
+            await index.delete("frames", having("width", deleted))
+            assert numbers((await index.latest("frames", "captured", after=after))[0]) == rest
+
+    @pytest.mark.parametrize("after", ["", "noon", "2026-11-01T12:00:00Z", "2026-11-01T12:00:00Z_7", "_", "x_y"])
+    async def test_a_cursor_that_is_none_is_refused(self, filled: Index, after: str) -> None:
+        with pytest.raises(Refused):
+            await filled.latest("frames", "captured", after=after)
+
     async def test_facet_counts_points_most_frequent_first(self, filled: Index) -> None:
         assert next(iter(await filled.facet("frames", "labels"))) == "circle"
         assert await filled.facet("frames", "labels", limit=1) == {"circle": 2}
@@ -305,6 +362,7 @@ class IndexSuite:
             index.search("regions", "semantic", direction(0)),
             index.get("regions", [str(UUID(int=1))]),
             index.scroll("regions"),
+            index.latest("regions", "captured"),
             index.count("regions"),
             index.facet("regions", "feed"),
         ):

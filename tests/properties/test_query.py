@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.words import words
-from search.query import MAX_CHARACTERS, NEGATIONS, BadQuery, parse, term
+from search.query import MAX_CHARACTERS, BadQuery, parse, term
+from search.tokens import NEGATIONS
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 COLORS = ["red", "green", "blue", "cyan"]

@@ -37,6 +37,7 @@ CAPTIONS = (
     "a photo of a big red square beside a green star.",
 )
 YARD = "a photo of a blue star."
+FOREIGN = "a photo of a red circle of others."
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -101,7 +102,7 @@ async def shelf(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Shelf
     filled = Shelf(index)
     await filled.fill(CAPTIONS)
     await filled.fill([YARD], feed="yard")
-    await filled.fill(["a photo of a red circle of others."], tenant="others")
+    await filled.fill([FOREIGN], tenant="others")
     yield filled
     await index.close()
 
@@ -169,10 +170,17 @@ async def test_without_calibration_it_ranks_and_says_so(shelf: Shelf) -> None:
     assert not any(mentions(hit.payload, term("square")) for hit in result.hits)
 
 
-async def test_pictures_like_an_indexed_one(shelf: Shelf) -> None:
-    query = parse("", now=NOW, like=shelf.ids[CAPTIONS[3]])
-    result = await shelf.searcher().search(query)
-    assert result.hits[0].payload["caption"] == CAPTIONS[3]
-    assert result.hits[0].probability is not None
-    with pytest.raises(Missing):
-        await shelf.searcher().search(parse("", now=NOW, like=str(uuid4())))
+async def test_pictures_like_an_indexed_one_are_others(shelf: Shelf) -> None:
+    query = parse("", now=NOW, like=shelf.ids[CAPTIONS[0]])
+    result = await shelf.searcher(calibrated=False).search(query)
+    assert result.hits[0].payload["caption"] == CAPTIONS[4]
+    assert {hit.payload["caption"] for hit in result.hits} == {*CAPTIONS[1:], YARD}
+
+
+async def test_a_picture_of_another_tenant_is_as_missing_as_none(shelf: Shelf) -> None:
+    refusals = []
+    for like in (shelf.ids[FOREIGN], str(uuid4())):
+        with pytest.raises(Missing) as refused:
+            await shelf.searcher().search(parse("", now=NOW, like=like))
+        refusals.append(str(refused.value).replace(like, "ID"))
+    assert len(set(refusals)) == 1

@@ -12,7 +12,7 @@ from search.vocabulary import Vocabulary, content_terms, load_vocabulary, spelli
 def test_unknown_words_are_named(tmp_path: Path) -> None:
     (tmp_path / "sightline.json").write_text('{"revision": "1", "words": ["red", "circle", "a cartoon of"]}')
     vocabulary = load_vocabulary(tmp_path)
-    assert vocabulary.unknown(["red", "dog", "circle", "cartoon", "dog", "with", "2"]) == ("dog",)
+    assert vocabulary.unknown(["red", "dog", "circle", "cartoon", "dog", "with", "2", "two"]) == ("dog", "2", "two")
 
 
 def test_without_a_list_no_word_is_unknown(tmp_path: Path) -> None:
