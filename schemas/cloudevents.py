@@ -102,12 +102,14 @@ def required(headers: Mapping[str, bytes], name: str) -> str:
 
 
 def time(headers: Mapping[str, bytes], name: str = "ce_time") -> datetime | None:
-    """A header as RFC 3339 time with its zone, or None if absent or empty. Raises Undecodable."""
+    """A header that holds an RFC 3339 time with its zone, in UTC, or None if absent or empty. Raises Undecodable."""
     value = text(headers, name)
     if value is None:
         return None
     try:
-        return msgspec.convert(value, Utc)
+        return msgspec.convert(value, Utc).astimezone(UTC)
+    except OverflowError:
+        raise Undecodable("wrong_header", f"header {name} is not within the years 1 to 9999 of UTC") from None
     except msgspec.ValidationError:
         raise Undecodable("wrong_header", f"header {name} is no RFC 3339 time with a zone") from None
 

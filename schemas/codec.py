@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -76,10 +76,24 @@ def decode_frame(value: bytes | None, headers: Mapping[str, bytes], *, appended_
         return Decoded(event=picture_event(content, headers, appended_seconds), extra={}, picture=content)
     if (event := _decode_own(content, content_type)) is not None:
         _check_frame(event)
-        return Decoded(event=event, extra={})
+        return Decoded(event=_in_utc(event), extra={})
     event, raw = _decode_any(content, content_type, FrameEvent)
     _check_frame(event)
-    return Decoded(event=event, extra=unknown_fields(raw, FrameEvent))
+    return Decoded(event=_in_utc(event), extra=unknown_fields(raw, FrameEvent))
+
+
+def _in_utc(event: FrameEvent) -> FrameEvent:
+    """With its times in UTC: JSON may hold any offset. Raises Undecodable for a time beyond the calendar."""
+    times = {name: getattr(event, name) for name in ("ingested", "captured", "published")}
+    foreign = {name: moment for name, moment in times.items() if moment is not None and moment.tzinfo is not UTC}
+    try:
+        return (
+            replace(event, **{name: moment.astimezone(UTC) for name, moment in foreign.items()}) if foreign else event
+        )
+    except OverflowError:
+        raise Undecodable(
+            "wrong_type", f"a time of {', '.join(foreign)} is not within the years 1 to 9999 of UTC"
+        ) from None
 
 
 def encode_frame(

@@ -7,7 +7,7 @@ have a collection of their own. Sizes of vectors are the model set's; everything
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -156,4 +156,4 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 def _rfc3339(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+    return None if moment is None else moment.astimezone(UTC).isoformat()

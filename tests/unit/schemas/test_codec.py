@@ -44,6 +44,27 @@ def test_json_is_for_everybody_and_never_carries_pixels() -> None:
     )
 
 
+@pytest.mark.parametrize("extra", [{}, {"colour": "red"}], ids=["as we write it", "with a field of a newer writer"])
+def test_times_with_an_offset_are_read_in_utc(extra: dict[str, str]) -> None:
+    written = json.loads(codec.encode_frame(raw_event(), as_json=True)) | extra
+    taken = written | {"captured": "2026-11-21T17:30:00.25+09:00", "ingested": "2026-11-21T00:30:00.25-08:00"}
+    event = codec.decode_frame(msgspec.json.encode(taken), {}).event
+    assert [event.captured, event.ingested] == [NOW, NOW]
+    assert {event.captured.tzinfo if event.captured else None, event.ingested.tzinfo} == {UTC}
+    beyond = written | {"captured": "0001-01-01T00:00:00+14:00"}
+    with pytest.raises(Undecodable):
+        codec.decode_frame(msgspec.json.encode(beyond), {})
+
+
+def test_a_picture_s_capture_time_is_read_in_utc() -> None:
+    headers = picture_headers("/cams/lobby", "17", content_type="image/jpeg") | {
+        "ce_time": b"2026-11-21T17:30:00.25+09:00"
+    }
+    captured = codec.decode_frame(PNG, headers).event.captured
+    assert captured == NOW
+    assert captured.tzinfo is UTC
+
+
 def test_json_without_embeddings_has_none_in_regions_either() -> None:
     written = json.loads(codec.encode_frame(full_event(), as_json=True, with_embeddings=False))
     assert "embeddings" not in written
@@ -225,6 +246,8 @@ def test_a_plain_picture_of_another_producer() -> None:
         ({"ce_source": b"/"}, "wrong_name"),
         ({"ce_time": b"yesterday"}, "wrong_header"),
         ({"ce_time": b"2026-11-21T08:00:00"}, "wrong_header"),
+        ({"ce_time": b"0001-01-01T00:00:00+14:00"}, "wrong_header"),
+        ({"ce_time": b"9999-12-31T23:59:59-12:00"}, "wrong_header"),
         ({"ce_kind": b"video"}, "wrong_header"),
         ({"ce_tenant": b"a/b"}, "wrong_name"),
     ],

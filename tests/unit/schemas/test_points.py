@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from datetime import timedelta, timezone
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from msgspec.structs import replace
 from schemas import points
 from schemas.events import Caption
 from schemas.words import pairs, singular, words
-from tests.support.events import full_event, raw_event
+from tests.support.events import NOW, full_event, raw_event
 
 
 def test_payload_holds_every_indexed_field_and_only_json() -> None:
@@ -22,6 +24,14 @@ def test_payload_holds_every_indexed_field_and_only_json() -> None:
     assert set(points.REGION_FIELDS) <= set(payload)
     assert json.loads(json.dumps(payload)) == payload
     assert (payload["attributes"], payload["tracks"]) == (["colour:red"], ["7"])
+
+
+def test_times_are_written_in_utc_whatever_their_offset() -> None:
+    """The index compares instants; people and programs compare texts."""
+    tokyo = timezone(timedelta(hours=9))
+    event = replace(raw_event(), captured=NOW.astimezone(tokyo), ingested=NOW.astimezone(tokyo))
+    payload = points.payload(event)
+    assert {payload["time"], payload["captured"], payload["ingested"]} == {NOW.isoformat()}
 
 
 def test_negative_terms_find_what_is_said_anywhere() -> None:
@@ -48,6 +58,24 @@ def test_pairs_do_not_cross_a_comma() -> None:
 def test_words_are_the_same_however_they_are_written() -> None:
     assert words("Circles, BOXES; a lady's glasses") == ("circle", "box", "lady", "glass")
     assert words("ﬁre ÄPFEL 3") == ("fire", "äpfel", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("नदी के किनारे", ("नदी", "के", "किनारे")),
+        ("கடற்கரை", ("கடற்கரை",)),
+        ("ที่ บ้าน", ("ที่", "บ้าน")),
+        ("می\u200cخواهم", ("می\u200cخواهم",)),
+        ("שָׁלוֹם", ("שָׁלוֹם",)),
+        ("🦊\ufe0f \u0301", ()),
+    ],
+)
+def test_marks_and_joiners_belong_to_their_words(text: str, expected: tuple[str, ...]) -> None:
+    assert words(text) == tuple(unicodedata.normalize("NFKC", word) for word in expected)
+
+
+def test_only_plurals_lose_their_s() -> None:
     assert [singular(word) for word in ("crosses", "stars", "bus", "glass", "is", "ladies", "his")] == [
         "cross",
         "star",
