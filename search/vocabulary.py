@@ -91,8 +91,8 @@ class Vocabulary(Struct, frozen=True):
     def readable(self, text: str) -> str:
         """The text in words that the model knows.
 
-        Plurals become singular, a run with an unknown word is left out, and unknown function words and numbers become
-        "and". An unknown token would distort the vector of the words beside it.
+        Plurals become singular, a run with an unknown word and unknown numbers are left out, and unknown function words
+        become "and". An unknown token would distort the vector of the words beside it.
         """
         if not self.words:
             return text
@@ -105,7 +105,10 @@ class Vocabulary(Struct, frozen=True):
                 continue
             kept += [word for content in run for word in words(content)] if not self._has_unknown(run) else ["and"]
             run = []
-            kept.append(piece.casefold() if piece.casefold() in {*self.words, *_ARTICLES} else "and")
+            if piece.casefold() in {*self.words, *_ARTICLES}:
+                kept.append(piece.casefold())
+            elif not contained or not all(map(is_number, contained)):
+                kept.append("and")
         return " ".join(_connected(kept))
 
     def _parts(self, word: str) -> bool:

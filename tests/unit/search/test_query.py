@@ -28,6 +28,14 @@ NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
         ("−square", "", ["square"]),
         ("circle -label:star", "circle", ["star"]),
         ("a scene with no people", "a scene", ["people"]),
+        ("a circle –square —star", "a circle", ["square", "star"]),
+        ("a red circle—no squares", "a red circle", ["square"]),
+        ("a red circle — no squares", "a red circle", ["square"]),
+        ("circle -label:\"red square\"", "circle", ["red square"]),
+        ("circle -label:star,\"red square\"", "circle", ["star", "red square"]),
+        ("नदी के किनारे लड़की -हिन्दी", "नदी के किनारे लड़की", ["हिन्दी"]),
+        ("แมว -หมา", "แมว", ["หมา"]),
+        ("🦊 -circle", "🦊", ["circle"]),
     ],
 )  # fmt: skip
 def test_what_people_type(typed: str, text: str, negatives: list[str]) -> None:
@@ -46,6 +54,47 @@ def test_filters_in_the_text_join_those_beside_it() -> None:
     )
     assert query.filters == Filters(("yard", "lobby"), ("Star",), NOW - timedelta(hours=2))
     assert [entry.text for entry in query.negatives] == ["red square"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "filters"),
+    [
+        ('label:"red square"', Filters(labels=("red square",))),
+        ('label: " red  square "', Filters(labels=("red square",))),
+        ("label:circle,star", Filters(labels=("circle", "star"))),
+        ('LABEL:circle,"red square",star.', Filters(labels=("circle", "red square", "star"))),
+        ("label:circle label:star", Filters(labels=("circle", "star"))),
+        ('feed:"left right",yard', Filters(feeds=("left right", "yard"))),
+        ("feed:“left right”", Filters(feeds=("left right",))),
+        ("feed:cam.1", Filters(feeds=("cam.1",))),
+        ("-feed:lobby,yard", Filters(without_feeds=("lobby", "yard"))),
+        ('—feed:"left right"', Filters(without_feeds=("left right",))),
+        ("-label:star", Filters(without_labels=("star",))),
+        ('-label:"red square"', Filters(without_labels=("red square",))),
+        ('since:"2026-11-21 07:00"', Filters(since=NOW - timedelta(hours=1))),
+    ],
+)
+def test_every_filter_takes_quoted_values_and_lists(typed: str, filters: Filters) -> None:
+    query = parse(typed, now=NOW)
+    assert query.filters == filters
+    assert query.text == ""
+
+
+def test_beside_the_text_a_value_may_be_a_list_and_holds_its_spaces() -> None:
+    filters = parse_filters([" lobby , left right", ""], ['"red square",star'], "", " ", NOW)
+    assert filters == Filters(feeds=("lobby", "left right"), labels=("red square", "star"))
+
+
+@pytest.mark.parametrize("typed", ["circle label:", 'circle feed:""', "feed:,", "since:2h,3h", "-until:2h circle"])
+def test_a_filter_without_a_value_that_it_takes_is_refused(typed: str) -> None:
+    with pytest.raises(BadQuery, match=r"value|one time"):
+        parse(typed, now=NOW)
+
+
+@pytest.mark.parametrize("like", ["zzz", "1", "496f27ce", "../x"])
+def test_what_is_no_pictures_id_is_refused(like: str) -> None:
+    with pytest.raises(BadQuery, match="is no picture's id"):
+        parse("", now=NOW, like=like)
 
 
 @pytest.mark.parametrize("typed", ["", "   ", "no", "but without", "...", "-since:2h circle", "since:soon circle"])
