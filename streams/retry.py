@@ -78,6 +78,8 @@ class RetryObserver(Protocol):
 
     def recovered(self, what: str, waiter: Hashable) -> None: ...
 
+    def gives_up(self, what: str, waiter: Hashable) -> None: ...
+
 
 class Retry:
     """A worker's retries. Only cancellation ends them: what is away comes back, and no frame dies of an outage."""
@@ -117,6 +119,9 @@ class Retry:
 
         backoff = Backoff(self._clock, first_seconds=self._first_seconds, most_seconds=self._most_seconds)
         try:
-            return await retry(attempt, transient, backoff, failed=failed)
-        finally:
-            self._observer.recovered(what, waiter)
+            result = await retry(attempt, transient, backoff, failed=failed)
+        except BaseException:
+            self._observer.gives_up(what, waiter)
+            raise
+        self._observer.recovered(what, waiter)
+        return result

@@ -51,6 +51,7 @@ def create_app(services: Services) -> Litestar:
         before_request=answers_to(settings.allowed_hosts),
         lifespan=[_running(live)],
         openapi_config=None,
+        logging_config=None,  # the process' own, which Litestar would replace
         response_headers=HEADERS,
     )
     app.state.live = live

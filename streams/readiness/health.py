@@ -65,14 +65,20 @@ class Health:
 
     def recovered(self, what: str, waiter: Hashable = None) -> None:
         """`what` is back for `waiter`; when it was the last of all waits, the stall rule starts over."""
-        waiters = self._waits.get(what, {})
-        if waiters.pop(waiter, None) is not None and not waiters:
-            self._forget(what)
+        if self._ends_wait(what, waiter):
+            began = self._began_at.pop(what, None)
+            if began is not None:
+                log.info("wait_is_over", what=what, seconds=round(self._clock.monotonic() - began, 1))
 
-    def recovered_for_all(self, what: str) -> None:
+    def gives_up(self, what: str, waiter: Hashable = None) -> None:
+        """`waiter` no longer needs `what`, which may still be away."""
+        if self._ends_wait(what, waiter):
+            self._began_at.pop(what, None)
+
+    def all_give_up(self, what: str) -> None:
         """`what` is no longer waited for, whoever waited."""
-        if what in self._waits:
-            self._forget(what)
+        for waiter in list(self._waits.get(what, ())):
+            self.gives_up(what, waiter)
 
     @property
     def waits(self) -> dict[str, str]:
@@ -106,14 +112,17 @@ class Health:
             return None
         return f"{self._lag} records to do and nothing committed for {idle_seconds:.0f} s"
 
-    def _forget(self, what: str) -> None:
+    def _ends_wait(self, what: str, waiter: Hashable) -> bool:
+        """Take a waiter off; whether it was the last one that waited for `what`."""
+        waiters = self._waits.get(what, {})
+        if waiters.pop(waiter, None) is None or waiters:
+            return False
         del self._waits[what]
         if self._waiting is not None:
             self._waiting.labels(what).set(0)
-        if (began := self._began_at.pop(what, None)) is not None:
-            log.info("wait_is_over", what=what, seconds=round(self._clock.monotonic() - began, 1))
         if not self._waits:
             self.progressed()
+        return True
 
     def _log_wait(self, what: str, why: str) -> None:
         now = self._clock.monotonic()

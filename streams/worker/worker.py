@@ -147,7 +147,7 @@ class Worker:
         self._metrics.rebalances.labels("revoked").inc(len(partitions))
         await self._loop.drain("revoke", partitions)
         self._assignments.release(partitions)
-        self.health.recovered_for_all(LOST_RECORDS)
+        self.health.all_give_up(LOST_RECORDS)
         if not self._assignments.offsets.epochs():
             self._unassigned_since = began
 

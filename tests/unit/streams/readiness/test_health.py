@@ -95,7 +95,7 @@ def test_every_reason_is_told_and_a_revoke_takes_them_back() -> None:
     for partition in ("frames.raw[0]", "frames.raw[1]"):
         health.waits_for("lost records", f"{partition}: gone", partition)
     assert health.unready_reasons() == [f"waits for lost records: frames.raw[{n}]: gone" for n in (0, 1)]
-    health.recovered_for_all("lost records")
+    health.all_give_up("lost records")
     assert health.unready_reasons() == []
 
 
