@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from msgspec.structs import replace
+from prometheus_client import CollectorRegistry
 
 from schemas.events import Feed
 from schemas.identity import check_name, partition_key
@@ -17,15 +19,19 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.render import new_table
 from sightline.terminal.signals import stopping
+from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
-from streams.clock import SystemClock
 from streams.feeds.credentials import check_credentials
 from streams.feeds.group_member import FeedGroupMember
 from streams.feeds.reader import LOSSLESS_RECORDS, FeedReader
 from streams.feeds.roster import all_feeds, feed_record, removal_record
+from streams.metrics import ProcessMetrics
+from streams.readiness.instruments import Instruments
+from streams.readiness.instruments import instruments as process_instruments
 from streams.sources.lag_backpressure import LagBackpressure
 from streams.sources.source_choice import RemoteOptions
 from streams.sources.url_guard import redacted
+from streams.tasks import unless_stopped
 from streams.transport import Transport
 
 app = typer.Typer(no_args_is_help=True, help="Feeds: add, change, pause, remove and list them; `run` reads them.")
@@ -156,8 +162,18 @@ async def list_(config: Config) -> None:
 @configured
 async def run(config: Config) -> None:
     """Read feeds until Ctrl-C. Run it on several machines: they divide the feeds, and each feed has one reader."""
-    clock = SystemClock()
-    async with opened_transport(config) as transport, opened_blobs(config) as blobs:
+    stop = asyncio.Event()
+    instruments = process_instruments(ProcessMetrics(CollectorRegistry()), "the group of feeds is not joined yet")
+    async with monitored(config, instruments.health, instruments.metrics.registry) as monitor:
+        err.print(f"reading feeds; metrics and readiness on {monitor.url}")
+        with stopping(stop.set):
+            await unless_stopped(stop, _read_feeds(config, instruments))
+
+
+async def _read_feeds(config: Config, instruments: Instruments[ProcessMetrics]) -> None:
+    """Until it is cancelled: then readers finish a write that has begun, and the group is left."""
+    clock = instruments.clock
+    async with opened_transport(config, instruments.retry) as transport, opened_blobs(config) as blobs:
         reader = FeedReader(
             transport=transport,
             blobs=blobs,
@@ -166,11 +182,9 @@ async def run(config: Config) -> None:
             environment=os.environ,
             remote=RemoteOptions(fetch=config.fetch),
             inline_limit_bytes=config.worker.inline_limit_bytes,
+            zone=config.zone,
         )
-        member = FeedGroupMember(transport, reader, clock)
-        err.print("reading feeds")
-        with stopping(member.stop):
-            await member.run()
+        await FeedGroupMember(transport, reader, instruments).run()
 
 
 async def _existing(transport: Transport, config: Config, name: str) -> Feed:
