@@ -15,7 +15,21 @@ import msgspec
 
 from schemas import cloudevents
 from schemas.events import MAJOR_VERSION, Accepted, DeadLetter, Deletion, Event, Feed, FrameEvent, Observed
-from schemas.topics import ACCEPTED, DEAD, DELETIONS, ENRICHED, FEEDS, OBSERVED, RAW, Topic, between, declared
+from schemas.pictures import FORMATS
+from schemas.topics import (
+    ACCEPTED,
+    BATCH_OVERHEAD_BYTES,
+    DEAD,
+    DEFAULT_PARTITIONS,
+    DELETIONS,
+    ENRICHED,
+    FEEDS,
+    OBSERVED,
+    RAW,
+    Topic,
+    between,
+    declared,
+)
 
 FOLDER = Path(__file__).parent
 EVENTS: Mapping[str, tuple[type[Event], tuple[str, ...]]] = {
@@ -27,9 +41,25 @@ EVENTS: Mapping[str, tuple[type[Event], tuple[str, ...]]] = {
     "feed": (Feed, (cloudevents.FEED_TYPE,)),
 }
 """Schema name → event and the CloudEvents types that carry it."""
+_SEGMENTS = between("STAGE")
+_READ_ONLY = frozenset({"raw_json", "picture"})
+"""Messages of other producers, which Sightline reads and never writes."""
+_MSGPACK_TEXT = "In msgpack a `date-time` is a timestamp (extension type -1), and `base64` content is binary."
+MESSAGES: Mapping[str, tuple[str, str, str]] = {
+    "raw": ("frame", cloudevents.RAW_TYPE, cloudevents.MSGPACK),
+    "raw_json": ("frame", cloudevents.RAW_TYPE, cloudevents.JSON),
+    "segment": ("frame", cloudevents.SEGMENT_TYPE, cloudevents.MSGPACK),
+    "enriched": ("frame", cloudevents.ENRICHED_TYPE, cloudevents.JSON),
+    "dead": ("dead", cloudevents.DEAD_TYPE, cloudevents.MSGPACK),
+    "observed": ("observed", cloudevents.OBSERVED_TYPE, cloudevents.JSON),
+    "deletion": ("deletion", cloudevents.DELETION_TYPE, cloudevents.MSGPACK),
+    "accepted": ("accepted", cloudevents.ACCEPTED_TYPE, cloudevents.MSGPACK),
+    "feed": ("feed", cloudevents.FEED_TYPE, cloudevents.MSGPACK),
+}
+"""Message → its schema, CloudEvents type and content type. A plain picture is one more."""
 _PURPOSES = {
     RAW: "Accepted frames of every source; other producers may put plain pictures here.",
-    between("STAGE"): "Between two segments; STAGE is the first new stage of the segment behind it.",
+    _SEGMENTS: "Between two segments; STAGE is the first new stage of the segment behind it.",
     ENRICHED: "Frames that have passed every stage, for any subscriber: JSON, never pixels.",
     DEAD: "Records that could not be processed, with the reason and the original record.",
     OBSERVED: "One small record per terminal state, for analytics.",
@@ -72,20 +102,21 @@ def json_schema(name: str) -> dict[str, Any]:
 
 def asyncapi() -> dict[str, Any]:
     """Every topic as a channel, with its messages and whether Sightline sends or receives them."""
-    topics = declared(partitions=12, between_stages=("STAGE",))
+    topics = declared(partitions=DEFAULT_PARTITIONS, between_stages=("STAGE",))
     return {
         "asyncapi": "3.0.0",
         "info": {
             "title": "Sightline",
             "version": f"{MAJOR_VERSION}.0.0",
-            "description": "Image feeds turned into enriched events. Delivery is at least once, ids are deterministic.",
+            "description": "Image feeds turned into enriched events. Delivery is at least once, ids are deterministic. "
+            "Partitions and retention are those of the default configuration; `sightline topics create` makes them.",
             "license": {"name": "AGPL-3.0-or-later"},
         },
         "defaultContentType": cloudevents.MSGPACK,
         "channels": {_channel_name(topic): _channel(topic) for topic in topics},
         "operations": dict(pair for topic in topics for pair in _operations(topic)),
         "components": {
-            "messages": {name: _message(name) for name in EVENTS} | {"picture": _picture()},
+            "messages": {name: _message(*carried) for name, carried in MESSAGES.items()} | {"picture": _picture()},
             "schemas": {"headers": _headers(("ce_specversion", "ce_type", "ce_source", "ce_id"))},
         },
     }
@@ -96,44 +127,59 @@ def _channel_name(topic: Topic) -> str:
 
 
 def _channel(topic: Topic) -> dict[str, Any]:
-    names = [name for name, (_, types) in EVENTS.items() if topic.event_type in types]
-    names += ["picture"] if topic.name == RAW else []
     kafka = {
         "cleanup.policy": ["compact" if topic.compacted else "delete"],
-        "max.message.bytes": topic.max_record_bytes,
+        "retention.ms": _limit(None if topic.retention_seconds is None else round(1000 * topic.retention_seconds)),
+        "retention.bytes": _limit(topic.retention_bytes),
+        "max.message.bytes": topic.max_record_bytes + BATCH_OVERHEAD_BYTES,
     }
+    binding = {"topic": topic.name, "partitions": topic.partitions, "topicConfiguration": kafka}
     address = topic.name.replace("STAGE", "{stage}")
     parameters = {"stage": {"description": "First new stage of the segment behind"}} if "STAGE" in topic.name else None
     return {
         "address": address,
         "description": _PURPOSES[topic.name],
         **({"parameters": parameters} if parameters else {}),
-        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},
-        "bindings": {"kafka": {"topic": topic.name, "topicConfiguration": kafka, "bindingVersion": "0.5.0"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in _messages(topic)},
+        "bindings": {"kafka": {**binding, "bindingVersion": "0.5.0"}},
     }
 
 
+def _limit(value: int | None) -> int:
+    """As Kafka writes it: -1 is none."""
+    return -1 if value is None else value
+
+
+def _messages(topic: Topic) -> list[str]:
+    names = [name for name, (_, event_type, _) in MESSAGES.items() if event_type == topic.event_type]
+    return names + (["picture"] if topic.name == RAW else [])
+
+
 def _operations(topic: Topic) -> list[tuple[str, dict[str, Any]]]:
-    name = _channel_name(topic)
-    channel = {"$ref": f"#/channels/{name}"}
-    read = topic.name in (RAW, between("STAGE"), DELETIONS, ACCEPTED)
-    sends = [(f"send_{name}", {"action": "send", "channel": channel})]
-    return sends + ([(f"receive_{name}", {"action": "receive", "channel": channel})] if read else [])
+    """Sightline writes and reads every topic; what it reads of other producers it does not write."""
+    sent = [name for name in _messages(topic) if name not in _READ_ONLY]
+    return [_operation("send", topic, sent), _operation("receive", topic, _messages(topic))]
 
 
-def _message(name: str) -> dict[str, Any]:
-    event, types = EVENTS[name]
-    content_type = cloudevents.JSON if name == "observed" else cloudevents.MSGPACK
-    also = f" On {ENRICHED} as {cloudevents.JSON}." if name == "frame" else ""
+def _operation(action: str, topic: Topic, messages: list[str]) -> tuple[str, dict[str, Any]]:
+    channel = f"#/channels/{_channel_name(topic)}"
+    references = [{"$ref": f"{channel}/messages/{name}"} for name in messages]
+    return f"{action}_{_channel_name(topic)}", {"action": action, "channel": {"$ref": channel}, "messages": references}
+
+
+def _message(schema: str, event_type: str, content_type: str) -> dict[str, Any]:
+    headers = {"ce_type": {"const": event_type}, "content-type": {"const": content_type}}
+    described = {"description": _MSGPACK_TEXT} if content_type == cloudevents.MSGPACK else {}
     return {
-        "name": name,
-        "title": event.__name__,
-        "summary": f"CloudEvents types: {', '.join(types)}.{also}",
+        "name": event_type,
+        "title": EVENTS[schema][0].__name__,
+        "summary": f"CloudEvents type {event_type}.",
+        **described,
         "contentType": content_type,
-        "headers": {"$ref": "#/components/schemas/headers"},
+        "headers": {"allOf": [{"$ref": "#/components/schemas/headers"}, {"type": "object", "properties": headers}]},
         "payload": {
             "schemaFormat": "application/schema+json;version=2020-12",
-            "schema": {"$ref": f"./{file_name(name)}"},
+            "schema": {"$ref": f"./{file_name(schema)}"},
         },
     }
 
@@ -142,7 +188,7 @@ def _picture() -> dict[str, Any]:
     return {
         "name": "picture",
         "title": "A plain picture",
-        "summary": "JPEG, PNG or WebP as the value itself; a record without ce_source or ce_id is dead.",
+        "summary": f"{FORMATS} as the value itself; a record without ce_source or ce_id is dead.",
         "contentType": "image/*",
         "headers": {"$ref": "#/components/schemas/headers"},
         "payload": {"type": "string", "format": "binary"},

@@ -23,6 +23,10 @@ MAX_RAW_BYTES = 4 << 20
 """A plain picture of another producer is one record: 4 MiB holds a 12-megapixel JPEG."""
 MAX_EVENT_BYTES = 1 << 20
 """An internal event with a picture inline of up to 512 KiB, its vectors and masks."""
+BATCH_OVERHEAD_BYTES = 4096
+"""Kafka limits a batch, Sightline a record: a batch's header and a record's many headers fit in the difference."""
+DEFAULT_PARTITIONS = 8
+"""Of every frame topic, where the configuration names no other number."""
 _SMALL_BYTES = 64 << 10
 _FEED_PARTITIONS = 16
 """Feeds are assigned by partition: this is the maximum number of source processes, and a camera moves with its

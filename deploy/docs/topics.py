@@ -6,7 +6,7 @@ from typing import Any
 
 from deploy.docs.fields import size_words
 from deploy.docs.markdown import table
-from schemas.generate import EVENTS, asyncapi
+from schemas.generate import MESSAGES, asyncapi
 from schemas.topics import Topic, declared
 from sightline.config import Config
 
@@ -53,16 +53,16 @@ def _row(topic: Topic, document: dict[str, Any]) -> list[str]:
         str(topic.partitions),
         "compacted" if topic.retention_seconds is None else f"{topic.retention_seconds / 3600:g} h",
         size_words(topic.max_record_bytes),
-        ", ".join(_event_link(name) for name in channel["messages"]),
+        ", ".join(dict.fromkeys(_event_link(name, document) for name in channel["messages"])),
         _format(topic),
         channel["description"],
     ]
 
 
-def _event_link(message: str) -> str:
-    if message not in EVENTS:
+def _event_link(message: str, document: dict[str, Any]) -> str:
+    if message not in MESSAGES:
         return message
-    name = EVENTS[message][0].__name__
+    name = document["components"]["messages"][message]["title"]
     return f"[{name}](schemas.md#{name.lower()})"
 
 

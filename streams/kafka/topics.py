@@ -10,12 +10,10 @@ from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from schemas.topics import BATCH_OVERHEAD_BYTES
 from streams.errors import PlanError, Unavailable
 from streams.kafka.wait_until import wait_until
 from streams.transport import TopicSpec
-
-BATCH_OVERHEAD_BYTES = 4096
-"""Kafka limits a batch, Sightline a record: a batch's header and a record's many headers fit in the difference."""
 
 NO_LEADER_SECONDS = 0.05
 """Pause before it is checked again whether the partitions of new topics have leaders."""
