@@ -141,9 +141,8 @@ class Searcher:
                 is_whole = block.is_sparse
                 if is_whole or len(hits) > skipped + query.limit:
                     break
-        calibrated = self._scorer.is_calibrated_for(vectors)
-        result = msgspec.structs.replace(result, calibrated=calibrated, best=(best or 0.0) if calibrated else None)
-        if not hits and calibrated:
+        result = msgspec.structs.replace(result, calibrated=self._scorer.is_calibrated_for(vectors), best=best)
+        if not hits:
             return await self._nothing(result)
         return _page(result, hits, skipped, query.limit, is_whole=is_whole or ranking.is_whole, scenes=scenes)
 

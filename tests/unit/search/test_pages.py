@@ -116,10 +116,10 @@ async def gallery(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gal
         await index.close()
 
 
-async def pages(searcher: Searcher, text: str, limit: int, **more: bool) -> AsyncIterator[SearchResult]:
+async def pages(searcher: Searcher, text: str, limit: int) -> AsyncIterator[SearchResult]:
     cursor, first = "", True
     while first or cursor:
-        result = await searcher.search(parse(text, now=NOW, limit=limit, cursor=cursor, **more))
+        result = await searcher.search(parse(text, now=NOW, limit=limit, cursor=cursor))
         cursor, first = result.cursor, False
         yield result
 

@@ -139,6 +139,74 @@ async def test_filters(shelf: Shelf) -> None:
     assert not any("others" in caption for caption in await shelf.captions("a red circle"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "same"),
+    [
+        ('label:" Stars "', "label:star"),
+        ('feed:" Yard"', "feed:yard"),
+        ("label:CIRCLES,star", "label:circle label:star"),
+        ('-label:"Stars"', "-label:star"),
+        ("-feed:YARD", "-feed:yard"),
+        ("label:star label:nothing", "label:star"),
+    ],
+)
+async def test_names_are_compared_without_case_plural_and_spaces(shelf: Shelf, typed: str, same: str) -> None:
+    assert await shelf.captions(typed) == await shelf.captions(same) != []
+
+
+async def test_filters_leave_out(shelf: Shelf) -> None:
+    assert set(await shelf.captions("-feed:yard")) == set(CAPTIONS)
+    assert set(await shelf.captions("-label:circle,square")) == {CAPTIONS[3], YARD}
+    assert set(await shelf.captions('-label:"red square"')) == {*CAPTIONS, YARD} - {CAPTIONS[2], CAPTIONS[5]}
+
+
+@pytest.mark.parametrize(
+    ("typed", "unknown", "shown"),
+    [
+        ("label:sqare", ("label", "sqare", "square"), 0),
+        ("a red circle label:cirle", ("label", "cirle", "circle"), 0),
+        ("feed:loby", ("feed", "loby", "lobby"), 0),
+        ("feed:others", ("feed", "others", "lobby"), 0),
+        ("feed:loby,yard", ("feed", "loby", "lobby"), 1),
+        ("-label:sqare", ("label", "sqare", "square"), 7),
+        ("-feed:zebra", ("feed", "zebra", "lobby"), 7),
+        ('-label:"blue squares"', None, 6),
+    ],
+)
+async def test_an_unknown_name_is_told_with_the_nearest(
+    shelf: Shelf, typed: str, unknown: tuple[str, str, str] | None, shown: int
+) -> None:
+    """A name of another tenant is as unknown as one that nobody has."""
+    result = await shelf.searcher().search(parse(typed, now=NOW))
+    told = [(entry.kind, entry.name, entry.nearest[0]) for entry in result.unknown_names]
+    assert (told, len(result.hits)) == ([unknown] if unknown else [], shown)
+    assert result.nothing_matches == (not shown)
+
+
+@pytest.mark.parametrize("typed", ["the", "show me", "42", '"🦊"', "100% feed:lobby"])
+async def test_a_query_of_which_nothing_is_left_shows_nothing_and_says_so(shelf: Shelf, typed: str) -> None:
+    known = Vocabulary(frozenset({"red", "green", "circle", "square", "and", "of", "photo", "the"}))
+    result = await shelf.searcher(vocabulary=known).search(parse(typed, now=NOW))
+    assert (result.nothing_left, result.nothing_matches, result.hits) == (True, True, ())
+    assert result.contents
+
+
+async def test_numbers_count(shelf: Shelf) -> None:
+    known = Vocabulary(frozenset({"red", "green", "blue", "circle", "square", "star", "and", "a"}))
+    for typed, counted, shown in (
+        ("1 circle", "1 circle", {*CAPTIONS[:3], CAPTIONS[4]}),
+        ("2 circles", "2 circle", set()),
+        ("one red circle", "at least 1 circle", {*CAPTIONS[:3], CAPTIONS[4]}),
+    ):
+        result = await shelf.searcher(calibrated=False, vocabulary=known).search(parse(typed, now=NOW))
+        assert {hit.payload["caption"] for hit in result.hits} == shown
+        assert result.counts == (counted,)
+        assert result.unknown_words == ()
+    named = await shelf.searcher(vocabulary=known).search(parse("3 red things, a red circle", now=NOW))
+    assert named.unknown_words == ("3", "thing")
+    assert named.hits
+
+
 async def test_a_query_without_a_match_shows_the_contents(shelf: Shelf) -> None:
     result = await shelf.searcher().search(parse("a yellow star", now=NOW))
     assert result.nothing_matches
