@@ -16,16 +16,20 @@ from streams.errors import StreamError
 from streams.retry import Backoff
 
 log = structlog.get_logger()
-TRANSIENT = (StreamError, StoreError, OSError, ValueError)
-"""Errors of sources and stores, which are retried; any other error is a bug and ends the process."""
+EXPECTED = (StreamError, StoreError, OSError)
+"""Errors whose message says enough. Of any other, a decoder's or a fault of ours, the traceback is logged as well."""
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.5, 30.0
 Read = Callable[[Feed], Awaitable[object]]
 
 
 class ReaderTasks:
-    """`read` ingests one feed until its source ends; it may be cancelled. `failed` gets errors that are not retried."""
+    """`read` ingests one feed until its source ends; it may be cancelled.
 
-    def __init__(self, read: Read, clock: Clock, failed: Callable[[BaseException], None]) -> None:
+    An error of one feed is retried and ends neither another feed nor the process: the next process that took the feed
+    over would end as well. `failed` gets each error.
+    """
+
+    def __init__(self, read: Read, clock: Clock, failed: Callable[[Exception], None] = lambda _: None) -> None:
         self._read, self._clock, self._failed = read, clock, failed
         self._tasks: dict[bytes, tuple[Feed, asyncio.Task[None]]] = {}
         self._numbers = count()
@@ -43,9 +47,10 @@ class ReaderTasks:
             return
         await self.drop([key])
         if feed is not None and not feed.paused:
-            task = asyncio.create_task(self._read_to_end(feed), name=f"feed-{next(self._numbers)}")
-            task.add_done_callback(self._ended)
-            self._tasks[key] = feed, task
+            self._tasks[key] = (
+                feed,
+                asyncio.create_task(self._read_to_end(feed), name=f"feed-{next(self._numbers)}"),
+            )
 
     async def drop(self, keys: Iterable[bytes]) -> None:
         """End these tasks and await their end; a write that has begun is finished."""
@@ -58,22 +63,25 @@ class ReaderTasks:
         await self.drop(list(self._tasks))
 
     async def _read_to_end(self, feed: Feed) -> None:
-        """Read until the source ends; a transient error is retried after a growing pause."""
+        """Read until the source ends; any error is logged and retried after a growing pause."""
         backoff = Backoff(self._clock, first_seconds=FIRST_PAUSE_SECONDS, most_seconds=MAX_PAUSE_SECONDS)
         while True:
             try:
                 await self._read(feed)
-            except TRANSIENT as error:
+            except Exception as error:
+                self._failed(error)
                 seconds = backoff.next_seconds()
-                log.warning("feed_not_read", feed=feed.feed, why=str(error), retry_in_seconds=round(seconds, 1))
+                log.warning(
+                    "feed_not_read",
+                    feed=feed.feed,
+                    why=str(error) or type(error).__name__,
+                    retry_in_seconds=round(seconds, 1),
+                    exc_info=not isinstance(error, EXPECTED),
+                )
                 await self._clock.sleep(seconds)
             else:
                 log.info("feed_ended", feed=feed.feed)
                 return
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
 
 
 def _same_settings(first: Feed, second: Feed) -> bool:

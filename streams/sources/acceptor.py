@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+import structlog
 from msgspec.structs import replace
 
 from schemas.events import FrameEvent
@@ -18,9 +20,10 @@ from streams.sources.accepted_frames import acceptance_record, id_bytes
 from streams.sources.ingest_counts import IngestCounts
 from streams.sources.raw_frames import RawFrames
 from streams.sources.shed_counter import ShedCounter
-from streams.sources.source import Offer, Picture, Refusal, Shed
+from streams.sources.source import DAMAGED, Offer, Picture, Refusal, Shed
 from streams.transport import NewRecord, Transport
 
+log = structlog.get_logger()
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.1, 5.0
 
 
@@ -35,10 +38,9 @@ class Acceptor:
     counts: IngestCounts
     accepted: set[bytes] | None
     """Ids (16 bytes) of the feed's accepted frames; None if positions never repeat: then none are recorded."""
-    _shed: ShedCounter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._shed = ShedCounter(self.frames.tenant, self.frames.feed, self.clock)
+    _shed: dict[str, ShedCounter] = field(default_factory=dict, init=False)
+    """By reason."""
+    _of_this_reading: set[bytes] = field(default_factory=set, init=False)
 
     def is_accepted(self, position: str) -> bool:
         """Whether the frame at `position` is accepted. May be called from any thread."""
@@ -51,33 +53,45 @@ class Acceptor:
             if isinstance(offer, Refusal):
                 self.counts.refuse(offer)
             elif isinstance(offer, Shed):
-                self.counts.shed += offer.count
-                self._shed.add(offer.count)
+                self._count_shed(offer)
             elif isinstance(offer, Picture) and offer.position not in new and not self.is_accepted(offer.position):
                 new[offer.position] = self.frames.event(offer), offer.content
+            elif offer.position in new or id_bytes(self.frames.id_at(offer.position)) in self._of_this_reading:
+                self.counts.doubled += 1
             else:
                 self.counts.repeated += 1
         if new:
             await self._accept(list(new.values()))
-        if self._shed.due:
+        if any(counter.due for counter in self._shed.values()):
             await self.publish_shed()
         self.counts.report_progress()
 
+    def _count_shed(self, shed: Shed) -> None:
+        if shed.reason == DAMAGED:
+            self.counts.damaged += shed.count
+        else:
+            self.counts.shed += shed.count
+        if shed.reason not in self._shed:
+            self._shed[shed.reason] = ShedCounter(self.frames.tenant, self.frames.feed, shed.reason, self.clock)
+        self._shed[shed.reason].add(shed.count)
+
     async def publish_shed(self) -> None:
-        """Publish the number of frames that were shed since the last time."""
-        if (record := self._shed.record()) is not None:
-            await self._retry("log", lambda: self.transport.publish([record]), (LogFull, Unavailable))
-            self._shed.reset()
+        """Publish the number of frames that were shed since the last time, by reason."""
+        for counter in self._shed.values():
+            if (record := counter.record()) is not None:
+                await self._retry("log", partial(self.transport.publish, [record]), (LogFull, Unavailable))
+                if counter.reason == DAMAGED:
+                    log.warning("damaged_frames_dropped", feed=self.frames.feed, frames=counter.count)
+                counter.reset()
 
     async def _accept(self, new: Sequence[tuple[FrameEvent, bytes]]) -> None:
         contents = {event.image.uri: content for event, content in new}
         await self._retry("blobs", lambda: self._put(contents), StoreUnavailable)
         events = [event for event, _ in new]
         try:
-            await self._retry("log", lambda: self._publish(events), (LogFull, Unavailable))
+            await self._publish(events)
         except TooLarge:
-            by_reference = [replace(event, image=replace(event.image, inline=None)) for event in events]
-            await self._retry("log", lambda: self._publish(by_reference), (LogFull, Unavailable))
+            await self._publish([replace(event, image=replace(event.image, inline=None)) for event in events])
 
     async def _put(self, contents: dict[str, bytes]) -> None:
         puts = (self.blobs.put(self.frames.tenant, uri, content) for uri, content in contents.items())
@@ -86,19 +100,30 @@ class Acceptor:
                 raise result
 
     async def _publish(self, events: Sequence[FrameEvent]) -> None:
-        """The frames' records, then their acceptance record; in one write where a write is atomic."""
-        records, ids = [self.frames.record(event) for event in events], [event.id for event in events]
-        if self.accepted is None:
-            await self.transport.publish(records)
-        else:
-            acceptance = acceptance_record(self.frames.tenant, self.frames.feed, ids, self.clock.now())
-            for write in self._writes(records, acceptance):
-                await self.transport.publish(write)
-            self.accepted.update(map(id_bytes, ids))
-        self.counts.accepted += len(events)
+        ids = [event.id for event in events]
+        write = partial(self._write, self._writes(events, ids), ids)
+        await self._retry("log", write, (LogFull, Unavailable))
 
-    def _writes(self, records: list[NewRecord], acceptance: NewRecord) -> list[list[NewRecord]]:
+    def _writes(self, events: Sequence[FrameEvent], ids: Sequence[str]) -> list[list[NewRecord]]:
+        """The frames' records, then their acceptance record; in one write where a write is atomic."""
+        records = [self.frames.record(event) for event in events]
+        if self.accepted is None:
+            return [records]
+        acceptance = acceptance_record(self.frames.tenant, self.frames.feed, list(ids), self.clock.now())
         return [[*records, acceptance]] if self.transport.atomic else [records, [acceptance]]
+
+    async def _write(self, writes: list[list[NewRecord]], ids: Sequence[str]) -> None:
+        """Publish in order; what is acknowledged leaves `writes`.
+
+        Called again after an error it publishes the same objects: the transport knows which are on their way already.
+        """
+        while writes:
+            await self.transport.publish(writes[0])
+            del writes[0]
+        if self.accepted is not None:
+            self.accepted.update(accepted := list(map(id_bytes, ids)))
+            self._of_this_reading.update(accepted)
+        self.counts.accepted += len(ids)
 
     async def _retry(self, what: str, attempt: Callable[[], Awaitable[None]], transient: Transient) -> None:
         """Until the attempt succeeds; `what` stands in the progress as waited for."""

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+from collections import Counter, deque
 from typing import Generic, TypeVar
+
+from streams.sources.source import BEHIND, Shed
 
 T = TypeVar("T")
 
 
 class DropOldestQueue(Generic[T]):
-    """Holds the newest `depth` values. A camera cannot be paused, so a slow reader loses the oldest ones."""
+    """Holds the newest `depth` values. A camera cannot be paused, so a slow reader loses the oldest ones.
+
+    What is lost is counted by its reason: `BEHIND` here, others by `lose`.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, depth: int) -> None:
         self._loop = loop
         self._values: deque[T] = deque(maxlen=depth)
-        self._dropped = 0
+        self._lost: Counter[str] = Counter()
         self._closed = False
         self._error: BaseException | None = None
         self._lock = threading.Lock()
@@ -25,8 +30,15 @@ class DropOldestQueue(Generic[T]):
     def put(self, value: T) -> None:
         """From any thread; never waits."""
         with self._lock:
-            self._dropped += len(self._values) == self._values.maxlen
+            if len(self._values) == self._values.maxlen:
+                self._lost[BEHIND] += 1
             self._values.append(value)
+        self._loop.call_soon_threadsafe(self._changed.set)
+
+    def lose(self, reason: str, count: int = 1) -> None:
+        """From any thread: values were lost before they could be put."""
+        with self._lock:
+            self._lost[reason] += count
         self._loop.call_soon_threadsafe(self._changed.set)
 
     def close(self, error: BaseException | None = None) -> None:
@@ -35,19 +47,22 @@ class DropOldestQueue(Generic[T]):
             self._closed, self._error = True, error
         self._loop.call_soon_threadsafe(self._changed.set)
 
-    async def take(self) -> tuple[T | None, int]:
-        """The oldest value and the number of values dropped since the last call; None at the end.
+    async def take(self) -> list[T | Shed]:
+        """What was lost since the last call, and the oldest value if there is one. Empty at the end.
 
-        Raises the error that the queue was closed with, once all values are taken.
+        Raises the error that the queue was closed with, once everything is taken.
         """
         while True:
             self._changed.clear()
             with self._lock:
-                dropped, self._dropped = self._dropped, 0
+                taken: list[T | Shed] = [Shed(count, reason) for reason, count in self._lost.items()]
+                self._lost.clear()
                 if self._values:
-                    return self._values.popleft(), dropped
+                    taken.append(self._values.popleft())
+                if taken:
+                    return taken
                 if self._error is not None:
                     raise self._error
                 if self._closed:
-                    return None, dropped
+                    return []
             await self._changed.wait()

@@ -18,9 +18,14 @@ class Summary:
 
     accepted: int
     repeated: int
+    """Pictures that an earlier ingest accepted."""
     refused: int
     shed: int
     """Frames that a live source dropped because Sightline was behind."""
+    damaged: int
+    """Frames that a live source dropped because they came damaged."""
+    doubled: int
+    """Pictures that this ingest was offered more than once."""
     reasons: dict[str, int]
     """Number of refusals by reason."""
     refusals: tuple[Refusal, ...]
@@ -55,6 +60,8 @@ class IngestCounts:
     repeated: int = 0
     refused: int = 0
     shed: int = 0
+    damaged: int = 0
+    doubled: int = 0
     _reasons: Counter[str] = field(default_factory=Counter, init=False)
     _refusals: list[Refusal] = field(default_factory=list, init=False)
 
@@ -67,7 +74,7 @@ class IngestCounts:
     def report_progress(self, waiting_for: str = "") -> None:
         self.report(
             Progress(
-                done=self.accepted + self.repeated + self.refused,
+                done=self.accepted + self.repeated + self.doubled + self.refused,
                 total=self.total,
                 accepted=self.accepted,
                 repeated=self.repeated,
@@ -82,6 +89,8 @@ class IngestCounts:
             repeated=self.repeated,
             refused=self.refused,
             shed=self.shed,
+            damaged=self.damaged,
+            doubled=self.doubled,
             reasons=dict(self._reasons),
             refusals=tuple(self._refusals),
         )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
-from typing import Any
 
 import numpy as np
 import structlog
@@ -21,12 +20,12 @@ from streams.errors import StreamError
 from streams.retry import Backoff
 from streams.sources.drop_oldest_queue import DropOldestQueue
 from streams.sources.guarded_io import GuardedIo, without_credentials
-from streams.sources.live_input import StreamOptions, live_protocol, live_stream
+from streams.sources.http_camera import NotAStream
+from streams.sources.live_input import Damaged, LiveFrame, StreamOptions, live_protocol, live_stream
 from streams.sources.playback import encode_jpeg
-from streams.sources.source import Offer, Picture, Seen, Shed
+from streams.sources.source import DAMAGED, Offer, Picture, Seen, Shed
 from streams.sources.url_guard import CheckedUrl, UrlGuard, redacted, split_url, system_resolve
 from streams.sources.uuid7 import uuid7
-from streams.sources.video import pixels
 
 log = structlog.get_logger()
 _QUEUE_FRAMES = 4
@@ -84,26 +83,36 @@ class LiveSource:
 
     async def total(self) -> int | None:
         """Raises ForbiddenUrl for a URL that can never be opened."""
-        if live_protocol(self._spec) in ("hls", "mjpeg"):
-            split_url(without_credentials(self._spec)[0])
+        if (protocol := live_protocol(self._spec)) != "v4l2":
+            url, _ = without_credentials(self._spec)
+            if protocol != "rtsp":
+                split_url(url)
         return self._settings.limit
 
     async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
-        """Ends at the limit only: a connection that is lost or refused is retried after a growing pause."""
+        """Ends at the limit only: a connection that is lost or refused is retried after a growing pause.
+
+        Raises NotAStream if the first answer is something else than a camera's.
+        """
         offered, backoff = 0, self._backoff()
         while True:
             session = uuid7(self._clock.now())
             try:
                 async with aclosing(self._connected()) as arrivals:
-                    async for arrived, dropped in arrivals:
+                    async for arrived in arrivals:
+                        if isinstance(arrived, Shed):
+                            yield arrived
+                            continue
                         backoff.reset()
-                        if dropped:
-                            yield Shed(dropped)
                         yield await self._picture(session, arrived)
                         offered += 1
                         if offered == self._settings.limit:
                             return
                 why = "the stream ended"
+            except NotAStream as error:
+                if not offered:
+                    raise
+                why = str(error)
             except Exception as error:
                 why = _without_url(error)
             await self._pause(backoff.next_seconds(), why)
@@ -124,21 +133,24 @@ class LiveSource:
         captured = utc(arrived.captured_seconds)
         return Picture(live_position(session, arrived.pts), content, "jpeg", width, height, quality, captured)
 
-    async def _connected(self) -> AsyncGenerator[tuple[_Arrived, int], None]:
-        """Frames of one connection, each with the number dropped before it. The connection's thread ends with it."""
+    async def _connected(self) -> AsyncGenerator[_Arrived | Shed, None]:
+        """Frames of one connection, and what was dropped before them. The connection's thread ends with it."""
         loop = asyncio.get_running_loop()
         queue, stop = DropOldestQueue[_Arrived](loop, _QUEUE_FRAMES), threading.Event()
         url, guarded = await self._guarded(loop)
         thread = threading.Thread(target=self._read, args=(url, guarded, queue, stop), name="source-live")
         thread.start()
         try:
-            arrived, dropped = await queue.take()
-            self._on_state(LiveState(connected=arrived is not None))
-            while arrived is not None:
-                yield arrived, dropped
-                arrived, dropped = await queue.take()
+            taken = await queue.take()
+            self._on_state(LiveState(connected=bool(taken)))
+            while taken:
+                for arrived in taken:
+                    yield arrived
+                taken = await queue.take()
         finally:
             stop.set()
+            if guarded is not None:
+                guarded.interrupt()
             await asyncio.to_thread(thread.join)
 
     async def _guarded(self, loop: asyncio.AbstractEventLoop) -> tuple[str, GuardedIo | None]:
@@ -168,17 +180,26 @@ class LiveSource:
         else:
             queue.close()
 
-    def _forward(self, frames: Any, queue: DropOldestQueue[_Arrived], stop: threading.Event) -> None:
-        start, tick, pts = self._clock.monotonic(), -1, -1
+    def _forward(
+        self, frames: Iterable[LiveFrame | Damaged], queue: DropOldestQueue[_Arrived], stop: threading.Event
+    ) -> None:
+        """A damaged frame is no frame: the next one takes its place in the rate."""
+        start, tick, pts, fps = self._clock.monotonic(), -1, -1, self._settings.fps
         for frame in frames:
             if stop.is_set():
                 return
+            if isinstance(frame, Damaged):
+                queue.lose(DAMAGED, frame.count)
+                continue
             pts = frame.pts if frame.pts is not None and frame.pts > pts else pts + 1
-            fps = self._settings.fps
             now = tick + 1 if fps is None else int((self._clock.monotonic() - start) * fps + _ROUNDING)
-            if now > tick:
-                tick = now
-                queue.put(_Arrived(pts, self._clock.now(), pixels(frame, "bgr24")))
+            if now <= tick:
+                continue
+            if (bgr := frame.bgr()) is None:
+                queue.lose(DAMAGED)
+                continue
+            tick = now
+            queue.put(_Arrived(pts, self._clock.now(), bgr))
 
 
 def _without_url(error: BaseException) -> str:

@@ -20,7 +20,8 @@ from schemas.identity import video_position
 from streams.clock import Clock, utc
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
 from streams.sources.thread_iterator import iterate_in_thread
-from streams.sources.video import open_video, pixels, thin
+from streams.sources.video import VideoFile, open_video, thin
+from streams.sources.whole_frames import DECODER_ERRORS
 
 _CHUNK_FRAMES = 4
 """Frames decoded ahead. A 4K frame is 25 MB, so few; enough for decoding and encoding to overlap."""
@@ -103,7 +104,10 @@ class VideoSource:
         captured = await self._wait_until_due(shown.seconds) if self._playback.realtime else None
         height, width = shown.bgr.shape[:2]
         quality = self._playback.quality
-        content = await asyncio.to_thread(encode_jpeg, shown.bgr, quality)
+        try:
+            content = await asyncio.to_thread(encode_jpeg, shown.bgr, quality)
+        except ValueError as error:
+            return self._refused("not_encodable", str(error))
         return Picture(shown.position, content, "jpeg", width, height, quality, captured)
 
     async def _wait_until_due(self, seconds: float) -> datetime:
@@ -132,11 +136,24 @@ class VideoSource:
         with open_video(self._path) as video:
             for stamp, frame in thin(video.stamped(), self._playback.fps):
                 position = video_position(sha256, stamp.pts, lap)
-                bgr = None if seen(position) else pixels(frame, "bgr24")
-                yield _Shown(position, begin + stamp.seconds, bgr)
-            if video.damaged:
-                message = f"{self._path}: {video.damaged} packets could not be decoded; all other frames are read"
-                yield Refusal(str(self._path), "damaged_packet", message)
+                try:
+                    bgr = None if seen(position) else video.pixels(frame, "bgr24")
+                except DECODER_ERRORS:  # a pixel format that cannot be converted
+                    video.damaged += 1
+                else:
+                    yield _Shown(position, begin + stamp.seconds, bgr)
+            yield from self._faults(video)
+
+    def _faults(self, video: VideoFile) -> Generator[Refusal, None, None]:
+        """What a whole reading did not give."""
+        if missing := video.missing():
+            yield self._refused("cut_short", f"{missing}; it is cut short or still being written, copy it again")
+        elif video.damaged:
+            frames = "1 damaged frame was" if video.damaged == 1 else f"{video.damaged} damaged frames were"
+            yield self._refused("damaged_packet", f"{frames} left out; all other frames are read")
+
+    def _refused(self, reason: str, why: str) -> Refusal:
+        return Refusal(str(self._path), reason, f"{self._path}: {why}")
 
     def _first_lap(self, sha256: str, seen: Seen) -> int:
         """The last lap that was begun before. It is resumed; earlier laps are not decoded."""
@@ -160,7 +177,10 @@ def file_sha256(path: Path) -> str:
 
 def encode_jpeg(bgr: NDArray[np.uint8], quality: int) -> bytes:
     """`bgr` is uint8 [height, width, 3], `quality` 1 to 100. Raises ValueError for a shape that JPEG cannot hold."""
-    encoded, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    try:
+        encoded, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    except cv2.error:
+        encoded = False
     if not encoded:
-        raise ValueError(f"a frame of shape {bgr.shape} cannot be encoded as JPEG")
+        raise ValueError(f"a frame of {bgr.shape[1]} × {bgr.shape[0]} pixels cannot be encoded as JPEG")
     return content.tobytes()

@@ -14,19 +14,23 @@ from streams.sources.uuid7 import uuid7
 from streams.transport import NewRecord
 
 _RECORD_SECONDS = 60.0
-REASON = "source:behind"
 
 
 @dataclass(slots=True)
 class ShedCounter:
-    """The frames of one feed that were dropped since the last record."""
+    """The frames of one feed that were dropped for one `reason` since the last record."""
 
     tenant: str
     feed: str
+    reason: str
     clock: Clock
     _count: int = 0
     _since: float = 0.0
     _session: str = ""
+
+    @property
+    def count(self) -> int:
+        return self._count
 
     def add(self, count: int) -> None:
         if not self._count:
@@ -51,7 +55,7 @@ class ShedCounter:
             kind="frame",
             state="shed",
             published=utc(now),
-            reason=REASON,
+            reason=self.reason,
             count=self._count,
         )
         record_headers = headers(

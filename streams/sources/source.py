@@ -53,11 +53,16 @@ class Refusal:
     message: str
 
 
+BEHIND, DAMAGED = "source:behind", "source:damaged"
+"""Why a live source drops frames: Sightline is slower than the camera; what came cannot be decoded whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """Frames that a live source dropped because Sightline was behind."""
+    """Frames that a live source dropped before they were accepted."""
 
     count: int
+    reason: str = BEHIND
 
 
 Offer: TypeAlias = Picture | Repeated | Refusal | Shed

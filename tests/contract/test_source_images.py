@@ -141,7 +141,7 @@ class TestList(SourceSuite):
         path = stills(tmp_path) / "0.jpg"
         async with ingest_target(tmp_path / "target") as target:
             summary = await target.ingest(listed(f"{path}\n{path}\n"))
-            assert (summary.accepted, summary.repeated) == (1, 1)
+            assert (summary.accepted, summary.repeated, summary.doubled) == (1, 0, 1)
 
     async def test_paths_that_cannot_be_read_are_counted(self, tmp_path: Path) -> None:
         lines = f"{tmp_path}\n{tmp_path / 'missing.jpg'}\n/dev/zero\nnul\0byte\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -21,17 +22,32 @@ def write_video(
     rotation: int | None = None,
     width: int = 160,
     height: int = 96,
+    first: int = 0,
+    detailed: bool = False,
+    keyframes: int | None = None,
+    options: dict[str, str] | None = None,
 ) -> Path:
-    """A gray ramp over time with one white quarter (top left), so that a wrong rotation is visible."""
-    with av.open(str(path), "w") as container:
+    """A gray ramp over time with one white quarter (top left), so that a wrong rotation is visible.
+
+    `first` is the first frame's time stamp in frames; a keyframe comes every `keyframes`; `options` are the muxer's.
+    With `detailed` the upper right quarter is noise, so that frames have some kilobytes.
+    """
+    noise = np.random.default_rng(1).integers(0, 255, (frames, height // 2, width // 2, 3), np.uint8)
+    with av.open(str(path), "w", options=options or {}) as container:
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        if keyframes is not None:
+            stream.gop_size = keyframes
         if rotation is not None:
             stream.set_display_rotation(rotation)
         for number in range(frames):
             picture = np.full((height, width, 3), STEP * number, np.uint8)
             picture[: height // 4, : width // 4] = 255
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+            if detailed:
+                picture[: height // 2, width // 2 :] = noise[number]
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = first + number, Fraction(1, fps)
+            for packet in stream.encode(frame):
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)

@@ -38,7 +38,7 @@ def resources() -> tuple[int, int]:
 @pytest.mark.timeout(300)
 async def test_two_hundred_rounds_of_adding_and_removing_leak_nothing(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", frames=4)
-    failures: list[BaseException] = []
+    failures: list[Exception] = []
     async with ingest_target(tmp_path) as target, http_server(web.get("/video", mjpeg(1000))) as port:  # type: ignore[arg-type]
         reader = FeedReader(
             transport=target.log,

@@ -221,8 +221,8 @@ async def test_progress_ends_with_everything_counted(tmp_path: Path) -> None:
             clock=SystemClock(),
             progress=reports.append,
         )
-    assert reports[-1] == Progress(done=4, total=4, accepted=2, repeated=1, refused=1)
-    assert (summary.accepted, summary.repeated, summary.refused) == (2, 1, 1)
+    assert reports[-1] == Progress(done=4, total=4, accepted=2, repeated=0, refused=1)
+    assert (summary.accepted, summary.repeated, summary.doubled, summary.refused) == (2, 0, 1, 1)
 
 
 async def test_a_slow_log_holds_the_source_back() -> None:

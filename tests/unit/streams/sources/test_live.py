@@ -27,7 +27,7 @@ from streams.sources.ingest_counts import IngestCounts
 from streams.sources.live import LiveSettings, LiveSource, LiveState
 from streams.sources.live_input import StreamOptions, live_protocol
 from streams.sources.raw_frames import RawFrames
-from streams.sources.source import Picture, Shed
+from streams.sources.source import DAMAGED, Picture, Shed
 from streams.sources.url_guard import ForbiddenUrl
 from streams.sources.uuid7 import uuid7
 from streams.transport import Record
@@ -306,7 +306,9 @@ async def test_the_newest_values_are_kept_and_dropped_ones_are_counted() -> None
     queue = DropOldestQueue[int](asyncio.get_running_loop(), 4)
     for number in range(10):
         await asyncio.to_thread(queue.put, number)
-    assert [await queue.take() for _ in range(4)] == [(6, 6), (7, 0), (8, 0), (9, 0)]
+    queue.lose(DAMAGED)
+    assert await queue.take() == [Shed(6), Shed(1, DAMAGED), 6]
+    assert [await queue.take() for _ in range(3)] == [[7], [8], [9]]
     queue.close(OSError("cable"))
     with pytest.raises(OSError, match="cable"):
         await queue.take()

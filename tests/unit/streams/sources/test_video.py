@@ -85,8 +85,8 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         next(decode_frames(path))
 
 
-async def test_damaged_packets_are_reported_and_cost_only_their_frames(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", codec="mpeg4", frames=30)
+async def test_damaged_packets_are_reported_and_cost_only_the_frames_up_to_the_next_keyframe(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", codec="mpeg4", frames=30, keyframes=5)
     content = bytearray(path.read_bytes())
     middle = len(content) // 2
     content[middle : middle + 350] = bytes(350)
