@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
+from urllib.parse import quote
 
 import msgspec
 
@@ -28,9 +29,13 @@ OBSERVED_TYPE = "sightline.frame.observed.v1"
 DELETION_TYPE = "sightline.deletion.v1"
 ACCEPTED_TYPE = "sightline.source.accepted.v1"
 FEED_TYPE = "sightline.feed.v1"
+_OWN_TYPES = (SEGMENT_TYPE, ENRICHED_TYPE, DEAD_TYPE, OBSERVED_TYPE, DELETION_TYPE, ACCEPTED_TYPE, FEED_TYPE)
+"""Written by Sightline alone. Any producer may write RAW_TYPE."""
 
 _write_json = msgspec.json.Encoder()
-_TYPE = re.compile(rb"sightline\.[a-z.]+\.v(\d{1,9})")
+_TYPE = re.compile(rb"(sightline\.[a-z.]+\.v)(\d{1,9})")
+_RAW_PREFIX = RAW_TYPE.removesuffix(str(MAJOR_VERSION)).encode()
+_OWN_PREFIXES = frozenset(name.removesuffix(str(MAJOR_VERSION)).encode() for name in _OWN_TYPES)
 _MAX_HEADER_BYTES = 2048
 """A position is made of `ce_source` and `ce_id`, and is part of every later event."""
 
@@ -61,7 +66,7 @@ def headers(
 @lru_cache(maxsize=4096)
 def _encoded(event_type: str, tenant: str, feed: str, content_type: str) -> tuple[bytes, bytes, bytes]:
     """The header values that a feed's records of one type share."""
-    return event_type.encode(), f"/{tenant}/{feed}".encode(), content_type.encode()
+    return event_type.encode(), f"/{tenant}/{quote(feed)}".encode(), content_type.encode()
 
 
 def frame_headers(event: FrameEvent, event_type: str, *, content_type: str = MSGPACK) -> dict[str, bytes]:
@@ -127,21 +132,36 @@ def _check_version(spec: bytes | None, event_type: bytes | None) -> None:
         raise NewerMajor(major)
 
 
-def content_type(headers: Mapping[str, bytes]) -> str | None:
-    """The header `content-type` as `text`, cached, since it has few values."""
-    return _content_type(headers.get("content-type", b""))
+def written_by_sightline(headers: Mapping[str, bytes]) -> bool:
+    """Whether a record of a newer version is a newer Sightline's: of a type that no one else writes, or its source's.
+
+    Sightline's sources write whole events in msgpack; what others write on `frames.raw` must never stop a worker.
+    """
+    match = _TYPE.fullmatch(headers.get("ce_type") or b"")
+    if match is None:
+        return False
+    content = media_type(headers) or ""
+    if match.group(1) == _RAW_PREFIX:
+        return content == MSGPACK
+    return match.group(1) in _OWN_PREFIXES and not content.startswith("image/")
+
+
+def media_type(headers: Mapping[str, bytes]) -> str | None:
+    """The header `content-type` in lower case, without parameters; None if absent or empty. Raises Undecodable."""
+    return _media_type(headers.get("content-type") or b"")
 
 
 @lru_cache(maxsize=64)
-def _content_type(value: bytes) -> str | None:
-    return text({"content-type": value}, "content-type")
+def _media_type(value: bytes) -> str | None:
+    content_type = text({"content-type": value}, "content-type")
+    return None if content_type is None else content_type.partition(";")[0].strip().lower() or None
 
 
 def _major(event_type: bytes) -> int:
     match = _TYPE.fullmatch(event_type)
     if match is None:
         raise Undecodable("wrong_header", "header ce_type is not one of Sightline's types")
-    return int(match.group(1))
+    return int(match.group(2))
 
 
 def _rfc3339(moment: datetime) -> bytes:

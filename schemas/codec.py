@@ -7,9 +7,9 @@ writers are kept in `Decoded.extra`. Writing raises Unencodable.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,7 +31,7 @@ from schemas.events import (
     Observed,
 )
 from schemas.identity import frame_id
-from schemas.pictures import check_names, picture_event
+from schemas.pictures import check_names, picture_event, picture_format
 from schemas.shape import Misshapen, check_values
 from schemas.trim import trimmed
 from schemas.unknown import restore_unknown, unknown_fields
@@ -40,6 +40,9 @@ MAX_VALUE_BYTES = 16 << 20
 """Above every topic's own limit; a larger value is refused before it is parsed."""
 MAX_OBSERVED_BYTES = 1023
 """The contract with analytics: records under 1 KB."""
+
+TIMES = ("ingested", "captured", "published", "died", "requested", "erased", "changed")
+"""Fields of events that hold a time."""
 
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 """How msgpack writes a double that is NaN or infinite. Other bytes that match, in a picture, cost a full check."""
@@ -69,22 +72,37 @@ def decode_frame(value: bytes | None, headers: Mapping[str, bytes], *, appended_
 
     Raises Undecodable, NewerMajor.
     """
-    content = _checked_size(value)
-    cloudevents.check_version(headers)
-    content_type = cloudevents.content_type(headers)
-    if content_type is not None and content_type.startswith("image/"):
-        return Decoded(event=picture_event(content, headers, appended_seconds), extra={}, picture=content)
-    if (event := _decode_own(content, content_type)) is not None:
+    with _newer_version(headers):
+        content = _checked_size(value)
+        cloudevents.check_version(headers)
+        media_type = cloudevents.media_type(headers)
+        if media_type is not None and media_type.startswith("image/"):
+            return Decoded(event=picture_event(content, headers, appended_seconds), extra={}, picture=content)
+        if media_type is None and picture_format(content) is not None:
+            raise Undecodable("missing_header", "the value is a picture, and the record has no header content-type")
+        if (event := _decode_own(content, media_type)) is not None:
+            _check_frame(event)
+            return Decoded(event=_in_utc(event), extra={})
+        event, raw = _decode_any(content, media_type, FrameEvent)
         _check_frame(event)
-        return Decoded(event=_in_utc(event), extra={})
-    event, raw = _decode_any(content, content_type, FrameEvent)
-    _check_frame(event)
-    return Decoded(event=_in_utc(event), extra=unknown_fields(raw, FrameEvent))
+        return Decoded(event=_in_utc(event), extra=unknown_fields(raw, FrameEvent))
 
 
-def _in_utc(event: FrameEvent) -> FrameEvent:
+@contextmanager
+def _newer_version(headers: Mapping[str, bytes]) -> Iterator[None]:
+    """A newer version raises NewerMajor only where a newer Sightline wrote the record, else Undecodable."""
+    try:
+        yield
+    except NewerMajor as error:
+        if cloudevents.written_by_sightline(headers):
+            raise
+        message = f"the record has version {error.version}, this Sightline reads version {MAJOR_VERSION}"
+        raise Undecodable("unknown_version", message) from error
+
+
+def _in_utc(event: _E) -> _E:
     """With its times in UTC: JSON may hold any offset. Raises Undecodable for a time beyond the calendar."""
-    times = {name: getattr(event, name) for name in ("ingested", "captured", "published")}
+    times = {name: getattr(event, name, None) for name in TIMES}
     foreign = {name: moment for name, moment in times.items() if moment is not None and moment.tzinfo is not UTC}
     try:
         return (
@@ -185,17 +203,18 @@ def decode_feed(value: bytes | None, headers: Mapping[str, bytes]) -> Feed:
 
 
 def _decode(value: bytes | None, headers: Mapping[str, bytes], event_type: type[_E]) -> _E:
-    content = _checked_size(value)
-    cloudevents.check_version(headers)
-    return _decode_any(content, cloudevents.content_type(headers), event_type)[0]
+    with _newer_version(headers):
+        content = _checked_size(value)
+        cloudevents.check_version(headers)
+        return _in_utc(_decode_any(content, cloudevents.media_type(headers), event_type)[0])
 
 
-def _decode_own(content: bytes, content_type: str | None) -> FrameEvent | None:
+def _decode_own(content: bytes, media_type: str | None) -> FrameEvent | None:
     """The event, if `content` is exactly the encoding of it; then only `results` can hold values outside the contract.
 
     This costs a fifth of a check of every value. None means only that such a check is needed.
     """
-    as_json = _is_json(content, content_type)
+    as_json = _is_json(content, media_type)
     try:
         event = (_read_json_frame if as_json else _read_msgpack_frame).decode(content)
         if event.results:
@@ -217,9 +236,9 @@ def _is_finite(event: FrameEvent, encoded: bytes) -> bool:
     return _NOT_FINITE.search(encoded) is None
 
 
-def _decode_any(content: bytes, content_type: str | None, event_type: type[_E]) -> tuple[_E, dict[str, Any]]:
+def _decode_any(content: bytes, media_type: str | None, event_type: type[_E]) -> tuple[_E, dict[str, Any]]:
     """The event, and its content as plain values, with fields that `event_type` does not have."""
-    raw = _read_plain(content, content_type)
+    raw = _read_plain(content, media_type)
     try:
         check_values(raw)
         if type(raw) is not dict:
@@ -242,27 +261,24 @@ def _checked_size(value: bytes | None) -> bytes:
     return value
 
 
-def _is_json(content: bytes, content_type: str | None) -> bool:
+def _is_json(content: bytes, media_type: str | None) -> bool:
     """Without a content type the first byte decides: no msgpack map begins with `{`. Raises Undecodable."""
-    return _names_json(content_type) if content_type else content[:1] == b"{"
-
-
-@lru_cache(maxsize=64)
-def _names_json(content_type: str) -> bool:
-    kind = content_type.partition(";")[0].strip()
-    if kind not in (cloudevents.MSGPACK, cloudevents.JSON):
+    if media_type is None:
+        return content[:1] == b"{"
+    if media_type not in (cloudevents.MSGPACK, cloudevents.JSON):
         raise Undecodable("unknown_content_type", "content-type is neither msgpack, JSON nor image/*")
-    return kind == cloudevents.JSON
+    return media_type == cloudevents.JSON
 
 
-def _read_plain(content: bytes, content_type: str | None) -> Any:
-    reader = _read_json if _is_json(content, content_type) else _read_msgpack
+def _read_plain(content: bytes, media_type: str | None) -> Any:
+    reader = _read_json if _is_json(content, media_type) else _read_msgpack
     try:
         return reader.decode(content)
     except RecursionError:
         raise Undecodable("too_deep", "the value is nested too deeply to be parsed") from None
     except (msgspec.DecodeError, ValueError, OverflowError, MemoryError) as error:
-        raise Undecodable("malformed", str(error)) from error
+        without = "" if media_type else "; the record has no header content-type"
+        raise Undecodable("malformed", f"{error}{without}") from error
 
 
 def _check_frame(event: FrameEvent) -> None:

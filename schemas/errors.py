@@ -2,12 +2,12 @@
 
 SchemaError
 ├── Undecodable   the record is dead at once, under `reason`; it never stops a worker
-├── NewerMajor    a newer major version: the worker stops, unready, and leaves the topic as it is
+├── NewerMajor    a newer Sightline's major version: the worker stops, unready, and leaves the topic as it is
 └── Unencodable   an event of our own must not be written (NaN, wrong vector): its frame is dead under `reason`
 
 Reasons are short slugs, few enough to be metric labels: `empty`, `too_large`, `too_deep`, `malformed`,
 `wrong_type`, `not_finite`, `wrong_id`, `wrong_name`, `wrong_vector`, `wrong_result`, `missing_header`,
-`wrong_header`, `unknown_content_type`, `not_a_picture`.
+`wrong_header`, `unknown_content_type`, `unknown_version`, `not_a_picture`, `unreadable_batch`.
 """
 
 from __future__ import annotations

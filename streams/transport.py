@@ -22,7 +22,7 @@ class Partition(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=Tr
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """A record as it was read. `timestamp` is seconds since the epoch, set when it was appended."""
+    """A record as it was read. `timestamp` is seconds since the epoch, set when it was appended, or by its producer."""
 
     partition: Partition
     offset: int
@@ -32,6 +32,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     """None is a tombstone on a compacted topic."""
     headers: Mapping[str, bytes]
     timestamp: float
+    fault: str = ""
+    """Why the log could not give its key, value and headers, which are empty then."""
 
 
 class NewRecord(msgspec.Struct, frozen=True, gc=False):

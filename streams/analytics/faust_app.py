@@ -15,7 +15,7 @@ from typing import Any
 
 import faust
 import structlog
-from faust.transport.drivers.aiokafka import Producer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Producer
 
 from schemas.topics import OBSERVED
 from streams.analytics.count_record import count_record
@@ -25,6 +25,7 @@ from streams.analytics.ledger_view import LedgerView
 from streams.analytics.settings import AnalyticsSettings
 from streams.errors import Unavailable
 from streams.kafka.aiokafka_internals.client import limit_metadata_requests
+from streams.kafka.aiokafka_internals.fetcher import patch_consumer, readable_records
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transport import KafkaTransport
 from streams.metrics import AnalyticsMetrics
@@ -44,6 +45,19 @@ class _PausingProducer(Producer):  # type: ignore[misc]
     async def on_start(self) -> None:
         await super().on_start()
         limit_metadata_requests(self._producer.client)
+
+
+class _TolerantThread(AIOKafkaConsumerThread):  # type: ignore[misc]
+    """Reads whatever other producers put on the topic, as the other readers do."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        patch_consumer(self._consumer, readable_records())
+
+
+class _TolerantConsumer(Consumer):  # type: ignore[misc]
+    def _new_consumer_thread(self) -> _TolerantThread:
+        return _TolerantThread(self, loop=self.loop, beacon=self.beacon)
 
 
 def changelog(settings: AnalyticsSettings, partitions: int) -> TopicSpec:
@@ -74,7 +88,7 @@ def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int,
         table_standby_replicas=0,
         web_enabled=False,
     )
-    app.transport.Producer = _PausingProducer
+    app.transport.Producer, app.transport.Consumer = _PausingProducer, _TolerantConsumer
     return app
 
 

@@ -10,10 +10,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from streams.errors import PlanError
 from streams.kafka import topics
-from streams.kafka.aiokafka_internals.fetcher import patch_consumer
+from streams.kafka.aiokafka_internals.fetcher import patch_consumer, raw_records
 from streams.kafka.conversion import from_aiokafka, position_from, to_aiokafka
 from streams.kafka.failures import translated
-from streams.kafka.fetched_records import records_from
+from streams.kafka.fetched_records import runs
 from streams.kafka.group_offsets import committed_offsets
 from streams.kafka.settings import KafkaSettings
 from streams.transport import Partition, Position, Record, TopicSpec
@@ -54,7 +54,7 @@ class ClusterClient:
             with translated():
                 await admin.start()
                 await reader.start()
-            patch_consumer(reader)
+            patch_consumer(reader, raw_records(compiled=settings.compiled))
             await client.load()
         except BaseException:
             await client.close()
@@ -110,7 +110,8 @@ class ClusterClient:
                         reader.seek(topic_partition, position)
                         left = max_records - len(records)
                         fetched = await reader.getmany(topic_partition, timeout_ms=READ_MILLISECONDS, max_records=left)
-                        records += records_from(partition, -1, fetched.get(topic_partition, ()))
+                        for run in runs(partition, -1, fetched.get(topic_partition, ())):
+                            records += run.take(max_records - len(records))
                         position = await reader.position(topic_partition)
                 reader.assign([])  # or it would go on fetching this partition
         return records

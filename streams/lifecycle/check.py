@@ -119,10 +119,9 @@ async def check(
 
 async def snapshot(transport: Transport, index: Index, collections: Sequence[str]) -> Snapshot:
     """The present topics and points. Raises Unavailable, StoreUnavailable."""
-    enriched = [_enriched(record) async for record in read_topic(transport, topics.ENRICHED)]
+    enriched = [state async for record in read_topic(transport, topics.ENRICHED) if (state := _enriched(record))]
     existing = await index.collections()
-    records = read_topic(transport, topics.DEAD)
-    dead = [_dead(record) async for record in records if CLOSES_HEADER not in record.headers]
+    dead = [state async for record in read_topic(transport, topics.DEAD) if (state := _dead(record))]
     return Snapshot(
         accepted=[_accepted(record) async for record in read_topic(transport, topics.RAW)],
         states=enriched + dead,
@@ -170,14 +169,24 @@ def _accepted(record: Record) -> AcceptedFrame:
     return AcceptedFrame(event.id, _feed(event), event.kind, partition, offset)
 
 
-def _enriched(record: Record) -> TerminalState:
-    event = codec.decode_frame(record.value, record.headers).event
+def _enriched(record: Record) -> TerminalState | None:
+    """None for what cannot be read, which Sightline did not write."""
+    try:
+        event = codec.decode_frame(record.value, record.headers).event
+    except SchemaError:
+        return None
     stages, when = frozenset(entry.stage for entry in event.trace), event.published or event.ingested
     return TerminalState(event.id, "enriched", _feed(event), record.partition.index, record.offset, when, stages)
 
 
-def _dead(record: Record) -> TerminalState:
-    letter = codec.decode_dead(record.value, record.headers)
+def _dead(record: Record) -> TerminalState | None:
+    """None for a closing record, and for what cannot be read, which Sightline did not write."""
+    try:
+        letter = None if CLOSES_HEADER in record.headers else codec.decode_dead(record.value, record.headers)
+    except SchemaError:
+        letter = None
+    if letter is None:
+        return None
     feed, partition = f"{letter.tenant}/{letter.feed}", record.partition.index
     return TerminalState(letter.id, "dead", feed, partition, record.offset, letter.died, reason=letter.reason)
 

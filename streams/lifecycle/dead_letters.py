@@ -115,8 +115,9 @@ def _fold(record: Record, open_letters: dict[str, OpenLetter]) -> None:
     """A letter replaces its frame's earlier one; a closing record removes the letter that it names."""
     frame = record.key.decode(errors="replace")
     if CLOSES_HEADER in record.headers:
-        closed = int(record.headers[CLOSES_HEADER])
-        if (known := open_letters.get(frame)) is not None and known.offset <= closed:
+        closed = record.headers[CLOSES_HEADER]
+        known = open_letters.get(frame)
+        if known is not None and closed[:20].isdigit() and known.offset <= int(closed[:20]):
             del open_letters[frame]
         return
     try:

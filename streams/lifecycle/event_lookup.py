@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.codec import decode_frame
+from schemas.errors import SchemaError
 from schemas.events import FrameEvent
 from schemas.identity import partition_key, partition_of
 from schemas.topics import ENRICHED
@@ -66,8 +67,16 @@ async def _first_since(transport: Transport, partition: Partition, span: tuple[i
 
 async def _scan(transport: Transport, partition: Partition, span: tuple[int, int], frame: str) -> FrameEvent | None:
     """The last record about `frame` in `span`: of repeated deliveries the last one counts."""
-    last: Record | None = None
+    last: FrameEvent | None = None
     async for record in read_range(transport, partition, *span, page_records=CHUNK_RECORDS):
         if record.headers.get("ce_subject") == frame.encode():
-            last = record
-    return decode_frame(last.value, last.headers).event if last else None
+            last = _event(record) or last
+    return last
+
+
+def _event(record: Record) -> FrameEvent | None:
+    """None for what cannot be read, which Sightline did not write."""
+    try:
+        return decode_frame(record.value, record.headers).event
+    except SchemaError:
+        return None

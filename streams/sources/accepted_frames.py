@@ -1,4 +1,4 @@
-"""The frames of a feed that sources have accepted: a compacted topic that every ingest reads first.
+"""The frames that sources have accepted: a compacted topic that every ingest reads first.
 
 One record per published batch holds 16 bytes per frame. Its key ends in the first frame of the batch, so a batch that
 is written twice replaces itself. The topic holds ids, not a position: see `docs/decisions/011-second-ingest.md`.
@@ -6,11 +6,15 @@ is written twice replaces itself. The topic holds ids, not a position: see `docs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from schemas import codec
 from schemas.cloudevents import ACCEPTED_TYPE, headers
-from schemas.events import Accepted
+from schemas.errors import SchemaError
+from schemas.events import Accepted, Recording
+from schemas.identity import frame_id
 from schemas.topics import ACCEPTED
 from streams.clock import utc
 from streams.topic_reader import read_topic
@@ -25,27 +29,75 @@ def id_bytes(frame: str) -> bytes:
     return bytes.fromhex(frame.replace("-", ""))
 
 
-async def accepted_frames(transport: Transport, tenant: str, feed: str) -> set[bytes]:
-    """Ids of all frames of the feed that sources have put on `frames.raw`. Raises Unavailable, PlanError."""
-    prefix = _key(tenant, feed, "")
-    ids: set[bytes] = set()
+@dataclass(slots=True)
+class AcceptedFrames:
+    """Ids (16 bytes) of frames that are on `frames.raw`."""
+
+    own: set[bytes] = field(default_factory=set)
+    """The feed's."""
+    recordings: list[Recording] = field(default_factory=list)
+    """Video files that the feed has read."""
+    others: dict[str, set[bytes]] = field(default_factory=dict)
+    """Of the tenant's other feeds, by feed; empty unless they were asked for."""
+
+
+class PicturesOfOneCommand:
+    """The stills that several sources of one command have offered: each is taken once, by the first feed.
+
+    An ingest without a feed's name also knows the stills that any other feed has: a file is one picture, however its
+    path was given.
+    """
+
+    def __init__(self) -> None:
+        self._feeds: dict[bytes, str] = {}
+
+    def take(self, position: str, feed: str) -> bool:
+        """Whether the feed may take the picture; False if another one has taken it."""
+        return self._feeds.setdefault(blake2b(position.encode(), digest_size=16).digest(), feed) == feed
+
+
+async def accepted_frames(transport: Transport, tenant: str, feed: str, *, of_all_feeds: bool = False) -> AcceptedFrames:
+    """The feed's frames and recordings; other feeds' frames `of_all_feeds`. Raises Unavailable, PlanError."""
+    accepted = AcceptedFrames()
+    prefix = f"{tenant}/" if of_all_feeds else f"{tenant}/{feed}/"
     async for record in read_topic(transport, ACCEPTED, page_records=_PAGE_RECORDS):
-        if record.key.startswith(prefix) and record.value is not None:
-            ids.update(_ids(record))
-    return ids
+        if record.value is None or not record.key.startswith(prefix.encode()):
+            continue
+        if (listed := _decoded(record)) is None:
+            continue
+        if listed.feed != feed:
+            accepted.others.setdefault(listed.feed, set()).update(_ids(listed))
+            continue
+        accepted.own.update(_ids(listed))
+        accepted.recordings += [listed.recording] if listed.recording is not None else []
+    return accepted
 
 
-def _ids(record: Record) -> Sequence[bytes]:
-    frames = codec.decode_accepted(record.value, record.headers).frames
-    return [frames[start : start + _ID_BYTES] for start in range(0, len(frames), _ID_BYTES)]
+def _decoded(record: Record) -> Accepted | None:
+    try:
+        return codec.decode_accepted(record.value, record.headers)
+    except SchemaError:
+        return None  # of another producer, or a newer Sightline's: its frames are written again, under the same ids
+
+
+def _ids(accepted: Accepted) -> Iterable[bytes]:
+    frames = accepted.frames
+    return (frames[start : start + _ID_BYTES] for start in range(0, len(frames), _ID_BYTES))
 
 
 def acceptance_record(tenant: str, feed: str, frames: Sequence[str], now_seconds: float) -> NewRecord:
     """The record of `frames` (ids, at least one) being on `frames.raw`."""
     accepted = Accepted(tenant=tenant, feed=feed, frames=b"".join(map(id_bytes, frames)))
-    record_headers = headers(ACCEPTED_TYPE, tenant=tenant, feed=feed, frame=frames[0], time=utc(now_seconds))
-    return NewRecord(ACCEPTED, _key(tenant, feed, frames[0]), codec.encode_accepted(accepted), record_headers)
+    return _record(accepted, frames[0], now_seconds)
 
 
-def _key(tenant: str, feed: str, first_frame: str) -> bytes:
-    return f"{tenant}/{feed}/{first_frame}".encode()
+def recording_record(tenant: str, feed: str, recording: Recording, now_seconds: float) -> NewRecord:
+    """The record of a video file whose frames follow."""
+    accepted = Accepted(tenant=tenant, feed=feed, frames=b"", recording=recording)
+    return _record(accepted, frame_id(tenant, feed, f"recording:{recording.sha256}"), now_seconds)
+
+
+def _record(accepted: Accepted, key_end: str, now_seconds: float) -> NewRecord:
+    tenant, feed = accepted.tenant, accepted.feed
+    record_headers = headers(ACCEPTED_TYPE, tenant=tenant, feed=feed, frame=key_end, time=utc(now_seconds))
+    return NewRecord(ACCEPTED, f"{tenant}/{feed}/{key_end}".encode(), codec.encode_accepted(accepted), record_headers)

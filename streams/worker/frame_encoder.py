@@ -17,7 +17,7 @@ from processors.frame import Frame, freeze
 from schemas import cloudevents, codec, points, topics
 from schemas.errors import Unencodable
 from schemas.events import DeadLetter, FrameEvent, Observed
-from schemas.identity import partition_key, still_key
+from schemas.identity import partition_key, place_in, still_key
 from stores.blobs import blob_uri, sha256_hex
 from stores.index import Point
 from streams.transport import NewRecord
@@ -28,6 +28,8 @@ STAGE = "publish"
 RECORD_OVERHEAD_BYTES = 1024
 """Key, headers and framing of a record, beside its value."""
 MESSAGE_CHARACTERS = 2000
+SMALL_HEADER_BYTES, KEPT_HEADERS = 2048, 64
+"""What a dead letter keeps of the headers of another producer's record that fit in no record beside its own."""
 
 
 class EncodedFrame(msgspec.Struct):
@@ -121,14 +123,25 @@ class FrameEncoder:
             headers=dict(record.headers),
             value=record.value,
             uri=frame.image.uri,
+            origin=frame.origin or place_in(frame.position),
         )
-        value = codec.encode_dead(letter)
-        if len(value) + RECORD_OVERHEAD_BYTES > self.limits[topics.DEAD]:
-            value = codec.encode_dead(msgspec.structs.replace(letter, value=None))
+        value = self._encoded_letter(letter)
         headers = cloudevents.headers(
             cloudevents.DEAD_TYPE, tenant=frame.tenant, feed=frame.feed, frame=frame.id, time=now
         )
         return NewRecord(topics.DEAD, still_key(frame.id), value, headers)
+
+    def _encoded_letter(self, letter: DeadLetter) -> bytes:
+        """Without the record's value, and without its key and large headers, where it would be too large with them."""
+        room = self.limits[topics.DEAD] - RECORD_OVERHEAD_BYTES
+        value = codec.encode_dead(letter)
+        if len(value) > room:
+            value = codec.encode_dead(msgspec.structs.replace(letter, value=None))
+        if len(value) > room:
+            small = [name for name, text in letter.headers.items() if len(name) + len(text) <= SMALL_HEADER_BYTES]
+            headers = {name: letter.headers[name] for name in small[:KEPT_HEADERS]}
+            value = codec.encode_dead(msgspec.structs.replace(letter, value=None, key=b"", headers=headers))
+        return value
 
     def _observed(self, frame: Frame, now: datetime, death: Death | None) -> NewRecord:
         """One small record per terminal state."""

@@ -12,7 +12,7 @@ from schemas import codec
 from schemas.errors import NewerMajor, Undecodable
 from schemas.events import ImageRef
 from schemas.identity import DEFAULT_TENANT, unknown_frame_id
-from streams.clock import utc
+from schemas.times import appended
 from streams.errors import NewerVersion
 from streams.lifecycle.dead_letters import REPLAYED_HEADER
 from streams.plan import GIVEN
@@ -33,7 +33,7 @@ def decode_record(
     Raises NewerVersion, for which the worker stops.
     """
     try:
-        decoded = codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp)
+        decoded = _decoded(record)
     except Undecodable as error:
         return _unreadable(record, error, ready_at)
     except NewerMajor as error:
@@ -57,6 +57,13 @@ def decode_record(
     )
 
 
+def _decoded(record: Record) -> codec.Decoded:
+    """Raises Undecodable, NewerMajor."""
+    if record.fault:
+        raise Undecodable("unreadable_batch", record.fault)
+    return codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp)
+
+
 def _describe(frame: Frame, original: bytes, zone: tzinfo | None) -> None:
     """Add what the picture says of itself. When its producer says it was captured counts before EXIF."""
     said = describe(original, zone, frame.ingested)
@@ -73,7 +80,7 @@ def _unreadable(record: Record, error: Undecodable, ready_at: float) -> InFlight
         feed=UNKNOWN_FEED,
         kind="still",
         position="",
-        ingested=utc(record.timestamp),
+        ingested=appended(record.timestamp),
         image=ImageRef(format="jpeg", sha256="", size_bytes=0),
     )
     return InFlightFrame(

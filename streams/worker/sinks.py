@@ -35,6 +35,8 @@ MICROSECOND = timedelta(microseconds=1)
 DELETED_PER_CALL = 256
 """A worker that starts deletes every deleted frame's points again; one call of the index must stay short."""
 BROKER_AWAY = (Unavailable, LogFull)
+CLOCK_SKEW_SECONDS, LONGEST_LATENCY_SECONDS = 60.0, 30 * 86_400.0
+"""Producers' clocks may be ahead; no topic keeps frames longer than a month by default."""
 
 
 class Sinks:
@@ -201,10 +203,15 @@ class Sinks:
         for topic, records in Counter(map(TOPIC, outgoing)).items():
             self._metrics.events_out.labels(topic).inc(records)
         for commit in commits:
-            if commit.ingested is not None:
+            if commit.ingested is not None and is_latency(now - commit.ingested):
                 self._metrics.latency_seconds.observe(max(0.0, now - commit.ingested))
-            if commit.captured is not None:
+            if commit.captured is not None and is_latency(now - commit.captured):
                 self._metrics.live_latency_seconds.observe(max(0.0, now - commit.captured))
+
+
+def is_latency(seconds: float) -> bool:
+    """Whether a time that a producer set may be one: a single one of year 1 would ruin the sums for good."""
+    return -CLOCK_SKEW_SECONDS <= seconds <= LONGEST_LATENCY_SECONDS
 
 
 def _keep_last_points(encoded: Sequence[EncodedFrame]) -> None:

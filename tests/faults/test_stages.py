@@ -123,7 +123,8 @@ async def test_an_unreadable_record_is_dead_under_an_id_of_its_own(here: Deploym
 
 
 async def test_a_newer_major_version_stops_the_worker_and_drains_nothing(here: Deployment) -> None:
-    newer = NewRecord(topics.RAW, b"k", msgspec.json.encode({"version": 2}), {"content-type": b"application/json"})
+    headers = {"ce_type": b"sightline.frame.raw.v2", "content-type": b"application/msgpack"}
+    newer = NewRecord(topics.RAW, b"k", msgspec.msgpack.encode({"version": 2}), headers)
     await here.publish([newer])
     worker = here.worker([Fate(), Vectors()])
     with pytest.raises(NewerVersion):

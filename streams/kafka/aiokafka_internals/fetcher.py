@@ -1,7 +1,7 @@
 """Changes how a started consumer fetches; aiokafka has no setting for any of it.
 
 Its fetcher makes two Python objects of each record as it arrives. `raw_records` gives classes that leave batches whole:
-the fetcher's own method then runs with them in place of aiokafka's classes of the same names. Aborted transactions,
+the fetcher's own method then runs with them in place of what aiokafka has under the same names. Aborted transactions,
 control batches and checksums stay aiokafka's business.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
@@ -18,35 +19,34 @@ from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from streams.kafka.aiokafka_internals.client import limit_metadata_requests
-from streams.kafka.compiled.wire import wire
-
-BATCH_TYPE = None if wire is None else wire.Batch
-"""The compiled code's batch, which stands for all its records."""
+from streams.kafka.record_batches import WHOLE_BATCHES, Batches, ReadBatches
 
 UNCOUNTED_ERRORS = (NoOffsetForPartitionError, OffsetOutOfRangeError)
 """aiokafka does not count a fetch that raises one of these as ended, and its poll watchdog then never fires again."""
 
 
 class RawPartitionRecords(PartitionRecords):  # type: ignore[misc]
-    """Gives records as they are in the batch (offset, timestamp, key, value, headers), or whole compiled batches."""
+    """Gives whole batches, and the records of older formats as they are (offset, timestamp, key, value, headers)."""
 
     def __iter__(self) -> Iterator[Any]:
         """The generator itself: one call less per record."""
         return self._records_iterator  # type: ignore[no-any-return]
 
     def _consumer_record(self, partition: TopicPartition, record: Any) -> Any:
-        return record.begin(self.next_fetch_offset) if type(record) is BATCH_TYPE else record
+        return record.begin(self.next_fetch_offset) if type(record) in WHOLE_BATCHES else record
 
 
-def raw_records(*, compiled: bool) -> Mapping[str, type]:
-    """Classes for `patch_consumer`, by the name of the aiokafka class that each replaces."""
-    classes: dict[str, type] = {"PartitionRecords": RawPartitionRecords}
-    if compiled and wire is not None:
-        classes["MemoryRecords"] = wire.Batches
-    return classes
+def raw_records(*, compiled: bool) -> Mapping[str, Any]:
+    """What `patch_consumer` puts in the place of aiokafka's classes, by their names."""
+    return {"PartitionRecords": RawPartitionRecords, "MemoryRecords": partial(Batches, compiled=compiled)}
 
 
-def patch_consumer(consumer: AIOKafkaConsumer, classes: Mapping[str, type] | None = None) -> None:
+def readable_records() -> Mapping[str, Any]:
+    """As `raw_records`, for a consumer whose records are aiokafka's own: no batch of another producer stops it."""
+    return {"MemoryRecords": ReadBatches}
+
+
+def patch_consumer(consumer: AIOKafkaConsumer, classes: Mapping[str, Any] | None = None) -> None:
     """Patch a started consumer: metadata requests are limited, cancelled fetches end quietly, fetches use `classes`.
 
     Without the second, stopping a consumer while a fetch waits for its next attempt raises the consumer's own

@@ -1,9 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Reads records from Kafka's record batches and writes batches of records, in C.
 
-It takes batches of format 2 that are neither compressed nor control batches; all others are left to aiokafka. Numbers
-are big-endian in a batch's header and zigzag varints in its records. Source: Kafka's protocol guide, "Record Batch" and
-"Record".
+It takes batches of format 2 that are neither compressed nor control batches. Numbers are big-endian in a batch's header
+and zigzag varints in its records. Source: Kafka's protocol guide, "Record Batch" and "Record".
 
 Every length is checked against the end of what it lies in: a batch comes from a network, and a checksum that fits
 proves nothing about its lengths.
@@ -18,7 +17,6 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from aiokafka.errors import CorruptRecordException
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import calc_crc32c
 
 from streams.transport import Record
@@ -38,10 +36,8 @@ cdef enum:
     SEQUENCE_OFFSET = 53
     COUNT_OFFSET = 57
     HEADER_BYTES = 61
-    COMPRESSED = 7
     APPEND_TIME = 8
     TRANSACTIONAL = 16
-    CONTROL = 32
     INITIAL_BYTES = 1 << 16
 
 
@@ -250,15 +246,13 @@ cdef class Batch:
                 self._names[number] = PyUnicode_DecodeUTF8(<char *>content, size, "replace")
                 if same:
                     same, headers = False, dict(zip(self._names[:number], self._values[:number]))
-            size = read_varint(record)
-            content = NULL if size < 0 else skip(record, size)
+            size = max(read_varint(record), 0)  # other producers may send no value
+            content = skip(record, size)
             if is_content(self._values[number], content, size):
                 if same:
                     continue
             else:
-                self._values[number] = (
-                    None if content == NULL else PyBytes_FromStringAndSize(<const char *>content, size)
-                )
+                self._values[number] = PyBytes_FromStringAndSize(<const char *>content, size)
             PyDict_SetItem(headers, self._names[number], self._values[number])
         del self._names[max(count, 0):], self._values[max(count, 0):]
         self._headers = headers
@@ -275,51 +269,9 @@ cdef inline bint is_text(object text, const uint8_t *content, Py_ssize_t size) e
 
 
 cdef inline bint is_content(object value, const uint8_t *content, Py_ssize_t size) noexcept:
-    if value is None or content == NULL:
-        return value is None and content == NULL
+    if value is None:
+        return False
     return PyBytes_GET_SIZE(value) == size and memcmp(PyBytes_AS_STRING(value), content, size) == 0
-
-
-cdef class Batches:
-    """The batches of one partition in a fetch, the last of which may be incomplete. As aiokafka's MemoryRecords."""
-
-    cdef bytes _data
-    cdef Py_ssize_t _position
-
-    def __cinit__(self, bytes data not None):
-        self._data, self._position = data, 0
-
-    def size_in_bytes(self):
-        return len(self._data)
-
-    def has_next(self):
-        return self._next_stop() > 0
-
-    def next_batch(self):
-        """Raises CorruptRecordException."""
-        cdef Py_ssize_t start = self._position, stop = self._next_stop()
-        cdef const uint8_t *header = <const uint8_t *>PyBytes_AS_STRING(self._data) + start
-        if not stop:
-            raise CorruptRecordException("no complete batch is left")
-        self._position = stop
-        if stop - start <= LENGTH_END:
-            raise CorruptRecordException("a batch has no bytes")
-        if (
-            stop - start < HEADER_BYTES
-            or header[MAGIC_OFFSET] != 2
-            or header[ATTRIBUTES_OFFSET + 1] & (COMPRESSED | CONTROL)
-        ):
-            return MemoryRecords(self._data[start:stop]).next_batch()
-        return Batch(self._data, start, stop)
-
-    cdef Py_ssize_t _next_stop(self) noexcept:
-        """Where the next batch ends, 0 if it is incomplete."""
-        cdef Py_ssize_t left = len(self._data) - self._position
-        cdef int32_t size
-        if left < LENGTH_END:
-            return 0
-        size = <int32_t>get_number(<const uint8_t *>PyBytes_AS_STRING(self._data) + self._position + 8, 4)
-        return 0 if size > left - LENGTH_END else self._position + LENGTH_END + max(size, 0)
 
 
 include "_writing.pxi"

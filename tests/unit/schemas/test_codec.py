@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas import codec, results
-from schemas.cloudevents import RAW_TYPE, frame_headers
+from schemas.cloudevents import OBSERVED_TYPE, RAW_TYPE, frame_headers
 from schemas.errors import NewerMajor, Undecodable, Unencodable
 from schemas.events import Detection, FrameEvent, ImageRef, TraceEntry
 from schemas.identity import frame_id, produced_position
@@ -136,13 +136,30 @@ def test_headers_that_are_not_ours(headers: dict[str, bytes], reason: str) -> No
     assert refused.value.reason == reason
 
 
-def test_a_newer_major_version_stops_even_where_its_types_are_others() -> None:
+def test_a_newer_sightline_s_record_stops_even_where_its_types_are_others() -> None:
     with pytest.raises(NewerMajor, match="version 2"):
-        codec.decode_frame(changed(version=2, detections="changed meaning"), {})
+        codec.decode_frame(changed(version=2, detections="changed meaning"), frame_headers(raw_event(), RAW_TYPE))
     with pytest.raises(NewerMajor, match="version 3"):
-        codec.decode_frame(b"\xc1", {"ce_type": b"sightline.frame.raw.v3"})
+        codec.decode_frame(b"\xc1", {"ce_type": b"sightline.frame.segment.v3"})
     with pytest.raises(NewerMajor):
-        codec.decode_observed(b'{"version": 2}', {})
+        codec.decode_observed(b'{"version": 2}', {"ce_type": OBSERVED_TYPE.encode()})
+
+
+@pytest.mark.parametrize(
+    ("value", "headers"),
+    [
+        (PNG, {"ce_type": b"sightline.frame.raw.v2", "content-type": b"image/png"}),
+        (PNG, {"ce_type": b"sightline.frame.segment.v2", "content-type": b"Image/PNG; q=1"}),
+        (PNG, {"ce_type": b"sightline.frame.raw.v2"}),
+        (b'{"version": 2}', {"ce_type": b"sightline.frame.raw.v2", "content-type": b"application/json"}),
+        (b'{"version": 2}', {"content-type": b"application/json"}),
+        (b"\x80", {"ce_type": b"sightline.weather.v2", "content-type": b"application/msgpack"}),
+    ],
+)
+def test_an_unknown_version_that_others_may_write_is_dead(value: bytes, headers: dict[str, bytes]) -> None:
+    with pytest.raises(Undecodable, match="version 2, this Sightline reads version 1") as refused:
+        codec.decode_frame(value, picture_headers("/cams/lobby", "17", content_type="image/png") | headers)
+    assert refused.value.reason == "unknown_version"
 
 
 def newer(event: FrameEvent) -> dict[str, Any]:
@@ -257,6 +274,28 @@ def test_a_plain_picture_with_wrong_headers_is_dead(change: dict[str, bytes], re
     with pytest.raises(Undecodable) as refused:
         codec.decode_frame(PNG, headers)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("content_type", [b"image/png", b"IMAGE/PNG", b' Image/Png ; name="a;b"', b"image/jpg"])
+def test_media_types_are_read_without_regard_to_case_and_parameters(content_type: bytes) -> None:
+    headers = picture_headers("/cams/lobby", "17", content_type="image/png") | {"content-type": content_type}
+    assert codec.decode_frame(PNG, headers).picture == PNG
+    as_json = codec.encode_frame(raw_event(), as_json=True)
+    assert codec.decode_frame(as_json, {"content-type": b"Application/JSON; charset=utf-8"}).event.id == raw_event().id
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": b""}, {"content-type": b" ;q=1"}])
+@pytest.mark.parametrize(("value", "reason"), [(PNG, "missing_header"), (b"\xc1", "malformed"), (b"{", "malformed")])
+def test_a_missing_content_type_is_named(value: bytes, reason: str, headers: dict[str, bytes]) -> None:
+    with pytest.raises(Undecodable, match="the record has no header content-type") as refused:
+        codec.decode_frame(value, picture_headers("/cams/lobby", "17", content_type="") | headers)
+    assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize("seconds", [-62135596800.001, -1.0, 0.0, 1.7e12, 1e300, float("inf"), float("nan")])
+def test_a_timestamp_out_of_range_is_unknown(seconds: float) -> None:
+    event = codec.decode_frame(PNG, picture_headers("/a/b", "1", content_type="image/png"), appended_seconds=seconds)
+    assert event.event.ingested == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_a_content_type_alone_makes_no_picture() -> None:
