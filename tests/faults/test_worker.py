@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,9 +23,11 @@ from schemas.identity import partition_of
 from stores.edge.client import EdgeIndex
 from stores.errors import StoreUnavailable
 from stores.index import Point
+from stores.open import open_index
 from streams.clock import ManualClock
 from streams.errors import Fenced
 from streams.readiness.monitor import Monitor
+from streams.readiness.probes import ANSWER_SECONDS
 from streams.sqlite.consumer import SqliteConsumer
 from streams.sqlite.transport import SqliteTransport
 from streams.topic_reader import read_topic
@@ -41,6 +45,7 @@ from tests.support.deployment import (
     running,
     until,
 )
+from tests.support.edge_folder import edge_folder, process_id
 from tests.support.events import frame_event
 from tests.support.fault_stages import Count, Fate, Vectors, commented
 from tests.support.pictures import START
@@ -140,6 +145,36 @@ async def test_while_the_index_is_away_the_worker_waits_and_says_so(deployment: 
     await index.close()
 
 
+async def test_an_idle_worker_is_not_ready_while_the_index_hangs(tmp_path: Path) -> None:
+    with edge_folder(tmp_path / "index") as folder:
+        async with deployed(tmp_path, index_folder=folder) as here:
+            worker = here.worker([Fate(), Vectors()])
+            async with running(worker) as task:
+                await until(lambda: not worker.health.unready_reasons(), task)
+                os.kill(process_id(folder), signal.SIGSTOP)
+                try:
+                    await until(worker.health.unready_reasons, task, seconds=30)
+                    assert worker.health.unready_reasons() == [f"waits for index: no answer in {ANSWER_SECONDS:g} s"]
+                finally:
+                    os.kill(process_id(folder), signal.SIGCONT)
+                await until(lambda: not worker.health.unready_reasons(), task)
+
+
+async def test_a_stop_while_the_index_is_away_at_start_takes_effect_at_once(deployment: Deployment) -> None:
+    await deployment.publish(OTHERS)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        index = open_index(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        worker = replace(deployment, index=index).worker([Fate(), Vectors()])  # type: ignore[arg-type]
+        task = asyncio.create_task(worker.run())
+        await until(lambda: "index" in worker.health.waits, task)
+        worker.stop()
+        await asyncio.wait_for(task, 10)
+        await index.close()
+    assert worker.end == "not_begun"
+    assert not worker.health.waits
+
+
 async def test_a_stop_finishes_what_was_begun_and_leaves_the_rest(deployment: Deployment) -> None:
     """Nothing is lost, nothing is done twice, and the position left behind says that the start was no crash."""
     await deployment.publish(OTHERS)
@@ -150,6 +185,7 @@ async def test_a_stop_finishes_what_was_begun_and_leaves_the_rest(deployment: De
     worker.stop()
     stage.gate.set()
     await asyncio.wait_for(task, 30)
+    assert worker.end == "committed"
     enriched = await deployment.enriched()
     assert 0 < len(enriched) < len(OTHERS)
     async with running(deployment.worker([Fate(), Vectors()])) as task:
@@ -192,6 +228,7 @@ async def test_the_drain_has_one_deadline(deployment: Deployment) -> None:
         await asyncio.wait_for(task, 10)
     finally:
         stage.gate.set()
+    assert worker.end == "unfinished"
     assert not await deployment.enriched()
     async with running(deployment.worker([Fate(), Vectors()])) as task:
         await until(deployment.drained, task)

@@ -26,8 +26,8 @@ AGAIN_SECONDS = 0.2
 
 
 @pytest.fixture
-def worker(typed: Typed, started: Started, tmp_path: Path) -> Process:
-    """A worker with a batch in flight that cannot end yet."""
+def worker(typed: Typed, started: Started, tmp_path: Path, request: pytest.FixtureRequest) -> Process:
+    """A worker with a batch in flight that cannot end yet; a parameter gives further options."""
     (tmp_path / "shots").mkdir()
     for number in range(PICTURES):
         (tmp_path / "shots" / f"{number}.jpg").write_bytes(encoded(scene(number)))
@@ -37,7 +37,7 @@ def worker(typed: Typed, started: Started, tmp_path: Path) -> Process:
         f'[stages.hold]\nfile = "{hold.__file__}"\nfolder = "{tmp_path}"\n',
         encoding="utf-8",
     )
-    process = started("work")
+    process = started("work", *getattr(request, "param", ()))
 
     def began() -> bool:
         assert process.process.poll() is None, process.stderr
@@ -67,6 +67,24 @@ def test_sigterm_finishes_what_is_in_flight_and_commits(worker: Process, tmp_pat
     assert int((tmp_path / "began").read_text()) <= finished < PICTURES, (
         "frames in flight are finished, and no new one is started"
     )
+
+
+@pytest.mark.parametrize("worker", [("--until-idle",)], indirect=True, ids=["until-idle"])
+def test_sigterm_before_it_is_idle_drains_too(worker: Process, tmp_path: Path) -> None:
+    worker.process.send_signal(signal.SIGTERM)
+    (tmp_path / "go").touch()
+    assert worker.process.wait(30) == 0, worker.stderr
+    assert "drained and committed" in worker.stderr
+    assert "Traceback" not in worker.stderr
+
+
+@pytest.mark.parametrize("worker", [("--set=worker.drain_seconds=0.6",)], indirect=True, ids=["0.6 s"])
+def test_what_could_not_be_drained_is_not_called_so(worker: Process) -> None:
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(30) == 1, worker.stderr
+    assert "will be processed again" in worker.stderr
+    assert "drained and committed" not in worker.stderr
+    assert asyncio.run(_done("data")) == (0, 0)
 
 
 def test_a_second_sigterm_ends_it_at_once(worker: Process) -> None:
