@@ -7,16 +7,23 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: ten times faster on shared cores
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+from sightline.terminal import arguments, signals, text_encoding
+
+if TYPE_CHECKING:  # imported below, when Ctrl-C is answered already
+    import typer
 
 CHAIN = ("demo", "ingest", "work", "serve", "search", "explore", "show", "check", "forget", "calibrate", "analytics")
 ON_ONE_PICTURE = ("caption", "detect", "embed", "classify")
 GROUPS = ("models", "dead", "topics", "feeds", "config")
 COMMANDS = (*CHAIN, *ON_ONE_PICTURE, *GROUPS)
+WITHOUT_COMMAND = ("--version", "--install-completion", "--show-completion")
+"""Options of `sightline` itself that need no command."""
+COMPLETED_LINES = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
+"""The variables in which a shell hands over the line to complete."""
 
 HELP = (
     "Sightline turns image feeds into enriched events, a vector index that people search, and a page.\n\n"
@@ -27,10 +34,17 @@ HELP = (
 
 def make_app(names: Collection[str] = COMMANDS) -> typer.Typer:
     """The command with these subcommands. Their modules are imported now; importing all of them takes seconds."""
+    import typer
+
+    from sightline.terminal.root import root
+
     app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(help=HELP)(_nothing)
+    app.callback(help=HELP)(root)
     for name in names:
         if name in GROUPS:
             app.add_typer(_module(name).app, name=name)
@@ -41,14 +55,27 @@ def make_app(names: Collection[str] = COMMANDS) -> typer.Typer:
     return app
 
 
+def needed(words: Sequence[str], environment: Mapping[str, str]) -> Collection[str]:
+    """The commands that have to be imported for these words, or to complete the line that a shell hands over."""
+    if "_SIGHTLINE_COMPLETE" in environment:
+        words = " ".join(environment.get(name, "") for name in COMPLETED_LINES).split()[1:]
+    if words and words[0].partition("=")[0] in WITHOUT_COMMAND:
+        return ()
+    name = next((word for word in words if not word.startswith("-")), "")
+    return [name] if name in COMMANDS else COMMANDS
+
+
 def _module(name: str) -> Any:
     return import_module(f"sightline.commands.{name}")
 
 
-def _nothing() -> None:
-    """With a callback, an app of one command stays a group instead of becoming that command."""
-
-
 def main() -> None:
-    name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    make_app([name] if name in COMMANDS else COMMANDS)()
+    signals.install()
+    text_encoding.print_what_can_be_printed()
+    if (reason := arguments.refusal(sys.argv[1:])) is not None:
+        print(f"✗ {reason}", file=sys.stderr)
+        sys.exit(2)
+    try:
+        make_app(needed(sys.argv[1:], os.environ))()
+    finally:
+        text_encoding.flush_quietly()

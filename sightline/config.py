@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -14,7 +15,9 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from schemas.identity import DEFAULT_TENANT, check_name
-from sightline.config_parser import ConfigError, from_environment, merged, read_file, shaped
+from schemas.topics import DEFAULT_PARTITIONS
+from schemas.zones import zone_named
+from sightline.config_parser import ConfigError, from_environment, merged, nearest, read_file, reasons
 from streams.analytics.settings import AnalyticsSettings
 from streams.sources.fetcher import FetchSettings
 from streams.sources.image_search import ImageSearch
@@ -33,8 +36,8 @@ class SearchSettings(Struct, frozen=True, kw_only=True):
     threshold: Probability | None = None
     """Probability of a match below which a picture is not shown; if no picture reaches it, nothing matches. Not set, it
     is the calibration's own threshold."""
-    limit: Positive = 12
-    """Maximum number of pictures in a result."""
+    limit: Annotated[int, Meta(ge=1, le=200)] = 12
+    """Maximum number of pictures in a result, 1 to 200."""
 
 
 class ServeSettings(Struct, frozen=True, kw_only=True):
@@ -70,8 +73,11 @@ class Config(Struct, frozen=True, kw_only=True):
     """Model preset: `tiny`, `base` or `large`."""
     model_folder: str = ""
     """Folder where `models pull` puts weights; empty is the user's cache."""
-    partitions: Positive = 8
+    partitions: Positive = DEFAULT_PARTITIONS
     """Partitions of every frame topic. The number cannot change once the topics exist."""
+    timezone: str = ""
+    """IANA name (`Europe/Berlin`) of the zone of EXIF dates that name none, of days in searches and of printed times;
+    empty is this machine's zone."""
     workers: Positive = 1
     """Number of workers that share this machine; each uses its part of the cores."""
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -90,11 +96,18 @@ class Config(Struct, frozen=True, kw_only=True):
     analytics: AnalyticsSettings = AnalyticsSettings()
 
     def __post_init__(self) -> None:
-        check_name("tenant", self.tenant)
+        wrong = reasons(lambda: check_name("tenant", self.tenant), lambda: zone_named(self.timezone))
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
     @property
     def data_path(self) -> Path:
         return Path(self.data).expanduser().absolute()
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """Of `timezone`; None is the machine's own."""
+        return zone_named(self.timezone)
 
     @property
     def transport_url(self) -> str:
@@ -115,10 +128,23 @@ def load(
     environment: Mapping[str, str] | None = None,
 ) -> Config:
     """Read and check. `file` defaults to `sightline.toml`, if it exists. Raises ConfigError with all mistakes."""
+    config, mistakes = load_with_mistakes(file, flags, environment)
+    if mistakes:
+        raise ConfigError(mistakes)
+    return config
+
+
+def load_with_mistakes(
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> tuple[Config, list[str]]:
+    """The configuration with defaults in place of wrong keys, and a line for each of these.
+
+    Raises ConfigError for a file that cannot be read at all.
+    """
     tables = read_file(file or DEFAULT_FILE) if file or DEFAULT_FILE.exists() else {}
     environment = os.environ if environment is None else environment
-    errors: list[str] = []
-    config = shaped(Config, merged(tables, from_environment(environment), flags or {}), errors)
-    if config is None:
-        raise ConfigError(errors)
-    return config
+    mistakes: list[str] = []
+    config = nearest(Config, merged(tables, from_environment(environment), flags or {}), mistakes)
+    return config or Config(), mistakes

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
 import msgspec
 
 PREFIX = "SIGHTLINE_"
+WRONG = object()
+"""In place of a value that is refused."""
 T = TypeVar("T", bound=msgspec.Struct)
 
 
@@ -49,8 +52,16 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for name, text in sorted(environment.items()):
         if name.startswith(PREFIX) and text:
+            _check_utf8(name, text)
             put(tables, name.removeprefix(PREFIX).lower().split("__"), read_text_value(text))
     return tables
+
+
+def _check_utf8(name: str, text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ConfigError([f"{name}: the value is not UTF-8"]) from None
 
 
 def put(tables: dict[str, Any], path: Sequence[str], value: Any) -> None:
@@ -74,19 +85,28 @@ def merged(*sources: Mapping[str, Any]) -> dict[str, Any]:
 
 def shaped(shape: type[T], tables: Any, errors: list[str], path: str = "") -> T | None:
     """Convert `tables` to `shape`; each wrong key adds a line to `errors`, and the result is then None."""
+    before = len(errors)
+    value = nearest(shape, tables, errors, path)
+    return value if len(errors) == before else None
+
+
+def nearest(shape: type[T], tables: Any, errors: list[str], path: str = "") -> T | None:
+    """As `shaped`, but with defaults in place of wrong keys; None only where that is not possible."""
     if not isinstance(tables, Mapping):
         errors.append(f"{path}: a table is expected, not {tables!r}")
         return None
-    before, values = len(errors), {}
     hints = get_type_hints(shape, include_extras=True)
     known = {entry.encode_name: entry.name for entry in msgspec.structs.fields(shape)}
+    values, complete = {}, True
     for key, value in tables.items():
         key_path = f"{path}.{key}" if path else key
         if key not in known:
             errors.append(f"{key_path}: unknown key{_suggestion(key, known)}")
+        elif (converted := _converted(hints[known[key]], value, errors, key_path)) is not WRONG:
+            values[known[key]] = converted
         else:
-            values[known[key]] = _converted(hints[known[key]], value, errors, key_path)
-    return _built(shape, values, errors, path) if len(errors) == before else None
+            complete = False
+    return _built(shape, values, errors if complete else [], path)
 
 
 def _suggestion(key: str, known: Mapping[str, str]) -> str:
@@ -95,21 +115,43 @@ def _suggestion(key: str, known: Mapping[str, str]) -> str:
 
 
 def _converted(kind: Any, value: Any, errors: list[str], key_path: str) -> Any:
+    """The value as `kind`, or WRONG with a line in `errors`."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        return shaped(kind, value, errors, key_path)
+        built = nearest(kind, value, errors, key_path)
+        return WRONG if built is None else built
     if get_origin(kind) is dict and isinstance(value, Mapping):
         inner = kind.__args__[1]
-        return {key: _converted(inner, entry, errors, f"{key_path}.{key}") for key, entry in value.items()}
+        entries = {key: _converted(inner, entry, errors, f"{key_path}.{key}") for key, entry in value.items()}
+        return {key: entry for key, entry in entries.items() if entry is not WRONG}
     try:
         return msgspec.convert(value, kind, strict=not isinstance(value, str))
     except msgspec.ValidationError as error:
         errors.append(f"{key_path} = {value!r}: {str(error)[:1].lower()}{str(error)[1:]}")
-        return None
+        return WRONG
+
+
+def reasons(*checks: Callable[[], object]) -> list[str]:
+    """What each of the checks that fail says, by a ValueError."""
+    found = []
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def _built(shape: type[T], values: dict[str, Any], errors: list[str], path: str) -> T | None:
+    """With a line in `errors` for what contradicts itself, and then without the keys that do, if that helps."""
     try:
         return shape(**values)
     except (ValueError, TypeError) as error:
         errors.append(f"{path or 'configuration'}: {error}")
-        return None
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        with suppress(ValueError, TypeError):
+            shape(**kept, **{key: value})
+            kept[key] = value
+    with suppress(ValueError, TypeError):
+        return shape(**kept)
+    return None

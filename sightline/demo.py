@@ -5,30 +5,35 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from rich.markup import escape
 
 from search.query import parse
 from search.results import Contents, SearchHit
 from search.retrieve import Searcher
 from sightline.config import Config
-from sightline.ingest_runner import IngestJob, ingest_jobs, run_job, run_jobs, summary_lines
+from sightline.ingest_runner import IngestJob, ingest_jobs, raise_errors, run_job, run_jobs, summary_lines
 from sightline.terminal.contact_sheet import contact_sheet
-from sightline.terminal.options import err, out
+from sightline.terminal.options import UsageError, err, out
+from sightline.terminal.outputs import write_output
 from sightline.terminal.progress import with_status
 from sightline.terminal.render import print_result
-from sightline.terminal.signals import stopping
+from sightline.terminal.signals import GRACE_SECONDS, doing, stopping
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up, describe_left
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.searcher import opened_searcher
 from sightline.wiring.server import page_url, served
+from streams.clock import SystemClock
+from streams.sources.feed_names import STANDARD_INPUT
 from streams.sources.playback import Playback
+from streams.sources.source_choice import RemoteOptions, choose_source
 from streams.worker.worker import Worker
 
 SAMPLES = {"left": "left.mp4", "right": "right.mp4", "stills": "still-*.jpg"}
@@ -63,52 +68,69 @@ class Demo:
         return [replace(job, playback=playback) for job in self.jobs() if job.spec.endswith(".mp4")]
 
 
+def check_sources(config: Config, sources: Sequence[str]) -> None:
+    """Raises UnreadableSource or UsageError: models are loaded before sources are read."""
+    try:
+        jobs = ingest_jobs(sources, "", Playback(fps=FIRST_FPS))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for job in jobs:
+        if job.spec != STANDARD_INPUT:
+            choose_source(job.spec, job.playback, SystemClock(), RemoteOptions(fetch=config.fetch))
+
+
 async def run(demo: Demo, listener: socket.socket) -> None:
     """Until Ctrl-C; with `once` until the searches are shown. Raises the error that ended a worker or a source."""
-    async with opened(demo.config) as parts:
+    async with opened(demo.config) as parts, AsyncExitStack() as stack:
         registries = [CollectorRegistry() for _ in parts.plan.segments]  # a registry holds each metric's name once
         workers = [build_worker(parts, number, registry) for number, registry in enumerate(registries)]
         err.print("loading models")
-        async with (
-            opened_searcher(demo.config, parts.index, parts.blobs) as searcher,
-            served(parts, searcher, listener, registries[0]),
-        ):
-            err.print(f"the page is at [bold]{page_url(demo.config, listener)}[/]", markup=True)
+        with doing("loading models"):
+            searcher = await stack.enter_async_context(opened_searcher(demo.config, parts.index, parts.blobs))
+        await stack.enter_async_context(served(parts, searcher, listener, registries[0]))
+        err.print(f"the page is at [bold]{page_url(demo.config, listener)}[/]", markup=True)
+        with doing("processing pictures"):
             await _run_beside(workers, _show(demo, parts, searcher))
 
 
 async def _run_beside(workers: Sequence[Worker], show: Coroutine[None, None, None]) -> None:
-    """Until `show` or a worker ends, or Ctrl-C; then the workers drain."""
+    """Until `show` or a worker ends; then, or when this is cancelled, the workers drain."""
     working = [asyncio.create_task(worker.run()) for worker in workers]
     showing = asyncio.create_task(show)
-    with stopping(partial(_cancel, showing)):
+    try:
         await asyncio.wait([showing, *working], return_when=asyncio.FIRST_COMPLETED)
-    showing.cancel()
-    for worker in workers:
-        worker.stop()
-    await asyncio.gather(*working)
+    finally:
+        showing.cancel()
+        for worker in workers:
+            worker.stop()
+        await asyncio.gather(*working)
     with suppress(asyncio.CancelledError):
         await showing
 
 
-def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-
-
 async def _show(demo: Demo, parts: Parts, searcher: Searcher) -> None:
     jobs = demo.jobs()
-    summaries = await run_jobs(parts, jobs, err)
-    for job, summary in zip(jobs, summaries, strict=True):
-        for line in summary_lines(job.feed, summary):
+    results = await run_jobs(parts, jobs, err)
+    for job, result in zip(jobs, results, strict=True):
+        for line in [] if isinstance(result, Exception) else summary_lines(job.feed, result):
             err.print(line, markup=True)
+    raise_errors(results)
     await with_status(caught_up(parts), partial(describe_left, parts), err)
     async with asyncio.TaskGroup() as group:
-        for job in demo.endless_jobs():
-            group.create_task(run_job(parts, job))
-        await _search(demo, parts, searcher)
+        playing = [group.create_task(run_job(parts, job)) for job in demo.endless_jobs()]
+        with doing("searching"):
+            await _search(demo, parts, searcher)
         if not demo.once:
-            err.print("the page stays open until Ctrl-C")
-            await asyncio.Event().wait()
+            await _until_closed()
+        for task in playing:
+            task.cancel()
+
+
+async def _until_closed() -> None:
+    closed = asyncio.Event()
+    err.print("the page stays open until Ctrl-C")
+    with doing("showing the page"), stopping(closed.set, within=GRACE_SECONDS):
+        await closed.wait()
 
 
 async def _search(demo: Demo, parts: Parts, searcher: Searcher) -> None:
@@ -136,8 +158,8 @@ async def _write_sheet(demo: Demo, parts: Parts, hits: Sequence[tuple[str, Searc
     tenant = demo.config.tenant
     pictures = [await parts.blobs.get(tenant, hit.payload["uri"]) for _, hit in hits]
     lines = [text if hit.probability is None else f"{hit.probability:.0%} {text}" for text, hit in hits]
-    demo.sheet.write_bytes(await asyncio.to_thread(contact_sheet, pictures, lines, HITS))
-    out.print(f"\nContact sheet written to [bold]{demo.sheet}[/]", markup=True)
+    write_output(demo.sheet, await asyncio.to_thread(contact_sheet, pictures, lines, HITS))
+    out.print(f"\nContact sheet written to [bold]{escape(str(demo.sheet))}[/]", markup=True)
 
 
 def _samples() -> Path:

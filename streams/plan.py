@@ -75,14 +75,19 @@ class Plan:
 
 def check(plan: Plan, stages: Mapping[str, StageShape]) -> None:
     """Raise PlanError with every reason why `plan` cannot work; `stages` are those that exist, by name."""
-    reasons = [*_shape_reasons(plan), *_unknown_reasons(plan, stages)]
-    if not reasons:
-        reasons = [*_lane_reasons(plan, stages), *_repeat_reasons(plan, stages), *_field_reasons(plan, stages)]
+    reasons = reasons_against(plan, stages)
     if reasons:
         raise PlanError(reasons)
 
 
-def _shape_reasons(plan: Plan) -> list[str]:
+def reasons_against(plan: Plan, stages: Mapping[str, StageShape]) -> list[str]:
+    """Every reason why `plan` cannot work."""
+    reasons = [*shape_reasons(plan), *_unknown_reasons(plan, stages)]
+    return reasons or [*_lane_reasons(plan, stages), *_repeat_reasons(plan, stages), *_field_reasons(plan, stages)]
+
+
+def shape_reasons(plan: Plan) -> list[str]:
+    """Why `plan` cannot work whatever its stages are."""
     if not plan.segments:
         return ["the plan has no segment"]
     reasons = []

@@ -11,13 +11,17 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from processors.models.checkpoint import checkpoint_folder
 from schemas.points import SEMANTIC
-from search.calibrate import Calibration, Curve, fit, nearest_log_odds, save
+from search.calibrate import CURVES_FILE, Calibration, Curve, fit, nearest_log_odds, save
 from search.models import Matcher
 from search.score import MATCHED, TEXT
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.outputs import check_output
 from sightline.terminal.pictures import read_picture
+from sightline.terminal.render import counted
+from sightline.terminal.signals import doing
 from sightline.wiring.models import load_clip, load_matcher
 from sightline.wiring.weights import EMBED, with_weights
 
@@ -47,16 +51,20 @@ def calibrate(config: Config, pairs: Pairs) -> None:
     rest. If the preset has a matching head, a second curve is fitted on its outputs, by which a search re-ranks.
     """
     rows = read_pairs(pairs)
-    clip = load_clip(config)
-    pictures, rows = _embed_pictures(clip, [path for path, _ in rows]), rows[::2]
-    try:
-        curves = {TEXT: fitted_curve(clip, rows, pictures, None)}
-        if (matcher := load_matcher(config)) is not None:
-            with err.status("computing the matching head's outputs for each text's nearest pictures"):
-                curves[MATCHED[0]] = fitted_curve(clip, rows, pictures, matcher)
-    except ValueError as error:
-        raise UsageError(f"{pairs}: {error}") from None
     folder = Path(with_weights(config, EMBED)["weights"]).expanduser()
+    checkpoint_folder(folder, "CLIP")
+    check_output(folder / CURVES_FILE)
+    with doing("loading models"):
+        clip = load_clip(config)
+    with doing("fitting"):
+        pictures, rows = _embed_pictures(clip, [path for path, _ in rows]), rows[::2]
+        try:
+            curves = {TEXT: fitted_curve(clip, rows, pictures, None)}
+            if (matcher := load_matcher(config)) is not None:
+                with err.status("computing the matching head's outputs for each text's nearest pictures"):
+                    curves[MATCHED[0]] = fitted_curve(clip, rows, pictures, matcher)
+        except ValueError as error:
+            raise UsageError(f"{pairs}: {error}") from None
     save(Calibration(revision=clip.revision, curves=curves, references={SEMANTIC: pictures[1::2]}), folder)
     for name, curve in curves.items():
         out.print(f"{name}: fitted on {curve.queries} texts and {curve.pictures} pictures, AUROC {curve.auroc:.3f}")
@@ -103,6 +111,8 @@ def read_pairs(path: Path) -> list[tuple[Path, str]]:
     if wrong:
         raise UsageError(f"{path}:{wrong[0]}: a path, a tab and a text are expected")
     rows = [(path.parent / line[0], line[1].strip()) for line in lines if line]
+    if absent := [str(picture) for picture, _ in rows if not picture.is_file()]:
+        raise UsageError(f"{path}: {counted(len(absent), 'picture')} missing, first {absent[0]}")
     if len(rows) < MIN_PAIRS:
         raise UsageError(f"{path}: {len(rows)} pairs; a fit needs at least {MIN_PAIRS}, better some hundreds")
     return rows

@@ -11,6 +11,7 @@ from sightline.config import Config
 from sightline.terminal.options import configured, out
 from sightline.terminal.render import counted, new_table
 from sightline.wiring.build_worker import collections, worker_settings
+from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.idle import left
 from sightline.wiring.parts import opened
 from sightline.wiring.stage_loader import embedding_stages
@@ -38,6 +39,7 @@ async def check(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT00
     Reads all frame topics and the index, and changes nothing. Run it while no frame is being processed: frames in
     flight count as missing. Exit status 1 means that something is wrong.
     """
+    check_data_folder(config)
     names = [spec.name for spec in collections(config, worker_settings(config)).values()]
     async with opened(config) as parts:
         unprocessed = await left(parts)

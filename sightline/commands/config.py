@@ -6,18 +6,24 @@ import msgspec
 import typer
 
 from sightline.config import Config
-from sightline.terminal.options import configured, out
-from sightline.wiring.stage_loader import checked_stages
+from sightline.config_parser import ConfigError
+from sightline.terminal.options import configured_with_mistakes, out
+from sightline.wiring.config_check import config_mistakes, without_passwords
 
 app = typer.Typer(no_args_is_help=True, help="The configuration: check it and print the effective values.")
 
 
 @app.command()
-@configured
-def check(config: Config) -> None:
-    """Check file, environment and flags, the plan and every stage's settings; print the effective configuration."""
-    checked_stages(config)
-    out.print_json(msgspec.json.encode(config).decode())
+@configured_with_mistakes
+def check(config: Config, mistakes: list[str]) -> None:
+    """Check file, environment and flags, the plan, every stage's settings, addresses, files and weights.
+
+    All mistakes are reported at once; without any the effective configuration is printed, passwords left out. What
+    passes here, `sightline work` starts with.
+    """
+    if found := list(dict.fromkeys([*mistakes, *config_mistakes(config)])):
+        raise ConfigError(found)
+    out.print_json(msgspec.json.encode(without_passwords(config)).decode())
 
 
 @app.callback()

@@ -10,8 +10,11 @@ import msgspec
 import typer
 
 from sightline.config import Config, RetentionSettings
-from sightline.demo import Demo, run
+from sightline.demo import Demo, check_sources, run
 from sightline.terminal.options import configured, err
+from sightline.terminal.outputs import check_output
+from sightline.terminal.signals import removing
+from sightline.wiring.config_check import check_config
 from sightline.wiring.server import listening_socket
 
 PORTS_TRIED = 20
@@ -39,11 +42,14 @@ async def demo(
 
     Its data lies in a temporary folder that is removed at the end; give `--data FOLDER` to keep it.
     """
+    check_config(config)
+    check_sources(config, source or ())
+    check_output(sheet)
     listener = listening_socket(config, tries=PORTS_TRIED)
     port = config.serve.port
     if (actual := listener.getsockname()[1]) != port and port:
         err.print(f"port {port} is taken; using {actual}")
-    with tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True) as folder, removing(Path(folder)):
         keep = config.data != Config().data or config.transport
         if not keep:
             config = msgspec.structs.replace(config, data=folder, retention=RetentionSettings(hours=1.0))

@@ -19,6 +19,7 @@ from sightline.exploration import Exploration, api_queries, known_apis, make_sea
 from sightline.ingest_runner import summary_lines
 from sightline.terminal.contact_sheet import contact_sheet
 from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.outputs import check_output, write_output
 from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import counted, new_table
 from sightline.wiring.models import caption_pictures
@@ -52,6 +53,7 @@ async def explore(
     """
     search = make_search(config, api, _api(config, api, pages, per_page))
     search.key()  # a missing key is reported before models are loaded
+    check_output(sheet)
     pixels, content = read_picture(picture), picture.read_bytes()
     queries = [query] if query else api_queries(await _caption(config, picture, pixels))
     async with opened(config) as parts:
@@ -113,5 +115,5 @@ async def _write_sheet(parts: Parts, picture: bytes, hits: Sequence[SearchHit], 
     tenant = parts.config.tenant
     pictures = [picture, *[await parts.blobs.get(tenant, hit.payload["uri"]) for hit in hits]]
     lines = ["your picture", *[_similarity(hit) for hit in hits]]
-    sheet.write_bytes(await asyncio.to_thread(contact_sheet, pictures, lines))
+    write_output(sheet, await asyncio.to_thread(contact_sheet, pictures, lines))
     out.print(f"Contact sheet written to [bold]{escape(str(sheet))}[/]", markup=True)

@@ -13,6 +13,7 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, out
 from sightline.terminal.render import counted
 from sightline.wiring.build_worker import worker_settings
+from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.parts import Parts, opened
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
 from streams.lifecycle.eraser import deletion_record
@@ -30,6 +31,7 @@ async def forget(config: Config, frames: Frames, reason: Reason = "") -> None:
     another frame has too is kept until that frame is forgotten as well. Records on the log expire with retention
     (`retention.hours`).
     """
+    check_data_folder(config)
     async with opened(config) as parts:
         requests = [await _deletion(parts, frame, reason) for frame in frames]
         await parts.transport.publish([deletion_record(deletion) for deletion in requests])

@@ -20,6 +20,7 @@ from search.annotate import annotated
 from search.models import PictureModel, Pixels
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, out
+from sightline.terminal.outputs import check_output, write_output
 from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import new_table
 from sightline.wiring.models import caption_pictures, load_clip, load_vit, load_yolo
@@ -50,10 +51,11 @@ def caption(config: Config, pictures: PictureFiles, prompt: Prompt = "") -> None
 def detect(config: Config, picture: PictureFile, target: AnnotatedFile = None) -> None:
     """Detect objects in a picture, list them, and write a copy with their boxes drawn."""
     pixels = read_picture(picture)
+    target = target or picture.with_suffix(".detect.jpg")
+    check_output(target)
     (boxes,) = load_yolo(config).detect([pixels])
     detections = [Detection(label=each.label, confidence=each.confidence, box=each.box) for each in boxes]
-    target = target or picture.with_suffix(".detect.jpg")
-    target.write_bytes(annotated(_event(picture, pixels, detections), pixels))
+    write_output(target, annotated(_event(picture, pixels, detections), pixels))
     _print_detections(detections)
     out.print(f"Annotated image written to {escape(str(target))}")
 

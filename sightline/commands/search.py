@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,22 +15,28 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured
 from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import print_result
+from sightline.terminal.signals import doing
+from sightline.wiring.existing_data import check_index_folder, check_indexed
 from sightline.wiring.parts import opened_blobs, opened_index
 from sightline.wiring.searcher import opened_searcher
-from stores.errors import Missing
 
 Words = Annotated[
     str, typer.Argument(help='What to look for, e.g. "a red circle, but no square"; optional with --image or a filter.')
 ]
 Image = Annotated[Path | None, typer.Option("--image", "-i", help="Search for pictures similar to this one.")]
-Feed = Annotated[list[str] | None, typer.Option(help="Only pictures of this feed. Repeatable.")]
-Label = Annotated[list[str] | None, typer.Option(help="Only pictures with this detected label. Repeatable.")]
-Since = Annotated[str, typer.Option(help="Only pictures captured at or after this time: 2h, 3d or a date.")]
-Until = Annotated[str, typer.Option(help="Only pictures captured before this time: 2h, 3d or a date.")]
+Feed = Annotated[list[str] | None, typer.Option(help="Only pictures of this feed. Repeatable, or a list: a,b.")]
+Label = Annotated[
+    list[str] | None, typer.Option(help="Only pictures with this detected label. Repeatable, or a list: a,b.")
+]
+Since = Annotated[
+    str, typer.Option(help="Only pictures captured at or after this time: 2h, 3d, or a date, from its start.")
+]
+Until = Annotated[str, typer.Option(help="Only pictures captured before this time: 2h, 3d, or a date, to its end.")]
 Without = Annotated[
     list[str] | None, typer.Option("--not", help='Exclude pictures that show this, e.g. "red square". Repeatable.')
 ]
-Limit = Annotated[int | None, typer.Option(help="Maximum number of pictures.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Maximum number of pictures.")]
+Cursor = Annotated[str, typer.Option(help="Show the pictures that follow an earlier result, which ended with this.")]
 
 
 @configured
@@ -43,10 +50,12 @@ async def search(
     until: Until = "",
     without: Without = None,
     limit: Limit = None,
+    cursor: Cursor = "",
 ) -> None:
     """Find pictures by words, by a similar picture, or by filters alone.
 
-    Each line shows the probability of a match. Workers may run at the same time; none has to.
+    Each line shows the probability of a match; filters alone show the newest pictures. A date is a whole day in the
+    zone that the setting `timezone` names. Workers may run at the same time; none has to.
     """
     if image:
         read_picture(image)  # a file that is no picture is reported before models are loaded
@@ -55,10 +64,12 @@ async def search(
         query = parse(
             words,
             now=now,
+            zone=config.zone,
             without=without or (),
             image=image.read_bytes() if image else None,
-            filters=parse_filters(feed or (), label or (), since, until, now),
+            filters=parse_filters(feed or (), label or (), since, until, now, config.zone),
             limit=limit or config.search.limit,
+            cursor=cursor,
         )
     except (BadQuery, OSError) as error:
         raise UsageError(str(error)) from None
@@ -66,13 +77,11 @@ async def search(
 
 
 async def _search(config: Config, query: Query) -> SearchResult:
-    """Raises UsageError where nothing was ever indexed."""
-    async with (
-        opened_index(config) as index,
-        opened_blobs(config) as blobs,
-        opened_searcher(config, index, blobs) as searcher,
-    ):
-        try:
+    """Raises Missing where the configured models have indexed nothing; that is found before they are loaded."""
+    check_index_folder(config)
+    async with opened_index(config) as index, opened_blobs(config) as blobs, AsyncExitStack() as stack:
+        await check_indexed(config, index)
+        with doing("loading models"):
+            searcher = await stack.enter_async_context(opened_searcher(config, index, blobs))
+        with doing("searching"):
             return await searcher.search(query)
-        except Missing:
-            raise UsageError("nothing is indexed yet: run `sightline ingest PATH`, then `sightline work`") from None

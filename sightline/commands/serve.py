@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
 from schemas.topics import OBSERVED
 from sightline.config import Config
 from sightline.terminal.options import configured, err
-from sightline.terminal.signals import stopping
+from sightline.terminal.signals import GRACE_SECONDS, doing, stopping
 from sightline.wiring.build_worker import frames_collection
 from sightline.wiring.parts import Parts, open_with_topics, unopened
 from sightline.wiring.searcher import opened_searcher
@@ -28,7 +29,7 @@ async def serve(config: Config) -> None:
     While the log or the index is away the page is served without them.
     """
     listener, stop = listening_socket(config), asyncio.Event()
-    with stopping(stop.set):
+    with stopping(stop.set, within=GRACE_SECONDS):
         await unless_stopped(stop, _serve(config, listener))
 
 
@@ -36,15 +37,15 @@ async def _serve(config: Config, listener: socket.socket) -> None:
     """Until it is cancelled. Raises what prevents the log from being opened for good."""
     measured = instruments(ProcessMetrics(CollectorRegistry()), "the log is not open yet")
     registry, health = measured.metrics.registry, measured.health
-    async with (
-        unopened(config) as parts,
-        opened_searcher(config, parts.index, parts.blobs) as searcher,
-        served(parts, searcher, listener, registry, health),
-    ):
+    async with unopened(config) as parts, AsyncExitStack() as stack:
+        with doing("loading models"):
+            searcher = await stack.enter_async_context(opened_searcher(config, parts.index, parts.blobs))
+        await stack.enter_async_context(served(parts, searcher, listener, registry, health))
         err.print(f"the page is at [bold]{page_url(config, listener)}[/]", markup=True)
-        await open_with_topics(parts.transport, config, measured.retry)
-        health.warmed()
-        await _probe(parts, measured)
+        with doing("serving the page"):
+            await open_with_topics(parts.transport, config, measured.retry)
+            health.warmed()
+            await _probe(parts, measured)
 
 
 async def _probe(parts: Parts, measured: Instruments[ProcessMetrics]) -> None:

@@ -13,7 +13,9 @@ from search.annotate import annotated
 from search.uploads import decode_upload
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err
+from sightline.terminal.outputs import check_output, write_output
 from sightline.wiring.build_worker import frames_collection
+from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.parts import opened
 from stores.errors import Missing
 from streams.lifecycle.event_lookup import find_event, find_payload
@@ -27,6 +29,9 @@ Picture = Annotated[
 @configured
 async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
     """Print a frame's event as JSON; with --out also write its picture with the detections drawn."""
+    check_data_folder(config)
+    if picture is not None:
+        check_output(picture)
     async with opened(config) as parts:
         point = await find_payload(parts.index, frames_collection(config), frame, config.tenant)
         event = await find_event(parts.transport, frame, point, config.tenant)
@@ -39,5 +44,5 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
             original = await parts.blobs.get(config.tenant, event.image.uri)
         except Missing as error:
             raise UsageError(f"the original of frame {frame} no longer exists: {error}") from None
-        picture.write_bytes(annotated(event, decode_upload(original)))
+        write_output(picture, annotated(event, decode_upload(original)))
         err.print(f"Annotated image written to {picture}")

@@ -9,6 +9,7 @@ import typer
 from sightline.config import Config
 from sightline.terminal.options import configured, out
 from sightline.terminal.render import new_table
+from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.parts import connected_transport, declared_topics, group_topics
 from streams.errors import PlanError
 from streams.plan import Plan
@@ -36,6 +37,7 @@ async def create(config: Config) -> None:
 @configured
 async def describe(config: Config) -> None:
     """Show partitions, records, lag, largest record and retention of every topic."""
+    check_data_folder(config)
     readers = {topic: group for group, topics in group_topics(config).items() for topic in topics}
     table = new_table(COLUMNS, right=NUMBERS)
     async with connected_transport(config) as transport:
@@ -52,6 +54,7 @@ async def describe(config: Config) -> None:
 @configured
 async def check(config: Config) -> None:
     """Compare existing topics with the plan and report every difference. Nothing is changed."""
+    check_data_folder(config)
     declared = declared_topics(config, Plan(config.segments))
     async with connected_transport(config) as transport:
         existing = await transport.topics()

@@ -15,6 +15,7 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err
 from sightline.terminal.signals import leave_hung_stages, stopping
 from sightline.wiring.build_worker import build_worker
+from sightline.wiring.config_check import check_config
 from sightline.wiring.idle import caught_up
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import opened
@@ -47,6 +48,7 @@ async def work(
 
     While the log or the index is away the worker waits; a signal then ends it at once.
     """
+    check_config(config)
     if not 1 <= segment <= len(config.segments):
         raise UsageError(f"--segment {segment}: the plan has {len(config.segments)}")
     end = await _work(config, segment - 1, until_idle=until_idle)
@@ -64,7 +66,7 @@ async def _work(config: Config, segment: int, *, until_idle: bool) -> End:
         AsyncExitStack() as stack,
     ):
         err.print(f"warming up; metrics and readiness on {monitor.url}")
-        stack.enter_context(stopping(stop.set))
+        stack.enter_context(stopping(stop.set, note="stopping; a second Ctrl-C ends at once"))
         entering = stack.enter_async_context(opened(config, instruments.retry))
         if (parts := await unless_stopped(stop, entering)) is None:
             return "not_begun"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from processors.headers import Unreadable
@@ -9,9 +10,14 @@ from search.models import Pixels
 from search.uploads import decode_upload
 from sightline.terminal.options import UsageError
 
+URL = re.compile(r"([a-z][a-z0-9+.-]+):/", re.IGNORECASE)
+"""How an address begins once `Path` has folded its slashes."""
+
 
 def read_picture(path: Path) -> Pixels:
     """Upright RGB. Raises UsageError, naming the file."""
+    if (address := URL.match(str(path))) is not None:
+        raise UsageError(f"{address[1]}://… is an address, not a file: download the picture and give the file's path")
     try:
         return decode_upload(path.read_bytes())
     except (OSError, Unreadable) as error:

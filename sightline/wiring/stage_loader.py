@@ -18,11 +18,13 @@ from msgspec import structs
 from processors import stages
 from processors.models.input_size import FULL_SIZE, longest_side, plan_side
 from processors.models.model_card import Fit
+from processors.models.presets import TINY
 from processors.stage import AnyStage, traits
 from sightline.config import Config
 from sightline.config_parser import ConfigError, shaped
 from sightline.wiring.weights import WEIGHT_ROLES, with_weights
-from streams.plan import Plan, StageShape, check
+from streams.errors import PlanError
+from streams.plan import Plan, StageShape, reasons_against, shape_reasons
 
 log = structlog.get_logger("sightline.wiring")
 
@@ -44,17 +46,29 @@ class Stages:
 
 def checked_stages(config: Config) -> Stages:
     """Raises ConfigError with every missing stage and every wrong setting, PlanError for a plan that cannot work."""
+    stages, errors, reasons = find_stages(config)
+    if errors:
+        raise ConfigError([*errors, *reasons])
+    if reasons:
+        raise PlanError(reasons)
+    return stages
+
+
+def find_stages(config: Config) -> tuple[Stages, list[str], list[str]]:
+    """The stages that exist, with the mistakes in their tables and the reasons why the plan cannot work."""
     errors: list[str] = []
     plan = Plan(config.segments)
     classes = _classes(config, plan, errors)
+    complete = len(classes) == len(plan.stages)
     unused = sorted(set(config.stages) - set(plan.stages))
     errors += [f"stages.{name}: no segment of the plan has this stage" for name in unused]
     settings = {name: _settings(config, name, classes, errors) for name in classes}
-    if errors:
-        raise ConfigError(errors)
-    loaded = Stages(classes, settings)
-    check(plan, loaded.shapes)
-    return loaded
+    stages = Stages(classes, settings)
+    return (
+        stages,
+        list(dict.fromkeys(errors)),
+        reasons_against(plan, stages.shapes) if complete else shape_reasons(plan),
+    )
 
 
 def skip_states(config: Config) -> dict[str, str]:
@@ -77,7 +91,7 @@ def stage_class(name: str, table: Mapping[str, Any]) -> type[Any]:
 
     Raises ValueError, naming where the stage was looked for and what is there instead.
     """
-    module = _own_module(name, Path(table["file"])) if "file" in table else _shipped_module(name)
+    module = _own_module(name, Path(str(table["file"]))) if "file" in table else _shipped_module(name)
     classes = [kind for _, kind in inspect.getmembers(module, inspect.isclass) if _is_stage(kind, name)]
     if len(classes) != 1:
         count = len(classes) or "no"
@@ -108,7 +122,12 @@ def _classes(config: Config, plan: Plan, errors: list[str]) -> dict[str, type[An
 
 
 def _settings(config: Config, name: str, classes: Mapping[str, type[Any]], errors: list[str]) -> Any:
-    table = {**_plan_settings(config, name, classes), **with_weights(config, name)}
+    """None with lines in `errors` for what is wrong; with an unknown preset the rest of the table is checked too."""
+    try:
+        table = {**_plan_settings(config, name, classes), **with_weights(config, name)}
+    except ConfigError as error:
+        errors += error.errors
+        return _settings(structs.replace(config, models=TINY), name, classes, errors)
     return stage_settings(name, classes[name], table, errors)
 
 
@@ -163,5 +182,8 @@ def _own_module(name: str, path: Path) -> ModuleType:
         raise ValueError(f"stages.{name}.file: not a Python file: {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(f"stages.{name}.file: {path}: {type(error).__name__}: {error}") from error
     return module

@@ -14,9 +14,11 @@ from typing import Any
 from processors.models.presets import TINY, TINY_FOLDERS, Preset, Role, presets
 from sightline.config import Config
 from sightline.config_parser import ConfigError
+from streams.plan import Plan
 
 EMBED = "embed"
 """The stage whose weights decide the model set; a search uses the same ones."""
+DEVICE = re.compile(r"auto|cpu|cuda(?::(?P<number>\d+))?")
 WEIGHT_ROLES: dict[str, dict[str, Role]] = {
     "detect": {"weights": "detect"},
     "caption": {"weights": "caption"},
@@ -66,6 +68,26 @@ def with_weights(config: Config, stage: str) -> dict[str, Any]:
     return table
 
 
+def missing_weights(config: Config) -> list[str]:
+    """A line for each weights of the plan that are not on this machine. Raises ConfigError for an unknown preset."""
+    missing = []
+    for stage in Plan(config.segments).stages:
+        table = with_weights(config, stage)
+        for key, role in WEIGHT_ROLES.get(stage, {}).items():
+            path = Path(table[key]).expanduser()
+            if not _holds_weights(path, role):
+                own = config.stages.get(stage, {}).get(key)
+                remedy = "give the folder of your own" if own else f"run `sightline models pull {config.models}`"
+                missing.append(f"stages.{stage}.{key}: no weights in {path}; {remedy}")
+    return missing
+
+
+def _holds_weights(path: Path, role: Role) -> bool:
+    if role == "detect":
+        return path.is_file() or len(list(path.glob("*.pt"))) == 1
+    return (path / "config.json").is_file()
+
+
 def model_set(config: Config, device: str) -> str:
     """A slug of all that decides the vectors: both models' revisions, fit and precision (`tiny-1a2b3c4d`)."""
     from processors.models import checkpoint
@@ -82,14 +104,32 @@ def model_set(config: Config, device: str) -> str:
 
 
 def chosen_device(device: str) -> str:
-    """`auto` is CUDA where there is one. Importing torch takes seconds, so it is asked only where there is a driver."""
+    """`auto` is CUDA where there is one. Importing torch takes seconds, so it is asked only where there is a driver.
+
+    Raises ConfigError for a device that is not there.
+    """
     if device != "auto":
+        check_device(device)
         return device
     if not _may_have_gpu():
         return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def check_device(device: str) -> None:
+    """Raises ConfigError for an unknown device, and for a GPU that is not on this machine."""
+    match = DEVICE.fullmatch(device)
+    if match is None:
+        raise ConfigError([f"worker.device = {device!r}: use auto, cpu, cuda or cuda:NUMBER"])
+    if device in ("auto", "cpu"):
+        return
+    import torch
+
+    if int(match["number"] or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count() or "no"
+        raise ConfigError([f"worker.device = {device!r}: torch finds {count} GPUs on this machine; use auto or cpu"])
 
 
 def _may_have_gpu() -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import msgspec
+
+from streams.url_options import url_options
 
 
 class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -48,9 +50,16 @@ class KafkaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         if scheme != "kafka" or not bootstrap or "/" in hosts:
             raise ValueError("use kafka://[user:password@]host:port[,host:port…][?key=value…]")
         keys: dict[str, Any] = {"security": "sasl_ssl"} if username else {}
-        keys |= parse_qsl(query, strict_parsing=bool(query))
+        keys |= url_options(query, cls, without=("bootstrap", "username", "password"))
         keys |= {"bootstrap": bootstrap, "username": unquote(username), "password": unquote(password)}
         return msgspec.convert(keys, cls, strict=False)
+
+    def check_files(self) -> None:
+        """Raises ValueError for certificates that cannot be read."""
+        try:
+            self.client()
+        except OSError as error:  # `SSLError` is one
+            raise ValueError(f"ca_file {self.ca_file}: {error.strerror or error}") from None
 
     def client(self) -> dict[str, Any]:
         """Keyword arguments that every aiokafka client takes."""

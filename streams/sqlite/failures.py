@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def translate(error: sqlite3.Error, path: Path) -> StreamError | None:
         return damaged(path, f"the log is damaged ({error})")
     if name.startswith("SQLITE_FULL"):
         return LogFull(f"{path}: the disk is full")
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")) and not os.access(path.parent, os.W_OK):
+        return Unavailable(f"{path}: the folder cannot be written; make it writable, or choose another with --data")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
         return Unavailable(f"{path}: {error} ({name})")
     return None

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 CLOSE_SECONDS = 2.0
 """A stage that hangs in its lane must not hold up the exit: it is closed within this time, or not at all."""
+CLOSE_OPENING_SECONDS = 0.2
+"""The same for stages that were told to stop while they load: nothing of theirs has to be closed."""
 
 End: TypeAlias = Literal["committed", "unfinished", "not_begun"]
 """How a worker ended that was told to stop: all that was in flight is committed, some of it is not and will be
@@ -77,7 +79,7 @@ class Worker:
             raise
         finally:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
+                async with asyncio.timeout(CLOSE_OPENING_SECONDS if self.end == "not_begun" else CLOSE_SECONDS):
                     await self._core.segment.close()
             self._core.lanes.close()
 
