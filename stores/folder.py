@@ -13,7 +13,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from stores.blobs import check_content, resolve
-from stores.errors import Missing, StoreUnavailable
+from stores.errors import Missing, store_unavailable
 from stores.folder_sync import FolderSync, sync_folder
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ class BlobFolder:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, action)
         except OSError as error:
-            raise StoreUnavailable(f"the blob folder {self._root}: {error}") from error
+            raise store_unavailable(f"the blob folder {self._root}", error) from error
 
     def _write(self, path: str, uri: str, content: bytes) -> None:
         check_content(uri, content)

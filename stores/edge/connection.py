@@ -15,7 +15,7 @@ from stores.edge.address import socket_path
 from stores.edge.index_process import LOCK
 from stores.edge.launcher import launch, store_error
 from stores.edge.settings import EdgeSettings
-from stores.errors import Refused, StoreError, StoreUnavailable, WrongLayout
+from stores.errors import Refused, StoreBlocked, StoreError, StoreUnavailable, WrongLayout, store_unavailable
 
 MIN_WAIT_SECONDS = 0.02
 MAX_WAIT_SECONDS = 2.0
@@ -80,14 +80,18 @@ class Connection:
             await self._until_requested()
             try:
                 reader, writer = await self._connect()
-            except WrongLayout as error:
-                self._fail(error)
-                await self._wait()
             except (OSError, StoreError) as error:
-                self._cause = str(error)
-                await self._wait()
+                await self._not_connected(error)
             else:
                 await self._read_replies(reader, writer)
+
+    async def _not_connected(self, error: OSError | StoreError) -> None:
+        """Before the next attempt; calls in flight wait for it, but not where only a person can help."""
+        cause = error if isinstance(error, StoreError) else store_unavailable(f"the index {self._folder}", error)
+        self._cause = str(cause)
+        if isinstance(cause, WrongLayout | StoreBlocked):
+            self._fail(cause)
+        await self._wait()
 
     async def _until_requested(self) -> None:
         while not self._in_flight:

@@ -6,8 +6,10 @@ the folder is served. The file holds the process id. SETTINGS is the JSON of `Ed
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,14 +17,20 @@ LOCK = "index.lock"
 LOG = "index.log"
 LARGEST_LOG_BYTES = 1 << 20
 READY = b"ready"
+LEAST_FREE_BYTES = 1 << 20
+"""With less, a process that ended without a word ended because the disk is full: it could not even write its log."""
 
 
 def main(arguments: list[str]) -> int:
     detach = "--detach" in arguments
     folder, settings = [*(argument for argument in arguments if argument != "--detach"), "{}"][:2]
     path = Path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    lock = elect(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = elect(path)
+    except OSError as error:
+        sys.stdout.buffer.write(_described(path, error))
+        return 1
     if lock is None:
         return 0
     if detach:
@@ -51,14 +59,32 @@ def _detached(folder: Path, lock: int, settings: str) -> int:
             report = pipe.read()
         if report == READY:
             return 0
-        sys.stdout.buffer.write(
-            report or f"StoreUnavailable the index process ended at once, see {folder / LOG}".encode()
-        )
+        sys.stdout.buffer.write(report or _silent_end(folder))
         return 1
     os.close(reading)
     os.setsid()
-    _redirect(folder / LOG)
-    os._exit(serve(folder, lock, settings, writing))
+    try:
+        _redirect(folder / LOG)
+        status = serve(folder, lock, settings, writing)
+    except OSError as error:
+        _report(writing, _described(folder, error))
+        status = 1
+    os._exit(status)
+
+
+def _silent_end(folder: Path) -> bytes:
+    """What to say of a process that could not say why it ended."""
+    if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
+        return _described(folder, OSError(errno.ENOSPC, ""))
+    return f"StoreUnavailable the index process ended at once, see {folder / LOG}".encode()
+
+
+def _described(folder: Path, error: OSError) -> bytes:
+    """An error as the process that waits reads it: its class and its message."""
+    from stores.errors import store_unavailable
+
+    described = store_unavailable(f"the index {folder}", error)
+    return f"{type(described).__name__} {described}".encode(errors="replace")
 
 
 def _redirect(log: Path) -> None:

@@ -16,11 +16,17 @@ from stores.edge.settings import EdgeSettings
 START_SECONDS = 120.0
 """The longest wait for a process to listen; a long write-ahead log is replayed before it does."""
 
+KNOWN: dict[str, type[errors.StoreError]] = {
+    error.__name__: error
+    for error in (errors.StoreUnavailable, errors.StoreBlocked, errors.Refused, errors.Missing, errors.WrongLayout)
+}
+
 
 async def launch(folder: Path, settings: EdgeSettings) -> None:
     """Start the index process of `folder` unless one runs; returns when it listens, or another is elected.
 
-    Raises WrongLayout for a folder that is not an index's, StoreUnavailable when it cannot start for another reason.
+    Raises WrongLayout for a folder that is not an index's, StoreBlocked for a disk that is full or may not be written,
+    StoreUnavailable when it cannot start for another reason.
     """
     await asyncio.to_thread(_launch, folder, settings)
 
@@ -38,7 +44,13 @@ def _launch(folder: Path, settings: EdgeSettings) -> None:
     ]
     try:
         completed = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=START_SECONDS, check=False
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=START_SECONDS,
+            check=False,
+            start_new_session=True,  # Ctrl-C on the terminal is for the command, not for the index of other commands
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise errors.StoreUnavailable(f"the index process of {folder} does not start: {error}") from error
@@ -49,5 +61,4 @@ def _launch(folder: Path, settings: EdgeSettings) -> None:
 
 def store_error(kind: str, message: str) -> errors.StoreError:
     """The error that the index process reported by its class's name."""
-    known = {error.__name__: error for error in errors.StoreError.__subclasses__()}
-    return known.get(kind, errors.StoreUnavailable)(message)
+    return KNOWN.get(kind, errors.StoreUnavailable)(message)

@@ -18,7 +18,7 @@ import msgspec
 from stores.edge import wire
 from stores.edge.index_folder import IndexFolder
 from stores.edge.settings import EdgeSettings
-from stores.errors import StoreError
+from stores.errors import StoreError, store_unavailable
 
 READS_IN_A_ROW = 8
 """Reads overtake waiting writes (a search waits for one batch at most); after this many, one write is done."""
@@ -117,7 +117,8 @@ class RequestScheduler:
             reply = wire.Reply(number, type(error).__name__, str(error), wire.result(None))
         except Exception as error:
             _log.exception("%s failed", type(request).__name__)
-            reply = wire.Reply(number, "StoreUnavailable", f"{type(error).__name__}: {error}", wire.result(None))
+            described = store_unavailable(f"the index: {type(error).__name__}", error)
+            reply = wire.Reply(number, type(described).__name__, str(described), wire.result(None))
         waiting.slots.release()
         if not waiting.writer.is_closing():
             waiting.writer.write(wire.frame(reply))
