@@ -198,6 +198,7 @@ def mjpeg(frames: int, *, needs: str = "") -> Callable[[web.Request], object]:
             jpeg = encoded(scene(number))
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             await response.write(head.encode() + jpeg + b"\r\n")
+            await asyncio.sleep(0)  # the loop is the reader's, too
         return response
 
     return answer
