@@ -81,7 +81,8 @@ def test_a_picture_is_there_as_soon_as_its_last_byte() -> None:
 
 def test_only_whole_jpegs_are_shown() -> None:
     jpeg = PICTURES[0]
-    for whole in (jpeg, jpeg[:-2], jpeg + b"\r\n"):
+    padded = jpeg[:-2] + b"\x12\x34" * 4 + jpeg[-2:]
+    for whole in (jpeg, jpeg[:-2], jpeg + b"\r\n", padded):
         shown = whole_jpeg(whole)
         assert shown is not None
         assert shown.shape == (120, 160, 3)
