@@ -86,6 +86,8 @@ class Exploration:
             return await ingest_source(self.parts, source, self.feed, report)
 
         (summary,) = await with_bars([(self.feed, run)], console)
+        if isinstance(summary, Exception):
+            raise summary
         return summary
 
     async def work(self, console: Console) -> None:

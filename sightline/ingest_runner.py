@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from schemas.identity import check_name
+from sightline.terminal.options import FAILURES, CommandError, message
 from sightline.terminal.progress import with_bars
 from sightline.terminal.render import counted
 from sightline.wiring.parts import Parts
@@ -63,19 +64,31 @@ async def ingest_source(
         feed=feed,
         clock=clock or SystemClock(),
         progress=report,
-        settings=IngestSettings(inline_limit_bytes=parts.config.worker.inline_limit_bytes),
+        settings=IngestSettings(inline_limit_bytes=parts.config.worker.inline_limit_bytes, zone=parts.config.zone),
     )
 
 
-async def run_jobs(parts: Parts, jobs: Sequence[IngestJob], console: Console) -> list[Summary]:
-    """All jobs side by side; the first error ends the others, after a write that has begun. Raises UnreadableSource."""
+async def run_jobs(parts: Parts, jobs: Sequence[IngestJob], console: Console) -> list[Summary | Exception]:
+    """All jobs side by side, with the summary or the error of each: an error of one source does not end the others."""
     return await with_bars([(job.feed, partial(run_job, parts, job)) for job in jobs], console)
+
+
+def raise_errors(results: Sequence[Summary | Exception]) -> None:
+    """Raise the errors of the sources that could not be read: a line for each, or the first that is a fault of ours."""
+    errors = [result for result in results if isinstance(result, Exception)]
+    for error in errors:
+        if not isinstance(error, FAILURES):
+            raise error
+    if errors:
+        raise CommandError("\n".join(dict.fromkeys(map(message, errors))))
 
 
 def summary_lines(feed: str, summary: Summary) -> list[str]:
     """One line of rich markup for a source that is done, and one for each refused file that the summary names."""
     counts = [f"{counted(summary.accepted, 'frame')} accepted"]
     counts += [f"{summary.repeated} ingested before"] if summary.repeated else []
+    counts += [f"{summary.doubled} given more than once"] if summary.doubled else []
+    counts += [f"[yellow]{counted(summary.damaged, 'damaged frame')} dropped[/]"] if summary.damaged else []
     counts += [f"[yellow]{counted(summary.refused, 'file')} refused[/]"] if summary.refused else []
     return [
         f"[bold]{feed}[/]: {', '.join(counts)}",

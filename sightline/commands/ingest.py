@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from sightline.config import Config
-from sightline.ingest_runner import ingest_jobs, run_jobs, summary_lines
+from sightline.ingest_runner import ingest_jobs, raise_errors, run_jobs, summary_lines
 from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.signals import doing
 from sightline.wiring.parts import opened
 from streams.sources.playback import Playback
 
@@ -56,7 +57,9 @@ async def ingest(
     except ValueError as error:
         raise UsageError(str(error)) from None
     async with opened(config) as parts:
-        summaries = await run_jobs(parts, jobs, err)
-    for job, summary in zip(jobs, summaries, strict=True):
-        for line in summary_lines(job.feed, summary):
+        with doing("ingesting; every frame accepted so far is kept"):
+            results = await run_jobs(parts, jobs, err)
+    for job, result in zip(jobs, results, strict=True):
+        for line in [] if isinstance(result, Exception) else summary_lines(job.feed, result):
             out.print(line, markup=True)
+    raise_errors(results)

@@ -18,10 +18,10 @@ RATE_AFTER_SECONDS = 0.5
 IngestRun = Callable[[Report], Coroutine[Any, Any, Summary]]
 
 
-async def with_bars(runs: Sequence[tuple[str, IngestRun]], console: Console) -> list[Summary]:
-    """Run ingests side by side, each with a bar under its feed's name; summaries in the same order.
+async def with_bars(runs: Sequence[tuple[str, IngestRun]], console: Console) -> list[Summary | Exception]:
+    """Run ingests side by side, each with a bar under its feed's name; summaries or errors in the same order.
 
-    The first error ends the others, after a write that has begun, and is raised.
+    An error of one does not end the others.
     """
     with Bars(
         TextColumn("{task.description}"),
@@ -33,12 +33,16 @@ async def with_bars(runs: Sequence[tuple[str, IngestRun]], console: Console) -> 
         console=console,
         disable=not console.is_terminal,
     ) as bars:
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(run(_reporter(bars, name))) for name, run in runs]
-        except* Exception as failures:
-            raise failures.exceptions[0] from None
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_outcome(run, _reporter(bars, name))) for name, run in runs]
     return [task.result() for task in tasks]
+
+
+async def _outcome(run: IngestRun, report: Report) -> Summary | Exception:
+    try:
+        return await run(report)
+    except Exception as error:
+        return error
 
 
 def _reporter(bars: Bars, name: str) -> Report:
