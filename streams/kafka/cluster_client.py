@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -20,13 +21,22 @@ from streams.transport import Partition, Position, Record, TopicSpec
 
 MARKERS = 1024
 """Transactions leave markers in the log, and what was aborted. A lag of at most this many offsets is checked for a
-record among them."""
+record among them; a larger one when the group stands still."""
 
 READ_MILLISECONDS = 50
 """Wait of one read. Records that exist come at once; a transaction's marker is no record, and would be waited for."""
 
 FETCH_MILLISECONDS = 10
 """The reader jumps from partition to partition: a fetch that waits for news of the last one holds up the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class _FirstRecord:
+    """What is known of a partition: from offset `start` on, no record lies before `first`."""
+
+    start: int
+    first: int
+    is_record: bool
 
 
 class ClusterClient:
@@ -37,6 +47,9 @@ class ClusterClient:
         self._reading = asyncio.Lock()
         self.specs: Mapping[str, TopicSpec] = {}
         """Topics as they were when they were last loaded."""
+        self._first_records: dict[Partition, _FirstRecord] = {}
+        self._standing: dict[tuple[str, Partition], int] = {}
+        """By group, where it stood when its lag was last asked for."""
 
     @classmethod
     async def connect(cls, settings: KafkaSettings) -> ClusterClient:
@@ -125,7 +138,10 @@ class ClusterClient:
         return {partition: known.get(partition) for partition in partitions}
 
     async def lag(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Offsets between the group's position, or the earliest record, and the end; 0 if none of them is a record."""
+        """Offsets between the group's position, or the earliest record, and the end; 0 if none of them is a record.
+
+        Any producer may write transactions, whatever this deployment's own delivery is.
+        """
         topic_partitions = [to_aiokafka(partition) for partition in partitions]
         if not topic_partitions:
             return {}
@@ -138,11 +154,23 @@ class ClusterClient:
         lag = {}
         for topic_partition, (partition, position) in zip(topic_partitions, positions.items(), strict=True):
             done = max(first[topic_partition], 0 if position is None else position.next_offset)
-            lag[partition] = following[topic_partition] - done
-            if self._has_markers and 0 < lag[partition] <= MARKERS and not await self.read(partition, done, 1):
-                lag[partition] = 0
+            end = following[topic_partition]
+            lag[partition] = end - done if done < end and await self._has_record(group, partition, done, end) else 0
         return lag
 
-    @property
-    def _has_markers(self) -> bool:
-        return self._settings.delivery == "transactional"
+    async def _has_record(self, group: str, partition: Partition, start: int, end: int) -> bool:
+        """Whether an offset from `start` to before `end` is a record, as far as it is worth a reading."""
+        known = self._first_records.get(partition)
+        if known is not None and known.start <= start <= known.first <= end:
+            if known.is_record and known.first < end:
+                return True
+            first = known.first
+        else:
+            stands = self._standing.get((group, partition)) == start
+            self._standing[group, partition] = start
+            if end - start > MARKERS and not stands:
+                return True
+            first = start
+        page = await self.read(partition, first, 1) if first < end else ()
+        self._first_records[partition] = _FirstRecord(start, page[0].offset if page else end, bool(page))
+        return bool(page)

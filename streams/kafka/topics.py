@@ -32,6 +32,7 @@ def configuration(spec: TopicSpec, min_in_sync: int) -> dict[str, str]:
         "retention.bytes": str(UNLIMITED if size is None else size),
         "max.message.bytes": str(spec.max_record_bytes + BATCH_OVERHEAD_BYTES),
         "min.insync.replicas": str(min_in_sync),
+        "message.timestamp.type": "LogAppendTime",  # a producer's own could end or outlast retention
     }
 
 

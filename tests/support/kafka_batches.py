@@ -42,7 +42,7 @@ def batch_with_name(name: bytes, compression: int, value: bytes = b"v") -> bytea
     """
     batch = DefaultRecordBatchBuilder(2, NONE, 0, -1, -1, 0, 1 << 20)
     for number in range(2):
-        batch.append(number, 1_700_000_000_000, None, value, [("x" * len(name), b"1"), ("empty", None)])
+        batch.append(number, 1_700_000_000_000, b"k", value, [("x" * len(name), b"1"), ("empty", None)])
     return compressed(bytes(batch.build()).replace(b"x" * len(name), name), compression)
 
 
