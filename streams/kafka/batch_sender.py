@@ -46,26 +46,28 @@ def build_batches(producer: AIOKafkaProducer, records: PartitionBatch, *, compil
 
 
 async def send(
-    producer: AIOKafkaProducer, records: PartitionBatch, batches: Sequence[BatchBuilder]
-) -> list[asyncio.Future[Any]]:
-    """Hand over what `build_batches` made, in order; the futures are done when it is acknowledged.
+    producer: AIOKafkaProducer,
+    records: PartitionBatch,
+    batches: Sequence[BatchBuilder],
+    handed_over: list[asyncio.Future[Any]],
+) -> None:
+    """Hand over what `build_batches` made, in order, after what is `handed_over` already; each of it is added there.
 
-    Their exceptions count as retrieved: handing over the next may fail before any of them is awaited.
+    The futures are done when it is acknowledged. Their exceptions count as retrieved: handing over the next may fail
+    before any of them is awaited.
     """
-    topic, partition = records.topic, records.partition
+    topic, partition, first = records.topic, records.partition, len(handed_over)
     if batches:
-        calls = (producer.send_batch(batch, topic, partition=partition) for batch in batches)
+        calls = (producer.send_batch(batch, topic, partition=partition) for batch in batches[first:])
     else:
         calls = (
             producer.send(topic, record.value, record.key, partition, headers=list(record.headers.items()))
-            for record in records.records
+            for record in records.records[first:]
         )
-    futures: list[asyncio.Future[Any]] = []
     for call in calls:
         future = await call
         future.add_done_callback(consume_exception)
-        futures.append(future)
-    return futures
+        handed_over.append(future)
 
 
 def check_sizes(batch: PartitionBatch, first: int, end: int) -> None:

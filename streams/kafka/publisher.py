@@ -38,13 +38,29 @@ REMEMBERED_PUBLISHES = 64
 
 
 @dataclass(slots=True, eq=False)
+class _HandedOver:
+    """What a producer gets of one partition, and the acknowledgements of what it has already.
+
+    It may have a part only: while the cluster is away a producer takes one batch of a partition.
+    """
+
+    batches: Sequence[BatchBuilder]
+    parts: int
+    futures: list[asyncio.Future[Any]] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.futures) == self.parts
+
+
+@dataclass(slots=True, eq=False)
 class _Publish:
     """The records of one publish by partition, and the acknowledgements of those that were handed over."""
 
     batches: list[tuple[Compression, PartitionBatch]]
     generation: int
     """Of the producers: what earlier ones were given may never be acknowledged."""
-    handed_over: dict[int, list[asyncio.Future[Any]]] = field(default_factory=dict)
+    handed_over: dict[int, _HandedOver] = field(default_factory=dict)
     """By index in `batches`."""
 
 
@@ -105,31 +121,28 @@ class Publisher:
 
     async def _hand_over(self, publish: _Publish) -> None:
         """Give the producers what they do not have yet. Raises TooLarge before they get anything."""
-        ready = []
+        ready = dict(publish.handed_over)
         for index, (how, records) in enumerate(publish.batches):
-            if index not in publish.handed_over:
-                producer = await self._producer(how)
-                ready.append((index, producer, records, build_batches(producer, records, compiled=self._compiled)))
-        sent = await asyncio.gather(*(self._send(publish, *arguments) for arguments in ready), return_exceptions=True)
+            if index not in ready:
+                batches = build_batches(await self._producer(how), records, compiled=self._compiled)
+                ready[index] = _HandedOver(batches, len(batches) or len(records.records))
+        publish.handed_over = ready
+        sends = [self._send(publish, index) for index, part in ready.items() if not part.is_complete]
+        sent = await asyncio.gather(*sends, return_exceptions=True)
         await self._raise_first([error for error in sent if error is not None])
 
-    async def _send(
-        self,
-        publish: _Publish,
-        index: int,
-        producer: AIOKafkaProducer,
-        records: PartitionBatch,
-        batches: Sequence[BatchBuilder],
-    ) -> None:
-        publish.handed_over[index] = await send(producer, records, batches)
+    async def _send(self, publish: _Publish, index: int) -> None:
+        how, records = publish.batches[index]
+        part = publish.handed_over[index]
+        await send(await self._producer(how), records, part.batches, part.futures)
 
     async def _acknowledged(self, publish: _Publish) -> None:
         """An idempotent producer never gives up: what is not acknowledged in time may still be written later."""
-        futures = [future for of_batch in publish.handed_over.values() for future in of_batch]
+        futures = [future for of_batch in publish.handed_over.values() for future in of_batch.futures]
         _, waiting = await asyncio.wait(futures, timeout=self._request_seconds)
         failed = {future: error for future in futures if future not in waiting and (error := future.exception())}
         for index, of_batch in list(publish.handed_over.items()):
-            if not failed.keys().isdisjoint(of_batch):
+            if not failed.keys().isdisjoint(of_batch.futures):
                 del publish.handed_over[index]
         await self._raise_first(list(failed.values()))
         if waiting:

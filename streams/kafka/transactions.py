@@ -168,7 +168,9 @@ class Transactions:
         await producer.begin_transaction()
         acknowledged: list[asyncio.Future[Any]] = []
         for records, built in ready:
-            acknowledged += await send(producer, records, built)
+            of_partition: list[asyncio.Future[Any]] = []
+            await send(producer, records, built, of_partition)
+            acknowledged += of_partition
         await asyncio.gather(*acknowledged)
         await producer.send_offsets_to_transaction(offsets, self._group)
 
