@@ -102,9 +102,7 @@ class GuardedIo:
             url = urljoin(url, location)
         raise ForbiddenUrl(f"{redacted(url)}: more than {_MAX_REDIRECTS} redirects")
 
-    def _get(
-        self, checked: CheckedUrl
-    ) -> tuple[http.client.HTTPConnection, socket.socket, http.client.HTTPResponse]:
+    def _get(self, checked: CheckedUrl) -> tuple[http.client.HTTPConnection, socket.socket, http.client.HTTPResponse]:
         parts = urlsplit(checked.url)
         connection = http.client.HTTPConnection(checked.host, checked.port, timeout=self._timeout_seconds)
         connection.sock = socket.create_connection((str(checked.addresses[0]), checked.port), self._timeout_seconds)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from streams.sources.frame_pixels import pixels
 from streams.sources.guarded_io import GuardedIo
 from streams.sources.http_camera import open_camera
-from streams.sources.mjpeg import JpegStream, whole_jpeg
+from streams.sources.jpeg_damage import whole_jpeg
+from streams.sources.mjpeg import JpegStream
 from streams.sources.source import UnreadableSource
 from streams.sources.video import film_stream
 from streams.sources.whole_frames import WholeFrames
@@ -114,7 +115,7 @@ def _frames(container: Any, *, keyframes_only: bool) -> Generator[LiveFrame | Da
     stream.thread_type = "SLICE"  # frame threads would each add the delay of a frame
     if keyframes_only:
         stream.codec_context.skip_frame = "NONKEY"
-    whole, counted = WholeFrames(joined=True), 0
+    whole, counted = WholeFrames(stream, joined=True), 0
     for packet in container.demux(stream):  # a lost stream raises here
         for frame in whole.decode(packet):
             yield LiveFrame(frame.pts, partial(pixels, frame, "bgr24", stream.sample_aspect_ratio))

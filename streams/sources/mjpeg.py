@@ -9,22 +9,10 @@ import re
 from collections.abc import Generator
 from typing import Protocol
 
-import cv2
-import numpy as np
-import simplejpeg
-from numpy.typing import NDArray
-
-from processors.headers import Unreadable, read_header
-from processors.jpeg import decode_jpeg
-from processors.orientation import orient
 from streams.sources.source import UnreadableSource
 
 MAX_PICTURE_BYTES = 32 << 20
 """Of one picture; a camera's have at most a few MB."""
-MAX_PADDING_BYTES = 32
-"""Before a marker. After damage libjpeg finds more: what is left of the picture."""
-_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
-_RESTART_MARKERS = frozenset(f"d{number}" for number in range(8))
 _READ_BYTES, _LINE_BYTES = 64 << 10, 128
 _JPEG = b"\xff\xd8\xff"
 _HEADER = re.compile(rb"[A-Za-z][A-Za-z0-9-]{0,63}[ \t]*:")
@@ -44,32 +32,6 @@ def looks_like_multipart(head: bytes) -> bool:
     """Whether a body begins as a multipart stream does: with a boundary or with a part's header."""
     line = head.lstrip(b"\r\n")
     return re.match(_BOUNDARY + rb"\r?\n", line) is not None or _HEADER.match(line) is not None
-
-
-def whole_jpeg(content: bytes) -> NDArray[np.uint8] | None:
-    """uint8 BGR [height, width, 3], upright; None for a damaged JPEG.
-
-    One that lacks only its end marker is whole, and so is one with a few bytes too many, as many webcams send them.
-    """
-    try:
-        orientation = read_header(content).orientation
-    except Unreadable:
-        return None
-    rgb = decode_jpeg(content)
-    bgr = np.ascontiguousarray(rgb[..., ::-1]) if rgb is not None else _padded(content)
-    return None if bgr is None else orient(bgr, orientation)
-
-
-def _padded(content: bytes) -> NDArray[np.uint8] | None:
-    """The BGR pixels of a JPEG in which libjpeg finds nothing wrong but padding."""
-    try:
-        simplejpeg.decode_jpeg(content, "RGB")
-    except ValueError as error:
-        found = _EXTRANEOUS.search(str(error))
-        if found is None or int(found[1]) > MAX_PADDING_BYTES or found[2] in _RESTART_MARKERS:
-            return None
-    decoded = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return None if decoded is None else decoded.astype(np.uint8, copy=False)
 
 
 class JpegStream:

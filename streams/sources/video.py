@@ -69,7 +69,7 @@ class VideoFile:
 
     def _part(self, container: Any, stream: Any, timeline: Timeline) -> Generator[tuple[Stamp, Any], None, None]:
         stream.thread_type = "AUTO"
-        whole, before = WholeFrames(joined=container.format.name in _RECORDINGS), self.damaged
+        whole, before = WholeFrames(stream, joined=container.format.name in _RECORDINGS), self.damaged
         for packet in self._demuxed(container, stream, whole):
             for frame in whole.decode(packet):
                 stamp = timeline.stamp(frame.pts)
@@ -123,6 +123,13 @@ def _open(path: Path) -> tuple[Any, list[str]]:
     container.close()
     first, *later = (f"subfile,,start,{start},end,{end},,:{url}" for start, end in parts)
     return av.open(first, options=_PART_OPTIONS, metadata_errors="replace"), later
+
+
+def demuxed_packets(path: Path) -> Generator[Any, None, None]:
+    """The film's packets as the file holds them, undecoded. Raises DECODER_ERRORS."""
+    with av.open(f"file:{path.absolute()}", options=_OPTIONS, metadata_errors="replace") as container:
+        if (stream := film_stream(container)) is not None:
+            yield from (packet for packet in container.demux(stream) if packet.size > 0)
 
 
 def film_stream(container: Any) -> Any | None:

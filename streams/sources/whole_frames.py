@@ -11,6 +11,8 @@ from typing import Any
 import av
 import structlog
 
+from streams.sources.jpeg_damage import is_damaged
+
 log = structlog.get_logger()
 
 DECODER_ERRORS = (av.error.FFmpegError, ValueError)
@@ -40,8 +42,9 @@ class WholeFrames:
     first whole frame is no damage.
     """
 
-    def __init__(self, *, joined: bool) -> None:
+    def __init__(self, stream: Any, *, joined: bool) -> None:
         self.damaged = 0
+        self._jpegs = stream.codec_context.name == "mjpeg"
         self._begun = not joined
         self._after_gap: list[int] | None = None
         self._held: list[Any] = []
@@ -55,6 +58,9 @@ class WholeFrames:
     def decode(self, packet: Any) -> list[Any]:
         """PyAV's frames that `packet` completes and that are whole, in order of display. Never raises."""
         self._note_gap(packet)
+        if self._jpegs and packet.size and is_damaged(bytes(packet)):
+            self.damaged += 1
+            return []
         try:
             frames = packet.decode()
         except DECODER_ERRORS as error:

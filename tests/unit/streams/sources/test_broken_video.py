@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ from streams.sources.source import Refusal, UnreadableSource
 from streams.sources.video import decode_frames
 from tests.contract.source_suite import ingest_target, offers_of, pictures, refusals
 from tests.support.odd_videos import add_cover
+from tests.support.pictures import encoded, scene
 from tests.support.videos import number_of, write_video
 
 PACKET_BYTES = 188
@@ -110,7 +112,9 @@ async def test_a_matroska_cut_short_says_how_much_of_it_came(tmp_path: Path) -> 
     ("codec", "lost"), [("libx264", False), ("libx264", True), ("mpeg2video", False), ("libx265", True)]
 )
 async def test_frames_that_build_on_damaged_ones_are_left_out_up_to_the_next_keyframe(
-    tmp_path: Path, codec: str, lost: bool  # noqa: FBT001 - one of the cases
+    tmp_path: Path,
+    codec: str,
+    lost: bool,  # noqa: FBT001 - one of the cases
 ) -> None:
     """Bytes of frame 13 are zeroed, or one of the stream's packets is lost there."""
     path = write_video(tmp_path / "a.ts", frames=30, keyframes=10, detailed=True, codec=codec)
@@ -129,3 +133,22 @@ async def test_frames_that_build_on_damaged_ones_are_left_out_up_to_the_next_key
     assert numbers >= {*range(9), *range(following, 30)}
     assert not numbers & set(range(14, following))
     assert refusals(offers) == {"a.ts": "damaged_packet"}
+
+
+@pytest.mark.parametrize("kind", ["avi", "mkv", "mov"])
+async def test_damaged_pictures_of_motion_jpeg_are_left_out(tmp_path: Path, kind: str) -> None:
+    jpegs = [encoded(scene(number)) for number in range(4)]
+    half = len(jpegs[1]) // 2
+    jpegs[1], jpegs[2], jpegs[3] = jpegs[1][:half], jpegs[2][:-2], jpegs[3][:half] + bytes(400) + jpegs[3][half + 400 :]
+    path = tmp_path / f"a.{kind}"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuvj420p"
+        for number, jpeg in enumerate(jpegs):
+            packet = av.Packet(jpeg)
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 10), True
+            packet.pts = packet.dts = number
+            container.mux(packet)
+    offers = await offers_of(source(path))
+    assert len(pictures(offers)) == 2
+    assert refusals(offers) == {path.name: "damaged_packet"}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.sources.mjpeg import JpegStream, looks_like_multipart, whole_jpeg
+from streams.sources.jpeg_damage import is_damaged, whole_jpeg
+from streams.sources.mjpeg import JpegStream, looks_like_multipart
 from tests.support.pictures import encoded, scene
 
 PICTURES = [encoded(scene(number)) for number in range(3)]
@@ -86,6 +87,7 @@ def test_only_whole_jpegs_are_shown() -> None:
         shown = whole_jpeg(whole)
         assert shown is not None
         assert shown.shape == (120, 160, 3)
+        assert not is_damaged(whole)
     for damaged in (
         jpeg[: len(jpeg) // 2],
         jpeg[: len(jpeg) // 2] + bytes(400) + jpeg[len(jpeg) // 2 + 400 :],
@@ -94,6 +96,7 @@ def test_only_whole_jpegs_are_shown() -> None:
         b"",
     ):
         assert whole_jpeg(damaged) is None
+        assert is_damaged(damaged) or len(damaged) <= 200, "of less than a header FFmpeg itself says so"
 
 
 @pytest.mark.parametrize("head", [b"\xff\xd8\xff\xe0", b"<html>", b"\0\0\0\x18ftypmp42", b"#EXTM3U\n", b""])
