@@ -40,6 +40,22 @@ FINAL: dict[transport.StatusCode, type[StoreError]] = {
 """Every other status is StoreUnavailable and retried, a refused key too: no frame is at fault, and the log names it."""
 
 
+POINTS_FAULTS = ("Wrong input", "Validation error", "Vector dimension error", "Not existing vector name")
+"""How a server's messages about points begin. It has the same status for them as for a quota that is full, a limit of
+its strict mode, or whatever else is no point's fault."""
+
+
+async def written(url: str, response: Awaitable[T]) -> T:
+    """As `translated`, for points that have passed our own checks: Refused is only what the message blames on them."""
+    try:
+        return await translated(url, response)
+    except Refused as error:
+        cause = error.__cause__
+        if isinstance(cause, transport.RpcError) and not str(cause.details()).startswith(POINTS_FAULTS):
+            raise StoreUnavailable(str(error)) from cause
+        raise
+
+
 async def translated(url: str, response: Awaitable[T]) -> T:
     """The client's `response`, awaited; its errors become those of `stores.errors`, naming `url`."""
     try:

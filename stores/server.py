@@ -16,7 +16,7 @@ from stores.errors import Refused
 from stores.index import CollectionSpec, Filter, Hit, Point, Vector
 from stores.latest import latest_page
 from stores.qdrant_layout import ensure, layout
-from stores.qdrant_types import to_filter, to_hit, to_points, translated
+from stores.qdrant_types import to_filter, to_hit, to_points, translated, written
 
 T = TypeVar("T")
 API_KEY_VARIABLE = "QDRANT_API_KEY"
@@ -83,7 +83,7 @@ class ServerIndex:
     async def _upsert(self, collection: str, batch: list[grpc.PointStruct]) -> None:
         request = grpc.UpsertPoints(collection_name=collection, wait=True, points=batch)
         async with self._calls:
-            await self._translated(self._client.grpc_points.Upsert(request, timeout=TIMEOUT_SECONDS))
+            await written(self._url, self._client.grpc_points.Upsert(request, timeout=TIMEOUT_SECONDS))
 
     async def delete(self, collection: str, where: Filter) -> None:
         selected = models.FilterSelector(filter=await self._filter(collection, where) or models.Filter())
