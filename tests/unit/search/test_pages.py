@@ -54,7 +54,7 @@ class Matcher:
     def match_features(self, texts: Sequence[str], features: Sequence[Features]) -> Array:
         true = [set(pairs(text)) <= set(pairs(one.caption)) for text, one in zip(texts, features, strict=True)]
         doubt = [len(one.caption) % 7 for one in features]
-        return np.where(true, 4.0, -4.0).astype(np.float32) - np.array(doubt, np.float32) / 4
+        return np.asarray(np.where(true, 4.0, -4.0) - np.array(doubt) / 4, np.float32)
 
 
 class Gallery:
@@ -182,6 +182,15 @@ async def test_filters_alone_give_the_newest_by_instant_and_their_number(gallery
     ]
     in_feeds = sum(number % 3 != 1 for number in range(PICTURES))
     assert (result.total, result.total_is_exact, result.more) == (in_feeds, True, True)
+
+
+async def test_what_the_index_cannot_count_is_a_number_that_is_not_too_large(gallery: Gallery) -> None:
+    """It checks negatives of one and two words itself."""
+    text = 'feed:a -"photo of blue star"'
+    everything = await gallery.by_vectors.search(parse(text, now=NOW, limit=200))
+    page = await gallery.by_vectors.search(parse(text, now=NOW, limit=5))
+    assert 5 <= page.total <= everything.total == len(everything.hits) < 150
+    assert (page.total_is_exact, everything.total_is_exact) == (False, True)
 
 
 @pytest.mark.parametrize("cursor", ["zzz", "n0", "n-1", "n", "t", "t2026", "x" * 5000, "n99999999"])
