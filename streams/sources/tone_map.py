@@ -57,26 +57,37 @@ def to_sdr(rgb: NDArray[np.uint16], transfer: Transfer, gamut: Gamut) -> NDArray
 
 
 def _band(rgb: NDArray[np.uint16], transfer: Transfer, gamut: Gamut) -> NDArray[np.uint8]:
-    light = _light(transfer)[rgb]
+    light = np.take(_light(transfer), rgb)
     if transfer is Transfer.HLG:
         light *= _screen_gamma(light)[..., None]
     light = cv2.transform(light, np.array(gamut.value, np.float32)).astype(np.float32, copy=False)
     if transfer is not Transfer.SDR:
-        light *= _compression(light.max(axis=2))[..., None]
-    levels = (np.clip(light, 0, 1) * (_LEVELS - 1) + 0.5).astype(np.uint16)
-    return _srgb_codes()[levels]
+        peak = np.maximum(np.maximum(light[..., 0], light[..., 1]), light[..., 2])
+        if peak.max() > KNEE:
+            light *= _compression(peak)[..., None]
+    np.clip(light, 0, 1, out=light)
+    light *= _LEVELS - 1
+    return np.take(_srgb_codes(), light.astype(np.uint16))
 
 
 def _screen_gamma(scene: Floats) -> Floats:
     """The factor from HLG's light of the scene to the screen's, for each pixel (BT.2100's OOTF)."""
-    luma = np.maximum(cv2.transform(scene, _LUMA_2020), 0)
-    return np.asarray(HLG_PEAK_NITS / WHITE_NITS * luma ** (HLG_GAMMA - 1), np.float32)
+    luma = cv2.transform(scene, _LUMA_2020)
+    return np.take(_screen_factors(), (luma * (_LEVELS - 1)).astype(np.uint16), mode="clip")
 
 
 def _compression(peak: Floats) -> Floats:
     """The factor for each pixel, from its largest channel, so that the hue stays."""
-    over = np.maximum(peak - KNEE, 0) / (1 - KNEE)
-    return np.asarray((KNEE + (1 - KNEE) * over / (1 + over)) / np.maximum(peak, KNEE), np.float32)
+    over = np.maximum(peak - np.float32(KNEE), 0) / np.float32(1 - KNEE)
+    shown = over / (1 + over) * np.float32(1 - KNEE) + np.float32(KNEE)
+    return np.asarray(shown / np.maximum(peak, np.float32(KNEE)), np.float32)
+
+
+@lru_cache(maxsize=1)
+def _screen_factors() -> Floats:
+    """For each of `_LEVELS` steps of the scene's luma."""
+    luma = np.arange(_LEVELS) / (_LEVELS - 1)
+    return (HLG_PEAK_NITS / WHITE_NITS * luma ** (HLG_GAMMA - 1)).astype(np.float32)
 
 
 @lru_cache(maxsize=3)
