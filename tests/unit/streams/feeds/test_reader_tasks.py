@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import av
 import pytest
 
 from schemas.events import Feed
+from schemas.topics import RAW
 from streams.clock import ManualClock
+from streams.feeds.reader import FeedReader
 from streams.feeds.reader_tasks import ReaderTasks
+from streams.sources.source import UnreadableSource
+from streams.sources.source_choice import RemoteOptions
 from tests.contract.feeds_suite import feed
+from tests.contract.source_suite import ingest_target
+from tests.support.videos import write_video
+from tests.unit.streams.feeds.test_leaks import no_backpressure
 
 DEADLINE_SECONDS = 30.0
 
@@ -59,3 +67,35 @@ async def test_whatever_a_feed_raises_is_counted_and_retried_and_ends_no_other_f
     assert failures == [error, error]
     await tasks.close()
     assert reads.running == set()
+
+
+async def test_films_that_cannot_be_read_leave_their_neighbors_alone(tmp_path: Path) -> None:
+    """Real sources: a text, a film without a picture that can be decoded, one whose codec changes, and a good one."""
+    (tmp_path / "text.mp4").write_text("no film")
+    empty = write_video(tmp_path / "empty.mp4", codec="mpeg4")
+    content = empty.read_bytes()
+    start, end = content.index(b"mdat") + 4, content.index(b"moov") - 4
+    empty.write_bytes(content[:start] + bytes(end - start) + content[end:])
+    parts = [write_video(tmp_path / "1.ts"), write_video(tmp_path / "2.ts", codec="libx265", first=100)]
+    (tmp_path / "changes.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    good = write_video(tmp_path / "good.mp4")
+    clock, failures = ManualClock(), list[Exception]()
+    async with ingest_target(tmp_path / "target") as target:
+        reader = FeedReader(
+            transport=target.log,
+            blobs=target.blobs,
+            clock=clock,
+            backpressure=no_backpressure,
+            environment={},
+            remote=RemoteOptions(),
+            inline_limit_bytes=1 << 20,
+        )
+        tasks = ReaderTasks(reader, clock, failures.append)
+        for path in (tmp_path / "text.mp4", empty, tmp_path / "changes.ts", good):
+            await tasks.follow(path.name.encode(), feed(path.stem, str(path)))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while sum(end for _, end in (await target.log.ends(RAW)).values()) < 60 or len(failures) < 4:
+                clock.advance(30.0 if clock.sleepers else 0.0)
+                await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.005)
+        await tasks.close()
+    assert {type(failure) for failure in failures} == {UnreadableSource}

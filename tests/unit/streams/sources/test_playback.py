@@ -60,6 +60,18 @@ async def test_real_time_does_not_wait_for_what_was_accepted_before(tmp_path: Pa
     assert [picture.captured and picture.captured.timestamp() for picture in pictures(shown)] == [clock.now()]
 
 
+async def test_a_jump_of_ten_hours_is_not_waited_for(tmp_path: Path) -> None:
+    clock = ManualClock()
+    start = clock.now()
+    parts = [write_video(tmp_path / f"{first}.ts", frames=3, fps=5, first=first) for first in (0, 180_000)]
+    path = tmp_path / "joined.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    shown = await played(VideoSource(path, Playback(realtime=True), clock), clock)
+    captured = [offer.captured for _, offer in shown if isinstance(offer, Picture) and offer.captured is not None]
+    assert [time.timestamp() - start for time in captured] == pytest.approx([0.2 * n for n in range(6)], abs=1e-3)
+    assert clock.monotonic() <= 1.2
+
+
 async def test_without_real_time_there_is_no_captured_time(tmp_path: Path) -> None:
     source = VideoSource(write_video(tmp_path / "a.mp4", frames=3), Playback(), SystemClock())
     assert {picture.captured for picture in pictures(await offers_of(source))} == {None}
