@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from schemas.events import FrameEvent
-from schemas.points import payload
+from schemas.points import OUT_OF_DOMAIN, payload
 from search.results import SearchHit, SearchResult
 from sightline.api.skip_state import skip_states
+from streams.sources.url_guard import redacted
 
 _FROM_PAYLOAD = ("feed", "kind", "time", "captured", "ingested", "published", "caption", "width", "height")
+_FROM_RESULT = ("text", "negatives", "counts", "unknown_words", "cursor", "total", "total_is_exact", "ranked",
+                "calibrated", "nothing_matches", "nothing_left", "out_of_domain")  # fmt: skip
 
 
 def event_card(event: FrameEvent, declared_states: Mapping[str, str]) -> dict[str, Any]:
@@ -24,28 +27,37 @@ def event_card(event: FrameEvent, declared_states: Mapping[str, str]) -> dict[st
 
 
 def payload_card(frame: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """`detections` have label, confidence, box (xyxy in pixels of `width` × `height`) and track."""
+    """`detections` have label, confidence, box (xyxy in pixels of `width` × `height`) and track.
+
+    `origin` is the path or URL of the picture, without credentials; empty where there is none. `out_of_domain` pictures
+    are unlike those that the models were trained on.
+    """
     card = {name: fields.get(name) for name in _FROM_PAYLOAD}
-    return {"id": frame, **card, "detections": fields.get("detections") or []}
+    origin, detections = _without_credentials(fields.get("origin") or ""), fields.get("detections") or []
+    out_of_domain = OUT_OF_DOMAIN in (fields.get("flags") or ())
+    return {"id": frame, **card, "origin": origin, "out_of_domain": out_of_domain, "detections": detections}
 
 
-def hit_card(hit: SearchHit) -> dict[str, Any]:
+def hit_card(hit: SearchHit, *, ranked: bool) -> dict[str, Any]:
+    """`score` and `probability` are None where the newest pictures come first; `similar` are ids of folded pictures."""
     card = payload_card(hit.id, hit.payload)
-    return {**card, "score": round(hit.score, 4), "probability": _rounded(hit.probability)}
+    score = round(hit.score, 4) if ranked else None
+    return {**card, "score": score, "probability": _rounded(hit.probability), "similar": list(hit.similar)}
 
 
 def result_card(result: SearchResult) -> dict[str, Any]:
     contents = result.contents
     return {
-        "text": result.text,
-        "negatives": list(result.negatives),
-        "unknown_words": list(result.unknown_words),
-        "calibrated": result.calibrated,
-        "nothing_matches": result.nothing_matches,
+        **{name: getattr(result, name) for name in _FROM_RESULT},
+        "unknown_names": [{"kind": n.kind, "name": n.name, "nearest": list(n.nearest)} for n in result.unknown_names],
         "best": _rounded(result.best),
         "contents": {name: getattr(contents, name) for name in contents.__struct_fields__} if contents else None,
-        "hits": [hit_card(hit) for hit in result.hits],
+        "hits": [hit_card(hit, ranked=result.ranked) for hit in result.hits],
     }
+
+
+def _without_credentials(origin: str) -> str:
+    return redacted(origin) if "://" in origin else origin
 
 
 def _seconds(start: datetime, end: datetime | None) -> float | None:

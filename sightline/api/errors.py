@@ -9,13 +9,26 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from processors.headers import Unreadable
-from search.query import BadQuery
+from schemas.pictures import FORMATS
+from search.errors import BadQuery
+from search.uploads import MAX_UPLOAD_BYTES, MAX_UPLOAD_PIXELS
 from sightline.api.policy import HEADERS
 from stores.errors import Missing, Refused, StoreUnavailable
 from streams.errors import Unavailable
 
 _log = structlog.get_logger("sightline.api")
 _BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 421: "wrong_host"}
+_PLAIN = {
+    405: "this address does not take that method",
+    413: f"the body is larger than {MAX_UPLOAD_BYTES >> 20} MB; send less",
+}
+_UNREADABLE = {
+    "empty": "this picture is empty",
+    "unsupported_format": f"this is no picture of a kind that is read; send {FORMATS}",
+    "too_many_bytes": f"this picture is larger than {MAX_UPLOAD_BYTES >> 20} MB; send a smaller one",
+    "too_many_pixels": f"this picture has more than {MAX_UPLOAD_PIXELS // 1_000_000} megapixels; send a smaller one",
+}
+"""By the reasons of the decode stage, whose own messages are for operators."""
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -28,16 +41,18 @@ def bad_query(_: AnyRequest, error: BadQuery) -> Response[dict[str, Any]]:
 
 
 def unreadable(_: AnyRequest, error: Unreadable) -> Response[dict[str, Any]]:
-    return _error(422, error.reason, str(error))
+    return _error(422, error.reason, _UNREADABLE.get(error.reason, "this picture is damaged and cannot be read"))
 
 
-def missing(_: AnyRequest, error: Missing) -> Response[dict[str, Any]]:
-    return _error(404, "not_found", str(error))
+def missing(request: AnyRequest, error: Missing) -> Response[dict[str, Any]]:
+    """Of a picture that an event names; what a client asks for itself, routes refuse in their own words."""
+    _log.info("stored object missing", path=request.url.path, reason=str(error))
+    return _error(404, "not_found", "this picture is no longer stored")
 
 
 def refused(request: AnyRequest, error: Refused) -> Response[dict[str, Any]]:
     _log.error("store refused", path=request.url.path, reason=str(error))
-    return _error(502, "store_refused", "the store refused the request; see the server's log")
+    return _error(502, "store_refused", "the index or blob store refused the request; see the server's log")
 
 
 def unavailable(_: AnyRequest, error: StoreUnavailable | Unavailable) -> Response[dict[str, Any]]:
@@ -47,7 +62,7 @@ def unavailable(_: AnyRequest, error: StoreUnavailable | Unavailable) -> Respons
 
 def http(_: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
     mistakes = [f"{entry.get('key')}: {entry.get('message')}" for entry in _extra(error)]
-    message = "; ".join(mistakes) or error.detail
+    message = "; ".join(mistakes) or _PLAIN.get(error.status_code) or error.detail
     return _error(error.status_code, _BY_STATUS.get(error.status_code, "error"), message)
 
 

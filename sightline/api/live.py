@@ -1,4 +1,4 @@
-"""The live view: one reader of the log, any number of listening pages."""
+"""The live view of one tenant: one reader of the log, any number of listening pages."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import structlog
 from schemas.codec import decode_frame
 from schemas.errors import NewerMajor, Undecodable
 from schemas.events import FrameEvent
+from schemas.identity import DEFAULT_TENANT
 from schemas.topics import ENRICHED
 from sightline.api.cards import event_card
 from sightline.api.tally import Tally
@@ -24,7 +25,10 @@ _log = structlog.get_logger("sightline.api")
 RECENT_CARDS = 24
 """Cards that a page gets when it opens, so that it does not start empty."""
 MAX_CARDS_PER_STEP = 12
-"""When more frames arrive, a page gets the newest: people cannot follow more, and the counts include all."""
+"""When more frames arrive, a page gets the newest: people cannot follow more. The next card says how many were
+`passed_over`, and the counts include all."""
+READ_RECORDS = 200
+"""Of a partition at a time; when more have arrived, the oldest are passed over."""
 CACHED_EVENTS = 512
 MAX_WAITING_MESSAGES = 64
 """Of a slow listener; its oldest messages are dropped, because a page shows what is new."""
@@ -39,14 +43,26 @@ class Message(NamedTuple):
 
 
 class Live:
-    """Follows `frames.enriched` from its end, without a consumer group. `close` ends `run` and all listeners."""
+    """Follows `frames.enriched` from its end, without a consumer group. `close` ends `run` and all listeners.
 
-    def __init__(self, transport: Transport, poll_seconds: float, declared_states: Mapping[str, str]) -> None:
+    Nothing of another tenant is counted, shown or kept. See `Tally` for `reads_raw`.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        poll_seconds: float,
+        declared_states: Mapping[str, str],
+        tenant: str = DEFAULT_TENANT,
+        *,
+        reads_raw: bool = True,
+    ) -> None:
         self._transport = transport
         self._poll_seconds = poll_seconds
         self._declared_states = declared_states
-        self._tally = Tally(transport, declared_states)
-        self._reader = TopicReader(transport, ENRICHED, page_records=RECENT_CARDS, newest_only=True)
+        self._tenant = tenant
+        self._tally = Tally(transport, declared_states, tenant, reads_raw=reads_raw)
+        self._reader = TopicReader(transport, ENRICHED, page_records=READ_RECORDS, newest_only=True)
         self._events: OrderedDict[str, FrameEvent] = OrderedDict()
         self._recent: deque[Message] = deque(maxlen=RECENT_CARDS)
         self._listeners: set[asyncio.Queue[Message | None]] = set()
@@ -73,11 +89,15 @@ class Live:
         busy = await self._tally.step()
         records = await self._reader.next_pages() if ENRICHED in await self._transport.topics() else []
         records.sort(key=lambda record: record.timestamp)
-        events = [event for record in records if (event := _decoded(record)) is not None]
+        decoded = [event for record in records if (event := _decoded(record)) is not None]
+        events = [event for event in decoded if event.tenant == self._tenant]
         for event in events:
             self._cache(event)
-        for event in events[-MAX_CARDS_PER_STEP:]:
-            message = Message("frame", msgspec.json.encode(event_card(event, self._declared_states)))
+        passed_over = max(0, len(events) - MAX_CARDS_PER_STEP)
+        for event in events[passed_over:]:
+            card = {**event_card(event, self._declared_states), "passed_over": passed_over}
+            passed_over = 0
+            message = Message("frame", msgspec.json.encode(card))
             self._recent.append(message)
             self._send(message)
         return busy

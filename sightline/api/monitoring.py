@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from litestar import MediaType, Request, Response, get
 from litestar.di import NamedDependency
@@ -18,7 +19,7 @@ OTHER = "other"
 
 
 @get("/metrics")
-async def metrics(request: Request[None, None, None], services: NamedDependency[Services]) -> Response[bytes]:
+async def metrics(request: Request[Any, Any, Any], services: NamedDependency[Services]) -> Response[bytes]:
     content, content_type = exposition(services.registry, request.headers.get("accept", ""))
     return Response(content, headers={"content-type": content_type})
 

@@ -21,6 +21,7 @@ from schemas.events import Format, FrameEvent
 from schemas.pictures import MEDIA_TYPES, picture_format
 from search.annotate import annotated
 from search.uploads import decode_upload
+from sightline.api.cards import event_card, payload_card
 from sightline.api.live import Live
 from sightline.api.services import Services
 from streams.lifecycle.event_lookup import find_event, find_payload
@@ -51,12 +52,18 @@ class Frames:
     async def event(self, frame: str) -> FrameEvent:
         """Raises NotFoundException, StoreUnavailable, Unavailable."""
         tenant = self._services.settings.tenant
-        if (event := self._live.event(frame)) and event.tenant == tenant:
+        if event := self._live.event(frame):
             return event
         logged = await find_event(self._services.transport, frame, await self._point(frame), tenant)
         if logged is None:
-            raise NotFoundException(f"no event of frame {frame} in the log")
+            raise NotFoundException(f"no frame {frame} in the index or the log")
         return logged
+
+    async def card(self, frame: str) -> dict[str, Any]:
+        """As a search shows it. Raises NotFoundException, StoreUnavailable, Unavailable."""
+        if (event := self._live.event(frame)) is None and (point := await self._point(frame)):
+            return payload_card(frame, point)
+        return event_card(event or await self.event(frame), self._services.settings.skip_states)
 
     async def picture(self, frame: str, *, small: bool) -> bytes:
         """Encoded bytes. Raises NotFoundException, Missing, StoreUnavailable."""
@@ -91,6 +98,10 @@ class FramesController(Controller):
         """The enriched event without its vectors, as subscribers see it."""
         event = encode_frame(await frames.event(str(frame)), as_json=True, with_embeddings=False)
         return Response(msgspec.json.format(event, indent=2), media_type="application/json")
+
+    @get("/card")
+    async def card(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> dict[str, Any]:
+        return await frames.card(str(frame))
 
     @get("/image")
     async def image(

@@ -27,9 +27,11 @@ HEADERS = {
 def answers_to(hosts: tuple[str, ...]) -> Callable[[Request[Any, Any, Any]], None]:
     """A check that refuses a Host header not in `hosts`: another site may point its own name at this address."""
 
+    allowed = {host.casefold() for host in hosts}
+
     def check(request: Request[Any, Any, Any]) -> None:
-        host = _PORT.sub("", request.headers.get("host", ""))
-        if "*" not in hosts and host not in hosts:
+        host = _PORT.sub("", request.headers.get("host", "")).casefold()
+        if "*" not in allowed and host not in allowed:
             raise HTTPException(status_code=421, detail="this host name is not allowed; add it to serve.allowed_hosts")
 
     return check

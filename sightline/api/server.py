@@ -7,7 +7,9 @@ import socket
 from collections.abc import Generator
 
 import uvicorn
-from litestar import Litestar
+
+from sightline.api.app import Application
+from sightline.api.slow_clients import DeadlineProtocol
 
 GRACE_SECONDS = 5
 """Time for running requests when the server ends."""
@@ -16,7 +18,7 @@ GRACE_SECONDS = 5
 class Server(uvicorn.Server):
     """`await server.serve(sockets=[listener])` until `server.should_exit` is set or a signal comes."""
 
-    def __init__(self, app: Litestar) -> None:
+    def __init__(self, app: Application, protocol: type[DeadlineProtocol] = DeadlineProtocol) -> None:
         self._app = app
         super().__init__(
             uvicorn.Config(
@@ -25,13 +27,14 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 lifespan="on",
+                http=protocol,
                 ws="none",
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._app.state.live.close()
+        self._app.live.close()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager

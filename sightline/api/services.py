@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 
 from msgspec import Struct
 from prometheus_client import CollectorRegistry
@@ -25,6 +26,12 @@ class ApiSettings(Struct, frozen=True, kw_only=True):
     """Pause between two reads of the log."""
     limit: int = 24
     """Default number of results of a search."""
+    zone: tzinfo | None = UTC
+    """Of days and times in searches that name no zone; None is this machine's."""
+    is_local: bool = False
+    """Whether log, index and pictures stay on this machine."""
+    reads_raw: bool = True
+    """Whether waiting frames are counted, see `Tally`."""
     skip_states: dict[str, str] = {}
     """Declared by the plan's stages: a prefix of reasons for skipped stages, and the state of such frames."""
 

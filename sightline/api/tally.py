@@ -1,4 +1,4 @@
-"""Counts of accepted frames by state and feed, read from the log."""
+"""Counts of one tenant's frames by state and feed, read from the log."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Any
 
 import structlog
 
-from schemas.codec import decode_observed
+from schemas.codec import decode_frame, decode_observed
 from schemas.errors import NewerMajor, Undecodable
 from schemas.events import Observed
+from schemas.identity import DEFAULT_TENANT
 from schemas.topics import OBSERVED, RAW
 from sightline.api.skip_state import skip_states
 from streams.topic_reader import TopicReader
-from streams.transport import Transport
+from streams.transport import Record, Transport
 
 _log = structlog.get_logger("sightline.api")
 CHUNK_RECORDS = 1000
@@ -22,15 +23,21 @@ CHUNK_RECORDS = 1000
 
 
 class Tally:
-    """Reads `frames.observed` from its beginning, one chunk per partition and step.
+    """Reads `frames.observed` from its beginning, one chunk per partition and step, and counts the tenant's frames.
 
-    `declared_states` are the stages' `skip_states`; each of them has its count.
+    `declared_states` are the stages' `skip_states`; each of them has its count. With `reads_raw`, `frames.raw` is read
+    too, and frames that wait are counted as accepted. Where its records hold pictures that would be too much to read.
     """
 
-    def __init__(self, transport: Transport, declared_states: Mapping[str, str]) -> None:
+    def __init__(
+        self, transport: Transport, declared_states: Mapping[str, str], tenant: str, *, reads_raw: bool = True
+    ) -> None:
         self._transport = transport
         self._declared_states = declared_states
+        self._tenant = tenant
+        self._reads_raw = reads_raw
         self._reader = TopicReader(transport, OBSERVED, page_records=CHUNK_RECORDS)
+        self._raw_reader = TopicReader(transport, RAW, page_records=CHUNK_RECORDS)
         self._accepted = 0
         self._states: Counter[str] = Counter()
         self._feeds: dict[str, dict[str, Any]] = {}
@@ -38,19 +45,19 @@ class Tally:
     async def step(self) -> bool:
         """Count new records. Returns whether there were any. Raises Unavailable."""
         topics = await self._transport.topics()
-        if RAW in topics:
-            self._accepted = sum(end for _, end in (await self._transport.ends(RAW)).values())
-        if OBSERVED not in topics:
-            return False
-        records = await self._reader.next_pages()
+        raw = await self._raw_reader.next_pages() if RAW in topics and self._reads_raw else []
+        self._accepted += sum(_raw_tenant(record) == self._tenant for record in raw)
+        records = await self._reader.next_pages() if OBSERVED in topics else []
         for record in records:
             try:
                 self._count(decode_observed(record.value, record.headers))
             except (Undecodable, NewerMajor) as error:
                 _log.warning("observed record not counted", offset=record.offset, reason=str(error))
-        return bool(records)
+        return bool(raw or records)
 
     def _count(self, observed: Observed) -> None:
+        if observed.tenant != self._tenant:
+            return
         self._states[observed.state] += observed.count
         for state in skip_states(observed.skipped.values(), self._declared_states):
             self._states[state] += observed.count
@@ -67,3 +74,14 @@ class Tally:
     def feeds(self) -> dict[str, dict[str, Any]]:
         """By feed, the number of finished frames and the time of the last one."""
         return dict(sorted(self._feeds.items()))
+
+
+def _raw_tenant(record: Record) -> str:
+    """Of a record that cannot be read, the default tenant, as in its dead letter; empty where it waits for a newer
+    version of Sightline."""
+    try:
+        return decode_frame(record.value, record.headers).event.tenant
+    except Undecodable:
+        return DEFAULT_TENANT
+    except NewerMajor:
+        return ""

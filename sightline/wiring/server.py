@@ -67,6 +67,12 @@ async def served(
         await serving
 
 
+def _is_local(config: Config) -> bool:
+    """Whether everything stays on this machine: the embedded log and index, and a folder of pictures."""
+    is_embedded = config.transport_url.startswith("sqlite:") and config.index_url.startswith("edge:")
+    return is_embedded and "://" not in config.blobs_url and config.serve.host in ("127.0.0.1", "::1", "localhost")
+
+
 def _api_settings(config: Config) -> ApiSettings:
     model_set = worker_settings(config).model_set
     return ApiSettings(
@@ -75,5 +81,8 @@ def _api_settings(config: Config) -> ApiSettings:
         collection=points.collection(points.FRAMES, model_set),
         allowed_hosts=(*LOOPBACK, *config.serve.allowed_hosts),
         limit=config.search.limit,
+        zone=config.zone,
+        is_local=_is_local(config),
+        reads_raw=config.transport_url.startswith("sqlite:"),
         skip_states=skip_states(config),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from schemas import points
-from schemas.cloudevents import ENRICHED_TYPE, JSON, OBSERVED_TYPE, frame_headers
+from schemas.cloudevents import ENRICHED_TYPE, JSON, OBSERVED_TYPE, RAW_TYPE, frame_headers
 from schemas.codec import encode_frame, encode_observed
 from schemas.events import Caption, Detection, Embedding, FrameEvent, Observed, Skipped
 from schemas.identity import partition_key, still_position
@@ -81,9 +81,11 @@ class World:
         for part in (self.transport, self.index, self.blobs):
             await part.close()
 
-    async def add(self, shown: Sequence[Shown], *, feed: str = "lobby", gated: bool = False) -> list[FrameEvent]:
+    async def add(
+        self, shown: Sequence[Shown], *, feed: str = "lobby", gated: bool = False, tenant: str = TENANT
+    ) -> list[FrameEvent]:
         """Write pictures as the runtime does: blob, point, event and observation. A gated frame has no point."""
-        events = [await self._event(picture, feed, gated) for picture in shown]
+        events = [await self._event(picture, feed, gated, tenant) for picture in shown]
         if not gated:
             await self.index.upsert(
                 NAME, [Point(id=e.id, vectors=points.vectors(e), payload=points.payload(e)) for e in events]
@@ -91,13 +93,14 @@ class World:
         await self.transport.publish([record for event in events for record in _records(event)])
         return events
 
-    async def _event(self, shown: Shown, feed: str, gated: bool) -> FrameEvent:  # noqa: FBT001
+    async def _event(self, shown: Shown, feed: str, gated: bool, tenant: str) -> FrameEvent:  # noqa: FBT001
         picture, now = shown.jpeg, datetime.now(UTC)
         sha256 = sha256_hex(picture)
         height, width = shown.rendered.image.shape[:2]
         event = frame_event(
-            still_position(f"{sha256[:8]}.jpg", sha256), picture, feed=feed, kind="still", ingested=now, captured=now,
-            published=datetime.now(UTC), model_set=MODEL_SET, inline=False, image={"width": width, "height": height},
+            still_position(f"{sha256[:8]}.jpg", sha256), picture, tenant=tenant, feed=feed, kind="still", ingested=now,
+            captured=now, published=datetime.now(UTC), model_set=MODEL_SET, inline=False,
+            image={"width": width, "height": height},
         )  # fmt: skip
         await self.blobs.put(event.tenant, event.image.uri, picture)
         return _gated(event) if gated else self._enriched(event, shown)
@@ -146,7 +149,7 @@ def _records(event: FrameEvent) -> list[NewRecord]:
     )  # fmt: skip
     headers = frame_headers(event, ENRICHED_TYPE, content_type=JSON)
     return [
-        NewRecord(RAW, event.id.encode(), encode_frame(event, with_embeddings=False), headers),
+        NewRecord(RAW, event.id.encode(), encode_frame(event, with_embeddings=False), frame_headers(event, RAW_TYPE)),
         NewRecord(ENRICHED, key, encode_frame(event, as_json=True, with_embeddings=False), headers),
         NewRecord(OBSERVED, key, encode_observed(observed), frame_headers(event, OBSERVED_TYPE, content_type=JSON)),
     ]
