@@ -10,6 +10,7 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
 from processors.orientation import UPRIGHT, orient, orientation_of_matrix
+from processors.transparency import on_ground
 from streams.sources.tone_map import Gamut, Transfer, to_sdr
 
 Order = Literal["rgb24", "bgr24"]
@@ -34,14 +35,18 @@ def pixels(frame: Any, order: Order = "rgb24", shape: Fraction | None = None) ->
     transfer, gamut = _TRANSFERS.get(frame.color_trc, Transfer.SDR), _GAMUTS.get(frame.color_primaries, Gamut.BT709)
     width, height = square_size(frame.width, frame.height, shape)
     size = {"width": width, "height": height, "src_colorspace": _colorspace(frame, transfer, gamut)}
-    if transfer is Transfer.SDR and gamut is Gamut.BT709:
-        stored: NDArray[np.uint8] = frame.to_ndarray(format=order, **size)
-    else:
+    if transfer is not Transfer.SDR or gamut is not Gamut.BT709:
         codes = frame.to_ndarray(format="rgb48le", **size)
-        stored = to_sdr(codes, transfer, gamut if transfer is Transfer.SDR else _wide(gamut, frame))
-        if order == "bgr24":
-            stored = np.ascontiguousarray(stored[..., ::-1])
+        stored = _ordered(to_sdr(codes, transfer, gamut if transfer is Transfer.SDR else _wide(gamut, frame)), order)
+    elif any(component.is_alpha for component in frame.format.components):
+        stored = _ordered(on_ground(frame.to_ndarray(format="rgba", **size)), order)
+    else:
+        stored = frame.to_ndarray(format=order, **size)
     return orient(stored, _orientation(frame))
+
+
+def _ordered(rgb: NDArray[np.uint8], order: Order) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(rgb[..., ::-1]) if order == "bgr24" else rgb
 
 
 def square_size(width: int, height: int, shape: Fraction | None) -> tuple[int, int]:

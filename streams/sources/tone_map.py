@@ -9,9 +9,10 @@ from __future__ import annotations
 from enum import Enum
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from processors.opencv import cv2
 
 Floats = NDArray[np.float32]
 

@@ -137,3 +137,11 @@ def test_colors_are_right_in_both_orders(tmp_path: Path) -> None:
     with open_video(path) as video:
         _, frame = next(video.stamped())
         assert np.array_equal(video.pixels(frame, "bgr24"), video.pixels(frame, "rgb24")[..., ::-1])
+
+
+def test_transparent_video_has_a_light_ground(tmp_path: Path) -> None:
+    """A black drawing on nothing, as titles and logos are: without a ground it would be all black."""
+    drawing = np.zeros((96, 160, 4), np.uint8)
+    drawing[:48, :80, 3] = 255
+    path = write_frames(tmp_path / "a.mov", [av.VideoFrame.from_ndarray(drawing, format="rgba")], "png")
+    assert centers(first_frame(path)) == [(0, 0, 0), (255, 255, 255), (255, 255, 255), (255, 255, 255)]
