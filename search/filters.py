@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
+from schemas.points import OUT_OF_DOMAIN
 from search.query import Filters, Query, Term
 from search.vocabulary import spellings
 from stores.index import Filter, Match
@@ -18,9 +19,16 @@ from stores.index import Filter, Match
 def conditions(query: Query, tenant: str) -> Filter:
     """What the index can check by itself: the tenant, the filters, and negatives of one or two words.
 
-    A picture is not like itself, so the one that others are to be like is left out.
+    Words do not find a picture unlike those that the models were trained on. A picture is not like itself, so the one
+    that others are to be like is left out.
     """
     return Filter(must=(Match(field="tenant", any_of=(tenant,)), *_must(query.filters)), must_not=_must_not(query))
+
+
+def out_of_domain(query: Query, tenant: str) -> Filter:
+    """The pictures that the filters allow and that words do not find."""
+    strange = Match(field="flags", any_of=(OUT_OF_DOMAIN,))
+    return Filter(must=(Match(field="tenant", any_of=(tenant,)), strange, *_must(query.filters)))
 
 
 def _must(filters: Filters) -> tuple[Match, ...]:
@@ -46,6 +54,7 @@ def _must_not(query: Query) -> tuple[Match, ...]:
         "feed": query.filters.without_feeds,
         "labels": query.filters.without_labels,
         "frame": (query.like,) if query.like else (),
+        "flags": (OUT_OF_DOMAIN,) if query.text else (),
     }
     return tuple(Match(field=name, any_of=values) for name, values in by_field.items() if values)
 

@@ -55,6 +55,8 @@ class SearchResult(Struct, frozen=True, kw_only=True):
     """The number of pictures that match, those of further pages and folded ones included."""
     total_is_exact: bool = False
     """Otherwise at least `total` match: a ranked answer is read no further than its pages."""
+    ranked: bool = False
+    """Whether hits are ordered by how well they match; otherwise the newest come first, and scores say nothing."""
     calibrated: bool = False
     nothing_matches: bool = False
     nothing_left: bool = False
@@ -65,6 +67,8 @@ class SearchResult(Struct, frozen=True, kw_only=True):
     """Words, numbers and symbols of the query that are not understood and left out."""
     unknown_names: tuple[UnknownName, ...] = ()
     """Names in filters that the index does not have."""
+    out_of_domain: int = 0
+    """Pictures that the filters allow and that words do not find: unlike those that the models were trained on."""
     contents: Contents | None = None
     """Where nothing matches."""
 

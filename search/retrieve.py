@@ -22,7 +22,7 @@ from search.browse import Browser
 from search.counts import Count, counts, phrases
 from search.cursor import Cursor
 from search.errors import BadQuery
-from search.filters import conditions, mentions_any
+from search.filters import conditions, mentions_any, out_of_domain
 from search.models import SearchModels
 from search.names import NameResolver
 from search.query import Query
@@ -87,6 +87,9 @@ class Searcher:
             return await self._nothing(msgspec.structs.replace(result, nothing_left=reading.nothing_left))
         query = replace(reading.query, filters=names.filters)
         where, keep = conditions(query, self._settings.tenant), _keep(query, counted)
+        if query.text:
+            strange = await self._index.count(self._settings.collection, out_of_domain(query, self._settings.tenant))
+            result = msgspec.structs.replace(result, out_of_domain=strange)
         if query.text or query.image is not None or query.like:
             return await self._ranked(result, query, where, keep)
         return await self._newest(result, query, where, keep)
@@ -141,7 +144,8 @@ class Searcher:
                 is_whole = block.is_sparse
                 if is_whole or len(hits) > skipped + query.limit:
                     break
-        result = msgspec.structs.replace(result, calibrated=self._scorer.is_calibrated_for(vectors), best=best)
+        calibrated = self._scorer.is_calibrated_for(vectors)
+        result = msgspec.structs.replace(result, ranked=True, calibrated=calibrated, best=best)
         if not hits:
             return await self._nothing(result)
         return _page(result, hits, skipped, query.limit, is_whole=is_whole or ranking.is_whole, scenes=scenes)
@@ -158,13 +162,11 @@ class Searcher:
             if query.cursor is None:
                 raise
             raise BadQuery(f"{query.cursor} is no cursor of this index; leave it out for the first page") from None
-        return msgspec.structs.replace(
-            result,
-            hits=_with_similar(page.hits, scenes),
-            cursor=str(Cursor(after=page.after)) if page.after else "",
-            total=await self._index.count(self._settings.collection, where),
-            total_is_exact=not any(len(negative.words) > 2 for negative in query.negatives),
-        )
+        hits, following = _with_similar(page.hits, scenes), str(Cursor(after=page.after)) if page.after else ""
+        total, is_exact = sum(1 + len(hit.similar) for hit in hits), not (query.cursor or following)
+        if not any(len(negative.words) > 2 for negative in query.negatives):
+            total, is_exact = await self._index.count(self._settings.collection, where), True
+        return msgspec.structs.replace(result, hits=hits, cursor=following, total=total, total_is_exact=is_exact)
 
     async def _nothing(self, result: SearchResult) -> SearchResult:
         contents = await self.contents()
