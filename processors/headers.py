@@ -18,6 +18,7 @@ from schemas.pictures import FORMATS, picture_format
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """JPEG markers that carry the size; the three left out are tables."""
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
 """Markers without a segment; 0xFF is a fill byte before one."""
 _APP1 = 0xE1
@@ -50,6 +51,8 @@ class Header:
     orientation: int = UPRIGHT
     transparent: bool = False
     exif: bytes = b""
+    by_rows: bool = False
+    """Whether a decoder needs only some rows at a time, as for a JPEG that is not progressive."""
 
     @property
     def pixels(self) -> int:
@@ -96,7 +99,8 @@ def _jpeg(picture: bytes) -> Header:
         marker = picture[position + 1]
         if marker in _START_OF_FRAME:
             height, width = struct.unpack_from(">HH", picture, position + 5)
-            return Header("jpeg", width, height, exif.orientation(found), exif=found)
+            by_rows = marker in _SEQUENTIAL
+            return Header("jpeg", width, height, exif.orientation(found), exif=found, by_rows=by_rows)
         if marker in _WITHOUT_LENGTH:
             position += 1 if marker == 0xFF else 2
         elif marker in (0xD9, 0xDA):

@@ -70,6 +70,14 @@ def reduction(header: Header, max_side: int) -> int:
     return max(scale for scale in _REDUCED if scale == 1 or (max_side and longer >= scale * max_side))
 
 
+def decoding_pixels(header: Header, max_side: int) -> int:
+    """Pixels that are in memory while a picture is decoded for `max_side`."""
+    if not header.by_rows:
+        return header.pixels
+    width, height = stored_size(header, reduction(header, max_side))
+    return width * height
+
+
 def stored_size(header: Header, scale: int) -> tuple[int, int]:
     """Width and height in pixels, as stored, after a reduction by `scale`: rounded up."""
     return -(-header.width // scale), -(-header.height // scale)

@@ -12,7 +12,7 @@ from processors.frame import Frame, Invalid, Verdicts
 from processors.headers import Header, Unreadable, read_header
 from processors.pixel_budget import PixelBudget
 from processors.shrink import encode_jpeg, shrink, within
-from processors.still import Image, decode_still
+from processors.still import Image, decode_still, decoding_pixels
 
 SMALL_BYTES = 64 << 10
 """A JPEG of a thumbnail's size and at most this many bytes is its own thumbnail: encoding it again would cost more."""
@@ -25,9 +25,9 @@ class DecodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Maximum size of an original; a larger one is dead."""
     max_pixels: int = 100_000_000
     """Maximum pixels of a picture; a larger one is dead. 100 megapixels are 300 MB of RGB, and a batch holds many."""
-    decoding_pixels: int = 200_000_000
-    """Maximum pixels being decoded at a time: 16 pictures of 12 megapixels, or two of 100. Decoders take 3 to 16 bytes
-    for each, most for PNG with 16 bits and for progressive JPEG."""
+    decoding_pixels: int = 100_000_000
+    """Maximum pixels being decoded at a time; a larger picture is decoded alone. Decoders take 3 to 16 bytes for each,
+    most for PNG with 16 bits. A JPEG that is not progressive counts as large as it is decoded."""
     max_side: int = 0
     """Longest side in pixels that any stage of the whole plan needs, computed from its models. A picture at least twice
     as large is decoded at a half, a quarter or an eighth. 0: always at full size."""
@@ -73,8 +73,9 @@ class Decode:
         picture = frame.original or b""
         try:
             header = self._checked_header(picture)
-            with self._budget.taken(header.pixels):
-                still = decode_still(picture, header, self._settings.max_side)
+            max_side = self._settings.max_side
+            with self._budget.taken(decoding_pixels(header, max_side)):
+                still = decode_still(picture, header, max_side)
         except Unreadable as error:
             return Invalid(error.reason, str(error))
         known, seen = frame.image, (still.width, still.height, header.format)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from processors.headers import Unreadable, read_header
-from processors.still import Still, decode_still
+from processors.still import Still, decode_still, decoding_pixels
 from tests.support.odd_pictures import (
     BLUE,
     GREEN,
@@ -106,6 +106,17 @@ def test_a_nearly_square_picture_is_reduced_like_any_other() -> None:
         still = decode(picture, max_side=100)
         assert (still.width, still.height, still.pixels.shape) == (803, 800, (100, 101, 3))
         assert stand_upright(still.pixels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "expected"),
+    [("JPEG", {}, 100 * 100), ("JPEG", {"progressive": True}, 800 * 800), ("PNG", {}, 800 * 800)],
+)
+def test_what_a_picture_costs_while_it_is_decoded(kind: str, options: dict[str, Any], expected: int) -> None:
+    """A progressive JPEG is kept whole until its last scan, whatever it is reduced to."""
+    header = read_header(saved(quarters(800, 800), kind, **options))
+    assert decoding_pixels(header, max_side=100) == expected
+    assert decoding_pixels(header, max_side=0) == 800 * 800
 
 
 # Transparent pixels
