@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 from processors.exif import time_taken
 from processors.headers import Unreadable, read_header
+
+LAST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,8 @@ class Description:
     width: int = 0
     height: int = 0
     taken: datetime | None = None
+    is_from_future: bool = False
+    """The picture says that it was taken later than now: then `taken` is None."""
 
 
 def describe(picture: bytes, zone: tzinfo | None, now: datetime) -> Description:
@@ -24,4 +28,6 @@ def describe(picture: bytes, zone: tzinfo | None, now: datetime) -> Description:
         header = read_header(picture)
     except Unreadable:
         return Description()
-    return Description(*header.upright_size, time_taken(header.exif, zone, now))
+    taken = time_taken(header.exif, zone, now)
+    is_from_future = taken is None and time_taken(header.exif, zone, LAST) is not None
+    return Description(*header.upright_size, taken, is_from_future)

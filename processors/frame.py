@@ -71,6 +71,7 @@ class Frame(Struct, eq=False):
     skipped: tuple[Skipped, ...] = ()
     trace: tuple[TraceEntry, ...] = ()
     max_age_seconds: float = 0.0
+    origin: str = ""
     version: int = 1
     # local: never written to a topic
     thumbnail_jpeg: bytes | None = None

@@ -203,6 +203,8 @@ class FrameEvent(Event, frozen=True, omit_defaults=True):
     max_age_seconds: float = 0.0
     """For a live feed: a frame older than this (since captured, else ingested) skips the expensive stages as `shed`,
     and all stages at twice the age; 0: never."""
+    origin: str = ""
+    """Path or URL of the file, object or camera that it comes from, without credentials; empty: unknown."""
     version: int = MAJOR_VERSION
 
 
@@ -232,6 +234,8 @@ class DeadLetter(Event, frozen=True, kw_only=True, omit_defaults=True):
     headers: dict[str, bytes] = {}
     value: bytes | None = None
     uri: str = ""
+    origin: str = ""
+    """Path or URL that the frame comes from, as in its event; empty: unknown."""
     version: int = MAJOR_VERSION
 
 
@@ -279,6 +283,21 @@ class Deletion(Event, frozen=True, kw_only=True, omit_defaults=True):
     version: int = MAJOR_VERSION
 
 
+class Recording(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A video file as it was read once. A later, longer file that begins with the same packets is the same recording.
+
+    `root` is the hash in the positions of its frames: that of the first reading, when the file may have been shorter.
+    """
+
+    sha256: str
+    """Hash of the whole file, in hexadecimal."""
+    root: str
+    packets: int = 0
+    """Packets of the film that `digest` covers: all but the last ones, which may not have been whole."""
+    digest: bytes = b""
+    """SHA-256 of their time stamps and contents."""
+
+
 class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
     """Frames of one feed that a source has put on `frames.raw` (`sources.accepted`): 16 bytes of UUID each.
 
@@ -289,6 +308,8 @@ class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
     feed: str
     frames: bytes
     """Ids, 16 bytes each."""
+    recording: Recording | None = None
+    """A video file whose frames follow; such a record lists no ids."""
     version: int = MAJOR_VERSION
 
 

@@ -70,7 +70,7 @@ _PURPOSES = {
 _HEADER_TEXT = {
     "ce_specversion": "1.0",
     "ce_type": "The event type; its last part is the major version.",
-    "ce_source": "/TENANT/FEED; of other producers any URI reference whose last path segment is the feed.",
+    "ce_source": "/TENANT/FEED, percent-encoded; of other producers any URI reference that ends in the feed's segment.",
     "ce_id": "UUIDv5 of frame, event type and model set; with ce_source the position of a plain picture.",
     "ce_time": "RFC 3339. Of a plain picture: when it was captured.",
     "ce_subject": "The frame's id.",

@@ -6,6 +6,7 @@ Ids are UUIDv5 (RFC 9562) over lines that no part can forge, because parts are l
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from hashlib import sha1
 from uuid import UUID
@@ -16,15 +17,43 @@ NAMESPACE = UUID("6f1c1f0e-6d0b-5c39-9d0e-5a1b6c1d7e20")
 """Sightline's own namespace: ids of other systems never collide with these."""
 
 DEFAULT_TENANT = "default"
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-"""Tenants and feeds: they are part of keys, payloads, paths and metric labels. No slash, so `tenant/feed` splits."""
+NAME_CHARACTERS = 63
+_TENANT = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_PUNCTUATION = frozenset("._-")
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Letters and marks that show nothing: names that differ in them alone look the same."""
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return `name`, or raise ValueError naming the `kind` ("feed") and what is allowed."""
-    if not NAME.fullmatch(name) or ".." in name:
-        raise ValueError(f"{kind} {name!r}: use 1 to 63 of a-z, 0-9, '.', '_', '-', starting with a letter or digit")
+    """Return the `name` of a "tenant" or "feed", or raise ValueError naming the `kind` and what is allowed.
+
+    Names are part of keys, payloads, paths, URLs and metric labels: no slash, so `tenant/feed` splits, and no white
+    space. A feed's letters may be of any script, in lower case and Unicode's form NFC.
+    """
+    allowed = "a-z, 0-9" if kind == "tenant" else "lower-case letters of any script, digits"
+    valid = _TENANT.fullmatch(name) is not None if kind == "tenant" else _is_feed(name)
+    if not valid or len(name) > NAME_CHARACTERS or ".." in name:
+        raise ValueError(
+            f"{kind} {name!r}: use 1 to {NAME_CHARACTERS} of {allowed}, '.', '_', '-', starting with a letter or digit"
+        )
     return name
+
+
+@lru_cache(maxsize=4096)
+def _is_feed(name: str) -> bool:
+    return name[:1].isalnum() and all(map(in_feed_name, name)) and name == folded(name)
+
+
+def in_feed_name(character: str) -> bool:
+    """Whether the name of a feed may have this character: a letter, mark or digit of any script, or punctuation."""
+    if character.isascii():
+        return character.isalnum() or character in _PUNCTUATION
+    return unicodedata.category(character)[0] in "LMN" and _UNSEEN.match(character) is None
+
+
+def folded(name: str) -> str:
+    """`name` in lower case and in Unicode's form NFC, in which equal names have equal characters."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower())
 
 
 _NAMESPACE_HASH = sha1(NAMESPACE.bytes, usedforsecurity=False)
@@ -93,6 +122,21 @@ def live_position(session: str, pts: int) -> str:
 
 def produced_position(ce_source: str, ce_id: str) -> str:
     return f"ce:{len(ce_source)}:{ce_source}:{ce_id}"
+
+
+_STILL = re.compile(r"still:[0-9a-f]{64}:(.+)", re.DOTALL)
+_OBJECT = re.compile(r"object:.*?:([A-Za-z][A-Za-z0-9]*://.+)", re.DOTALL)
+_PRODUCED = re.compile(r"ce:(\d{1,4}):(.+)", re.DOTALL)
+
+
+def place_in(position: str) -> str:
+    """Path, URL or `ce_source` and `ce_id` that a position names; empty if it names none, as a video's."""
+    if (named := _STILL.fullmatch(position) or _OBJECT.fullmatch(position)) is not None:
+        return named[1]
+    if (produced := _PRODUCED.fullmatch(position)) is not None:
+        characters, rest = int(produced[1]), produced[2]
+        return f"{rest[:characters]} {rest[characters + 1 :]}"
+    return ""
 
 
 def murmur2(key: bytes) -> int:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import lru_cache
 from types import MappingProxyType
+from unicodedata import normalize
+from urllib.parse import unquote
 
 from schemas import cloudevents
 from schemas.errors import Undecodable
 from schemas.events import Format as Format
 from schemas.events import FrameEvent, ImageRef, Kind
 from schemas.identity import DEFAULT_TENANT, check_name, frame_id, produced_position
+from schemas.times import appended
 
 FORMATS = "JPEG, PNG, WebP, GIF, HEIC or AVIF"
 """The formats that are read, for messages."""
@@ -70,7 +72,7 @@ def picture_event(content: bytes, headers: Mapping[str, bytes], appended_seconds
     """
     source, identity = cloudevents.required(headers, "ce_source"), cloudevents.required(headers, "ce_id")
     tenant = cloudevents.text(headers, "ce_tenant") or DEFAULT_TENANT
-    feed = source.rstrip("/").rpartition("/")[2]
+    feed = feed_of_source(source)
     check_names(tenant, feed)
     image_format = picture_format(content)
     if image_format is None:
@@ -82,10 +84,16 @@ def picture_event(content: bytes, headers: Mapping[str, bytes], appended_seconds
         feed=feed,
         kind=_kind(cloudevents.text(headers, "ce_kind")),
         position=position,
-        ingested=datetime.fromtimestamp(appended_seconds, UTC),
+        ingested=appended(appended_seconds),
         captured=cloudevents.time(headers),
         image=ImageRef(format=image_format, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content)),
     )
+
+
+def feed_of_source(ce_source: str) -> str:
+    """The last path segment of `ce_source`; percent-encoding is undone, as other scripts than ASCII's have it."""
+    segment = ce_source.rstrip("/").rpartition("/")[2]
+    return segment if segment.isascii() and "%" not in segment else normalize("NFC", unquote(segment))
 
 
 @lru_cache(maxsize=4096)

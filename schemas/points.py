@@ -6,7 +6,7 @@ have a collection of their own. Sizes of vectors are the model set's; everything
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.events import Detection, FrameEvent, Region
+from schemas.identity import place_in
 from schemas.words import pairs, words
 
 PointKind = Literal["frames", "regions"]
@@ -21,6 +22,8 @@ FRAMES: PointKind = "frames"
 REGIONS: PointKind = "regions"
 PayloadType = Literal["keyword", "integer", "float", "bool", "datetime", "text"]
 
+OUT_OF_DOMAIN = "out_of_domain"
+"""The flag of a picture unlike those that a model was trained on (`schemas.results.OutOfDomain`)."""
 SEMANTIC, VISUAL = "semantic", "visual"
 """The named vectors: a text and picture model's (CLIP), and a picture model's (ViT)."""
 
@@ -46,7 +49,7 @@ FRAME_FIELDS: dict[str, PayloadType] = {
     "flags": "keyword",
     "verdict": "keyword",
 }
-"""Indexed fields of frames. Not indexed beside them: caption, uri, thumbnail, width, height, detections."""
+"""Indexed fields of frames. Not indexed beside them: caption, uri, thumbnail, width, height, detections, origin."""
 REGION_FIELDS: dict[str, PayloadType] = {**_COMMON_FIELDS, "source": "keyword", "parent": "keyword"}
 """Indexed fields of regions. Not indexed beside them: caption, box, uri, thumbnail, width, height."""
 
@@ -79,10 +82,11 @@ def payload(event: FrameEvent) -> dict[str, Any]:
         "labels": _distinct(labels),
         **_words_of(event, texts, labels, event.regions),
         "tracks": _distinct(detection.track for detection in event.detections if detection.track),
-        "flags": [label.name for label in event.labels if label.probability >= label.threshold],
+        "flags": _flags(event),
         "verdict": event.moderation.verdict if event.moderation else None,
         "caption": _caption(event),
         "detections": [_detection(detection) for detection in event.detections],
+        "origin": event.origin or place_in(event.position),
     }
 
 
@@ -133,6 +137,13 @@ def _words_of(
         "compound": _distinct(pair for text in all_texts for pair in pairs(text)),
         "attributes": _distinct(f"{name}:{value}" for region in regions for name, value in region.attributes.items()),
     }
+
+
+def _flags(event: FrameEvent) -> list[str]:
+    """Labels that apply, and `OUT_OF_DOMAIN` if a stage says so in its results."""
+    flags = [label.name for label in event.labels if label.probability >= label.threshold]
+    strange = any(isinstance(result, Mapping) and result.get(OUT_OF_DOMAIN) for result in event.results.values())
+    return [*flags, OUT_OF_DOMAIN] if strange else flags
 
 
 def _caption(event: FrameEvent) -> str:

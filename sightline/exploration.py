@@ -25,11 +25,11 @@ from sightline.wiring.idle import caught_up, describe_left
 from sightline.wiring.parts import Parts
 from sightline.wiring.searcher import opened_searcher
 from streams.clock import SystemClock
+from streams.sources.feed_names import slug
 from streams.sources.fetcher import Fetcher
 from streams.sources.image_search import ImageSearch, ImageSearchClient, Result, shipped_apis
 from streams.sources.ingest_counts import Report, Summary
 from streams.sources.source import Offer, Picture, Repeated
-from streams.sources.source_choice import slug
 from streams.sources.url_guard import redacted
 from streams.sources.urls import from_urls
 

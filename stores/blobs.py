@@ -12,13 +12,13 @@ import re
 from datetime import date
 from typing import Protocol
 
+from schemas.identity import check_name
 from stores.errors import Refused
 
 SCHEME = "blob:"
 THUMBNAIL = ".thumb"
 """Suffix of a thumbnail; before it stands the hash of its original."""
-_NAME = r"[a-z0-9][a-z0-9._-]{0,62}"
-_URI = re.compile(rf"blob:({_NAME})/({_NAME})/(\d{{4}}-\d{{2}}-\d{{2}})/([0-9a-f]{{64}}(?:\.thumb)?)")
+_URI = re.compile(r"blob:([^/]+)/([^/]+)/([0-9]{4}-[0-9]{2}-[0-9]{2})/([0-9a-f]{64}(?:\.thumb)?)")
 
 
 def blob_uri(tenant: str, feed: str, day: date, sha256: str, suffix: str = "") -> str:
@@ -31,6 +31,8 @@ def blob_path(uri: str, tenant: str) -> str:
     match = _URI.fullmatch(uri)
     if match is None or match.group(1) != tenant:
         raise ValueError(f"not a blob of tenant {tenant!r}: {uri[:200]!r}")
+    check_name("tenant", tenant)
+    check_name("feed", match.group(2))
     return uri.removeprefix(SCHEME)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from sightline.terminal.text_encoding import printable
+from sightline.terminal.foreign_text import visible
 
 ATTACHED = re.compile(r"-(?P<option>[a-zA-Z])(?P<value>.+)")
 """A short option with its value, or a word that begins with a minus: only the value tells which."""
@@ -20,7 +20,7 @@ def refusal(arguments: Sequence[str]) -> str | None:
     """Why these arguments cannot be used, and what to type instead; None where nothing is wrong here."""
     for argument in arguments:
         if not _is_text(argument):
-            return f"an argument is not {sys.getfilesystemencoding().upper()}: {printable(argument)}"
+            return f"an argument is not {sys.getfilesystemencoding().upper()}: {visible(argument)}"
     if arguments[:1] == ["search"]:
         for before, word in pairwise(arguments):
             if word == "--":

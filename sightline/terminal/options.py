@@ -6,14 +6,12 @@ import asyncio
 import functools
 import inspect
 import os
-import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TextIO, get_type_hints
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from processors.errors import StageError
@@ -21,21 +19,14 @@ from schemas.errors import SchemaError
 from search.calibrate import BadCalibration
 from sightline.config import load, load_with_mistakes
 from sightline.config_parser import ConfigError, merged, put, read_text_value
+from sightline.terminal.console import err as err
+from sightline.terminal.console import out as out
+from sightline.terminal.foreign_text import visible, visible_lines
 from sightline.terminal.logs import configure
 from sightline.terminal.signals import cancelling, doing
 from stores.errors import StoreError
 from streams.errors import StreamError
-
-FILE_COLUMNS = 240
-"""Columns of a pipe or a file: wide, because programs that read it must not see broken lines."""
-
-
-def _columns(stream: TextIO) -> int | None:
-    return None if stream.isatty() or "COLUMNS" in os.environ else FILE_COLUMNS
-
-
-out = Console(highlight=False, width=_columns(sys.stdout))
-err = Console(stderr=True, highlight=False, width=_columns(sys.stderr))
+from streams.sources.source import UnreadableSource
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="TOML file; default: sightline.toml, if it exists.")
@@ -134,11 +125,12 @@ def first_cause(error: Exception) -> Exception:
 
 
 def message(error: Exception) -> str:
-    """An operating system's error as `PATH: no space left on device`; any other's own text."""
+    """An operating system's error as `PATH: no space left on device`; any other's own text, names made visible."""
     if not isinstance(error, OSError) or not error.strerror:
-        return str(error) or type(error).__name__
+        text = str(error) or type(error).__name__
+        return visible(text) if isinstance(error, UnreadableSource) else visible_lines(text)
     reason = error.strerror[:1].lower() + error.strerror[1:]
-    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
+    return reason if error.filename is None else visible(f"{os.fsdecode(error.filename)}: {reason}")
 
 
 def fail(text: str, status: int) -> NoReturn:

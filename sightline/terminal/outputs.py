@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sightline.terminal.options import CommandError
+from streams.sources.source import Refusal
 
 
 def check_output(path: Path) -> None:
@@ -27,6 +31,25 @@ def write_output(path: Path, content: bytes) -> None:
         path.write_bytes(content)
     except OSError as error:
         raise _cannot_write(path, error) from None
+
+
+@contextmanager
+def refusals_to(path: Path | None) -> Iterator[Callable[[str, Refusal], None] | None]:
+    """Writes refusals with their feed to a file as they come, one JSON object per line. Raises CommandError."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise _cannot_write(path, error) from None
+    with file:
+
+        def write(feed: str, refusal: Refusal) -> None:
+            fields = {"feed": feed, "name": refusal.name, "reason": refusal.reason, "message": refusal.message}
+            file.write(json.dumps(fields) + "\n")
+
+        yield write
 
 
 def _cannot_write(path: Path, error: OSError) -> CommandError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
+from sightline.terminal.console import quoted
 from streams.sources.ingest_counts import Progress, Report, Summary
 
 STATUS_SECONDS = 0.5
+WAIT_LINE_SECONDS = 60.0
 RATE_AFTER_SECONDS = 0.5
 """An average over less time says nothing."""
 IngestRun = Callable[[Report], Coroutine[Any, Any, Summary]]
@@ -47,14 +50,41 @@ async def _outcome(run: IngestRun, report: Report) -> Summary | Exception:
 
 def _reporter(bars: Bars, name: str) -> Report:
     bar = bars.add_task(name, total=None, rate="", note="")
+    lines = None if bars.console.is_terminal else WaitLines(name, bars.console)
 
     def report(progress: Progress) -> None:
+        if lines is not None:
+            lines(progress)
         seconds = _elapsed_seconds(bars, bar)
         rate = f"{progress.done / seconds:.0f}/s" if seconds > RATE_AFTER_SECONDS else ""
-        note = f"waiting for {progress.waiting_for}" if progress.waiting_for else ""
+        note = f"waiting for {quoted(progress.waiting_for)}; trying again" if progress.waiting_for else ""
         bars.update(bar, completed=progress.done, total=progress.total, rate=rate, note=note)
 
     return report
+
+
+class WaitLines:
+    """Where there are no bars: a line when a wait begins, another every `WAIT_LINE_SECONDS`, and one when it ends."""
+
+    def __init__(self, name: str, console: Console, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._name, self._console, self._seconds = name, console, seconds
+        self._began: float | None = None
+        self._last = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = self._seconds()
+        if not progress.waiting_for:
+            if self._began is not None:
+                self._print(f"goes on after {now - self._began:.0f} s")
+            self._began = None
+        elif self._began is None or now - self._last >= WAIT_LINE_SECONDS:
+            self._began = now if self._began is None else self._began
+            self._last = now
+            waited = f" for {now - self._began:.0f} s" if now > self._began else ""
+            self._print(f"waiting{waited} for {progress.waiting_for}; trying again, Ctrl-C ends it")
+
+    def _print(self, text: str) -> None:
+        self._console.print(f"[yellow]{quoted(self._name)}: {quoted(text)}[/]", markup=True, soft_wrap=True)
 
 
 def _elapsed_seconds(bars: Bars, bar: TaskID) -> float:

@@ -27,11 +27,6 @@ def print_what_can_be_printed() -> None:
             stream.reconfigure(errors=HANDLER)
 
 
-def printable(text: str) -> str:
-    r"""Bytes that are not text are written as `\xe9`."""
-    return text.encode("utf-8", HANDLER).decode("utf-8")
-
-
 def flush_quietly() -> None:
     """Flush both streams; the reader may be gone (`sightline … | head`), and then nothing more is written."""
     for stream in (sys.stdout, sys.stderr):

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from schemas import cloudevents, codec, points, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
+from schemas.pictures import feed_of_source
 from stores.blobs import SCHEME, blob_uri
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Match
@@ -134,13 +135,13 @@ class Eraser:
     async def _cited(self, deletions: Iterable[Deletion]) -> AsyncIterator[tuple[str, set[str]]]:
         """Frames of the deletions' feeds on all topics, each time with the blobs that it cites there."""
         feeds = {(deletion.tenant, deletion.feed) for deletion in deletions}
-        names = {feed.encode() for _, feed in feeds}
+        names = {feed for _, feed in feeds}
         log_reader = _RetryingLog(self.backends.transport, self.retry)
         for topic in await self.retry.forever("broker", self.backends.transport.topics, Unavailable):
             if topics.carries_frames(topic):
                 async for record in read_topic(log_reader, topic):
-                    source = record.headers.get("ce_source", b"").rstrip(b"/").rpartition(b"/")[2]
-                    if source in names and (citation := _citation(record, feeds)) is not None:
+                    source = record.headers.get("ce_source", b"").decode(errors="replace")
+                    if feed_of_source(source) in names and (citation := _citation(record, feeds)) is not None:
                         yield citation
 
     async def _frame_collections(self) -> list[str]:

@@ -42,21 +42,27 @@ class AcceptedFrames:
 
 
 class PicturesOfOneCommand:
-    """The stills that several sources of one command have offered: each is taken once, by the first feed.
+    """The stills that the sources of one command have taken: whichever offers one first takes it.
 
-    An ingest without a feed's name also knows the stills that any other feed has: a file is one picture, however its
-    path was given.
+    `of_all_feeds` also the stills that any feed has accepted are known: where feeds are named after their sources, a
+    file is one picture however its path was given.
     """
 
-    def __init__(self) -> None:
-        self._feeds: dict[bytes, str] = {}
+    def __init__(self, *, of_all_feeds: bool) -> None:
+        self.of_all_feeds = of_all_feeds
+        self._taken: set[bytes] = set()
 
-    def take(self, position: str, feed: str) -> bool:
-        """Whether the feed may take the picture; False if another one has taken it."""
-        return self._feeds.setdefault(blake2b(position.encode(), digest_size=16).digest(), feed) == feed
+    def take(self, position: str) -> bool:
+        """Whether the picture was not taken yet."""
+        digest = blake2b(position.encode(), digest_size=16).digest()
+        is_new = digest not in self._taken
+        self._taken.add(digest)
+        return is_new
 
 
-async def accepted_frames(transport: Transport, tenant: str, feed: str, *, of_all_feeds: bool = False) -> AcceptedFrames:
+async def accepted_frames(
+    transport: Transport, tenant: str, feed: str, *, of_all_feeds: bool = False
+) -> AcceptedFrames:
     """The feed's frames and recordings; other feeds' frames `of_all_feeds`. Raises Unavailable, PlanError."""
     accepted = AcceptedFrames()
     prefix = f"{tenant}/" if of_all_feeds else f"{tenant}/{feed}/"

@@ -11,16 +11,24 @@ import structlog
 from msgspec.structs import replace
 
 from schemas.events import FrameEvent
+from schemas.identity import frame_id
 from stores.blobs import BlobStore
 from stores.errors import StoreUnavailable
 from streams.clock import Clock
 from streams.errors import LogFull, TooLarge, Unavailable
+from streams.lifecycle.deletions import Deletions
 from streams.retry import Backoff, Transient, retry
-from streams.sources.accepted_frames import acceptance_record, id_bytes
+from streams.sources.accepted_frames import (
+    AcceptedFrames,
+    PicturesOfOneCommand,
+    acceptance_record,
+    id_bytes,
+    recording_record,
+)
 from streams.sources.ingest_counts import IngestCounts
 from streams.sources.raw_frames import RawFrames
 from streams.sources.shed_counter import ShedCounter
-from streams.sources.source import DAMAGED, Offer, Picture, Refusal, Shed
+from streams.sources.source import DAMAGED, LeftOut, Offer, Picture, Reading, Refusal, Repeated, Shed
 from streams.transport import NewRecord, Transport
 
 log = structlog.get_logger()
@@ -36,35 +44,77 @@ class Acceptor:
     clock: Clock
     frames: RawFrames
     counts: IngestCounts
-    accepted: set[bytes] | None
-    """Ids (16 bytes) of the feed's accepted frames; None if positions never repeat: then none are recorded."""
+    accepted: AcceptedFrames | None
+    """What was accepted before; None if positions never repeat: then nothing is recorded."""
+    deletions: Deletions
+    """Frames that people had erased."""
+    shared: PicturesOfOneCommand | None = None
+    """What the sources of the same command take."""
     _shed: dict[str, ShedCounter] = field(default_factory=dict, init=False)
     """By reason."""
+    _recordings: list[NewRecord] = field(default_factory=list, init=False)
     _of_this_reading: set[bytes] = field(default_factory=set, init=False)
 
     def is_accepted(self, position: str) -> bool:
         """Whether the frame at `position` is accepted. May be called from any thread."""
-        return self.accepted is not None and id_bytes(self.frames.id_at(position)) in self.accepted
+        return self.accepted is not None and self._accepted_as(self.accepted, position) is not None
+
+    def _accepted_as(self, accepted: AcceptedFrames, position: str) -> str | None:
+        """The feed under which the frame at `position` was accepted."""
+        if id_bytes(self.frames.id_at(position)) in accepted.own:
+            return self.frames.feed
+        tenant = self.frames.tenant
+        return next(
+            (feed for feed, ids in accepted.others.items() if id_bytes(frame_id(tenant, feed, position)) in ids), None
+        )
 
     async def take(self, batch: Sequence[Offer]) -> None:
         """Accept every new picture of the batch. Cancelled, it finishes a write that has begun and starts no other."""
         new: dict[str, tuple[FrameEvent, bytes]] = {}
         for offer in batch:
-            if isinstance(offer, Refusal):
-                self.counts.refuse(offer)
-            elif isinstance(offer, Shed):
-                self._count_shed(offer)
-            elif isinstance(offer, Picture) and offer.position not in new and not self.is_accepted(offer.position):
-                new[offer.position] = self.frames.event(offer), offer.content
-            elif offer.position in new or id_bytes(self.frames.id_at(offer.position)) in self._of_this_reading:
-                self.counts.doubled += 1
-            else:
-                self.counts.repeated += 1
+            match offer:
+                case Refusal():
+                    self.counts.refuse(offer)
+                case Shed():
+                    self._count_shed(offer)
+                case LeftOut(count):
+                    self.counts.left_out += count
+                case Reading():
+                    self._note(offer)
+                case Picture(position) if position not in new and self._takes(position):
+                    new[position] = self._event(offer), offer.content
+                case Picture(position) | Repeated(position):
+                    self._count_known(position, is_new=position in new)
         if new:
             await self._accept(list(new.values()))
         if any(counter.due for counter in self._shed.values()):
             await self.publish_shed()
         self.counts.report_progress()
+
+    def _takes(self, position: str) -> bool:
+        if self.is_accepted(position):
+            return False
+        return self.shared is None or self.shared.take(position)
+
+    def _event(self, picture: Picture) -> FrameEvent:
+        event, is_from_future = self.frames.event(picture)
+        self.counts.from_future += is_from_future
+        return event
+
+    def _count_known(self, position: str, *, is_new: bool) -> None:
+        feed = None if self.accepted is None else self._accepted_as(self.accepted, position)
+        frame = frame_id(self.frames.tenant, feed or self.frames.feed, position)
+        if is_new or feed is None or id_bytes(frame) in self._of_this_reading:
+            self.counts.doubled += 1
+        elif frame in self.deletions:
+            self.counts.forgotten += 1
+        else:
+            self.counts.repeat(feed)
+
+    def _note(self, reading: Reading) -> None:
+        """The recording is written with the first frames: later ones are known by it."""
+        self._recordings = [recording_record(self.frames.tenant, self.frames.feed, reading.recording, self.clock.now())]
+        self.counts.notes += [reading.note] if reading.note else []
 
     def _count_shed(self, shed: Shed) -> None:
         if shed.reason == DAMAGED:
@@ -74,6 +124,12 @@ class Acceptor:
         if shed.reason not in self._shed:
             self._shed[shed.reason] = ShedCounter(self.frames.tenant, self.frames.feed, shed.reason, self.clock)
         self._shed[shed.reason].add(shed.count)
+
+    async def finish(self) -> None:
+        """Write what no frame has taken along."""
+        if self._recordings:
+            await self._retry("log", partial(self.transport.publish, self._recordings), (LogFull, Unavailable))
+        await self.publish_shed()
 
     async def publish_shed(self) -> None:
         """Publish the number of frames that were shed since the last time, by reason."""
@@ -106,7 +162,7 @@ class Acceptor:
 
     def _writes(self, events: Sequence[FrameEvent], ids: Sequence[str]) -> list[list[NewRecord]]:
         """The frames' records, then their acceptance record; in one write where a write is atomic."""
-        records = [self.frames.record(event) for event in events]
+        records = [*self._recordings, *(self.frames.record(event) for event in events)]
         if self.accepted is None:
             return [records]
         acceptance = acceptance_record(self.frames.tenant, self.frames.feed, list(ids), self.clock.now())
@@ -120,8 +176,9 @@ class Acceptor:
         while writes:
             await self.transport.publish(writes[0])
             del writes[0]
+        self._recordings = []
         if self.accepted is not None:
-            self.accepted.update(accepted := list(map(id_bytes, ids)))
+            self.accepted.own.update(accepted := list(map(id_bytes, ids)))
             self._of_this_reading.update(accepted)
         self.counts.accepted += len(ids)
 

@@ -5,18 +5,19 @@ The first bytes of a file say what it is. A file that is not a picture is refuse
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
 from schemas.events import Kind
 from schemas.identity import still_position
 from schemas.pictures import FORMATS, picture_format
-from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
+from streams.sources.exclusion import Exclusion
+from streams.sources.file_search import FileSearch
+from streams.sources.source import LeftOut, Offer, Picture, Refusal, Repeated, Seen, UnreadableSource, is_picture
 from streams.sources.thread_iterator import iterate_in_thread
 
 MAX_PICTURE_BYTES = 64 << 20
@@ -26,13 +27,19 @@ Paths = Callable[[], Iterable[Path]]
 
 
 class ImagesSource:
-    """`paths` is called in a thread and may block; `count` is the number of files, None if unknown."""
+    """`paths` is called in a thread and may block; `count` is the number of files, None if unknown.
+
+    `first` is offered before the files.
+    """
 
     kind: Kind = "still"
     repeatable = True
 
-    def __init__(self, paths: Paths, *, count: int | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self, paths: Paths, *, count: int | None = None, limit: int | None = None, first: Sequence[Offer] = ()
+    ) -> None:
         self._paths = paths
+        self._first = first
         self._count = count
         self._limit = limit
 
@@ -41,11 +48,13 @@ class ImagesSource:
 
     async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
         offered = 0
+        for offer in self._first:
+            yield offer
         async with aclosing(iterate_in_thread(self._read(seen), _CHUNK_FILES)) as chunks:
             async for chunk in chunks:
                 for offer in chunk:
                     yield offer
-                    offered += not isinstance(offer, Refusal)
+                    offered += is_picture(offer)
                     if offered == self._limit:
                         return
 
@@ -72,8 +81,9 @@ def read_picture(path: Path, seen: Seen) -> Offer:
     image_format = picture_format(content)
     if image_format is None:
         return Refusal(str(path), "not_a_picture", f"{path}: not {FORMATS}; convert it")
-    position = still_position(_stable_name(path), hashlib.sha256(content).hexdigest())
-    return Repeated(position) if seen(position) else Picture(position, content, image_format)
+    name = stable_path(path)
+    position = still_position(name, hashlib.sha256(content).hexdigest())
+    return Repeated(position) if seen(position) else Picture(position, content, image_format, origin=name)
 
 
 def is_animated_gif(path: Path) -> bool:
@@ -87,39 +97,36 @@ def is_animated_gif(path: Path) -> bool:
         return False
 
 
-def _stable_name(path: Path) -> str:
+def stable_path(path: Path) -> str:
     """The resolved path: the same however the file was named; bytes that are not UTF-8 are escaped."""
     return os.fsencode(path.resolve()).decode(errors="backslashreplace")
 
 
-def from_folder(folder: Path, *, limit: int | None = None) -> ImagesSource:
-    """All files below `folder` in order of their paths, without hidden ones; links to folders are not followed.
-
-    Raises UnreadableSource.
+def from_folder(folder: Path, *, limit: int | None = None, exclusion: Exclusion | None = None) -> ImagesSource:
+    """All files below `folder` in order of their paths, without hidden and excluded ones; links to folders are not
+    followed. Raises UnreadableSource.
     """
     if not os.access(folder, os.R_OK | os.X_OK):
         raise UnreadableSource(f"{folder}: not readable by this user; change its permissions")
-    paths = sorted(_walk(folder))
-    if not paths:
-        raise UnreadableSource(f"{folder}: no files; give a folder with pictures ({FORMATS})")
-    return ImagesSource(lambda: paths, count=len(paths), limit=limit)
+    search = FileSearch(exclusion or Exclusion())
+    search.below(folder)
+    return _found(search, limit, f"{folder}: no files; give a folder with pictures ({FORMATS})")
 
 
-def _walk(folder: Path) -> Generator[Path, None, None]:
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(root, name) for name in files if not name.startswith("."))
-
-
-def from_glob(pattern: str, *, limit: int | None = None) -> ImagesSource:
+def from_glob(pattern: str, *, limit: int | None = None, exclusion: Exclusion | None = None) -> ImagesSource:
     """Files that match a pattern (`**` for any depth), in order of their paths. Raises UnreadableSource."""
-    matches = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute patterns
-    paths = sorted(path for path in matches if not path.is_dir())
-    if not paths:
-        raise UnreadableSource(
-            f"{pattern}: no file matches this pattern; quote it, so that the shell does not expand it"
-        )
-    return ImagesSource(lambda: paths, count=len(paths), limit=limit)
+    search = FileSearch(exclusion or Exclusion())
+    search.matching(pattern)
+    nothing = f"{pattern}: no file matches this pattern; quote it, so that the shell does not expand it"
+    return _found(search, limit, nothing)
+
+
+def _found(search: FileSearch, limit: int | None, nothing: str) -> ImagesSource:
+    """Raises UnreadableSource with the text `nothing` where the search found nothing at all."""
+    if not (search.paths or search.refusals or search.left_out):
+        raise UnreadableSource(nothing)
+    first: list[Offer] = [*search.refusals, *([LeftOut(search.left_out)] if search.left_out else [])]
+    return ImagesSource(lambda: search.paths, count=len(search.paths) + len(search.refusals), limit=limit, first=first)
 
 
 def from_files(paths: Iterable[Path], *, limit: int | None = None) -> ImagesSource:

@@ -13,13 +13,15 @@ from datetime import tzinfo
 from schemas.identity import check_name
 from stores.blobs import BlobStore
 from streams.clock import Clock
-from streams.sources.accepted_frames import accepted_frames
+from streams.lifecycle.deletions import Deletions
+from streams.sources.accepted_frames import PicturesOfOneCommand, accepted_frames
 from streams.sources.acceptor import Acceptor
-from streams.sources.ingest_counts import IngestCounts, Progress, Report, Summary
+from streams.sources.ingest_counts import IngestCounts, Report, Summary, WaitLog
 from streams.sources.offer_buffer import buffered
+from streams.sources.playback import VideoSource
 from streams.sources.rate_limit import rate_limited
 from streams.sources.raw_frames import RawFrames
-from streams.sources.source import Source
+from streams.sources.source import Refusal, Source
 from streams.transport import Transport
 
 
@@ -54,14 +56,27 @@ async def ingest(
     progress: Report | None = None,
     backpressure: Backpressure | None = None,
     settings: IngestSettings = DEFAULTS,
+    refused: Callable[[Refusal], None] | None = None,
+    shared: PicturesOfOneCommand | None = None,
 ) -> Summary:
     """Put a source's pictures on `frames.raw`; frames that were accepted before are counted as repeated.
 
+    `refused` gets every refusal; the summary lists the first ones. With `shared`, a still that another source of the
+    command takes is not taken again.
     Waits, and reports it to `progress`, while the log is full or a store is unavailable. May be cancelled: a write that
     has begun is finished first. Raises UnreadableSource, PlanError (topics are missing), ValueError for a wrong name.
     """
     check_name("tenant", tenant)
     check_name("feed", feed)
+    accepted, deletions = None, Deletions(transport)
+    if source.repeatable:
+        shared = shared if source.kind == "still" else None  # a video's position does not name its file
+        accepted = await accepted_frames(
+            transport, tenant, feed, of_all_feeds=shared is not None and shared.of_all_feeds
+        )
+        await deletions.catch_up()
+        if isinstance(source, VideoSource):
+            source.recorded(accepted.recordings)
     acceptor = Acceptor(
         transport=transport,
         blobs=blobs,
@@ -75,8 +90,10 @@ async def ingest(
             max_age_seconds=settings.max_age_seconds,
             zone=settings.zone,
         ),
-        counts=IngestCounts(progress or _ignore, await source.total()),
-        accepted=await accepted_frames(transport, tenant, feed) if source.repeatable else None,
+        counts=IngestCounts(progress or WaitLog(feed), await source.total(), feed=feed, refused_to=refused),
+        accepted=accepted,
+        shared=shared,
+        deletions=deletions,
     )
     offers = source.offers(acceptor.is_accepted)
     if settings.frames_per_second is not None:
@@ -86,9 +103,5 @@ async def ingest(
             if backpressure is not None:
                 await backpressure()
             await acceptor.take(batch)
-    await acceptor.publish_shed()
+    await acceptor.finish()
     return acceptor.counts.summary()
-
-
-def _ignore(_: Progress) -> None:
-    """For an ingest without a progress report."""

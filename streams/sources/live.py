@@ -131,7 +131,8 @@ class LiveSource:
         quality = self._settings.quality
         content = await asyncio.to_thread(encode_jpeg, arrived.bgr, quality)
         captured = utc(arrived.captured_seconds)
-        return Picture(live_position(session, arrived.pts), content, "jpeg", width, height, quality, captured)
+        position = live_position(session, arrived.pts)
+        return Picture(position, content, "jpeg", width, height, quality, captured, self._shown)
 
     async def _connected(self) -> AsyncGenerator[_Arrived | Shed, None]:
         """Frames of one connection, and what was dropped before them. The connection's thread ends with it."""

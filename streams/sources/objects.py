@@ -21,8 +21,9 @@ from streams.clock import Clock
 from streams.errors import Unavailable
 from streams.retry import Backoff
 from streams.sources.concurrent_map import map_concurrently
+from streams.sources.exclusion import Exclusion
 from streams.sources.images import MAX_PICTURE_BYTES
-from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
+from streams.sources.source import LeftOut, Offer, Picture, Refusal, Repeated, Seen, UnreadableSource, is_picture
 from streams.sources.url_guard import redacted
 
 if TYPE_CHECKING:
@@ -58,11 +59,13 @@ class ObjectsSource:
     kind: Kind = "still"
     repeatable = True
 
-    def __init__(self, url: str, listing: Listing, clock: Clock) -> None:
+    def __init__(self, url: str, listing: Listing, clock: Clock, exclusion: Exclusion | None = None) -> None:
         """Raises UnreadableSource for a URL that obstore does not accept."""
         self._url = url.rstrip("/")
+        self._exclusion = exclusion or Exclusion()
         self._listing = listing
         self._clock = clock
+        self._left_out = 0
         self._known: set[bytes] = set()
         """Digests of the positions of the last listing, refused objects included; empty if it is not followed."""
         try:
@@ -83,7 +86,7 @@ class ObjectsSource:
                 async with aclosing(self._new(seen)) as new:
                     async for offer in new:
                         yield offer
-                        offered += not isinstance(offer, Refusal)
+                        offered += is_picture(offer)
                         if offered == self._listing.limit:
                             return
             except Unavailable as error:
@@ -100,7 +103,7 @@ class ObjectsSource:
 
     async def _new(self, seen: Seen) -> AsyncGenerator[Offer, None]:
         """Objects of a listing that the previous one did not have."""
-        before, self._known = self._known, set()
+        before, self._known, told = self._known, set(), self._left_out
         offer = partial(self._offer, seen=seen)
         try:
             async with (
@@ -110,6 +113,8 @@ class ObjectsSource:
                 async for meta, offered in offers:
                     self._remember(meta)
                     yield offered
+                if self._left_out > told:
+                    yield LeftOut(self._left_out - told)
         except BaseException:
             self._known |= before
             raise
@@ -120,8 +125,15 @@ class ObjectsSource:
             for meta in page:
                 if self._digest(meta) in before:
                     self._remember(meta)
+                elif self._exclusion.excludes_any(self._below(meta)):
+                    self._left_out += meta["size"] > 0
+                    self._remember(meta)
                 elif meta["size"] or not meta["path"].endswith("/"):
                     yield meta
+
+    def _below(self, meta: ObjectMeta) -> list[str]:
+        """The parts of the object's key below the prefix."""
+        return meta["path"].split("/")
 
     def _remember(self, meta: ObjectMeta) -> None:
         if self._listing.follow_seconds is not None:
@@ -145,7 +157,8 @@ class ObjectsSource:
         image_format = picture_format(content)
         if image_format is None:
             return Refusal(name, "not_a_picture", f"{name}: not {FORMATS}")
-        return Picture(self._position({**answer.meta, "path": meta["path"]}), content, image_format)
+        position = self._position({**answer.meta, "path": meta["path"]})
+        return Picture(position, content, image_format, origin=redacted(name))
 
     async def _translated(self, request: Awaitable[T]) -> T:
         """Raises Unavailable, and FileNotFoundError for an object that does not exist."""
@@ -163,6 +176,10 @@ class ObjectsSource:
     def _position(self, meta: ObjectMeta) -> str:
         version = meta["version"] or (meta["e_tag"] or "").strip('"') or meta["last_modified"].isoformat()
         return object_position(self._key(meta), version)
+
+
+def is_object_url(spec: str) -> bool:
+    return "://" in spec and spec.partition("://")[0].lower() in SCHEMES
 
 
 async def _page(pages: AsyncIterator[Sequence[ObjectMeta]]) -> Sequence[ObjectMeta] | None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import Kind
+from processors.opencv import cv2
+from schemas.events import Kind, Recording
 from schemas.identity import video_position
 from streams.clock import Clock, utc
-from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
+from streams.sources.images import stable_path
+from streams.sources.recordings import read_recording, root_of
+from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource, is_picture
 from streams.sources.thread_iterator import iterate_in_thread
 from streams.sources.video import VideoFile, open_video, thin
 from streams.sources.whole_frames import DECODER_ERRORS
@@ -72,6 +74,11 @@ class VideoSource:
         self._playback = playback
         self._clock = clock
         self._start: tuple[float, float] | None = None
+        self._earlier: Sequence[Recording] | None = None
+
+    def recorded(self, earlier: Sequence[Recording]) -> None:
+        """What the feed has of `earlier` readings: then a file that has grown since is known again."""
+        self._earlier = earlier
 
     async def total(self) -> int | None:
         """Raises UnreadableSource."""
@@ -86,13 +93,17 @@ class VideoSource:
 
     async def offers(self, seen: Seen) -> AsyncGenerator[Offer, None]:
         sha256 = await asyncio.to_thread(file_sha256, self._path)
+        if self._earlier is not None:
+            if (reading := await asyncio.to_thread(read_recording, self._path, sha256, self._earlier)) is not None:
+                yield reading
+            sha256 = root_of(sha256, self._earlier) if reading is None else reading.recording.root
         chunk_size = 1 if self._playback.realtime else _CHUNK_FRAMES
         offered = 0
         async with aclosing(iterate_in_thread(self._laps(sha256, seen), chunk_size)) as chunks:
             async for chunk in chunks:
                 for offer in await asyncio.gather(*(self._offer(frame) for frame in chunk)):
                     yield offer
-                    offered += not isinstance(offer, Refusal)
+                    offered += is_picture(offer)
                     if offered == self._playback.limit:
                         return
 
@@ -108,7 +119,8 @@ class VideoSource:
             content = await asyncio.to_thread(encode_jpeg, shown.bgr, quality)
         except ValueError as error:
             return self._refused("not_encodable", str(error))
-        return Picture(shown.position, content, "jpeg", width, height, quality, captured)
+        origin = stable_path(self._path)
+        return Picture(shown.position, content, "jpeg", width, height, quality, captured, origin)
 
     async def _wait_until_due(self, seconds: float) -> datetime:
         """Return the frame's captured time. Time starts with the first new frame: earlier ones are not waited for."""

@@ -34,11 +34,12 @@ class RawFrames:
     def id_at(self, position: str) -> str:
         return frame_id(self.tenant, self.feed, position)
 
-    def event(self, picture: Picture) -> FrameEvent:
+    def event(self, picture: Picture) -> tuple[FrameEvent, bool]:
+        """The event, and whether the picture says that it was captured later than now: that time is not kept."""
         sha256 = hashlib.sha256(picture.content).hexdigest()
         now = utc(self.clock.now())
         said = describe(picture.content, self.zone, now) if self.kind == "still" else Description()
-        return FrameEvent(
+        event = FrameEvent(
             id=self.id_at(picture.position),
             tenant=self.tenant,
             feed=self.feed,
@@ -57,7 +58,9 @@ class RawFrames:
                 inline=picture.content if len(picture.content) <= self.inline_limit_bytes else None,
             ),
             max_age_seconds=self.max_age_seconds,
+            origin=picture.origin,
         )
+        return event, said.is_from_future
 
     def record(self, event: FrameEvent) -> NewRecord:
         key = still_key(event.id) if self.kind == "still" else partition_key(self.tenant, self.feed)

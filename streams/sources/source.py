@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
 
-from schemas.events import Kind
+from schemas.events import Kind, Recording
 from schemas.pictures import Format
 from streams.errors import StreamError
 
@@ -35,6 +35,8 @@ class Picture:
     quality: int = 0
     """JPEG quality of the source's own encoding; 0 for the unchanged bytes of a file."""
     captured: datetime | None = None
+    origin: str = ""
+    """Path or URL that it comes from, without credentials."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,27 @@ class Shed:
     reason: str = BEHIND
 
 
-Offer: TypeAlias = Picture | Repeated | Refusal | Shed
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Files of a folder, glob or prefix that are hidden or excluded."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A video file as it is read now, offered before its frames; `note` is for people, empty: nothing to say."""
+
+    recording: Recording
+    note: str = ""
+
+
+Offer: TypeAlias = Picture | Repeated | Refusal | Shed | LeftOut | Reading
+
+
+def is_picture(offer: Offer) -> bool:
+    """Whether a limit counts the offer."""
+    return isinstance(offer, Picture | Repeated)
 
 
 class Source(Protocol):

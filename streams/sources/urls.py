@@ -18,7 +18,7 @@ from streams.errors import Unavailable
 from streams.sources.concurrent_map import map_concurrently
 from streams.sources.fetcher import Fetcher
 from streams.sources.images import read_picture
-from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource
+from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource, is_picture
 from streams.sources.thread_iterator import iterate_in_thread
 from streams.sources.url_guard import ForbiddenUrl, redacted
 
@@ -76,7 +76,7 @@ class UrlsSource:
                 if self._on_offer is not None:
                     self._on_offer(line, offer)
                 yield offer
-                offered += not isinstance(offer, Refusal)
+                offered += is_picture(offer)
                 if offered == self._limit:
                     return
 
@@ -114,7 +114,7 @@ async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen, stable_name: Sta
     if image_format is None:
         return Refusal(name, "not_a_picture", f"{name}: not {FORMATS}")
     position = still_position(stable_name(url), hashlib.sha256(content).hexdigest())
-    return Repeated(position) if seen(position) else Picture(position, content, image_format)
+    return Repeated(position) if seen(position) else Picture(position, content, image_format, origin=name)
 
 
 def is_url(line: str) -> bool:

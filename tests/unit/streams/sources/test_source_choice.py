@@ -1,20 +1,25 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.identity import check_name
 from streams.clock import SystemClock
+from streams.sources.feed_names import feed_name, slug
 from streams.sources.images import ImagesSource
 from streams.sources.live import LiveSource
 from streams.sources.objects import ObjectsSource
 from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import UnreadableSource
-from streams.sources.source_choice import RemoteOptions, choose_source, feed_name
+from streams.sources.source_choice import RemoteOptions, choose_source
 from streams.sources.urls import UrlsSource
-from tests.contract.source_suite import offers_of, pictures
+from tests.contract.source_suite import offers_of, pictures, refusals
 from tests.support.pictures import encoded, scene
 from tests.support.videos import write_video
 
@@ -55,7 +60,7 @@ async def test_a_file_with_brackets_in_its_name_is_that_file(tmp_path: Path) -> 
     [
         ("missing", "check the path"),
         ("missing/*.jpg", "quote it"),
-        ("empty", "JPEG, PNG or WebP"),
+        ("empty", "JPEG, PNG, WebP"),
         ("secret.jpg", "permissions"),
         ("closed", "permissions"),
         ("nul\0byte", "check the path"),
@@ -80,15 +85,18 @@ async def test_an_unreadable_source_raises_its_path_and_what_to_do(tmp_path: Pat
     ("spec", "feed"),
     [
         ("clips/Front Door (2).MP4", "front-door-2"),
-        ("/data/köln.mov", "koln"),
-        ("日本.mp4", "feed"),
+        ("/data/ko\u0308ln.mov", "köln"),
+        ("日本.mp4", "日本"),
+        ("/data/北门 1", "北门-1"),
+        ("Москва.mkv", "москва"),
+        ("https://host/%E5%8C%97%E9%97%A8/1.jpg", "host-北门-1"),
         ("..", None),
         ("a..b.mp4", "a.b"),
         ("-", "standard-input"),
         ("photos/*.jpg", "photos"),
         ("*.jpg", None),
-        (f"{'x' * 100}.mp4", "x" * 63),
-        ("_-.mp4", "feed"),
+        (f"{'x' * 100}.mp4", f"{'x' * 54}-09ecb6eb"),
+        ("_-.mp4", "feed-c0e8d119"),
         ("0", "camera-0"),
         ("/dev/video2", "camera-2"),
         ("rtsp://admin:s3cret@cam-1.local:554/stream/1?key=s3cret", "cam-1.local-stream-1"),
@@ -108,3 +116,44 @@ def test_a_folder_gives_its_own_name_from_inside_too(tmp_path: Path, monkeypatch
     folder.mkdir()
     monkeypatch.chdir(folder)
     assert feed_name(".") == feed_name(str(folder)) == feed_name(f"{folder}/*.jpg") == "holiday.2026"
+
+
+def test_names_that_differ_in_more_than_case_and_separators_stay_distinct() -> None:
+    names = [
+        "北门 1",
+        "南门 1",
+        "Москва",
+        "🦊",
+        "🐻",
+        "🦊 park",
+        "🐻 park",
+        "caf\udce9",
+        "caf\udcea",
+        *("x" * n for n in (63, 64, 65)),
+    ]
+    assert len({slug(name) for name in names}) == len(names)
+
+
+@given(st.text(max_size=90))
+def test_every_name_gives_a_valid_feed_and_both_of_its_normal_forms_the_same(name: str) -> None:
+    assert check_name("feed", slug(name)) == slug(normalize("NFC", name)) == slug(normalize("NFD", name))
+    assert slug(slug(name)) == slug(name)
+
+
+def test_a_linked_video_has_the_name_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / "front door.mp4").touch()
+    (tmp_path / "latest.mp4").symlink_to("front door.mp4")
+    assert feed_name(str(tmp_path / "latest.mp4")) == feed_name(str(tmp_path / "front door.mp4")) == "front-door"
+
+
+async def test_what_is_no_regular_file_is_never_opened(tmp_path: Path) -> None:
+    """Opening a named pipe would wait for its writer without end."""
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("pipe.jpg")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket.jpg"))
+        for name in (str(tmp_path / "pipe.jpg"), str(tmp_path / "link.jpg"), str(tmp_path / "socket.jpg"), "/dev/null"):
+            with pytest.raises(UnreadableSource, match=f"{name}: not a regular file"):
+                choose_source(name, Playback(), SystemClock())
+        offers = await offers_of(choose_source(str(tmp_path), Playback(), SystemClock()))
+        assert refusals(offers) == dict.fromkeys(["pipe.jpg", "link.jpg", "socket.jpg"], "not_a_file")
