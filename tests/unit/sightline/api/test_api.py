@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
@@ -19,7 +20,9 @@ from search.retrieve import Searcher, SearcherSettings
 from sightline.api.app import create_app
 from sightline.api.live import CACHED_EVENTS, Live
 from sightline.api.services import ApiSettings, Services
+from streams.clock import ManualClock
 from streams.lifecycle.event_lookup import find_event, find_payload
+from streams.readiness.health import Health
 from tests.browser.world import NAME, TENANT, Shown, World, opened, shown
 from tests.unit.search.bags import Bags
 from tinyworld.samples import staged
@@ -168,6 +171,34 @@ async def test_a_slow_listener_loses_the_oldest_and_never_blocks(served: Served)
     assert [message async for message in listener] == []
 
 
-async def test_metrics(served: Served) -> None:
+async def test_metrics_are_in_the_format_that_is_asked_for_and_count_answers_by_route(served: Served) -> None:
+    for path in (f"/api/frames/{served.events[0].id}", f"/api/frames/{served.events[1].id}", "/made-up/by/a/client"):
+        await served.get(path)
     answer = await served.get("/metrics")
+    assert answer.headers.get_list("content-type") == ["text/plain; version=0.0.4; charset=utf-8"]
     assert "sightline_tested_total 1.0" in answer.text
+    (count,) = re.findall(
+        r'sightline_http_requests_total\{route="/api/frames/[^"/]*",status="200"\} (\S+)', answer.text
+    )
+    assert float(count) >= 2
+    assert served.events[0].id not in answer.text
+    assert "made-up" not in answer.text
+    openmetrics = await served.client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
+    assert openmetrics.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert openmetrics.text.endswith("# EOF\n")
+
+
+async def test_readiness_carries_its_reasons(served: Served) -> None:
+    assert ((await served.get("/readyz")).status_code, (await served.get("/healthz")).status_code) == (200, 200)
+    health = Health(ManualClock(), 60, starting="the log is not open yet")
+    settings, world = ApiSettings(collection=NAME), served.world
+    searcher = Searcher(world.index, SearchModels(Bags(), Bags()), SearcherSettings(collection=NAME))
+    app: Any = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, health=health))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8000") as client:
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.text) == (503, "the log is not open yet\n")
+        health.warmed()
+        health.waits_for("broker", "no answer")
+        assert (await client.get("/readyz")).text == "waits for broker: no answer\n"
+        assert (await client.get("/healthz")).status_code == 200
+    searcher.close()
