@@ -15,6 +15,9 @@ from yarl import URL
 from streams.errors import Unavailable
 from streams.sources.url_guard import CheckedUrl, ForbiddenUrl, UrlGuard, redacted
 
+CAMERA_FRAGMENT = "mjpeg"
+"""After a URL that ends as a picture's do, it says that a camera's stream is there. It is not sent."""
+_STREAM = "multipart/"
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 5
 _CHUNK_BYTES = 64 << 10
@@ -63,8 +66,8 @@ async def http_get(
     timeout_seconds: float = 30.0,
     headers: Mapping[str, str] | None = None,
 ) -> HttpResponse:
-    """GET `url`. Raises ForbiddenUrl (also for too many bytes or redirects, and for answers of 400 to 499 but 429),
-    Unavailable.
+    """GET `url`. Raises Unavailable, and ForbiddenUrl: also for too many bytes or redirects, for a stream, and for
+    answers of 400 to 499 but 429.
 
     `headers` may contain a key: they are sent to the first host only, never to the target of a redirect.
     """
@@ -97,6 +100,9 @@ async def _get(session: aiohttp.ClientSession, checked: CheckedUrl, max_bytes: i
             raise Unavailable(f"{shown}: answers {response.status}")
         if response.status != 200:
             raise ForbiddenUrl(f"{shown}: answers {response.status}")
+        if response.content_type.startswith(_STREAM):
+            advice = f"to read it as a camera, add #{CAMERA_FRAGMENT} to the URL"
+            raise ForbiddenUrl(f"{shown}: sends a stream ({response.content_type}) without an end; {advice}")
         content = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             content += chunk

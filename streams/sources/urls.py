@@ -17,6 +17,7 @@ from schemas.pictures import FORMATS, SUFFIXES, picture_format
 from streams.errors import Unavailable
 from streams.sources.concurrent_map import map_concurrently
 from streams.sources.fetcher import Fetcher
+from streams.sources.http_get import CAMERA_FRAGMENT
 from streams.sources.images import read_picture
 from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, UnreadableSource, is_picture
 from streams.sources.thread_iterator import iterate_in_thread
@@ -105,16 +106,17 @@ async def fetch_picture(url: str, fetcher: Fetcher, seen: Seen, stable_name: Sta
     """The picture at a URL, or a refusal with the reason; does not raise."""
     name = redacted(url)
     try:
-        content = (await fetcher.get(url)).content
+        answer = await fetcher.get(url)
     except ForbiddenUrl as error:
         return Refusal(name, "refused_url", str(error))
     except Unavailable as error:
         return Refusal(name, "unreachable", f"{error}, {fetcher.settings.attempts} times")
-    image_format = picture_format(content)
+    image_format = picture_format(answer.content)
     if image_format is None:
-        return Refusal(name, "not_a_picture", f"{name}: not {FORMATS}")
-    position = still_position(stable_name(url), hashlib.sha256(content).hexdigest())
-    return Repeated(position) if seen(position) else Picture(position, content, image_format, origin=name)
+        came = answer.content_type.partition(";")[0].strip().lower() or "no content type"
+        return Refusal(name, "not_a_picture", f"{name}: not {FORMATS}, it sends {came}")
+    position = still_position(stable_name(url), hashlib.sha256(answer.content).hexdigest())
+    return Repeated(position) if seen(position) else Picture(position, answer.content, image_format, origin=name)
 
 
 def is_url(line: str) -> bool:
@@ -123,7 +125,9 @@ def is_url(line: str) -> bool:
 
 def is_picture_url(spec: str) -> bool:
     """Whether the path of a URL names one picture, not a camera's stream."""
-    return is_url(spec) and urlsplit(redacted(spec)).path.lower().endswith(SUFFIXES)
+    if not is_url(spec) or spec.endswith(f"#{CAMERA_FRAGMENT}"):
+        return False
+    return urlsplit(redacted(spec)).path.lower().endswith(SUFFIXES)
 
 
 def is_url_list(path: Path) -> bool:

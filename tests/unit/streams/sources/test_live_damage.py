@@ -14,10 +14,13 @@ from aiohttp import web
 from schemas import topics
 from schemas.codec import decode_observed
 from streams.clock import SystemClock
+from streams.sources.fetcher import FetchSettings
 from streams.sources.live import LiveSource
-from streams.sources.source import DAMAGED, Offer, Picture, Shed, UnreadableSource
+from streams.sources.playback import Playback
+from streams.sources.source import DAMAGED, Offer, Picture, Refusal, Shed, UnreadableSource
+from streams.sources.source_choice import RemoteOptions, choose_source
 from streams.sources.url_guard import ForbiddenUrl
-from tests.contract.source_suite import ingest_target
+from tests.contract.source_suite import ingest_target, offers_of
 from tests.support.pictures import encoded, scene
 from tests.support.videos import write_video
 from tests.unit.streams.sources.test_live import DEADLINE_SECONDS, SOON, http_server, playlist
@@ -138,3 +141,29 @@ async def test_a_password_with_a_special_character_is_told_once_and_not_shown(sc
 async def test_a_path_with_an_at_sign_is_no_password() -> None:
     for url in ("rtsp://10.0.0.5/user@home", "rtsp://admin:p%2334@10.0.0.5:554/a@b", "http://10.0.0.5/@x"):
         await LiveSource(url, SOON, SystemClock()).total()
+
+
+async def test_a_stream_under_a_pictures_name_is_told_and_can_be_read() -> None:
+    async with http_server(web.get("/video.jpg", camera(encoded(scene(1))))) as port:  # type: ignore[arg-type]
+        url, remote = f"http://127.0.0.1:{port}/video.jpg", RemoteOptions(fetch=FetchSettings(allow=("127.0.0.1",)))
+        source = choose_source(url, Playback(), SystemClock(), remote)
+        (refusal,) = await offers_of(source)
+        assert isinstance(refusal, Refusal)
+        assert refusal.message == (
+            f"{url}: sends a stream (multipart/x-mixed-replace) without an end; "
+            "to read it as a camera, add #mjpeg to the URL"
+        )
+        source = choose_source(f"{url}#mjpeg", Playback(limit=1), SystemClock(), remote)
+        assert isinstance(source, LiveSource)
+        assert len(await first_offers(source, 1)) == 1
+
+
+async def test_what_is_no_picture_is_named_with_what_it_is() -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text="<html>", content_type="text/html")
+
+    async with http_server(web.get("/a.jpg", answer)) as port:
+        remote = RemoteOptions(fetch=FetchSettings(allow=("127.0.0.1",)))
+        (refusal,) = await offers_of(choose_source(f"http://127.0.0.1:{port}/a.jpg", Playback(), SystemClock(), remote))
+    assert isinstance(refusal, Refusal)
+    assert refusal.message.endswith(", it sends text/html")
