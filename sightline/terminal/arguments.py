@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sightline.terminal.foreign_text import visible
 
-ATTACHED = re.compile(r"-(?P<option>[a-zA-Z])(?P<value>.+)")
+ATTACHED = re.compile(r"-(?P<option>[^-])(?P<value>.+)", re.DOTALL)
 """A short option with its value, or a word that begins with a minus: only the value tells which."""
 SHORT_OPTIONS_WITH_VALUE = "cim"
 PRESETS = ("tiny", "base", "large")

@@ -223,7 +223,7 @@ def _ignore(number: int, frame: object) -> None:
 
 def _reset() -> None:
     global _state
-    _state = _State()
+    _state = _State(activities=_state.activities, folders=_state.folders)
 
 
 def leave_hung_stages(grace_seconds: float = 2.0, status: int = 1) -> None:
