@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from processors import exif
 from processors.heif import read_heif
@@ -53,6 +53,9 @@ class Header:
     exif: bytes = b""
     by_rows: bool = False
     """Whether a decoder needs only some rows at a time, as for a JPEG that is not progressive."""
+    primaries: int = 0
+    transfer: int = 0
+    """ITU-T H.273's code points of a HEIF's colors; 0: not stated."""
 
     @property
     def pixels(self) -> int:
@@ -168,8 +171,9 @@ def _heif(image_format: Format, picture: bytes) -> Header:
     except KeyError as error:
         raise Unreadable("unreadable_image", f"the {image_format} has no box {error}") from error
     turn = exif.orientation(stored.exif) if stored.orientation is None else stored.orientation
-    header = Header(image_format, stored.width, stored.height, turn, exif=stored.exif)
+    colors = {"primaries": stored.primaries, "transfer": stored.transfer}
+    header = Header(image_format, stored.width, stored.height, turn, exif=stored.exif, **colors)
     if image_format == "avif" or stored.orientation is None:
         return header
     width, height = header.upright_size  # libheif itself applies the item's orientation
-    return Header(image_format, width, height, exif=stored.exif)
+    return replace(header, width=width, height=height, orientation=UPRIGHT)

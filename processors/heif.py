@@ -33,6 +33,9 @@ class HeifHeader:
     height: int
     orientation: int | None
     exif: bytes
+    primaries: int = 0
+    transfer: int = 0
+    """ITU-T H.273's code points of the colors; 0: not stated."""
 
 
 def read_heif(picture: bytes) -> HeifHeader:
@@ -55,7 +58,9 @@ def read_heif(picture: bytes) -> HeifHeader:
     items, extents = _items(picture, *meta[b"iinf"]), _extents(picture, meta)
     _check_whole(picture, items, extents)
     width, height = sizes[0]
-    return HeifHeader(width, height, orientation, _exif(picture, items, extents))
+    colors = (at for kind, at, _ in properties if kind == b"colr" and picture[at : at + 4] == b"nclx")
+    primaries, transfer = next((struct.unpack_from(">HH", picture, at + 4) for at in colors), (0, 0))
+    return HeifHeader(width, height, orientation, _exif(picture, items, extents), primaries, transfer)
 
 
 def _check_whole(picture: bytes, items: Mapping[int, bytes], extents: Mapping[int, Sequence[Extent]]) -> None:

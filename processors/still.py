@@ -19,6 +19,7 @@ from processors.jpeg import decode_jpeg, is_complete, with_end
 from processors.opencv import cv2
 from processors.orientation import orient
 from processors.shrink import shrink
+from processors.tone_map import Gamut, Transfer, to_sdr
 from processors.transparency import on_ground
 
 Image = NDArray[np.uint8]
@@ -30,6 +31,9 @@ _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
 """OpenCV's flag for each reduction; combined with `IMREAD_COLOR_RGB` the result is in color all the same."""
+_TRANSFERS = {16: Transfer.PQ, 18: Transfer.HLG}
+_GAMUTS = {9: Gamut.BT2020, 11: Gamut.P3, 12: Gamut.P3}
+"""ITU-T H.273's code points."""
 _COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -61,7 +65,7 @@ def decode_still(picture: bytes, header: Header, max_side: int = 0) -> Still:
     if scale > 1:  # OpenCV would drop samples to reduce; the area average keeps fine detail
         stored = shrink(stored, -(-columns // scale), -(-rows // scale))
     shown = Header(header.format, columns, rows, header.orientation)  # libheif crops to the clean aperture
-    return Still(orient(stored, header.orientation), *shown.upright_size)
+    return Still(orient(_in_srgb(stored, header), header.orientation), *shown.upright_size)
 
 
 def reduction(header: Header, max_side: int) -> int:
@@ -130,6 +134,13 @@ def _pillow(picture: bytes, header: Header) -> Image:
     except Exception as error:
         raise Unreadable("unreadable_image", f"damaged {header.format}: {error}") from error
     return on_ground(decoded) if has_alpha else decoded
+
+
+def _in_srgb(stored: Image, header: Header) -> Image:
+    transfer, gamut = _TRANSFERS.get(header.transfer, Transfer.SDR), _GAMUTS.get(header.primaries, Gamut.BT709)
+    if transfer is Transfer.SDR and gamut is Gamut.BT709:
+        return stored
+    return to_sdr(stored.astype(np.uint16) << 8, transfer, gamut)
 
 
 def _opened(picture: bytes, header: Header) -> PillowImage.Image:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from processors.errors import WrongWeights
 from processors.models import torch_threads
+from processors.models.domain import DOMAIN_FILE
 from processors.models.model_card import CARD_FILE
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,7 +29,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ResolvedPrecision = Literal["fp32", "bf16", "fp16"]
 WAY_OUT = "fetch them with `sightline models pull`, or give the folder of your own as `weights`"
 MODEL_SUFFIXES = frozenset({".json", ".safetensors", ".bin", ".txt"})
-NOT_OF_THE_MODEL = frozenset({CARD_FILE, "calibration.json", "reference_set.safetensors", "checksums.json"})
+NOT_OF_THE_MODEL = frozenset(
+    {CARD_FILE, "calibration.json", "reference_set.safetensors", DOMAIN_FILE, "checksums.json"}
+)
 """Files beside a model that describe it; its revision stays when these change."""
 LOAD_LOCK = threading.Lock()
 """transformers patches its own and torch's initialization for the whole process while it loads: a model that another

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 from processors.models import checkpoint
 from processors.models.checkpoint import Precision, ResolvedPrecision
+from processors.models.domain import Domain
 from processors.models.model_card import Fit, ModelCard, check_revision, read_card, reference_picture
 from processors.models.preprocess import Image, Preprocessor
 
@@ -24,6 +25,7 @@ class Pretrained:
     def __init__(self, folder: Path, model: Any, *, device: str, precision: ResolvedPrecision, fit: Fit) -> None:
         self.folder, self.device, self.precision = folder, device, precision
         self.card: ModelCard | None = read_card(folder)
+        self.domain = Domain.load(folder)
         self.preprocess = Preprocessor.from_folder(folder, fit)
         self.revision = checkpoint.revision(folder, fit)
         self.name = folder.name

@@ -12,9 +12,13 @@ from msgspec import Meta
 from processors.frame import Frame, Verdicts
 from processors.keywords import keywords
 from schemas.events import Caption as CaptionText
+from schemas.results import OUT_OF_DOMAIN, OutOfDomain, register
 
 if TYPE_CHECKING:
     from processors.models.blip import Blip
+
+
+register("caption", OutOfDomain)
 
 
 class FeedCaption(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -43,7 +47,10 @@ class CaptionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class Caption:
-    """Describes frames with BLIP; greedy, so that the same picture has the same caption."""
+    """Describes frames with BLIP; greedy, so that the same picture has the same caption.
+
+    A frame outside the model's domain has no caption, and `results["caption"]` says so.
+    """
 
     Settings = CaptionSettings
 
@@ -70,13 +77,16 @@ class Caption:
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         assert self._blip is not None  # noqa: S101 - `open` comes first
         prompts = [self._prompts.get(frame.feed, self._settings.prompt) for frame in frames]
-        texts = self._blip.caption(
+        texts = self._blip.caption_in_domain(
             [frame.pixels for frame in frames if frame.pixels is not None],
             prompts,
             most_tokens=self._settings.most_tokens,
             least_tokens=self._settings.least_tokens,
         )
         for frame, prompt, text in zip(frames, prompts, texts, strict=True):
+            if text is None:
+                frame.results[self.name] = OUT_OF_DOMAIN
+                continue
             frame.captions = (CaptionText(text=text, model=f"{self.model}@{self.revision}", prompt=prompt),)
             frame.keywords = keywords([text])
         return [None] * len(frames)

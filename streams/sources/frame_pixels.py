@@ -10,8 +10,8 @@ from av.video.reformatter import ColorPrimaries, Colorspace, ColorTrc
 from numpy.typing import NDArray
 
 from processors.orientation import UPRIGHT, orient, orientation_of_matrix
+from processors.tone_map import Gamut, Transfer, to_sdr
 from processors.transparency import on_ground
-from streams.sources.tone_map import Gamut, Transfer, to_sdr
 
 Order = Literal["rgb24", "bgr24"]
 _KNOWN_COLORSPACES = frozenset({1, 4, 5, 6, 7, 9})

@@ -1,4 +1,4 @@
-"""HDR and wide-gamut video as ordinary pictures: BT.2100 PQ and HLG, BT.2020 and P3 become sRGB.
+"""HDR and wide-gamut video and stills as ordinary pictures: BT.2100 PQ and HLG, BT.2020 and P3 become sRGB.
 
 Without it a film in PQ looks gray and its colors are others: what is red has little more red than blue. FFmpeg's own
 filter for it (zscale) needs a library that PyAV's wheels do not contain.
