@@ -171,8 +171,15 @@ def _heif(image_format: Format, picture: bytes) -> Header:
     except KeyError as error:
         raise Unreadable("unreadable_image", f"the {image_format} has no box {error}") from error
     turn = exif.orientation(stored.exif) if stored.orientation is None else stored.orientation
-    colors = {"primaries": stored.primaries, "transfer": stored.transfer}
-    header = Header(image_format, stored.width, stored.height, turn, exif=stored.exif, **colors)
+    header = Header(
+        image_format,
+        stored.width,
+        stored.height,
+        turn,
+        exif=stored.exif,
+        primaries=stored.primaries,
+        transfer=stored.transfer,
+    )
     if image_format == "avif" or stored.orientation is None:
         return header
     width, height = header.upright_size  # libheif itself applies the item's orientation

@@ -140,7 +140,7 @@ def _in_srgb(stored: Image, header: Header) -> Image:
     transfer, gamut = _TRANSFERS.get(header.transfer, Transfer.SDR), _GAMUTS.get(header.primaries, Gamut.BT709)
     if transfer is Transfer.SDR and gamut is Gamut.BT709:
         return stored
-    return to_sdr(stored.astype(np.uint16) << 8, transfer, gamut)
+    return to_sdr(np.asarray(stored.astype(np.uint16) << 8, np.uint16), transfer, gamut)
 
 
 def _opened(picture: bytes, header: Header) -> PillowImage.Image:

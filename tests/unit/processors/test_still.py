@@ -29,6 +29,7 @@ from tests.support.odd_pictures import (
 from tests.support.pictures import scene
 
 WHITE = (255, 255, 255)
+EXACT = {"chroma": 444, "matrix_coefficients": 1, "full_range_flag": 1}
 
 
 def decode(picture: bytes, max_side: int = 0) -> Still:
@@ -117,6 +118,25 @@ def test_what_a_picture_costs_while_it_is_decoded(kind: str, options: dict[str, 
     header = read_header(saved(quarters(800, 800), kind, **options))
     assert decoding_pixels(header, max_side=100) == expected
     assert decoding_pixels(header, max_side=0) == 800 * 800
+
+
+# Colors
+
+
+def test_hdr_and_wide_gamut_are_shown_in_srgb() -> None:
+    """A gray page in PQ: 203 cd/m² are white, and 58 % of the code values. Red of P3 is beyond sRGB's."""
+    page = np.full((64, 96, 3), round(0.5806 * 255), np.uint8)
+    shown = decode(heif(page, color_primaries=9, transfer_characteristics=16, **EXACT)).pixels[30, 30]
+    assert 225 < shown.min() <= shown.max() <= 255
+    assert shown.max() - shown.min() <= 4
+    red = np.full((64, 96, 3), (200, 60, 60), np.uint8)
+    plain, wide = (
+        decode(heif(red, color_primaries=primaries, transfer_characteristics=13, **EXACT)).pixels[30, 30].astype(int)
+        for primaries in (1, 12)
+    )
+    assert plain.tolist() == pytest.approx([200, 60, 60], abs=4)
+    assert wide[0] > plain[0] + 8
+    assert wide[1] < plain[1] - 8
 
 
 # Transparent pixels
