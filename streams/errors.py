@@ -8,6 +8,7 @@ StreamError
 ├── TooLarge          a record exceeds the topic's limit: dead-letter it with a reference, never truncate
 ├── DamagedLog        the log's file is torn or not ours: stop, name the file, never reset it
 ├── StageBroken       a stage fails for frames of all kinds: stop, unready, leave the frames where they are
+├── Forbidden         the broker denies a right, or the group is another program's: stop, naming what is missing
 ├── NewerVersion      a record of a newer major version: stop, unready, leave the topic as it is
 └── PlanError         a plan, topic or setting that cannot work: refuse to start, all reasons at once
 """
@@ -43,6 +44,10 @@ class DamagedLog(StreamError):  # noqa: N818 - named for the state
 
 class StageBroken(StreamError):  # noqa: N818 - named for the state
     """Unknown errors spread over frames or feeds; the message names the stage and the last error."""
+
+
+class Forbidden(StreamError):  # noqa: N818 - named for the state
+    """The broker refuses a request for good; the message names the missing right and what it is missing on."""
 
 
 class NewerVersion(StreamError):  # noqa: N818 - named for the state

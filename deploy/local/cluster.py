@@ -62,6 +62,11 @@ num.network.threads=2
 num.io.threads=2
 """
 
+RIGHTS = """\
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+"""
+
 
 class LocalKafkaError(Exception):
     """A broker could not be fetched or started; the message says what to do."""
@@ -175,6 +180,8 @@ class Cluster:
     """The user of the second listener, which has TLS and SCRAM; None: there is no second listener."""
     host: str = LOOPBACK
     """Address of this machine at which clients reach the brokers."""
+    has_rights: bool = False
+    """Whether users have only the rights that they are granted; the first listener's clients have all."""
     nodes: list[Node] = field(default_factory=list)
 
     @property
@@ -222,6 +229,8 @@ class Cluster:
             )
             if self.login:
                 text += secure_properties(make_keys(self.folder / "keys")[0])
+            if self.has_rights:
+                text += RIGHTS
             node.prepare(text, cluster, self.login)
             self.nodes.append(node)
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
-from streams.errors import PlanError
+from streams.errors import Forbidden, PlanError, Unavailable
 from streams.kafka import topics
 from streams.kafka.aiokafka_internals.fetcher import patch_consumer, raw_records
 from streams.kafka.conversion import from_aiokafka, position_from, to_aiokafka
-from streams.kafka.failures import translated
+from streams.kafka.diagnosis import connection_fault
+from streams.kafka.failures import Access, translated
 from streams.kafka.fetched_records import runs
 from streams.kafka.group_offsets import committed_offsets
 from streams.kafka.settings import KafkaSettings
@@ -53,7 +54,7 @@ class ClusterClient:
 
     @classmethod
     async def connect(cls, settings: KafkaSettings) -> ClusterClient:
-        """Raises Unavailable."""
+        """Raises Unavailable, Forbidden."""
         keys = settings.client()
         admin = AIOKafkaAdminClient(**keys)
         reader = AIOKafkaConsumer(
@@ -64,9 +65,13 @@ class ClusterClient:
         )
         client = cls(settings, admin, reader)
         try:
-            with translated():
-                await admin.start()
-                await reader.start()
+            try:
+                with translated():
+                    await admin.start()
+                    await reader.start()
+            except Unavailable as error:
+                fault = await connection_fault(settings)
+                raise Unavailable(f"{error}; {fault}" if fault else str(error)) from error
             patch_consumer(reader, raw_records(compiled=settings.compiled))
             await client.load()
         except BaseException:
@@ -88,6 +93,8 @@ class ClusterClient:
         if not self.specs.keys() >= set(names):
             await self.load()
         if missing := [name for name in names if name not in self.specs]:
+            with translated():
+                await topics.check_visible(self._admin, missing)
             raise PlanError([f"topic {name}: it does not exist" for name in missing])
 
     async def create(self, specs: Sequence[TopicSpec]) -> None:
@@ -117,7 +124,7 @@ class ClusterClient:
             reader = self._reader
             reader.assign([topic_partition])
             position = max(offset, first)
-            with translated():
+            with translated(Access("Read", [partition.topic])):
                 async with asyncio.timeout(self._settings.request_seconds):
                     while position < following and len(records) < max_records:
                         reader.seek(topic_partition, position)
@@ -131,7 +138,7 @@ class ClusterClient:
 
     async def positions(self, group: str, partitions: Sequence[Partition]) -> Mapping[Partition, Position | None]:
         """The group's positions, with no transaction about to move them; None where it never committed."""
-        with translated():
+        with translated(Access("Describe", {partition.topic for partition in partitions}, group)):
             async with asyncio.timeout(self._settings.request_seconds):
                 committed = await committed_offsets(self._admin, group, list(map(to_aiokafka, partitions)))
         known = {from_aiokafka(partition): position_from(offset) for partition, offset in committed.items()}
@@ -171,6 +178,9 @@ class ClusterClient:
             if end - start > MARKERS and not stands:
                 return True
             first = start
-        page = await self.read(partition, first, 1) if first < end else ()
+        try:
+            page = await self.read(partition, first, 1) if first < end else ()
+        except Forbidden:
+            return True  # whoever only writes to a topic may ask how far its readers are
         self._first_records[partition] = _FirstRecord(start, page[0].offset if page else end, bool(page))
         return bool(page)

@@ -18,7 +18,7 @@ from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
 from streams.errors import Fenced, Gap
 from streams.kafka.aiokafka_internals.fetcher import count_ended_fetch
 from streams.kafka.conversion import from_aiokafka, to_aiokafka
-from streams.kafka.failures import translated
+from streams.kafka.failures import Access, translated
 from streams.kafka.fair_buffer import FairBuffer
 from streams.kafka.fetched_records import runs
 from streams.kafka.membership import Membership
@@ -45,6 +45,8 @@ class GroupAccess:
     lag: Callable[[Sequence[Partition]], Awaitable[Mapping[Partition, int]]]
     publish: Callable[[Sequence[NewRecord]], Awaitable[None]]
     by_partition: Callable[[Sequence[NewRecord]], Awaitable[Sequence[PartitionBatch]]]
+    read: Access
+    """What the member reads."""
 
 
 class KafkaConsumer:
@@ -72,7 +74,7 @@ class KafkaConsumer:
         while True:
             await self._follow()
             left = deadline - loop.time()
-            with translated():
+            with translated(self._group.read):
                 await self._refill(0.0 if self._buffer else max(0.0, min(left, FETCH_SECONDS)))
             self._raise_pending()
             if records := self._take(max_records):
@@ -82,7 +84,7 @@ class KafkaConsumer:
 
     async def keep_alive(self) -> None:
         self._raise_pending()
-        with translated():
+        with translated(self._group.read):
             await self._collect(self._fetching or self._fetch([NO_PARTITION], 0.0), 0.0)
 
     def assignment(self) -> Mapping[Partition, int]:
@@ -136,7 +138,7 @@ class KafkaConsumer:
             epochs, unpositioned = membership.epochs, sorted(membership.unpositioned)
             if not await self._is_claimed(epochs):
                 return
-            with translated():
+            with translated(self._group.read):
                 parked = await asyncio.wait_for(self._seek(unpositioned), self._request_seconds)
             if membership.epochs is epochs:
                 membership.unpositioned = set()

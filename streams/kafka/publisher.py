@@ -18,7 +18,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from streams.errors import StreamError
 from streams.kafka.aiokafka_internals.client import limit_metadata_requests
 from streams.kafka.batch_sender import build_batches, send
-from streams.kafka.failures import FATAL_TO_PRODUCER, translated
+from streams.kafka.failures import FATAL_TO_PRODUCER, Access, translated
 from streams.kafka.partition_batch import PartitionBatch, by_partition
 from streams.kafka.settings import KafkaSettings
 from streams.transport import NewRecord, TopicSpec
@@ -84,7 +84,7 @@ class Publisher:
         if not records:
             return
         try:
-            with translated():
+            with translated(Access("Write", {record.topic for record in records})):
                 await self._hand_over(publish)
                 await self._acknowledged(publish)
         except StreamError:

@@ -11,7 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from schemas.topics import BATCH_OVERHEAD_BYTES
-from streams.errors import PlanError, Unavailable
+from streams.errors import Forbidden, PlanError, Unavailable
+from streams.kafka.aiokafka_internals.topic_metadata import topic_errors
+from streams.kafka.failures import missing_right
 from streams.kafka.wait_until import wait_until
 from streams.transport import TopicSpec
 
@@ -20,7 +22,7 @@ NO_LEADER_SECONDS = 0.05
 
 UNLIMITED = -1
 
-TOPIC_ALREADY_EXISTS = 36
+TOPIC_AUTHORIZATION_FAILED, TOPIC_ALREADY_EXISTS = 29, 36
 
 
 def configuration(spec: TopicSpec, min_in_sync: int) -> dict[str, str]:
@@ -103,6 +105,22 @@ async def describe(admin: AIOKafkaAdminClient) -> dict[str, ClusterTopic]:
     }
 
 
+async def check_visible(admin: AIOKafkaAdminClient, names: Sequence[str]) -> list[str]:
+    """Those of `names` that exist. Raises Forbidden for a topic that may not be described, or not its configuration.
+
+    A list of all topics leaves out those that may not be described: each is asked for by its name.
+    """
+    if not names:
+        return []
+    codes = await topic_errors(admin, names)
+    if hidden := sorted(name for name, code in codes.items() if code == TOPIC_AUTHORIZATION_FAILED):
+        raise Forbidden(missing_right("Describe", f"topic {', '.join(hidden)}"))
+    existing = [name for name in names if codes.get(name) == 0]
+    if existing and (hidden := sorted(set(existing) - (await describe(admin)).keys())):
+        raise Forbidden(missing_right("DescribeConfigs", f"topic {', '.join(hidden)}"))
+    return existing
+
+
 async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replicas: int, seconds: float) -> None:
     """Create the missing topics and wait up to `seconds` until they can be written to; 0 replicas is three, or as many
     as there are brokers.
@@ -110,6 +128,7 @@ async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replica
     Raises PlanError naming every existing topic that differs; nothing is created then. Raises Unavailable.
     """
     existing = await describe(admin)
+    await check_visible(admin, [spec.name for spec in specs if spec.name not in existing])
     replicas = replicas or min(3, len((await admin.describe_cluster())["brokers"]))
     compared = [spec for spec in specs if spec.name in existing]
     if reasons := [reason for spec in compared for reason in differences(spec, replicas, existing[spec.name])]:
@@ -123,6 +142,8 @@ async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replica
     ]
     response = await admin.create_topics(new)
     for name, code, *message in response.topic_errors:
+        if code == TOPIC_AUTHORIZATION_FAILED:
+            raise Forbidden(missing_right("Create", f"topic {name}, which does not exist"))
         if code not in (0, TOPIC_ALREADY_EXISTS):
             raise PlanError([f"topic {name}: {errors.for_code(code).__name__} {' '.join(map(str, message))}"])
     await _wait_for_leaders(admin, missing, seconds)

@@ -16,14 +16,15 @@ from typing import Any, TypeAlias
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from streams.errors import Fenced
 from streams.kafka.aiokafka_internals.client import limit_metadata_requests
-from streams.kafka.aiokafka_internals.producer import for_each_unawaited
+from streams.kafka.aiokafka_internals.producer import for_each_unawaited, transaction_manager
 from streams.kafka.batch_sender import build_batches, send
 from streams.kafka.conversion import offsets_from
-from streams.kafka.failures import consume_exception, translated
+from streams.kafka.failures import Access, consume_exception, translated
 from streams.kafka.membership import Membership
 from streams.kafka.partition_batch import PartitionBatch
 from streams.kafka.publisher import BATCH_BYTES, REQUEST_BYTES
@@ -88,7 +89,8 @@ class Transactions:
             claim = self._claims[partition]
             if await self._was_committed(claim, partition, position):
                 return
-        with self._retire_on_error(claim, partition, position), translated():
+        written = Access("Write", {batch.topic for batch in batches}, self._group, self._id(partition))
+        with self._retire_on_error(claim, partition, position), translated(written):
             async with asyncio.timeout(self._request_seconds):
                 await self._put(claim.producer, batches, offsets_from({partition: position}))
                 await self._end(claim.producer)
@@ -115,7 +117,7 @@ class Transactions:
         self._retire(partition)
         producer = AIOKafkaProducer(
             **self._client,
-            transactional_id=f"{self._group}/{partition.topic}/{partition.index}",
+            transactional_id=self._id(partition),
             transaction_timeout_ms=round(1000 * OPEN_REQUESTS * self._request_seconds),
             compression_type="zstd",
             max_batch_size=BATCH_BYTES,
@@ -123,13 +125,16 @@ class Transactions:
         )
         self._claims[partition] = _Claim(epoch, producer)
         try:
-            with translated():
+            with translated(Access(transactional_id=self._id(partition))):
                 async with asyncio.timeout(self._request_seconds):
                     await producer.start()
             limit_metadata_requests(producer.client)
         except BaseException:
             self._retire(partition)
             raise
+
+    def _id(self, partition: Partition) -> str:
+        return f"{self._group}/{partition.topic}/{partition.index}"
 
     async def _was_committed(self, claim: _Claim, partition: Partition, position: Position) -> bool:
         """Whether the group is at `position` already. Raises Fenced where only a part of the outputs was committed."""
@@ -163,9 +168,29 @@ class Transactions:
         batches: Sequence[PartitionBatch],
         offsets: Mapping[TopicPartition, OffsetAndMetadata],
     ) -> None:
-        """Write everything into a transaction, which stays open: no committed reader sees it yet. Raises TooLarge."""
+        """Write everything into a transaction, which stays open: no committed reader sees it yet. Raises TooLarge.
+
+        An error of the transaction itself, such as a right that is missing, is the cause of every other one.
+        """
         ready = [(records, build_batches(producer, records, compiled=self._compiled)) for records in batches]
         await producer.begin_transaction()
+        ended = transaction_manager(producer).wait_for_transaction_end()
+        writing = asyncio.ensure_future(self._write(producer, ready, offsets))
+        writing.add_done_callback(consume_exception)
+        try:
+            await asyncio.wait((writing, ended), return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                ended.result()
+            await writing
+        finally:
+            writing.cancel()
+
+    async def _write(
+        self,
+        producer: AIOKafkaProducer,
+        ready: Sequence[tuple[PartitionBatch, Sequence[BatchBuilder]]],
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+    ) -> None:
         acknowledged: list[asyncio.Future[Any]] = []
         for records, built in ready:
             of_partition: list[asyncio.Future[Any]] = []

@@ -9,12 +9,12 @@ from functools import partial
 from aiokafka import AIOKafkaConsumer
 
 from streams.clock import SystemClock
-from streams.errors import Unavailable
+from streams.errors import PlanError, Unavailable
 from streams.kafka.aiokafka_internals.fetcher import patch_consumer, raw_records
 from streams.kafka.aiokafka_internals.version import check_release
 from streams.kafka.cluster_client import ClusterClient
 from streams.kafka.consumer import GroupAccess, KafkaConsumer
-from streams.kafka.failures import translated
+from streams.kafka.failures import Access, translated
 from streams.kafka.membership import Membership
 from streams.kafka.partition_batch import PartitionBatch, by_partition
 from streams.kafka.publisher import Publisher
@@ -59,6 +59,10 @@ class KafkaTransport:
         if self._clients is not None:
             return
         check_release()
+        try:
+            self.settings.check_files()
+        except ValueError as error:
+            raise PlanError([str(error)]) from error
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self.settings.request_seconds if wait_seconds is None else wait_seconds)
 
@@ -112,8 +116,9 @@ class KafkaTransport:
             rebalance_timeout_ms=round(1000 * REBALANCE_MARGIN * settings.drain_seconds),
             isolation_level="read_committed",
         )
+        reads = Access("Read", topics, group)
         try:
-            with translated():
+            with translated(reads):
                 await client.start()
         except BaseException:
             await client.stop()
@@ -129,7 +134,7 @@ class KafkaTransport:
             return await self._cluster.lag(group, partitions)
 
         transactions = self.transactions(group, membership, positions) if self.atomic else None
-        access = GroupAccess(positions, lag, self.publish, self._by_partition)
+        access = GroupAccess(positions, lag, self.publish, self._by_partition, reads)
         consumer = KafkaConsumer(client, membership, access, transactions, settings.request_seconds)
         self._consumers.add(consumer)
         return consumer

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from schemas import codec, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
+from streams.errors import PlanError
 from streams.topic_reader import TopicReader
 from streams.transport import Record, Transport
 
@@ -19,7 +20,6 @@ class Deletions:
     """The ids of deleted frames, as of the last `catch_up`."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
         self._frames: set[str] = set()
         self._pending: dict[str, Deletion] = {}
         self._reader = TopicReader(transport, topics.DELETIONS)
@@ -36,12 +36,13 @@ class Deletions:
         return self._pending
 
     async def catch_up(self) -> list[str]:
-        """Read new records. Returns the frames deleted since the last call. Raises Unavailable."""
-        if topics.DELETIONS not in await self._transport.topics():
-            return []
+        """Read new records. Returns the frames deleted since the last call. Raises Unavailable, Forbidden."""
         before = set(self._frames)
-        async for record in self._reader.new_records():
-            self._fold(record)
+        try:
+            async for record in self._reader.new_records():
+                self._fold(record)
+        except PlanError:
+            return []  # nobody has created the topic
         return sorted(self._frames - before)
 
     def _fold(self, record: Record) -> None:
