@@ -198,8 +198,8 @@ class Metrics(ProcessMetrics):
             for reason in ("stage_error", "out_of_memory"):
                 self.dead.labels(stage, reason)
             self.skipped.labels(stage, "shed")
-            for metric in (self.retries, self.waiting):
-                metric.labels(f"stage {stage}")
+            self.retries.labels(f"stage {stage}")
+            self.waiting.labels(f"stage {stage}")
         for collection in collections:
             self.points_out.labels(collection)
 

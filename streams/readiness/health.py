@@ -76,7 +76,7 @@ class Health:
             self._began_at.pop(what, None)
 
     def all_give_up(self, what: str) -> None:
-        """`what` is no longer waited for, whoever waited."""
+        """`what` is no longer waited for by any waiter."""
         for waiter in list(self._waits.get(what, ())):
             self.gives_up(what, waiter)
 

@@ -65,7 +65,7 @@ class Worker:
     def __init__(self, folder: Path, transport: str) -> None:
         settings = (f"transport={transport}", 'segments=[["decode"]]', "serve.metrics_port=0", "log_format=json")
         command = [str(Path(sys.executable).with_name("sightline")), "work", "--data", str(folder)]
-        self._log = folder / "stderr.txt"
+        self._log = folder / f"stderr-{time.monotonic_ns()}.txt"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen([*command, *(f"--set={setting}" for setting in settings)], stderr=log)
 
@@ -120,13 +120,16 @@ async def test_an_idle_worker_is_not_ready_while_the_broker_is_away(
         await idle.answers("waits for broker: ")
         assert time.monotonic() - began < REQUEST_SECONDS
         await idle.answers('sightline_waiting{what="broker"} 1.0', "/metrics")
+        late = worker(f"kafka://{cluster.bootstrap}")
+        await late.answers("waits for broker: ")
         await asyncio.sleep(REQUEST_SECONDS)
         assert "waits for broker: " in await asyncio.to_thread(idle.get, "/readyz")
         said = idle.lines[before:]
         assert len(said) < MAX_LINES, said
         assert sum('"event": "waits"' in line for line in said) == 1
         await asyncio.to_thread(cluster.start)
-        await idle.answers("ready\n")
-        idle.process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(idle.process.wait, 60) == 0
-        assert "drained and committed" in idle.lines
+        for one in (idle, late):
+            await one.answers("ready\n")
+            one.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(one.process.wait, 60) == 0
+            assert "drained and committed" in one.lines
