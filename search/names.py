@@ -79,8 +79,10 @@ class NameResolver:
         """The names in the index of both, and what is unknown."""
         if not (wanted or unwanted):
             return (), (), ()
-        known = _Known(tuple(await self._facet(field)), fold)
-        found = {typed: known.same(typed) or await self._rare(field, typed) for typed in (*wanted, *unwanted)}
+        # A facet takes time in a large index, and most names are typed as they are.
+        found = {typed: await self._exact(field, typed) for typed in (*wanted, *unwanted)}
+        known = _Known(() if all(found.values()) else tuple(await self._facet(field)), fold)
+        found = {typed: names or known.same(typed) for typed, names in found.items()}
         unknown = [
             UnknownName(kind="feed" if field == "feed" else "label", name=typed, nearest=known.nearest(typed))
             for typed, names in found.items()
@@ -91,10 +93,14 @@ class NameResolver:
     async def _facet(self, field: str) -> Mapping[str, int]:
         return await self._index.facet(self._collection, field, where=Filter(must=(self._mine,)), limit=FACET_LIMIT)
 
-    async def _rare(self, field: str, typed: str) -> tuple[str, ...]:
-        """The name itself, where the index has it and the facet was too short."""
-        where = Filter(must=(self._mine, Match(field=field, any_of=(typed,))))
-        return (typed,) if await self._index.count(self._collection, where) else ()
+    async def _exact(self, field: str, typed: str) -> tuple[str, ...]:
+        """The name itself, where the index has it so."""
+        return (typed,) if await self._exists(Match(field=field, any_of=(typed,))) else ()
+
+    async def _exists(self, *matches: Match) -> bool:
+        """Whether a picture meets all of them; this is faster than a count."""
+        where = Filter(must=(self._mine, *matches))
+        return bool((await self._index.scroll(self._collection, where=where, limit=1))[0])
 
     async def _is_told(self, field: str, unwanted: str) -> bool:
         """Whether a text of some picture mentions an unwanted label, which is a negative of the query too."""
@@ -103,7 +109,7 @@ class NameResolver:
             return False
         told = [Match(field="words", any_of=(word,)) for word in contained]
         told += [Match(field="compound", any_of=(f"{left} {right}",)) for left, right in pairwise(contained)]
-        return bool(await self._index.count(self._collection, Filter(must=(self._mine, *told))))
+        return await self._exists(*told)
 
 
 def _names(typed: Iterable[str], found: dict[str, tuple[str, ...]]) -> tuple[str, ...]:

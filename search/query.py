@@ -33,6 +33,11 @@ from search.vocabulary import content_terms
 MAX_CHARACTERS = 1000
 """Far above the length of a text tower (77 tokens) and far below what would cost noticeable time."""
 MAX_LIMIT = 200
+MAX_NEGATIVES = 32
+"""Each is read by the models with every candidate."""
+MAX_NAMES = 100
+MAX_NAME_CHARACTERS = 200
+"""Each feed and label is looked up in the index."""
 
 _LEADS = frozenset(
     {"but", "and", "or", "with", "that", "which", "who", "is", "are", "was", "were", "has", "have", "having",
@@ -117,6 +122,8 @@ def parse(
     rest, filters = _take_filters(tokens(text), filters or Filters(), now, zone)
     positive_tokens, negative_phrases = _split(rest)
     negatives = unique([*(term(phrase) for phrase in negative_phrases if words(phrase)), *map(term, without)])
+    if len(negatives) > MAX_NEGATIVES:
+        raise BadQuery(f"a query has at most {MAX_NEGATIVES} negatives")
     positive = _join(positive_tokens)
     if not (positive or negatives or image or like) and filters == Filters():
         raise BadQuery("say what to look for, for example: a red circle, but no square")
@@ -197,6 +204,9 @@ def _with_time(filters: Filters, token: Token, now: datetime, zone: tzinfo | Non
 
 
 def _checked(filters: Filters) -> Filters:
+    names = (*filters.feeds, *filters.labels, *filters.without_feeds, *filters.without_labels)
+    if len(names) > MAX_NAMES or any(len(name) > MAX_NAME_CHARACTERS for name in names):
+        raise BadQuery(f"filters have at most {MAX_NAMES} names of at most {MAX_NAME_CHARACTERS} characters")
     since, until = filters.since, filters.until
     if since and until and since >= until:
         raise BadQuery(f"since {since:%Y-%m-%d %H:%M:%S} UTC is not before until {until:%Y-%m-%d %H:%M:%S} UTC")

@@ -91,6 +91,14 @@ def test_a_filter_without_a_value_that_it_takes_is_refused(typed: str) -> None:
         parse(typed, now=NOW)
 
 
+def test_what_would_take_too_long_is_refused() -> None:
+    for feeds in (["x" * 201], [",".join(map(str, range(101)))]):
+        with pytest.raises(BadQuery, match="at most"):
+            parse_filters(feeds, [], "", "", NOW)
+    with pytest.raises(BadQuery, match="negatives"):
+        parse("circle", now=NOW, without=[f"x{number}" for number in range(33)])
+
+
 @pytest.mark.parametrize("like", ["zzz", "1", "496f27ce", "../x"])
 def test_what_is_no_pictures_id_is_refused(like: str) -> None:
     with pytest.raises(BadQuery, match="is no picture's id"):
