@@ -59,8 +59,8 @@ def type_words(kind: Any) -> str:
 
 
 def literal(value: Any) -> str:
-    """A value as TOML and JSON write it."""
-    if isinstance(value, Struct):
+    """A value as TOML and JSON write it; bytes are base64."""
+    if isinstance(value, (Struct, bytes)):
         value = msgspec.to_builtins(value)
     if isinstance(value, dict):
         pairs = ", ".join(f"{key} = {literal(entry)}" for key, entry in value.items())
