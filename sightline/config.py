@@ -48,7 +48,8 @@ class ServeSettings(Struct, frozen=True, kw_only=True):
     allowed_hosts: tuple[str, ...] = ()
     """Host names that the page answers to, beside 127.0.0.1 and localhost; `*` is any, for a proxy that checks them."""
     metrics_port: Port = 9108
-    """Port where `work` serves /metrics, /readyz and /healthz; 0 takes a free one."""
+    """Port where `work` and `feeds run` serve /metrics, /readyz and /healthz; 0 takes a free one. While the default is
+    in use by another process of this machine, a free one is taken and printed; any other port is refused."""
 
 
 class RetentionSettings(Struct, frozen=True, kw_only=True):
