@@ -24,7 +24,7 @@ _ALWAYS = -(1 << 63)
 """Before every time stamp."""
 _GAP_PACKETS = 2
 """A demuxer tells a gap up to two packets early."""
-HOPELESS_PACKETS = 100
+HOPELESS_PACKETS = 500
 """Packets in a row that cannot be decoded: the stream has become another one, with another codec for example."""
 
 

@@ -14,6 +14,7 @@ from streams.clock import SystemClock
 from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import Refusal, UnreadableSource
 from streams.sources.video import decode_frames
+from streams.sources.whole_frames import HOPELESS_PACKETS, WholeFrames
 from tests.contract.source_suite import ingest_target, offers_of, pictures, refusals
 from tests.support.odd_videos import add_cover
 from tests.support.pictures import encoded, scene
@@ -152,3 +153,21 @@ async def test_damaged_pictures_of_motion_jpeg_are_left_out(tmp_path: Path, kind
     offers = await offers_of(source(path))
     assert len(pictures(offers)) == 2
     assert refusals(offers) == {path.name: "damaged_packet"}
+
+
+def test_a_decoder_that_fails_for_long_is_given_up_and_one_whole_frame_is_enough_to_go_on(tmp_path: Path) -> None:
+    with av.open(str(write_video(tmp_path / "a.mp4"))) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "SLICE"
+        whole, garbage = WholeFrames(stream, joined=True), av.Packet(b"\xff" * 64)
+        garbage.stream = stream
+        for _ in range(HOPELESS_PACKETS - 1):
+            assert whole.decode(garbage) == []
+        before = whole.hopeless
+        assert whole.damaged == 0, "before the first whole frame nothing is damaged"
+        packets = list(container.demux(stream))
+        assert sum(len(whole.decode(packet)) for packet in packets[:10]) > 0
+        for _ in range(HOPELESS_PACKETS):
+            assert whole.decode(garbage) == []
+        assert (before, whole.hopeless) == (False, True)
+        assert whole.damaged == HOPELESS_PACKETS
