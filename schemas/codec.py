@@ -7,7 +7,7 @@ writers are kept in `Decoded.extra`. Writing raises Unencodable.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -154,8 +154,8 @@ def encode_dead(letter: DeadLetter) -> bytes:
 
 
 def decode_dead(value: bytes | None, headers: Mapping[str, bytes]) -> DeadLetter:
-    """Raises Undecodable, NewerMajor."""
-    return _decode(value, headers, DeadLetter)
+    """A header without a value, as Kafka has them, is an empty one. Raises Undecodable, NewerMajor."""
+    return _decode(value, headers, DeadLetter, _without_null_headers)
 
 
 def encode_observed(observed: Observed) -> bytes:
@@ -202,11 +202,22 @@ def decode_feed(value: bytes | None, headers: Mapping[str, bytes]) -> Feed:
     return _decode(value, headers, Feed)
 
 
-def _decode(value: bytes | None, headers: Mapping[str, bytes], event_type: type[_E]) -> _E:
+def _decode(
+    value: bytes | None,
+    headers: Mapping[str, bytes],
+    event_type: type[_E],
+    amend: Callable[[dict[Any, Any]], None] = lambda _: None,
+) -> _E:
+    """`amend` may change the plain values before they are checked."""
     with _newer_version(headers):
         content = _checked_size(value)
         cloudevents.check_version(headers)
-        return _in_utc(_decode_any(content, cloudevents.media_type(headers), event_type)[0])
+        return _in_utc(_decode_any(content, cloudevents.media_type(headers), event_type, amend)[0])
+
+
+def _without_null_headers(letter: dict[Any, Any]) -> None:
+    if isinstance(headers := letter.get("headers"), dict):
+        letter["headers"] = {name: b"" if value is None else value for name, value in headers.items()}
 
 
 def _decode_own(content: bytes, media_type: str | None) -> FrameEvent | None:
@@ -236,7 +247,12 @@ def _is_finite(event: FrameEvent, encoded: bytes) -> bool:
     return _NOT_FINITE.search(encoded) is None
 
 
-def _decode_any(content: bytes, media_type: str | None, event_type: type[_E]) -> tuple[_E, dict[str, Any]]:
+def _decode_any(
+    content: bytes,
+    media_type: str | None,
+    event_type: type[_E],
+    amend: Callable[[dict[Any, Any]], None] = lambda _: None,
+) -> tuple[_E, dict[str, Any]]:
     """The event, and its content as plain values, with fields that `event_type` does not have."""
     raw = _read_plain(content, media_type)
     try:
@@ -246,6 +262,7 @@ def _decode_any(content: bytes, media_type: str | None, event_type: type[_E]) ->
         version = raw.get("version", MAJOR_VERSION)
         if type(version) is int and version > MAJOR_VERSION:
             raise NewerMajor(version)
+        amend(raw)
         return msgspec.convert(raw, event_type), raw
     except Misshapen as error:
         raise Undecodable(error.reason, str(error)) from error

@@ -7,11 +7,14 @@ from datetime import UTC, datetime, tzinfo
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
+from schemas.events import DeadLetter
+from schemas.topics import DEAD
 from search.query import BadQuery, parse_time, parse_until
 from sightline.config import Config
-from sightline.terminal.options import UsageError, configured, out
+from sightline.terminal.console import quoted
+from sightline.terminal.frame_ids import check_frame_ids
+from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.render import counted, local_time, new_table
 from sightline.wiring.parts import opened_blobs, opened_transport
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter, OpenLetter
@@ -52,7 +55,7 @@ class Selection:
         every: bool,  # noqa: FBT001 - a flag as typed
     ) -> LetterFilter:
         """As `letters`, but all letters only when that was asked for. Raises UsageError."""
-        selected = self.letters(zone, frames)
+        selected = self.letters(zone, check_frame_ids(frames or ()))
         if selected == LetterFilter() and not every:
             raise UsageError("name frames, or select by --reason, --stage, --since, --until; --all selects all")
         return selected
@@ -63,23 +66,37 @@ class Selection:
 async def list_(config: Config, selection: Selection) -> None:
     """List dead letters, oldest first."""
     async with opened_transport(config) as transport:
-        letters = await DeadLetters(transport).choose(selection.letters(config.zone))
+        dead_letters = DeadLetters(transport)
+        letters = await dead_letters.choose(selection.letters(config.zone))
+    if dead_letters.unreadable:
+        records = counted(dead_letters.unreadable, "record")
+        err.print(f"{records} of {DEAD} cannot be read: of another producer, or of a newer Sightline")
     if not letters:
         out.print("no dead letters")
         return
-    table = new_table(("died", "frame", "feed", "stage", "reason"))
+    table = new_table(("died", "frame", "feed", "stage", "reason", "from"))
     for entry in letters:
         letter = entry.letter
-        table.add_row(local_time(letter.died, config.zone), letter.id, letter.feed, letter.stage, letter.reason)
+        table.add_row(local_time(letter.died, config.zone), *map(quoted, _row(letter)))
     out.print(table)
     count = counted(len(letters), "dead letter")
     out.print(f"{count}. `sightline dead show FRAME` says why; `sightline dead replay` sends them again.")
+
+
+def _row(letter: DeadLetter) -> tuple[str, ...]:
+    return letter.id, letter.feed, letter.stage, letter.reason, origin_of(letter)
+
+
+def origin_of(letter: DeadLetter) -> str:
+    """Path or URL; where it is unknown, the place of the record."""
+    return letter.origin or f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"
 
 
 @app.command()
 @configured
 async def show(config: Config, frame: Annotated[str, typer.Argument(help="The frame's id.")]) -> None:
     """Show why a frame is dead, and where its record came from."""
+    (frame,) = check_frame_ids([frame])
     async with opened_transport(config) as transport:
         letters = await DeadLetters(transport).choose(LetterFilter(frames=(frame,)))
     if not letters:
@@ -89,12 +106,14 @@ async def show(config: Config, frame: Annotated[str, typer.Argument(help="The fr
 
 def _print(entry: OpenLetter, zone: tzinfo | None) -> None:
     letter = entry.letter
-    out.print(f"[bold]{letter.id}[/]  {letter.tenant}/{letter.feed}")
-    out.print(f"died     {local_time(letter.died, zone)} in stage {letter.stage}")
-    out.print(f"reason   [red]{letter.reason}[/]: {escape(letter.message)}", markup=True)
-    out.print(f"record   {letter.topic}, partition {letter.partition}, offset {letter.offset}")
+    out.print(f"[bold]{quoted(letter.id)}[/]  {quoted(letter.tenant)}/{quoted(letter.feed)}", markup=True)
+    if letter.origin:
+        out.print(f"from     {quoted(letter.origin)}", soft_wrap=True)
+    out.print(f"died     {local_time(letter.died, zone)} in stage {quoted(letter.stage)}")
+    out.print(f"reason   [red]{quoted(letter.reason)}[/]: {quoted(letter.message)}", markup=True)
+    out.print(f"record   {quoted(letter.topic)}, partition {letter.partition}, offset {letter.offset}")
     if letter.uri:
-        out.print(f"original {letter.uri}")
+        out.print(f"original {quoted(letter.uri)}", soft_wrap=True)
 
 
 @app.command()
@@ -110,8 +129,13 @@ async def replay(
     async with opened_transport(config) as transport, opened_blobs(config) as blobs:
         letters = DeadLetters(transport)
         open_letters = await letters.choose(selected)
-        replayed = await letters.replay(open_letters, blobs)
-    out.print(f"{replayed} of {counted(len(open_letters), 'dead letter')} replayed")
+        replay = await letters.replay(open_letters, blobs)
+    for entry, why in replay.skipped:
+        err.print(f"[yellow]✗[/] {quoted(entry.letter.id)} ({quoted(origin_of(entry.letter))}): {quoted(why)}")
+    skipped = f", {len(replay.skipped)} skipped; they stay dead" if replay.skipped else ""
+    out.print(f"{replay.replayed} of {counted(len(open_letters), 'dead letter')} replayed{skipped}")
+    if replay.skipped:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import msgspec
 import typer
-from rich.markup import escape
 
 from schemas.pictures import FORMATS
 from search.models import Pixels
@@ -17,11 +16,12 @@ from search.results import SearchHit
 from sightline.config import Config
 from sightline.exploration import Exploration, api_queries, known_apis, make_search
 from sightline.ingest_runner import summary_lines
+from sightline.terminal.console import quoted
 from sightline.terminal.contact_sheet import contact_sheet
 from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.outputs import check_output, write_output
 from sightline.terminal.pictures import read_picture
-from sightline.terminal.render import counted, new_table
+from sightline.terminal.render import counted, new_table, out_of_domain_line
 from sightline.wiring.models import caption_pictures
 from sightline.wiring.parts import Parts, opened
 from streams.sources.image_search import ImageSearch, ImageSearchClient, Result
@@ -65,7 +65,7 @@ async def explore(
         _print_hits(hits, exploration)
         await _write_sheet(parts, content, hits, sheet)
     if search.api.terms:
-        out.print(f"[dim]{escape(search.api.terms)}[/]", markup=True)
+        out.print(f"[dim]{quoted(search.api.terms)}[/]", markup=True)
 
 
 def _api(config: Config, name: str, pages: int | None, per_page: int | None) -> ImageSearch:
@@ -79,7 +79,9 @@ def _api(config: Config, name: str, pages: int | None, per_page: int | None) -> 
 async def _caption(config: Config, picture: Path, pixels: Pixels) -> str:
     err.print("loading models")
     (caption,) = await asyncio.to_thread(caption_pictures, config, [pixels])
-    out.print(f"[bold]{escape(picture.name)}[/]: {escape(caption)}", markup=True)
+    if caption is None:
+        raise UsageError(f"{picture.name}: {out_of_domain_line(1, config.models)}; or give words with --query")
+    out.print(f"[bold]{quoted(picture.name)}[/]: {quoted(caption)}", markup=True)
     return caption
 
 
@@ -90,7 +92,7 @@ async def _first_with_results(
     for query in queries:
         results = [result async for result in search.results(query)]
         found = counted(len(results), "picture")
-        out.print(f"{search.name} has {found} for [bold]{escape(query)}[/]", markup=True)
+        out.print(f"{quoted(search.name)} has {found} for [bold]{quoted(query)}[/]", markup=True)
         if results:
             return Exploration(parts, search, query), results
     raise UsageError(f"{search.name} has no picture for this; use other words with --query")
@@ -103,7 +105,7 @@ def _print_hits(hits: Sequence[SearchHit], exploration: Exploration) -> None:
     for hit in hits:
         result = exploration.results.get(hit.id, Result(""))
         title = result.title or hit.payload.get("caption") or ""
-        table.add_row(_similarity(hit), escape(title), escape(result.credit), escape(result.link or result.url))
+        table.add_row(_similarity(hit), quoted(title), quoted(result.credit), quoted(result.link or result.url))
     out.print(table)
 
 
@@ -116,4 +118,4 @@ async def _write_sheet(parts: Parts, picture: bytes, hits: Sequence[SearchHit], 
     pictures = [picture, *[await parts.blobs.get(tenant, hit.payload["uri"]) for hit in hits]]
     lines = ["your picture", *[_similarity(hit) for hit in hits]]
     write_output(sheet, await asyncio.to_thread(contact_sheet, pictures, lines))
-    out.print(f"Contact sheet written to [bold]{escape(str(sheet))}[/]", markup=True)
+    out.print(f"Contact sheet written to [bold]{quoted(str(sheet))}[/]", markup=True)

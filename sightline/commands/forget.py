@@ -10,6 +10,7 @@ import typer
 from schemas.events import Deletion
 from schemas.points import collection
 from sightline.config import Config
+from sightline.terminal.frame_ids import check_frame_ids
 from sightline.terminal.options import UsageError, configured, out
 from sightline.terminal.render import counted
 from sightline.wiring.build_worker import worker_settings
@@ -31,6 +32,7 @@ async def forget(config: Config, frames: Frames, reason: Reason = "") -> None:
     another frame has too is kept until that frame is forgotten as well. Records on the log expire with retention
     (`retention.hours`).
     """
+    frames = check_frame_ids(frames)
     check_data_folder(config)
     async with opened(config) as parts:
         requests = [await _deletion(parts, frame, reason) for frame in frames]

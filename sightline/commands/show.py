@@ -12,6 +12,9 @@ from schemas.codec import encode_frame
 from search.annotate import annotated
 from search.uploads import decode_upload
 from sightline.config import Config
+from sightline.terminal.console import quoted
+from sightline.terminal.foreign_text import visible_json
+from sightline.terminal.frame_ids import check_frame_ids
 from sightline.terminal.options import UsageError, configured, err
 from sightline.terminal.outputs import check_output, write_output
 from sightline.wiring.build_worker import frames_collection
@@ -29,6 +32,7 @@ Picture = Annotated[
 @configured
 async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
     """Print a frame's event as JSON; with --out also write its picture with the detections drawn."""
+    (frame,) = check_frame_ids([frame])
     check_data_folder(config)
     if picture is not None:
         check_output(picture)
@@ -37,7 +41,7 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
         event = await find_event(parts.transport, frame, point, config.tenant)
         if event is None:
             raise UsageError(f"no event of frame {frame} in the log; if it is dead, use `sightline dead show {frame}`")
-        print(msgspec.json.format(encode_frame(event, as_json=True), indent=2).decode())
+        print(visible_json(msgspec.json.format(encode_frame(event, as_json=True), indent=2).decode()))
         if picture is None:
             return
         try:
@@ -45,4 +49,4 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
         except Missing as error:
             raise UsageError(f"the original of frame {frame} no longer exists: {error}") from None
         write_output(picture, annotated(event, decode_upload(original)))
-        err.print(f"Annotated image written to {picture}")
+        err.print(f"Annotated image written to {quoted(picture)}", soft_wrap=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime, tzinfo
 
-from rich.markup import escape
 from rich.table import Table
 
 from schemas.points import OUT_OF_DOMAIN
 from search.results import Contents, SearchHit, SearchResult
 from sightline.config import Config
-from sightline.terminal.options import out
+from sightline.terminal.console import out, quoted
 
 FREQUENT = 8
 """Phrases that are listed when nothing matches."""
@@ -32,14 +31,16 @@ def new_table(columns: Sequence[str], *, right: Collection[str] = ()) -> Table:
 
 def print_result(result: SearchResult, config: Config) -> None:
     if result.unknown_words:
-        out.print(f"[yellow]the {config.models} models do not know: {', '.join(result.unknown_words)}[/]", markup=True)
+        out.print(
+            f"[yellow]the {config.models} models do not know: {quoted(', '.join(result.unknown_words))}[/]", markup=True
+        )
     for name in result.unknown_names:
         nearest = f"; nearest: {', '.join(name.nearest)}" if name.nearest else ""
-        out.print(f"[yellow]no {name.kind} {escape(repr(name.name))} in the index{escape(nearest)}[/]", markup=True)
+        out.print(f"[yellow]no {name.kind} {quoted(repr(name.name))} in the index{quoted(nearest)}[/]", markup=True)
     if result.counts:
-        out.print(f"[dim]with: {escape(', '.join(result.counts))}[/]", markup=True)
+        out.print(f"[dim]with: {quoted(', '.join(result.counts))}[/]", markup=True)
     if result.negatives:
-        out.print(f"[dim]without: {', '.join(result.negatives)}[/]", markup=True)
+        out.print(f"[dim]without: {quoted(', '.join(result.negatives))}[/]", markup=True)
     if result.out_of_domain:
         out.print(f"[yellow]{out_of_domain_line(result.out_of_domain, config.models)}[/]", markup=True)
     if result.nothing_matches:
@@ -61,14 +62,19 @@ def _print_hits(result: SearchResult, zone: tzinfo | None) -> None:
 
 
 def _lines(hit: SearchHit, zone: tzinfo | None, *, with_match: bool) -> str:
-    """Two lines: how well it matches and what it shows; where it comes from."""
+    """How well it matches and what it shows; its feed, time and id; the file or URL that it comes from."""
     payload = hit.payload
     match = f"{hit.score:+.3f}" if hit.probability is None else f"{hit.probability:4.0%}"
     description = payload.get("caption") or ", ".join(payload.get("labels", ())) or "no caption"
     if OUT_OF_DOMAIN in (payload.get("flags") or ()):
         match, description = "", "unlike the pictures that the models were trained on"
     origin = f"{payload['feed']} · {local_time(payload.get('time'), zone)} · {hit.id}"
-    return f"[bold green]{match if with_match else '':>6}[/]  {escape(description)}\n[dim]        {escape(origin)}[/]"
+    lines = [
+        f"[bold green]{match if with_match else '':>6}[/]  {quoted(description)}",
+        f"[dim]        {quoted(origin)}[/]",
+    ]
+    lines += [f"[dim]        {quoted(payload['origin'])}[/]"] if payload.get("origin") else []
+    return "\n".join(lines)
 
 
 def local_time(moment: datetime | str | None, zone: tzinfo | None) -> str:
@@ -98,7 +104,7 @@ def _print_nothing(result: SearchResult) -> None:
     closest = "" if result.best is None else f"; the closest picture matches with a probability of {result.best:.0%}"
     out.print(f"[bold]nothing matches[/]{closest}", markup=True)
     if result.contents:
-        out.print(f"[dim]{contents_line(result.contents)}[/]", markup=True)
+        out.print(f"[dim]{quoted(contents_line(result.contents))}[/]", markup=True)
 
 
 def contents_line(contents: Contents) -> str:

@@ -17,6 +17,8 @@ from schemas.errors import SchemaError
 from schemas.events import DeadLetter
 from schemas.identity import still_key
 from stores.blobs import BlobStore
+from stores.errors import Missing, Refused
+from streams.errors import PlanError, TooLarge
 from streams.lifecycle.deletions import Deletions
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Partition, Record, Transport
@@ -56,18 +58,29 @@ class OpenLetter:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay did; `skipped` letters stay open, each with the reason for people."""
+
+    replayed: int
+    skipped: Sequence[tuple[OpenLetter, str]] = ()
+
+
 class DeadLetters:
     """Works on any transport, with or without running workers."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.unreadable = 0
+        """Records of the topic that the last `choose` could not read: of other producers, or a newer Sightline's."""
 
     async def choose(self, selection: LetterFilter | None = None) -> list[OpenLetter]:
         """Open letters, oldest first: the last one of each frame, and none of a deleted frame."""
         selection = selection or LetterFilter()
         open_letters: dict[str, OpenLetter] = {}
+        self.unreadable = 0
         async for record in read_topic(self._transport, topics.DEAD):
-            _fold(record, open_letters)
+            self.unreadable += not _fold(record, open_letters)
         deletions = Deletions(self._transport)
         await deletions.catch_up()
         selected = [
@@ -77,20 +90,31 @@ class DeadLetters:
         ]
         return sorted(selected, key=lambda entry: entry.letter.died)
 
-    async def replay(self, letters: Sequence[OpenLetter], blobs: BlobStore | None = None) -> int:
-        """Publish the original records to their topics again and close the letters; returns how many.
+    async def replay(self, letters: Sequence[OpenLetter], blobs: BlobStore | None = None) -> Replay:
+        """Publish the original records to their topics again and close the letters.
 
-        A letter whose record was too large to be kept is rebuilt from its blob, which needs `blobs`.
+        A letter whose record was too large to be kept is rebuilt from its blob, which needs `blobs`. A letter that
+        cannot be replayed is skipped. Raises Unavailable, LogFull, StoreUnavailable: the rest can be replayed later.
         """
-        replayed = 0
+        replayed, skipped = 0, list[tuple[OpenLetter, str]]()
         for letter in letters:
-            original = await self._original(letter, blobs)
-            if original is None:
+            if (why := await self._why_not_replayed(letter, blobs)) is not None:
+                skipped.append((letter, why))
                 continue
-            await self._transport.publish([original])
             await self._transport.publish([_closing_record(letter)])
             replayed += 1
-        return replayed
+        return Replay(replayed, skipped)
+
+    async def _why_not_replayed(self, letter: OpenLetter, blobs: BlobStore | None) -> str | None:
+        """Publish the letter's original record; the reason if that can never succeed."""
+        try:
+            original = await self._original(letter, blobs)
+            if isinstance(original, NewRecord):
+                await self._transport.publish([original])
+                return None
+        except (SchemaError, TooLarge, PlanError, Missing, Refused, ValueError) as error:
+            return str(error) or type(error).__name__
+        return original
 
     async def drop(self, letters: Sequence[OpenLetter]) -> int:
         """Close letters without replaying them. Returns how many."""
@@ -98,33 +122,38 @@ class DeadLetters:
             await self._transport.publish([_closing_record(letter) for letter in letters])
         return len(letters)
 
-    async def _original(self, letter: OpenLetter, blobs: BlobStore | None) -> NewRecord | None:
+    async def _original(self, letter: OpenLetter, blobs: BlobStore | None) -> NewRecord | str:
+        """The record, or why there is none."""
         page = await self._transport.read(letter.partition, letter.offset, 1)
         if not page or page[0].offset != letter.offset:
-            return None
+            return "the letter has expired"
         whole = codec.decode_dead(page[0].value, page[0].headers)
         headers = {**whole.headers, REPLAYED_HEADER: b"1"}
         if whole.value is not None:
             return NewRecord(whole.topic, whole.key, whole.value, headers)
         if blobs is None or not whole.uri or not (cloudevents.text(headers, "content-type") or "").startswith("image/"):
-            return None
+            return "its record was too large for the letter, and is no picture whose original is stored"
         return NewRecord(whole.topic, whole.key, await blobs.get(whole.tenant, whole.uri), headers)
 
 
-def _fold(record: Record, open_letters: dict[str, OpenLetter]) -> None:
-    """A letter replaces its frame's earlier one; a closing record removes the letter that it names."""
+def _fold(record: Record, open_letters: dict[str, OpenLetter]) -> bool:
+    """A letter replaces its frame's earlier one; a closing record removes the letter that it names. False: unreadable.
+
+    Any producer may write to the topic: nothing in a record raises.
+    """
     frame = record.key.decode(errors="replace")
     if CLOSES_HEADER in record.headers:
         closed = record.headers[CLOSES_HEADER]
         known = open_letters.get(frame)
         if known is not None and closed[:20].isdigit() and known.offset <= int(closed[:20]):
             del open_letters[frame]
-        return
+        return closed.isdigit()
     try:
         letter = codec.decode_dead(record.value, record.headers)
     except SchemaError:
-        return  # of another producer; a letter that cannot be read can neither be shown nor replayed
+        return False  # it can neither be shown nor replayed
     open_letters[letter.id] = OpenLetter(msgspec.structs.replace(letter, value=None), record.partition, record.offset)
+    return True
 
 
 def _closing_record(letter: OpenLetter) -> NewRecord:

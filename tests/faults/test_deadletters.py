@@ -60,7 +60,7 @@ async def test_letters_are_filtered_by_reason_stage_time_and_frame(here: Deploym
 
 async def test_a_replay_enriches_frames_and_takes_them_off_the_list(here: Deployment) -> None:
     letters = DeadLetters(here.transport)
-    assert await letters.replay(await letters.choose(LetterFilter(reason="refused"))) == 3
+    assert (await letters.replay(await letters.choose(LetterFilter(reason="refused")))).replayed == 3
     assert [entry.letter.stage for entry in await letters.choose()] == ["codec"]
     # the plan no longer has the stage that refused them; a new group reads the raw topic from the start
     await work(here, "sightline.embed")

@@ -16,10 +16,12 @@ import typer
 from typer.testing import CliRunner
 
 from schemas import topics
+from schemas.identity import frame_id, still_position
 from sightline.cli import make_app
 from sightline.config import Config
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.parts import make_transport, opened
+from stores.blobs import sha256_hex
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord
 from tests.support.deployment import running, until
@@ -30,6 +32,7 @@ from tests.unit.sightline.conftest import Typed
 
 FRAME_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 APP = make_app()
+NO_FRAME = "00000000-0000-5000-8000-000000000000"
 DECODE_ONLY = '--set=segments=[["decode"]]'
 
 
@@ -109,7 +112,11 @@ def test_config_check_prints_the_effective_configuration(typed: Typed) -> None:
         (("ingest", "shots", "--limit", "0"), "at least 1"),
         (("work", "--segment", "2"), "the plan has 1"),
         (("dead", "replay"), "--all selects all"),
-        (("dead", "show", "no-frame"), "no dead letter of frame no-frame"),
+        (("dead", "show", NO_FRAME), f"no dead letter of frame {NO_FRAME}"),
+        (("dead", "show", "zzz"), "'zzz' is no frame id; an id looks like 97a12313-8f5f-"),
+        (("dead", "replay", "zz\x1b[31mz"), r"'zz\x1b[31mz' is no frame id; an id looks like"),
+        (("show", "zzz", "--out", "picture.jpg"), "'zzz' is no frame id"),
+        (("forget", NO_FRAME, "zzz"), "'zzz' is no frame id"),
         (("dead", "list", "--since", "yesteryear"), "yesteryear"),
         (("models", "verify", "huge"), "unknown preset 'huge'; use one of tiny"),
         (("models", "pull", "huge"), "unknown preset"),
@@ -256,3 +263,34 @@ def test_a_list_of_urls_is_fetched_from_allowed_networks(typed: Typed, tmp_path:
     assert "shots: 3 frames accepted, 1 file refused" in result.stdout
     assert "s3cret" not in result.stdout
     assert typed("ingest", "shots.txt", "--set", "fetch.allow=['anywhere']").exit_code == 2
+
+
+NASTY = "new\nline\x1b[31mred \udce9.jpg"
+
+
+def test_a_dead_letter_names_its_file_and_its_name_steers_no_terminal(
+    typed: Typed, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "3.jpg").rename(pictures / NASTY)
+    assert typed("ingest", "shots").exit_code == 0
+    assert typed("work", "--until-idle", DECODE_ONLY).exit_code == 0
+    named = f"{tmp_path}/shots/new\\nline\\x1b[31mred \\xe9.jpg"
+    listed = typed("dead", "list").stdout
+    assert named in listed
+    (dead,) = FRAME_ID.findall(listed)
+    shown = typed("dead", "show", dead).stdout
+    assert f"from     {named}\n" in shown
+    assert "\x1b" not in listed + shown
+
+
+def test_show_prints_where_a_frame_comes_from_in_json_that_steers_no_terminal(
+    typed: Typed, pictures: Path, tmp_path: Path
+) -> None:
+    name = "a\x9b31m\u202e.jpg"
+    (pictures / "0.jpg").rename(tmp_path / name)
+    assert typed("ingest", f"{tmp_path}/{name}", "--feed", "odd").exit_code == 0
+    assert typed("work", "--until-idle", DECODE_ONLY).exit_code == 0
+    frame = frame_id("default", "odd", still_position(f"{tmp_path}/{name}", sha256_hex(encoded(scene(0)))))
+    printed = typed("show", frame).stdout
+    assert json.loads(printed)["origin"] == f"{tmp_path}/{name}"
+    assert not {"\x9b", "\u202e"} & set(printed)
