@@ -157,7 +157,9 @@ class KafkaConsumer:
 
     async def _seek(self, partitions: Sequence[Partition]) -> set[Partition]:
         """Start at the group's position, or at the earliest for a new group; returns those parked for a gap."""
-        starts = await self._consumer.beginning_offsets([to_aiokafka(partition) for partition in partitions])
+        topic_partitions = [to_aiokafka(partition) for partition in partitions]
+        starts = await self._consumer.beginning_offsets(topic_partitions)
+        ends = await self._consumer.end_offsets(topic_partitions)
         parked: set[Partition] = set()
         positions = await self._group.positions(partitions)
         self._drop_finished_fetch()
@@ -165,9 +167,9 @@ class KafkaConsumer:
             topic_partition = to_aiokafka(partition)
             if topic_partition not in self._consumer.assignment():
                 continue
-            start = starts[topic_partition]
-            if position is not None and position.next_offset < start:
-                self._park(partition, f"the group is at {position.next_offset}, the log starts at {start}")
+            start, end = starts[topic_partition], ends[topic_partition]
+            if position is not None and not start <= position.next_offset <= end:
+                self._park(partition, position.next_offset, f"the log is from {start} to {end}")
                 parked.add(partition)
             else:
                 self._consumer.seek(topic_partition, start if position is None else position.next_offset)
@@ -205,7 +207,7 @@ class KafkaConsumer:
             return  # it began before `_seek` for a new group; raising the error cleared it
         except OffsetOutOfRangeError as error:
             for topic_partition, offset in error.args[0].items():
-                self._park(from_aiokafka(topic_partition), f"the group is at {offset}, which is not in the log")
+                self._park(from_aiokafka(topic_partition), offset, "which is not in the log")
             return
         for topic_partition, records in fetched.items():
             partition = from_aiokafka(topic_partition)
@@ -217,10 +219,12 @@ class KafkaConsumer:
             return []
         return list(chain.from_iterable(records for _, records in self._buffer.take(count)))
 
-    def _park(self, partition: Partition, why: str) -> None:
+    def _park(self, partition: Partition, offset: int, why: str) -> None:
         self._buffer.drop(partition)
         self._consumer.pause(to_aiokafka(partition))
-        self._gaps.append(Gap(f"{partition.topic}[{partition.index}]: {why}; the partition is paused"))
+        name = f"{partition.topic}[{partition.index}]"
+        stands = f"{name}: group {self._group.read.group} is at {offset}, {why}; the partition is paused"
+        self._gaps.append(Gap(f"{stands} until its position is reset (docs/runbook.md, Lost records)"))
 
     def _raise_pending(self) -> None:
         if self.membership.failures:

@@ -22,6 +22,15 @@ NO_LEADER_SECONDS = 0.05
 
 UNLIMITED = -1
 
+KAFKA_NAMES = {
+    "compacted": "cleanup.policy",
+    "retention_seconds": "retention.ms",
+    "retention_bytes": "retention.bytes",
+    "max_record_bytes": "max.message.bytes",
+    "min.insync.replicas": "min.insync.replicas",
+}
+"""What an operator sets, by the field that differs."""
+
 TOPIC_AUTHORIZATION_FAILED, TOPIC_ALREADY_EXISTS = 29, 36
 
 
@@ -71,7 +80,25 @@ def differences(wanted: TopicSpec, replicas: int, topic: ClusterTopic) -> list[s
         wrong.append(("replication factor", topic.replicas, replicas))
     if topic.min_in_sync < min_in_sync(replicas):
         wrong.append(("min.insync.replicas", topic.min_in_sync, min_in_sync(replicas)))
-    return [f"topic {wanted.name}: {name} is {actual}, wanted {expected}" for name, actual, expected in wrong]
+    return [
+        f"topic {wanted.name}: {name} is {actual}, wanted {expected};"
+        f" to change it: {_remedy(wanted, name, replicas, topic)}"
+        for name, actual, expected in wrong
+    ]
+
+
+def _remedy(wanted: TopicSpec, name: str, replicas: int, topic: ClusterTopic) -> str:
+    """What mends one difference."""
+    if name == "partitions":
+        present = topic.spec.partitions
+        if present < wanted.partitions:
+            return f"kafka-topics.sh --alter --topic {wanted.name} --partitions {wanted.partitions}"
+        return f"Kafka takes none away: set partitions = {present}, or create the topic again"
+    if name == "replication factor":
+        return f"kafka-reassign-partitions.sh, or ?replicas={topic.replicas} in the transport's URL"
+    key = KAFKA_NAMES[name]
+    value = configuration(wanted, min_in_sync(replicas))[key]
+    return f"kafka-configs.sh --alter --entity-type topics --entity-name {wanted.name} --add-config {key}={value}"
 
 
 def min_in_sync(replicas: int) -> int:

@@ -32,6 +32,9 @@ RETRY_SECONDS = 0.2
 REBALANCE_MARGIN = 1.5
 """The group waits this many drain deadlines for a member: aiokafka's default is the session, too short for a batch."""
 
+METADATA_SECONDS = 10.0
+"""How soon a member notices that its topic was created again or has more partitions; by default, in 5 minutes."""
+
 
 class KafkaTransport:
     """See `streams.transport.Transport`.
@@ -114,6 +117,7 @@ class KafkaTransport:
             heartbeat_interval_ms=round(1000 * settings.session_seconds / 4),
             max_poll_interval_ms=round(1000 * settings.max_poll_seconds),
             rebalance_timeout_ms=round(1000 * REBALANCE_MARGIN * settings.drain_seconds),
+            metadata_max_age_ms=round(1000 * METADATA_SECONDS),
             isolation_level="read_committed",
         )
         reads = Access("Read", topics, group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from functools import partial
 
@@ -11,11 +11,12 @@ from stores.blobs import BlobStore, blob_uri
 from stores.errors import StoreError, StoreUnavailable
 from stores.index import Index
 from streams.clock import Clock
-from streams.errors import StreamError
+from streams.errors import PlanError, StreamError
 from streams.retry import Retry
-from streams.transport import Transport
+from streams.transport import TopicSpec, Transport
 
 PROBE_SECONDS = 2.0
+TOPICS_PROBE_SECONDS = 10.0
 BLOB_PROBE_SECONDS = 30.0
 """An object store charges for each request."""
 ANSWER_SECONDS = 5.0
@@ -38,6 +39,11 @@ class Probes:
     async def broker(self, transport: Transport, topic: str) -> None:
         await self._repeat("broker", partial(transport.ends, topic), PROBE_SECONDS)
 
+    async def topics(self, transport: Transport, started_with: Mapping[str, TopicSpec], names: Sequence[str]) -> None:
+        """Whether these topics still are what the process started with."""
+        known = {name: started_with[name].partitions for name in names if name in started_with}
+        await self._repeat("topics", partial(_compare, transport, known), TOPICS_PROBE_SECONDS)
+
     async def index(self, index: Index, collection: str) -> None:
         await self._repeat("index", partial(index.get, collection, [NO_POINT]), PROBE_SECONDS)
 
@@ -48,6 +54,19 @@ class Probes:
         while True:
             await self._retry.forever(what, partial(_answered, ask), AWAY)
             await self._clock.sleep(every_seconds)
+
+
+async def _compare(transport: Transport, known: Mapping[str, int]) -> None:
+    """Raises PlanError for topics that were deleted or have another number of partitions."""
+    present = await transport.topics()
+    changes = [
+        f"topic {name} {'was deleted' if name not in present else f'has {present[name].partitions} partitions now'};"
+        f" this process started when it had {partitions} (docs/runbook.md, Topics that changed)"
+        for name, partitions in known.items()
+        if name not in present or present[name].partitions != partitions
+    ]
+    if changes:
+        raise PlanError(changes)
 
 
 async def _answered(ask: Ask) -> None:

@@ -116,16 +116,26 @@ def make_loop_parts(
         committer=committer,
         sinks=sinks,
         gauges=Gauges(consumer, assignments.offsets, sinks.drift, instruments),
-        probes=_probes(backends, spec.topic_in, collections, instruments),
+        probes=_probes(backends, spec, collections, topics, instruments),
         arrived=arrived,
         room_freed=room_freed,
     )
 
 
-def _probes(backends: Backends, topic: str, collections: Sequence[str], instruments: Instruments) -> list[Probe]:
+def _probes(
+    backends: Backends,
+    spec: SegmentSpec,
+    collections: Sequence[str],
+    topics: Mapping[str, TopicSpec],
+    instruments: Instruments,
+) -> list[Probe]:
     probes = Probes(instruments.clock, instruments.retry)
-    of_index = [partial(probes.index, backends.index, name) for name in collections[:1]]
-    return [partial(probes.broker, backends.transport, topic), partial(probes.blobs, backends.blobs), *of_index]
+    return [
+        partial(probes.broker, backends.transport, spec.topic_in),
+        partial(probes.topics, backends.transport, topics, (spec.topic_in, spec.topic_out)),
+        partial(probes.blobs, backends.blobs),
+        *(partial(probes.index, backends.index, name) for name in collections[:1]),
+    ]
 
 
 def _encoder(spec: SegmentSpec, settings: WorkerSettings, topics: Mapping[str, TopicSpec]) -> FrameEncoder:
