@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
+
+import structlog
 
 from schemas.events import Feed
 from stores.blobs import BlobStore
 from streams.clock import Clock
 from streams.feeds.credentials import resolve_references
 from streams.sources.ingest import Backpressure, IngestSettings, ingest
+from streams.sources.ingest_counts import NAMED_REFUSALS
 from streams.sources.live import LiveSettings, LiveSource
 from streams.sources.live_input import StreamOptions, live_protocol
 from streams.sources.playback import Playback
-from streams.sources.source import Source
+from streams.sources.source import Refusal, Source
 from streams.sources.source_choice import RemoteOptions, choose_source
 from streams.transport import Transport
 
+log = structlog.get_logger()
 LOSSLESS_RECORDS = 1_000
 """Lag at which a lossless feed pauses: about a minute of ten cameras at two frames per second."""
+
+
+@dataclass(slots=True)
+class RefusalLog:
+    """Logs what a reading of a feed refuses: damaged and incomplete films, files that are no pictures."""
+
+    feed: str
+    _logged: int = field(default=0, init=False)
+
+    def __call__(self, refusal: Refusal) -> None:
+        if self._logged < NAMED_REFUSALS:
+            log.warning("feed_file_refused", feed=self.feed, reason=refusal.reason, why=refusal.message)
+        self._logged += 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +70,7 @@ class FeedReader:
                 max_age_seconds=feed.max_age_seconds if feed.policy == "live" else 0.0,
                 frames_per_second=feed.frames_per_second if source.repeatable else None,
             ),
+            refused=RefusalLog(feed.feed),
         )
 
     def _source(self, feed: Feed) -> Source:

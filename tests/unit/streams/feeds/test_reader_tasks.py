@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.events import Feed
 from schemas.topics import RAW
@@ -70,7 +71,7 @@ async def test_whatever_a_feed_raises_is_counted_and_retried_and_ends_no_other_f
 
 
 async def test_films_that_cannot_be_read_leave_their_neighbors_alone(tmp_path: Path) -> None:
-    """Real sources: a text, a film without a picture that can be decoded, one whose codec changes, and a good one."""
+    """Real sources: a text; films without a frame, with another codec midway, cut short; and a good one."""
     (tmp_path / "text.mp4").write_text("no film")
     empty = write_video(tmp_path / "empty.mp4", codec="mpeg4")
     content = empty.read_bytes()
@@ -78,7 +79,9 @@ async def test_films_that_cannot_be_read_leave_their_neighbors_alone(tmp_path: P
     empty.write_bytes(content[:start] + bytes(end - start) + content[end:])
     parts = [write_video(tmp_path / "1.ts"), write_video(tmp_path / "2.ts", codec="libx265", first=100)]
     (tmp_path / "changes.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    good = write_video(tmp_path / "good.mp4")
+    good = write_video(tmp_path / "good.mp4", detailed=True, options={"movflags": "faststart"})
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     clock, failures = ManualClock(), list[Exception]()
     async with ingest_target(tmp_path / "target") as target:
         reader = FeedReader(
@@ -91,11 +94,18 @@ async def test_films_that_cannot_be_read_leave_their_neighbors_alone(tmp_path: P
             inline_limit_bytes=1 << 20,
         )
         tasks = ReaderTasks(reader, clock, failures.append)
-        for path in (tmp_path / "text.mp4", empty, tmp_path / "changes.ts", good):
-            await tasks.follow(path.name.encode(), feed(path.stem, str(path)))
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            while sum(end for _, end in (await target.log.ends(RAW)).values()) < 60 or len(failures) < 4:
-                clock.advance(30.0 if clock.sleepers else 0.0)
-                await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.005)
+        with capture_logs() as logged:
+            for path in (tmp_path / "text.mp4", empty, tmp_path / "changes.ts", cut, good):
+                await tasks.follow(path.name.encode(), feed(path.stem, str(path)))
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                while (
+                    sum(end for _, end in (await target.log.ends(RAW)).values()) <= 60
+                    or len(failures) < 4
+                    or not [entry for entry in logged if entry.get("reason") == "cut_short"]
+                ):
+                    clock.advance(30.0 if clock.sleepers else 0.0)
+                    await asyncio.wait([asyncio.get_running_loop().create_future()], timeout=0.005)
         await tasks.close()
     assert {type(failure) for failure in failures} == {UnreadableSource}
+    told = {(entry["feed"], entry["reason"]) for entry in logged if entry["event"] == "feed_file_refused"}
+    assert ("cut", "cut_short") in told

@@ -21,6 +21,7 @@ from aiohttp import web
 from schemas import topics
 from schemas.codec import decode_observed
 from streams.clock import ManualClock, SystemClock
+from streams.lifecycle.deletions import Deletions
 from streams.sources.acceptor import Acceptor
 from streams.sources.drop_oldest_queue import DropOldestQueue
 from streams.sources.ingest_counts import IngestCounts
@@ -325,6 +326,7 @@ async def test_dropped_frames_are_one_record_per_minute(tmp_path: Path) -> None:
             frames=RawFrames(tenant=TENANT, feed=FEED, kind="frame", clock=clock, inline_limit_bytes=0),
             counts=IngestCounts(report=lambda _: None, total=None),
             accepted=None,
+            deletions=Deletions(target.log),
         )
         for _ in range(130):
             await acceptor.take([Shed(3)])
