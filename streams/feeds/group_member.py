@@ -26,6 +26,8 @@ log = structlog.get_logger()
 GROUP = "sightline-feeds"
 POLL_RECORDS = 500
 POLL_SECONDS = 0.25
+LEAVE_SECONDS = 5.0
+"""A broker that is away must not hold up the exit."""
 
 
 class FeedGroupMember:
@@ -82,9 +84,10 @@ class FeedGroupMember:
     async def _leave(self, consumer: Consumer) -> None:
         await self.readers.close()
         try:
-            await consumer.close()
-        except (Unavailable, Fenced) as error:
-            log.warning("left_without_notice", error=str(error))
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await consumer.close()
+        except (TimeoutError, Unavailable, Fenced) as error:
+            log.warning("left_without_notice", error=str(error) or type(error).__name__)
 
     def _failed(self, error: Exception) -> None:
         self._failures.inc()
