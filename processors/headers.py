@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from processors import exif
-from processors.heif import read_heif
+from processors.heif import MAX_EXIF_BYTES, read_heif
 from processors.orientation import UPRIGHT, turns_sides
 from schemas.events import Format
 from schemas.pictures import FORMATS, picture_format
@@ -23,6 +23,8 @@ _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9), 0xFF})
 """Markers without a segment; 0xFF is a fill byte before one."""
 _APP1 = 0xE1
 """The JPEG segment that holds EXIF."""
+_MAX_PARTS = 16_384
+"""Segments or chunks that are looked at: a PNG of 64 MB has half as many. It bounds the time that a header takes."""
 _EXIF_PREFIX = b"Exif\0\0"
 _PNG_COLORS_WITH_ALPHA = frozenset({4, 6})
 _WEBP_TRANSPARENT, _WEBP_EXIF = 0x10 | 0x02, 0x08
@@ -98,7 +100,9 @@ def _read(image_format: Format, picture: bytes) -> Header:
 def _jpeg(picture: bytes) -> Header:
     """Segments are followed up to the frame header; EXIF stands before it."""
     position, found = 2, b""
-    while picture[position] == 0xFF:
+    for _ in range(_MAX_PARTS):
+        if picture[position] != 0xFF:
+            break
         marker = picture[position + 1]
         if marker in _START_OF_FRAME:
             height, width = struct.unpack_from(">HH", picture, position + 5)
@@ -125,14 +129,16 @@ def _png(picture: bytes) -> Header:
         if kind == b"tRNS":
             transparent = True
         elif kind == b"eXIf":
-            found = bytes(content)
+            found = bytes(content[:MAX_EXIF_BYTES])
     return Header("png", width, height, exif.orientation(found), transparent, found)
 
 
 def _png_chunks(picture: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """Each chunk's type and content; a checksum of four bytes follows it."""
     view, position = memoryview(picture), 8
-    while position + 8 <= len(picture):
+    for _ in range(_MAX_PARTS):
+        if position + 8 > len(picture):
+            return
         length, kind = struct.unpack_from(">I4s", picture, position)
         yield kind, view[position + 8 : position + 8 + length]
         position += length + 12
@@ -157,10 +163,12 @@ def _webp(picture: bytes) -> Header:
 def _webp_exif(picture: bytes) -> bytes:
     """Chunks of an odd length are followed by a zero. Some writers put JPEG's prefix before the TIFF structure."""
     position = 12
-    while position + 8 <= len(picture):
+    for _ in range(_MAX_PARTS):
+        if position + 8 > len(picture):
+            break
         kind, length = struct.unpack_from("<4sI", picture, position)
         if kind == b"EXIF":
-            return picture[position + 8 : position + 8 + length].removeprefix(_EXIF_PREFIX)
+            return picture[position + 8 : position + 8 + min(length, MAX_EXIF_BYTES)].removeprefix(_EXIF_PREFIX)
         position += 8 + length + (length & 1)
     return b""
 

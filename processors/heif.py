@@ -15,9 +15,11 @@ _ROTATIONS = {0: UPRIGHT, 1: 8, 2: 3, 3: 6}
 """`irot`: quarter turns counterclockwise, as EXIF's numbers."""
 _MIRRORS = {0: 4, 1: 2}
 """`imir`: 0 exchanges top and bottom, 1 left and right."""
-_MAX_EXIF_BYTES = 1 << 20
+MAX_EXIF_BYTES = 1 << 20
 _IN_FILE, _IN_IDAT = 0, 1
 """Where the bytes of an item are (`construction_method`)."""
+_MAX_BOXES, _MAX_ITEMS, _MAX_PIECES = 16_384, 4_096, 64
+"""More than any camera writes; libheif refuses 1,000 items and 32 pieces. No header may take long to read."""
 _METADATA = frozenset({b"Exif", b"mime", b"uri "})
 Extent = tuple[int, int]
 Box = tuple[bytes, int, int]
@@ -71,7 +73,9 @@ def _check_whole(picture: bytes, items: Mapping[int, bytes], extents: Mapping[in
 
 
 def _boxes(picture: bytes, start: int, end: int) -> Iterator[Box]:
-    while start + 8 <= end:
+    for _ in range(_MAX_BOXES):
+        if start + 8 > end:
+            return
         size, kind = struct.unpack_from(">I4s", picture, start)
         body = start + 8
         if size == 1:
@@ -105,7 +109,7 @@ def _associations(picture: bytes, start: int, item: int) -> list[int]:
     version, wide = picture[start], picture[start + 3] & 1
     item_format, index_format, mask = ">I" if version else ">H", ">H" if wide else ">B", 0x7FFF if wide else 0x7F
     position = start + 8
-    for _ in range(struct.unpack_from(">I", picture, start + 4)[0]):
+    for _ in range(_bounded(struct.unpack_from(">I", picture, start + 4)[0], _MAX_ITEMS)):
         (identity,) = struct.unpack_from(item_format, picture, position)
         position += struct.calcsize(item_format)
         count, step = picture[position], struct.calcsize(index_format)
@@ -116,11 +120,18 @@ def _associations(picture: bytes, start: int, item: int) -> list[int]:
     return []
 
 
+def _bounded(count: int, most: int) -> int:
+    """Raises IndexError for a count beyond what pictures have."""
+    if count > most:
+        raise IndexError(count)
+    return count
+
+
 def _exif(picture: bytes, items: Mapping[int, bytes], extents: Mapping[int, Sequence[Extent]]) -> bytes:
     """The TIFF structure of the first EXIF item; empty if there is none or it cannot be read."""
     places = (extents.get(item) for item, kind in items.items() if kind == b"Exif")
     start, end = next((place[0] for place in places if place), (0, 0))
-    block = picture[start : min(end, start + _MAX_EXIF_BYTES)]
+    block = picture[start : min(end, start + MAX_EXIF_BYTES)]
     return block[4 + int.from_bytes(block[:4], "big") :]
 
 
@@ -160,14 +171,13 @@ def _extents(picture: bytes, meta: Mapping[bytes, Extent]) -> dict[int, list[Ext
     offset_size, length_size, base_size = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
     index_size = sizes & 15 if version else 0
     extents = {}
-    for _ in range(read.number(4 if version > 1 else 2)):
+    for _ in range(_bounded(read.number(4 if version > 1 else 2), _MAX_ITEMS)):
         item = read.number(4 if version > 1 else 2)
         method = read.number(2) & 15 if version else 0
         read.number(2)
         base = read.number(base_size) + (meta.get(b"idat", (0, 0))[0] if method == _IN_IDAT else 0)
-        pieces = [
-            (read.number(index_size), read.number(offset_size), read.number(length_size)) for _ in range(read.number(2))
-        ]
+        count = _bounded(read.number(2), _MAX_PIECES)
+        pieces = [(read.number(index_size), read.number(offset_size), read.number(length_size)) for _ in range(count)]
         if method in (_IN_FILE, _IN_IDAT):
             extents[item] = [(base + offset, base + offset + length) for _, offset, length in pieces]
     return extents

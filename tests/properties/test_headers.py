@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -49,3 +50,25 @@ def test_a_real_heif_with_any_bytes_changed_is_read_or_refused(data: st.DataObje
     for position in data.draw(st.lists(st.integers(0, min(len(HEIF), 600) - 1), max_size=4)):
         picture[position] = data.draw(st.integers(0, 255))
     reason_or_size(bytes(picture[: data.draw(st.integers(0, len(HEIF)))]))
+
+
+def overwritten(box: bytes, content: bytes) -> bytes:
+    start = HEIF.index(box) + 4
+    return HEIF[:start] + content + HEIF[start + len(content) :]
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        pytest.param(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0" + bytes(8 << 20), id="PNG"),
+        pytest.param(b"\xff\xd8" + b"\xff\xe2\0\2" * (2 << 20), id="JPEG"),
+        pytest.param(b"\xff\xd8" + b"\xff" * (8 << 20), id="JPEG of fill bytes"),
+        pytest.param(HEIF.replace(b"meta", b"free", 1) + b"\0\0\0\x08skip" * (1 << 20), id="boxes"),
+        pytest.param(overwritten(b"iloc", bytes(6) + b"\xff\xff"), id="items"),
+        pytest.param(overwritten(b"iloc", bytes(6) + b"\x0f\xff" + b"\0\1\0\0\xff\xff"), id="pieces"),
+        pytest.param(overwritten(b"ipma", bytes(4) + b"\xff\xff\xff\xff"), id="associations"),
+    ],
+)
+def test_no_header_takes_long(hostile: bytes) -> None:
+    assert reason_or_size(hostile) in ("unreadable_image", (1, 1))
