@@ -17,7 +17,7 @@ from schemas.events import Feed
 from schemas.identity import check_name, partition_key
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out
-from sightline.terminal.render import new_table
+from sightline.terminal.render import local_time, new_table
 from sightline.terminal.signals import stopping
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
@@ -154,7 +154,8 @@ async def list_(config: Config) -> None:
         policy = "lossless" if feed.policy == "lossless" else f"live, {feed.max_age_seconds:g} s"
         rate = "" if feed.frames_per_second is None else f"{feed.frames_per_second:g}"
         state = "paused" if feed.paused else ""
-        table.add_row(feed.feed, _without_secrets(feed.source), policy, rate, f"{feed.changed:%Y-%m-%d %H:%M}", state)
+        changed = local_time(feed.changed, config.zone)
+        table.add_row(feed.feed, _without_secrets(feed.source), policy, rate, changed, state)
     out.print(table)
 
 

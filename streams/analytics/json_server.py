@@ -59,10 +59,16 @@ def _feeds(view: LedgerView, _: web.Request) -> web.Response:
 def _windows(view: LedgerView, request: web.Request) -> web.Response:
     query = request.query
     try:
-        since = datetime.fromisoformat(query["since"]).timestamp() if "since" in query else 0.0
-    except ValueError:
+        since = _seconds(query["since"]) if "since" in query else 0.0
+    except (ValueError, OverflowError):
         return web.Response(status=400, text="since: write a time such as 2026-11-21T08:00:00Z\n")
     return _json(view.windows(query.get("feed", ""), query.get("label", ""), since))
+
+
+def _seconds(since: str) -> float:
+    """Raises ValueError, OverflowError. In a URL, the `+` of an offset that is not encoded arrives as a space."""
+    day, separator, time_of_day = since.strip().partition("T")
+    return datetime.fromisoformat(f"{day}{separator}{time_of_day.replace(' ', '+')}").timestamp()
 
 
 def _json(value: object) -> web.Response:
