@@ -93,7 +93,8 @@ def load_model(folder: Path, kind: str, *, device: str, precision: ResolvedPreci
             **options,
         )
     if absent := sorted({*report["missing_keys"], *(str(entry) for entry in report["mismatched_keys"])}):
-        raise WrongWeights(f"{folder}: the file lacks {len(absent)} tensors of {kind}, first {absent[0]}")
+        count = "1 tensor" if len(absent) == 1 else f"{len(absent)} tensors"
+        raise WrongWeights(f"{folder}: the file lacks {count} of {kind}, first {absent[0]}")
     return model.eval().requires_grad_(requires_grad=False).to(device)
 
 

@@ -11,9 +11,11 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -63,6 +65,7 @@ def pull(
     Each file has `attempts` in all, with waits that start at `wait_seconds` and double, with jitter. `HF_ENDPOINT`
     names a mirror of the hub, as for the hub's own tools.
     """
+    _check_room(models, root)
     for model in models:
         folder = root / model.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,8 +75,31 @@ def pull(
             for attempt in stamina.retry_context(
                 on=TransientDownloadError, attempts=attempts, timeout=None, wait_initial=wait_seconds
             ):
-                with attempt:
+                with attempt, _naming(folder / file.name):
                     _download(model, file, folder, progress)
+
+
+def _check_room(models: Sequence[Model], root: Path) -> None:
+    """Raises DownloadError where the disk has no room for the files that are not there, as far as sizes are known."""
+    needed = 0
+    for model in models:
+        for file in model.files:
+            path = root / model.folder / file.name
+            part = path.with_name(f"{path.name}.part")
+            if not path.exists():
+                needed += max(file.size_bytes - (part.stat().st_size if part.exists() else 0), 0)
+    existing = next(path for path in (root, *root.absolute().parents) if path.exists())
+    if needed > (free := shutil.disk_usage(existing).free):
+        raise DownloadError(f"{root}: {needed / 1e9:.1f} GB are needed, and its disk has {free / 1e9:.1f} GB free")
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Raises DownloadError for what the disk refuses; what the network refuses is one already."""
+    try:
+        yield
+    except OSError as error:
+        raise DownloadError(f"{path}: {error.strerror or error}") from error
 
 
 def verify(models: Sequence[Model], root: Path) -> list[FileCheck]:

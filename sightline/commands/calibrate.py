@@ -17,7 +17,7 @@ from search.calibrate import CURVES_FILE, Calibration, Curve, fit, nearest_log_o
 from search.models import Matcher
 from search.score import MATCHED, TEXT
 from sightline.config import Config
-from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.options import CommandError, UsageError, configured, err, out
 from sightline.terminal.outputs import check_output
 from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import counted
@@ -51,6 +51,8 @@ def calibrate(config: Config, pairs: Pairs) -> None:
     rest. If the preset has a matching head, a second curve is fitted on its outputs, by which a search re-ranks.
     """
     rows = read_pairs(pairs)
+    if absent := [str(picture) for picture, _ in rows if not picture.is_file()]:
+        raise CommandError(f"{pairs}: {counted(len(absent), 'picture')} missing, first {absent[0]}")
     folder = Path(with_weights(config, EMBED)["weights"]).expanduser()
     checkpoint_folder(folder, "CLIP")
     check_output(folder / CURVES_FILE)
@@ -67,7 +69,8 @@ def calibrate(config: Config, pairs: Pairs) -> None:
             raise UsageError(f"{pairs}: {error}") from None
     save(Calibration(revision=clip.revision, curves=curves, references={SEMANTIC: pictures[1::2]}), folder)
     for name, curve in curves.items():
-        out.print(f"{name}: fitted on {curve.queries} texts and {curve.pictures} pictures, AUROC {curve.auroc:.3f}")
+        counts = f"{counted(curve.queries, 'text')} and {counted(curve.pictures, 'picture')}"
+        out.print(f"{name}: fitted on {counts}, AUROC {curve.auroc:.3f}")
     threshold = curves[TEXT].threshold
     out.print(f"Calibration written to {folder}; searches show pictures from a probability of {threshold:.0%}")
 
@@ -111,8 +114,8 @@ def read_pairs(path: Path) -> list[tuple[Path, str]]:
     if wrong:
         raise UsageError(f"{path}:{wrong[0]}: a path, a tab and a text are expected")
     rows = [(path.parent / line[0], line[1].strip()) for line in lines if line]
-    if absent := [str(picture) for picture, _ in rows if not picture.is_file()]:
-        raise UsageError(f"{path}: {counted(len(absent), 'picture')} missing, first {absent[0]}")
     if len(rows) < MIN_PAIRS:
-        raise UsageError(f"{path}: {len(rows)} pairs; a fit needs at least {MIN_PAIRS}, better some hundreds")
+        raise UsageError(
+            f"{path}: {counted(len(rows), 'pair')}; a fit needs at least {MIN_PAIRS}, better some hundreds"
+        )
     return rows

@@ -19,8 +19,9 @@ from rich.progress import (
 from processors.models.download import DownloadError, pull, verify
 from processors.models.presets import TINY, File, Model, Preset
 from sightline.config import Config
-from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.options import CommandError, UsageError, configured, err, out
 from sightline.terminal.render import new_table
+from sightline.terminal.signals import doing
 from sightline.wiring.weights import known_presets, preset_root
 
 app = typer.Typer(no_args_is_help=True, help="Model weights: list, pull, verify. Only `pull` downloads anything.")
@@ -96,9 +97,10 @@ def _download(preset: Preset, root: Path) -> None:
                     tasks[key] = bars.add_task(f"{model.folder}/{file.name}", total=total or None)
                 bars.update(tasks[key], completed=done, total=total or None)
 
-            pull(preset.models, root, report)
+            with doing("downloading; run the command again to resume"):
+                pull(preset.models, root, report)
     except DownloadError as error:
-        raise UsageError(f"{error}\nrun the command again to resume the download") from None
+        raise CommandError(f"{error}\nrun the command again to resume the download") from None
 
 
 @app.command("verify")
@@ -111,4 +113,4 @@ def verify_(config: Config, name: Name = TINY) -> None:
         out.print(f"[{color}]{finding.state:8}[/] {finding.model.folder}/{finding.file.name}", markup=True)
     if any(finding.state in ("missing", "wrong") for finding in findings):
         remedy = "install sightline again" if name == TINY else f"run `sightline models pull {name}`"
-        raise UsageError(f"{name} is incomplete or damaged; {remedy}")
+        raise CommandError(f"{name} is incomplete or damaged; {remedy}")

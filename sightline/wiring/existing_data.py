@@ -17,7 +17,7 @@ EMBEDDED = "edge:"
 
 def check_data_folder(config: Config) -> None:
     """Raises Missing where the embedded log's folder does not exist."""
-    if not config.transport and not config.data_path.is_dir():
+    if not config.transport and not config.data_path.exists():
         raise Missing(
             f"there is no data folder {config.data_path}: choose another with --data, or run `sightline ingest PATH`"
         )

@@ -18,7 +18,8 @@ async def left(parts: Parts) -> int:
 
 async def describe_left(parts: Parts) -> str:
     """A status line for people."""
-    return f"{', '.join(parts.plan.stages)}: {await left(parts)} frames left"
+    frames = await left(parts)
+    return f"{', '.join(parts.plan.stages)}: {frames} {'frame' if frames == 1 else 'frames'} left"
 
 
 async def caught_up(parts: Parts) -> None:

@@ -128,8 +128,9 @@ def check_device(device: str) -> None:
     import torch
 
     if int(match["number"] or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count() or "no"
-        raise ConfigError([f"worker.device = {device!r}: torch finds {count} GPUs on this machine; use auto or cpu"])
+        count = torch.cuda.device_count()
+        gpus = "1 GPU" if count == 1 else f"{count or 'no'} GPUs"
+        raise ConfigError([f"worker.device = {device!r}: torch finds {gpus} on this machine; use auto or cpu"])
 
 
 def _may_have_gpu() -> bool:

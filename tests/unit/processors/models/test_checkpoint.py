@@ -60,7 +60,7 @@ def test_a_file_without_a_tensor_is_refused_not_filled_at_random(copied: Callabl
     tensors = load_file(folder / "model.safetensors")
     del tensors["visual_projection.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(WrongWeights, match=r"lacks 1 tensors of AutoModel, first visual_projection\.weight"):
+    with pytest.raises(WrongWeights, match=r"lacks 1 tensor of AutoModel, first visual_projection\.weight"):
         Clip.load(folder)
 
 

@@ -154,3 +154,23 @@ def test_the_shipped_models_are_those_of_their_manifest(tmp_path: Path) -> None:
     tiny = presets(tmp_path / "manifest.json")["tiny"]
     assert tiny.folders(tmp_path) == {"semantic": tmp_path / TINY_FOLDERS["semantic"]}
     assert states(verify(tiny.models, tmp_path)) == ["ok"]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_fetched(server: Server, tmp_path: Path) -> None:
+    huge = Model(
+        role="visual",
+        folder="vit",
+        source=server.address,
+        files=(File(name="model.safetensors", size_bytes=1 << 60),),
+    )
+    with pytest.raises(DownloadError, match=r"1152921504\.6 GB are needed, and its disk has .* GB free"):
+        pull([huge], tmp_path / "new")
+    assert server.requests == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_that_cannot_be_written_is_named(server: Server, tmp_path: Path) -> None:
+    part = tmp_path / "vit" / "model.safetensors.part"
+    part.mkdir(parents=True)
+    with pytest.raises(DownloadError, match=r"vit/model\.safetensors: "):
+        pull([model(server)], tmp_path, wait_seconds=0.001)
