@@ -17,7 +17,7 @@ from schemas.events import Feed
 from schemas.identity import check_name, partition_key
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out
-from sightline.terminal.render import local_time, new_table
+from sightline.terminal.render import local_time, monitor_line, new_table
 from sightline.terminal.signals import stopping
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
@@ -166,7 +166,7 @@ async def run(config: Config) -> None:
     stop = asyncio.Event()
     instruments = process_instruments(ProcessMetrics(CollectorRegistry()), "the group of feeds is not joined yet")
     async with monitored(config, instruments.health, instruments.metrics.registry) as monitor:
-        err.print(f"reading feeds; metrics and readiness on {monitor.url}")
+        err.print(monitor_line("reading feeds", monitor.url, config.serve.metrics_port))
         with stopping(stop.set):
             await unless_stopped(stop, _read_feeds(config, instruments))
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err
+from sightline.terminal.render import monitor_line
 from sightline.terminal.signals import leave_hung_stages, stopping
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.config_check import check_config
@@ -65,7 +66,7 @@ async def _work(config: Config, segment: int, *, until_idle: bool) -> End:
         monitored(config, instruments.health, instruments.metrics.registry) as monitor,
         AsyncExitStack() as stack,
     ):
-        err.print(f"warming up; metrics and readiness on {monitor.url}")
+        err.print(monitor_line("warming up", monitor.url, config.serve.metrics_port))
         stack.enter_context(stopping(stop.set, note="stopping; a second Ctrl-C ends at once"))
         entering = stack.enter_async_context(opened(config, instruments.retry))
         if (parts := await unless_stopped(stop, entering)) is None:

@@ -21,6 +21,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def monitor_line(began: str, url: str, port: int) -> str:
+    """Where metrics and readiness are, and why they are not on `port` if that is in use."""
+    reason = f", because port {port} is in use" if port and not url.endswith(f":{port}") else ""
+    return f"{began}; metrics and readiness on {url}{reason}"
+
+
 def new_table(columns: Sequence[str], *, right: Collection[str] = ()) -> Table:
     """A table without lines; the columns in `right` are aligned to the right."""
     table = Table(box=None, pad_edge=False)

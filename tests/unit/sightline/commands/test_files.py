@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from schemas import points
+from sightline.config import ServeSettings
 from stores.edge.client import EdgeIndex
 from stores.index import CollectionSpec, Point
 from tests.support.edge_folder import edge_folder
@@ -148,3 +150,13 @@ def test_wrong_use_is_told_with_the_way_out(
     assert line in " ".join(result.stderr.replace("│", " ").split()), result.stderr
     assert "s3cret" not in result.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_default_metrics_port_in_use_is_not_replaced_silently(typed: Typed, pictures: Path) -> None:
+    port = ServeSettings().metrics_port
+    with ExitStack() as stack:
+        with suppress(OSError):  # it is in use by another process: as well
+            stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        result = typed("work", "--until-idle", '--set=segments=[["decode"]]')
+    assert result.exit_code == 0, result.stderr
+    assert f", because port {port} is in use" in result.stderr
