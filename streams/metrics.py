@@ -38,7 +38,7 @@ class ProcessMetrics:
         )
         self.waiting = Gauge(
             "sightline_waiting",
-            "1 while the process waits for it: broker, index, blobs, a stage, lost records",
+            "1 while the process waits for it: broker, index, blobs, a stage, lost records, topics",
             ["what"],
             registry=registry,
         )
@@ -174,6 +174,8 @@ class Metrics(ProcessMetrics):
         self.gpu_memory_bytes = Gauge(
             "sightline_gpu_memory_bytes", "Memory of the GPU held by this process; 0 without one", registry=registry
         )
+        for what in ("lost records", "topics"):
+            self.waiting.labels(what)
         for call in ("upsert", "delete", "flush"):
             self.index_seconds.labels(call)
         for call in ("get", "put"):

@@ -16,6 +16,7 @@ from streams.transport import TopicSpec
 from tests.support.observed import observed, record
 
 SETTINGS = AnalyticsSettings()
+COUNTED = "sightline_analytics_records_total"
 
 
 async def run_until(folder: Path, frames: int) -> None:
@@ -23,12 +24,14 @@ async def run_until(folder: Path, frames: int) -> None:
     transport = SqliteTransport(folder / "log.sqlite")
     await transport.open()
     table = FileTable(folder / "analytics.sqlite")
-    counting = asyncio.create_task(count(transport, Ledger(table, SETTINGS), table, measured()))
+    counting = asyncio.create_task(count(transport, Ledger(table, SETTINGS), table, instruments := measured()))
     async with asyncio.timeout(60):
         while sum(window["frames"] for window in LedgerView(Ledger(table, SETTINGS)).windows()) < frames:
             await asyncio.wait([counting], timeout=0.02)
     counting.cancel()
     await asyncio.gather(counting, return_exceptions=True)
+    assert not instruments.health.unready_reasons()
+    assert (instruments.metrics.registry.get_sample_value(COUNTED, {"outcome": "counted"}) or 0) >= 200
     table.close()
     await transport.close()
 
