@@ -13,7 +13,7 @@ from search.errors import BadQuery, quoted
 _AGO = re.compile(r"(\d+)\s*([smhdw])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _MAX_DIGITS = 12
-"""So many seconds are 30,000 years; `int` refuses some thousands of digits with an error of its own."""
+"""That many seconds are 30,000 years; `int` refuses thousands of digits with an error of its own."""
 _LOST_PLUS = re.compile(r"(.*[T ]\d\d(?::?\d\d){1,2}(?:[.,]\d+)?) (\d\d:?\d\d)", re.ASCII)
 """An offset whose `+` a URL's decoding turned into a space."""
 

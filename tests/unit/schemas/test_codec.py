@@ -44,7 +44,7 @@ def test_json_is_for_everybody_and_never_carries_pixels() -> None:
     )
 
 
-@pytest.mark.parametrize("extra", [{}, {"colour": "red"}], ids=["as we write it", "with a field of a newer writer"])
+@pytest.mark.parametrize("extra", [{}, {"hue": "red"}], ids=["as we write it", "with a field of a newer writer"])
 def test_times_with_an_offset_are_read_in_utc(extra: dict[str, str]) -> None:
     written = json.loads(codec.encode_frame(raw_event(), as_json=True)) | extra
     taken = written | {"captured": "2026-11-21T17:30:00.25+09:00", "ingested": "2026-11-21T00:30:00.25-08:00"}

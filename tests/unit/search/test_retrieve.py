@@ -176,7 +176,7 @@ async def test_filters_leave_out(shelf: Shelf) -> None:
 async def test_an_unknown_name_is_told_with_the_nearest(
     shelf: Shelf, typed: str, unknown: tuple[str, str, str] | None, shown: int
 ) -> None:
-    """A name of another tenant is as unknown as one that nobody has."""
+    """A name of another tenant is as unknown as one that no tenant has."""
     result = await shelf.searcher().search(parse(typed, now=NOW))
     told = [(entry.kind, entry.name, entry.nearest[0]) for entry in result.unknown_names]
     assert (told, len(result.hits)) == ([unknown] if unknown else [], shown)
