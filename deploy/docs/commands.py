@@ -31,7 +31,14 @@ _HEAD = """\
 
 `sightline COMMAND --help` prints the same.
 
-Exit status: 0 done, 1 failed while running, 2 wrong use or configuration, 130 interrupted.
+Exit status: 0 done, 1 failed while running, 2 wrong use or configuration, 130 interrupted by Ctrl-C (143 by SIGTERM).
+`sightline --version` prints the version.
+
+`sightline --install-completion bash` (or `zsh`, `fish`) makes the shell complete commands and options from its next
+start on; `--show-completion bash` prints what it adds.
+
+Ctrl-C ends every command within two seconds, also while models load, and one line says what it interrupted. `work`
+finishes the frames in flight first; a second Ctrl-C ends it at once.
 """
 
 

@@ -16,7 +16,8 @@ from sightline.terminal.console import quoted
 from sightline.terminal.frame_ids import check_frame_ids
 from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.render import counted, local_time, new_table
-from sightline.wiring.parts import opened_blobs, opened_transport
+from sightline.wiring.existing_data import existing_transport
+from sightline.wiring.parts import opened_blobs
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter, OpenLetter
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, why, and what to do about it.")
@@ -65,7 +66,7 @@ class Selection:
 @configured
 async def list_(config: Config, selection: Selection) -> None:
     """List dead letters, oldest first."""
-    async with opened_transport(config) as transport:
+    async with existing_transport(config) as transport:
         dead_letters = DeadLetters(transport)
         letters = await dead_letters.choose(selection.letters(config.zone))
     if dead_letters.unreadable:
@@ -97,7 +98,7 @@ def origin_of(letter: DeadLetter) -> str:
 async def show(config: Config, frame: Annotated[str, typer.Argument(help="The frame's id.")]) -> None:
     """Show why a frame is dead, and where its record came from."""
     (frame,) = check_frame_ids([frame])
-    async with opened_transport(config) as transport:
+    async with existing_transport(config) as transport:
         letters = await DeadLetters(transport).choose(LetterFilter(frames=(frame,)))
     if not letters:
         raise UsageError(f"no dead letter of frame {frame}; `sightline dead list` lists those there are")
@@ -126,7 +127,7 @@ async def replay(
 ) -> None:
     """Publish the original records again, once the cause is fixed."""
     selected = selection.deliberate(config.zone, frames, every)
-    async with opened_transport(config) as transport, opened_blobs(config) as blobs:
+    async with existing_transport(config) as transport, opened_blobs(config) as blobs:
         letters = DeadLetters(transport)
         open_letters = await letters.choose(selected)
         replay = await letters.replay(open_letters, blobs)
@@ -148,7 +149,7 @@ async def drop(
 ) -> None:
     """Remove dead letters from the list without replaying them."""
     selected = selection.deliberate(config.zone, frames, every)
-    async with opened_transport(config) as transport:
+    async with existing_transport(config) as transport:
         letters = DeadLetters(transport)
         dropped = await letters.drop(await letters.choose(selected))
     out.print(f"{counted(dropped, 'dead letter')} dropped")

@@ -19,6 +19,7 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.render import local_time, monitor_line, new_table
 from sightline.terminal.signals import stopping
+from sightline.wiring.existing_data import existing_transport
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
 from streams.feeds.credentials import check_credentials
@@ -116,7 +117,7 @@ async def change(config: Config, name: Name, options: FeedOptions, source: NewSo
     given = options.given() | ({} if source is None else {"source": check_credentials(source)})
     if not given:
         raise UsageError("nothing to change; `sightline feeds change --help` lists the settings")
-    async with opened_transport(config) as transport:
+    async with existing_transport(config) as transport:
         await _update(transport, config, name, given)
     out.print(f"{name}: changed")
 
@@ -125,7 +126,7 @@ async def change(config: Config, name: Name, options: FeedOptions, source: NewSo
 @configured
 async def pause(config: Config, name: Name, resume: Resume = False) -> None:  # noqa: FBT002 - a flag as typed
     """Stop reading a feed but keep it; --resume reads it again."""
-    async with opened_transport(config) as transport:
+    async with existing_transport(config) as transport:
         await _update(transport, config, name, {"paused": not resume})
     out.print(f"{name}: {'resumed' if resume else 'paused'}")
 
@@ -134,7 +135,7 @@ async def pause(config: Config, name: Name, resume: Resume = False) -> None:  # 
 @configured
 async def remove(config: Config, name: Name) -> None:
     """Remove a feed. The frames it delivered stay."""
-    async with opened_transport(config) as transport:
+    async with existing_transport(config) as transport:
         await _existing(transport, config, name)
         await transport.publish([removal_record(config.tenant, name)])
     out.print(f"{name}: removed")
@@ -144,7 +145,7 @@ async def remove(config: Config, name: Name) -> None:
 @configured
 async def list_(config: Config) -> None:
     """List the feeds with their settings."""
-    async with opened_transport(config) as transport:
+    async with existing_transport(config) as transport:
         feeds = [feed for feed in (await all_feeds(transport)).values() if feed.tenant == config.tenant]
     if not feeds:
         out.print("no feeds; add one with `sightline feeds add NAME SOURCE`")

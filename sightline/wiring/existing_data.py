@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from schemas.points import FRAMES, collection, holds_frames
 from sightline.config import Config
 from sightline.wiring.build_worker import frames_collection
+from sightline.wiring.parts import opened_transport
 from stores.errors import Missing
 from stores.index import Index
+from streams.transport import Transport
 
 NOTHING_INDEXED = "nothing is indexed yet: run `sightline ingest PATH`, then `sightline work`"
 EMBEDDED = "edge:"
@@ -21,6 +24,14 @@ def check_data_folder(config: Config) -> None:
         raise Missing(
             f"there is no data folder {config.data_path}: choose another with --data, or run `sightline ingest PATH`"
         )
+
+
+@asynccontextmanager
+async def existing_transport(config: Config) -> AsyncIterator[Transport]:
+    """As `opened_transport`, for a deployment that is there. Raises Missing."""
+    check_data_folder(config)
+    async with opened_transport(config) as transport:
+        yield transport
 
 
 def check_index_folder(config: Config) -> None:

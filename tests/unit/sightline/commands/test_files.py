@@ -52,7 +52,19 @@ def only_line(result: subprocess.CompletedProcess[str]) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    ["search circle", "topics describe", "topics check", f"show {FRAME}", "check", f"forget {FRAME}"],
+    [
+        "search circle",
+        "topics describe",
+        "topics check",
+        f"show {FRAME}",
+        "check",
+        f"forget {FRAME}",
+        "dead list",
+        f"dead show {FRAME}",
+        "dead replay --all",
+        "feeds list",
+        "feeds pause lobby",
+    ],
 )
 def test_a_missing_data_folder_is_told_and_not_made(typed: Typed, tmp_path: Path, command: str) -> None:
     result = typed(*command.split())
