@@ -48,3 +48,18 @@ def test_half_a_minute_without_a_frame_is_played() -> None:
 
 def test_a_stream_without_stamps_is_numbered() -> None:
     assert stamps([None] * 3, None, 25) == [Stamp(number, number / 25) for number in range(3)]
+
+
+def test_stamps_in_a_decoders_order_stay_and_time_does_not_go_back() -> None:
+    """An AVI of H.264 with B-frames."""
+    pts = [1, 2, 5, 4, 6, 3, 8, 9, 7]
+    shown = stamps([STEP * each for each in pts])
+    assert [stamp.pts // STEP for stamp in shown] == pts
+    assert [round(stamp.seconds * 10) for stamp in shown] == [0, 1, 4, 4, 5, 5, 7, 8, 8]
+
+
+def test_a_clock_set_back_by_a_part_of_a_frame_gives_distinct_stamps() -> None:
+    pts = [*range(0, 10 * STEP, STEP), *range(5 * STEP + 100, 15 * STEP, STEP)]
+    shown = stamps(pts)
+    assert len({stamp.pts for stamp in shown}) == 20
+    assert shown[-1].seconds == pytest.approx(1.5, abs=0.1), "of five frames it takes to see that it is no disorder"
