@@ -21,7 +21,7 @@ from streams.sources.accepted_frames import PicturesOfOneCommand
 from streams.sources.feed_names import feed_name
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.ingest_counts import Report, Summary
-from streams.sources.playback import Playback
+from streams.sources.playback import INCOMPLETE, Playback
 from streams.sources.source import Refusal, Source
 from streams.sources.source_choice import RemoteOptions, choose_source
 
@@ -134,7 +134,10 @@ def _counts(summary: Summary) -> list[str]:
     counts += [f"{summary.doubled} given more than once"] if summary.doubled else []
     counts += [f"[yellow]{summary.forgotten} forgotten before[/]"] if summary.forgotten else []
     counts += [f"[yellow]{counted(summary.damaged, 'damaged frame')} dropped[/]"] if summary.damaged else []
-    counts += [f"[yellow]{counted(summary.refused, 'file')} refused[/]"] if summary.refused else []
+    incomplete = sum(summary.reasons.get(reason, 0) for reason in INCOMPLETE)
+    counts += [f"[yellow]{counted(incomplete, 'film')} incomplete[/]"] if incomplete else []
+    refused = summary.refused - incomplete
+    counts += [f"[yellow]{counted(refused, 'file')} refused[/]"] if refused else []
     counts += [f"{counted(summary.left_out, 'file')} left out (hidden or excluded)"] if summary.left_out else []
     return counts
 

@@ -27,6 +27,9 @@ from streams.sources.whole_frames import DECODER_ERRORS
 
 _CHUNK_FRAMES = 4
 """Frames decoded ahead. A 4K frame is 25 MB, so few; enough for decoding and encoding to overlap."""
+CUT_SHORT, DAMAGED_PACKET = "cut_short", "damaged_packet"
+INCOMPLETE = frozenset({CUT_SHORT, DAMAGED_PACKET})
+"""Reasons for which a film is reported though its other frames are accepted."""
 _SINGLE_FRAME_SECONDS = 1.0
 """Duration of a lap of a single frame."""
 
@@ -159,10 +162,10 @@ class VideoSource:
     def _faults(self, video: VideoFile) -> Generator[Refusal, None, None]:
         """What a whole reading did not give."""
         if missing := video.missing():
-            yield self._refused("cut_short", f"{missing}; it is cut short or still being written, copy it again")
+            yield self._refused(CUT_SHORT, f"{missing}; it is cut short or still being written, copy it again")
         elif video.damaged:
             frames = "1 damaged frame was" if video.damaged == 1 else f"{video.damaged} damaged frames were"
-            yield self._refused("damaged_packet", f"{frames} left out; all other frames are read")
+            yield self._refused(DAMAGED_PACKET, f"{frames} left out; all other frames are read")
 
     def _refused(self, reason: str, why: str) -> Refusal:
         return Refusal(str(self._path), reason, f"{self._path}: {why}")

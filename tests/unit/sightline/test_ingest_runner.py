@@ -175,3 +175,12 @@ def test_a_blob_folder_that_cannot_be_written_is_told_and_waited_for(
     (tmp_path / "data" / "blobs" / "default").unlink()
     assert ingest.process.wait(60) == 0
     assert "shots: goes on after" in ingest.stderr
+
+
+def test_a_film_cut_short_is_incomplete_and_its_frames_are_accepted(typed: Typed, tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "whole.mp4", frames=30, detailed=True, options={"movflags": "faststart"})
+    (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size * 7 // 10])
+    result = typed("ingest", "cut.mp4")
+    first, second = result.stdout.splitlines()
+    assert (result.exit_code, first.endswith(" frames accepted, 1 film incomplete")) == (1, True)
+    assert second.strip().startswith("✗ cut.mp4: the file names 30 frames, ")
