@@ -13,7 +13,7 @@ MISTAKEN = """
 modles = "tiny"
 models = "huge"
 tenant = "a/b"
-transport = "kafka://nobody:s3cret@broker:9092?delivry=once&delivery=once&replicas=many"
+transport = "kafka://someone:s3cret@broker:9092?delivry=once&delivery=once&replicas=many"
 index = "htp://qdrant:6333"
 blobs = "ftp://bucket"
 segments = [["decode", "detekt", "own"], ["decode"]]
