@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -32,6 +33,16 @@ _FEED_PARTITIONS = 16
 """Feeds are assigned by partition: this is the maximum number of source processes, and a camera moves with its
 partition."""
 _DAY_SECONDS = 86_400.0
+
+
+_NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+"""No dot: it ends the namespace in `NAMESPACE.frames.raw`."""
+
+
+def check_namespace(namespace: str) -> None:
+    """Raises ValueError for one that is not allowed in the names of topics, groups and collections; "" is none."""
+    if namespace and not _NAMESPACE.fullmatch(namespace):
+        raise ValueError(f"namespace {namespace!r}: use 1 to 32 of a-z, 0-9, '_', '-', starting with a letter or digit")
 
 
 class Topic(Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from msgspec import Meta, Struct
 
 from schemas.identity import DEFAULT_TENANT, check_name
-from schemas.topics import DEFAULT_PARTITIONS
+from schemas.topics import DEFAULT_PARTITIONS, check_namespace
 from schemas.zones import zone_named
 from sightline.config_parser import ConfigError, from_environment, merged, nearest, read_file, reasons
 from streams.analytics.settings import AnalyticsSettings
@@ -62,6 +62,9 @@ class Config(Struct, frozen=True, kw_only=True):
 
     tenant: str = DEFAULT_TENANT
     """Tenant whose frames this deployment ingests and shows; a part of ids, record keys and blob paths."""
+    namespace: str = ""
+    """Prefix of this deployment's topics, groups, transactional ids and collections, so that several deployments share
+    a Kafka cluster and a Qdrant server; empty is none."""
     data: str = "sightline-data"
     """Folder of the embedded log, index and blobs."""
     transport: str = ""
@@ -97,7 +100,11 @@ class Config(Struct, frozen=True, kw_only=True):
     analytics: AnalyticsSettings = AnalyticsSettings()
 
     def __post_init__(self) -> None:
-        wrong = reasons(lambda: check_name("tenant", self.tenant), lambda: zone_named(self.timezone))
+        wrong = reasons(
+            lambda: check_name("tenant", self.tenant),
+            lambda: check_namespace(self.namespace),
+            lambda: zone_named(self.timezone),
+        )
         if wrong:
             raise ValueError("; ".join(wrong))
 

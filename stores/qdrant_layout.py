@@ -18,6 +18,8 @@ async def ensure(client: AsyncQdrantClient, url: str, spec: CollectionSpec, alia
     collections = {entry.name for entry in (await translated(url, client.get_collections())).collections}
     if spec.name in aliases or alias == spec.name or alias in collections:
         raise Refused(f"{spec.name!r} and {alias!r}: a name is a collection's or an alias, not both")
+    if alias is not None and (target := aliases.get(alias, spec.name)) != spec.name:
+        await _check_ours(client, url, alias, target, spec)
     if spec.name not in collections:
         await _create(client, url, spec)
     existing = await layout(client, url, spec.name)
@@ -27,6 +29,17 @@ async def ensure(client: AsyncQdrantClient, url: str, spec: CollectionSpec, alia
             await translated(url, client.create_payload_index(spec.name, field, INDEX_TYPES[kind], wait=True))
     if alias is not None and aliases.get(alias) != spec.name:
         await _point(client, url, alias, spec.name, exchange=alias in aliases)
+
+
+async def _check_ours(client: AsyncQdrantClient, url: str, alias: str, target: str, spec: CollectionSpec) -> None:
+    """Raise WrongLayout for an alias of another program: its searches would go to our collection from then on."""
+    other = "another program's; set `namespace`, so that this deployment's names begin with a name of its own"
+    try:
+        existing = await layout(client, url, target)
+    except WrongLayout as error:
+        raise WrongLayout(f"alias {alias!r} is {other} ({error})") from error
+    if not (spec.payload.keys() & existing.payload.keys() or spec.vectors.keys() & existing.vectors.keys()):
+        raise WrongLayout(f"alias {alias!r} of collection {target!r} is {other}")
 
 
 async def layout(client: AsyncQdrantClient, url: str, name: str) -> CollectionSpec:

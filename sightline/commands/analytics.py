@@ -85,9 +85,10 @@ def _on_faust(config: Config, counts: Counts, listener: socket.socket) -> None:
         return
     settings, kafka = config.analytics, KafkaSettings.from_url(config.transport_url)
     with tempfile.TemporaryDirectory(prefix="sightline-analytics-") as folder:
-        app = faust_app.make_app(settings, kafka, partitions, folder)
-        ledger = faust_app.counting(app, settings, partitions, counts.measured.metrics)
-        faust_app.showing(app, ledger, counts, kafka)
+        place = faust_app.Place(partitions, folder, config.namespace)
+        app = faust_app.make_app(settings, kafka, place)
+        ledger = faust_app.counting(app, settings, place, counts.measured.metrics)
+        faust_app.showing(app, ledger, counts, kafka, place)
         faust_app.run(app, loop)
 
 

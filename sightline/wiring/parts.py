@@ -12,8 +12,10 @@ from sightline.config import Config
 from sightline.config_parser import ConfigError
 from stores.blobs import BlobStore
 from stores.index import Index
+from stores.namespaced import NamespacedIndex
 from stores.open import open_blobs, open_index
 from streams.errors import Unavailable
+from streams.namespaced import NamespacedTransport
 from streams.plan import Plan
 from streams.retry import Retry
 from streams.transport import TopicSpec, Transport
@@ -32,6 +34,11 @@ class Parts:
 
 def make_transport(config: Config) -> Transport:
     """A transport that is not opened yet. Raises ConfigError, naming what is allowed."""
+    transport = _plain_transport(config)
+    return NamespacedTransport(transport, config.namespace) if config.namespace else transport
+
+
+def _plain_transport(config: Config) -> Transport:
     url = config.transport_url
     if url.startswith("sqlite:"):
         from streams.sqlite.transport import SqliteTransport
@@ -134,7 +141,7 @@ async def opened_index(config: Config) -> AsyncIterator[Index]:
     except ValueError as error:
         raise ConfigError([str(error)]) from None
     try:
-        yield index
+        yield NamespacedIndex(index, config.namespace) if config.namespace else index
     finally:
         await index.close()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import faust
@@ -60,15 +61,28 @@ class _TolerantConsumer(Consumer):  # type: ignore[misc]
         return _TolerantThread(self, loop=self.loop, beacon=self.beacon)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the app works: the counted topic's partitions, a folder for Faust, and the deployment's namespace."""
+
+    partitions: int
+    state_folder: str
+    namespace: str = ""
+
+    def named(self, name: str) -> str:
+        """A topic or group as the cluster has it."""
+        return f"{self.namespace}.{name}" if self.namespace else name
+
+
 def changelog(settings: AnalyticsSettings, partitions: int) -> TopicSpec:
     """The table's changelog, with the name that Faust expects and the partitions of the counted topic."""
     return TopicSpec(f"{settings.group}-{TABLE}-changelog", partitions, compacted=True)
 
 
-def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int, state_folder: str) -> faust.App:
+def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, place: Place) -> faust.App:
     """The app, not started. Its topics must exist."""
     app = faust.App(
-        settings.group,
+        place.named(settings.group),
         broker=[f"kafka://{host}" for host in kafka.bootstrap],
         broker_credentials=_credentials(kafka),
         broker_session_timeout=kafka.session_seconds,
@@ -80,10 +94,10 @@ def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int,
         processing_guarantee="at_least_once",
         producer_acks=-1,
         store="memory://",
-        datadir=state_folder,
+        datadir=place.state_folder,
         topic_allow_declare=False,
         topic_disable_leader=True,
-        topic_partitions=partitions,
+        topic_partitions=place.partitions,
         stream_wait_empty=True,
         table_standby_replicas=0,
         web_enabled=False,
@@ -92,11 +106,12 @@ def make_app(settings: AnalyticsSettings, kafka: KafkaSettings, partitions: int,
     return app
 
 
-def counting(app: faust.App, settings: AnalyticsSettings, partitions: int, metrics: AnalyticsMetrics) -> Ledger:
+def counting(app: faust.App, settings: AnalyticsSettings, place: Place, metrics: AnalyticsMetrics) -> Ledger:
     """Add the table and the agent that fills it."""
-    table = app.Table(TABLE, partitions=partitions, key_type=bytes, value_type=bytes)
+    table = app.Table(TABLE, partitions=place.partitions, key_type=bytes, value_type=bytes)
     ledger = Ledger(table, settings)
-    source = app.topic(OBSERVED, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    topic = place.named(OBSERVED)
+    source = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
     @app.agent(source)  # type: ignore[untyped-decorator]
     async def count(stream: Any) -> None:
@@ -106,7 +121,7 @@ def counting(app: faust.App, settings: AnalyticsSettings, partitions: int, metri
     return ledger
 
 
-def showing(app: faust.App, ledger: Ledger, counts: Counts, kafka: KafkaSettings) -> None:
+def showing(app: faust.App, ledger: Ledger, counts: Counts, kafka: KafkaSettings, place: Place) -> None:
     """Show the table in `counts` once it is complete, and tell when the cluster does not answer."""
 
     @app.task  # type: ignore[untyped-decorator]
@@ -117,7 +132,7 @@ def showing(app: faust.App, ledger: Ledger, counts: Counts, kafka: KafkaSettings
         transport = KafkaTransport(kafka)
         try:
             await measured.retry.connect("broker", transport.open, Unavailable)
-            await Probes(measured.clock, measured.retry).broker(transport, OBSERVED)
+            await Probes(measured.clock, measured.retry).broker(transport, place.named(OBSERVED))
         finally:
             await transport.close()
 

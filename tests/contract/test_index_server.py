@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from stores.errors import StoreUnavailable
+from stores.errors import StoreUnavailable, WrongLayout
+from stores.index import CollectionSpec, Filter
+from stores.namespaced import NamespacedIndex
 from stores.server import ServerIndex
 from tests.contract.index_suite import SPEC, IndexSuite, point
 from tests.support.qdrant_server import Ports, free_port, qdrant_server
@@ -43,6 +45,33 @@ async def test_a_server_that_stops_and_starts_again(tmp_path: Path) -> None:
         await until_answered(index)
         assert await index.count("frames") == 1
     await index.close()
+
+
+async def test_deployments_with_namespaces_share_a_server(server: str) -> None:
+    first, second = (NamespacedIndex(ServerIndex(server), name) for name in ("harbor", "yard"))
+    for index in (first, second):
+        await index.ensure(SPEC, "frames")
+    await first.upsert("frames", [point(1), point(2)])
+    await second.upsert("frames", [point(1)])
+    assert [await first.count("frames"), await second.count("frames-a")] == [2, 1]
+    assert await first.collections() == {"frames-a": 2}
+    await first.delete("frames", Filter())
+    assert await second.count("frames") == 1
+    for index in (first, second):
+        await index.remove("frames-a")
+        assert await index.collections() == {}
+        await index.close()
+
+
+async def test_another_program_s_alias_is_not_taken_over(tmp_path: Path) -> None:
+    with qdrant_server(tmp_path) as url:
+        index = ServerIndex(url)
+        foreign = CollectionSpec(name="frames-of-a-shop", vectors={"text": 4}, payload={"price": "float"})
+        await index.ensure(foreign, "frames")
+        with pytest.raises(WrongLayout, match=r"alias 'frames' of collection 'frames-of-a-shop' is another program's"):
+            await index.ensure(SPEC, "frames")
+        assert await index.collections() == {"frames-of-a-shop": 0}
+        await index.close()
 
 
 async def until_answered(index: ServerIndex) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 
-from streams.analytics.faust_app import counting, make_app, run, showing
+from streams.analytics.faust_app import Place, counting, make_app, run, showing
 from streams.analytics.json_server import Counts, serve_counts
 from streams.analytics.measured import measured
 from streams.analytics.settings import AnalyticsSettings
@@ -18,8 +18,9 @@ SETTINGS = AnalyticsSettings(instance="one")
 
 def main(url: str, port: str, folder: str) -> None:
     kafka, counts = KafkaSettings.from_url(url), Counts(measured())
-    app = make_app(SETTINGS, kafka, PARTITIONS, folder)
-    showing(app, counting(app, SETTINGS, PARTITIONS, counts.measured.metrics), counts, kafka)
+    place = Place(PARTITIONS, folder)
+    app = make_app(SETTINGS, kafka, place)
+    showing(app, counting(app, SETTINGS, place, counts.measured.metrics), counts, kafka, place)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     serving = loop.create_task(serve(counts, socket.create_server(("127.0.0.1", int(port)))))
