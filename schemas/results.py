@@ -6,11 +6,21 @@ unchanged.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from schemas.shape import Misshapen
+
+
+class OutOfDomain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`results[stage]` of a stage whose model was not trained on pictures like this one: its answer is withheld."""
+
+    out_of_domain: bool
+
+
+OUT_OF_DOMAIN: Final = {"out_of_domain": True}
+"""The same as plain values, as a decoded event has it."""
 
 _schemas: dict[str, Any] = {}
 

@@ -22,7 +22,7 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, out
 from sightline.terminal.outputs import check_output, write_output
 from sightline.terminal.pictures import read_picture
-from sightline.terminal.render import new_table
+from sightline.terminal.render import new_table, out_of_domain_line
 from sightline.wiring.models import caption_pictures, load_clip, load_vit, load_yolo
 from stores.blobs import sha256_hex
 
@@ -43,7 +43,8 @@ SHOWN_NUMBERS = 8
 def caption(config: Config, pictures: PictureFiles, prompt: Prompt = "") -> None:
     """Print a caption for each picture."""
     captions = caption_pictures(config, [read_picture(path) for path in pictures], prompt)
-    for path, text in zip(pictures, captions, strict=True):
+    for path, known in zip(pictures, captions, strict=True):
+        text = escape(known) if known is not None else f"[yellow]{out_of_domain_line(1, config.models)}[/]"
         out.print(f"[dim]{escape(path.name)}[/]  {text}" if len(pictures) > 1 else text, markup=True)
 
 
@@ -106,7 +107,10 @@ def classify(config: Config, picture: PictureFile, labels: Labels) -> None:
     if len(candidates) < 2:
         raise UsageError('--labels: name at least two, for example "a red circle, a blue square"')
     pixels, clip = read_picture(picture), load_clip(config)
-    logits = clip.logit_scale * (clip.embed_texts(candidates) @ clip.embed_images([pixels])[0])
+    (vector,), outside = clip.embed_in_domain([pixels])
+    if outside.any():
+        raise UsageError(out_of_domain_line(1, config.models))
+    logits = clip.logit_scale * (clip.embed_texts(candidates) @ vector)
     shares = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     for index in np.argsort(-shares):
         out.print(f"{shares[index]:6.1%}  {escape(candidates[index])}")

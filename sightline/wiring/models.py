@@ -75,8 +75,11 @@ def load_matcher(config: Config) -> Matcher | None:
     return Itm.load(folder, device=chosen_device(config.worker.device))
 
 
-def caption_pictures(config: Config, pictures: Sequence[Pixels], prompt: str = "") -> list[str]:
-    """A caption for each picture, as the caption stage makes them; `prompt` overrides the configured one."""
+def caption_pictures(config: Config, pictures: Sequence[Pixels], prompt: str = "") -> list[str | None]:
+    """A caption for each picture, as the caption stage makes them; None outside the model's domain.
+
+    `prompt` overrides the configured one.
+    """
     table = with_weights(config, "caption")
     prompts = [prompt or table.get("prompt", "")] * len(pictures)
-    return list(load_blip(config).caption(pictures, prompts, most_tokens=table.get("most_tokens", 48)))
+    return list(load_blip(config).caption_in_domain(pictures, prompts, most_tokens=table.get("most_tokens", 48)))
