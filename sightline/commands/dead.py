@@ -66,9 +66,10 @@ class Selection:
 @configured
 async def list_(config: Config, selection: Selection) -> None:
     """List dead letters, oldest first."""
+    selected = selection.letters(config.zone)
     async with existing_transport(config) as transport:
         dead_letters = DeadLetters(transport)
-        letters = await dead_letters.choose(selection.letters(config.zone))
+        letters = await dead_letters.choose(selected)
     if dead_letters.unreadable:
         records = counted(dead_letters.unreadable, "record")
         err.print(f"{records} of {DEAD} cannot be read: of another producer, or of a newer Sightline")

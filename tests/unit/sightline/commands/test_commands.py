@@ -131,8 +131,9 @@ def test_config_check_prints_the_effective_configuration(typed: Typed) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_an_error_is_one_line_with_its_cause(
-    typed: Typed, pictures: Path, arguments: tuple[str, ...], message: str
+    typed: Typed, pictures: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
+    (tmp_path / "data").mkdir()
     result = typed(*arguments)
     assert result.exit_code in (1, 2)
     assert message in result.stderr
