@@ -41,7 +41,8 @@ def _head(app: ASGIApp) -> ASGIApp:
                 message = {**message, "body": b""}
             await send(message)
 
-        await app({**scope, "method": "GET"}, receive, without_content)
+        asked: Any = {**scope, "method": "GET"}
+        await app(asked, receive, without_content)
 
     return answer
 

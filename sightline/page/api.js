@@ -1,20 +1,31 @@
 // The HTTP API. An error response becomes an Error with the server's message.
 
-async function answer(response) {
+const UNREACHABLE = "the server cannot be reached; check that it still runs, and try again";
+
+async function request(path, options) {
+  const response = await fetch(path, options).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    throw new Error(UNREACHABLE); // The browser's own words ("Failed to fetch") say nothing to people.
+  });
   const content = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(content?.error?.message ?? `the server answered ${response.status}`);
+  if (!response.ok) throw new Error(content?.error?.message ?? `the server answered with the status ${response.status}; try again in a moment`);
   return content;
 }
 
-export const status = async () => answer(await fetch("/api/status"));
+export const status = () => request("/api/status");
 
-export const frame = async (id) => answer(await fetch(`/api/frames/${id}`));
+export const examples = () => request("/api/examples");
 
-export async function search({ q, like, feed, since, picture }, signal) {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries({ q, like, feed, since })) if (value) parameters.set(name, value);
-  if (!picture) return answer(await fetch(`/api/search?${parameters}`, { signal }));
-  return answer(await fetch(`/api/search/image?${parameters}`, { method: "POST", body: picture, signal }));
+export const frame = (id) => request(`/api/frames/${id}`);
+
+export const card = (id) => request(`/api/frames/${id}/card`);
+
+// Nearly equal pictures of one scene come as one hit.
+export function search({ q, like, feed, since, picture, cursor }, signal) {
+  const parameters = new URLSearchParams({ fold: "true" });
+  for (const [name, value] of Object.entries({ q, like, feed, since, cursor })) if (value) parameters.set(name, value);
+  if (!picture) return request(`/api/search?${parameters}`, { signal });
+  return request(`/api/search/image?${parameters}`, { method: "POST", body: picture, signal });
 }
 
 export const pictureUrl = (id, kind = "thumbnail") => `/api/frames/${id}/${kind}`;

@@ -14,12 +14,17 @@ const dialog = new FrameDialog({
   neighbors: (frame) => (search.hits.some((hit) => hit.id === frame.id) ? search.hits : live.frames()),
 });
 
+// What is scrolled to ends below the bar, whatever the bar's height.
+const bar = document.querySelector(".bar");
+new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`)).observe(bar);
+
 dialog.start();
 live.start();
 api.status().then(
-  ({ model_set: modelSet }) => {
+  ({ model_set: modelSet, is_local: isLocal }) => {
     search.modelSet = modelSet;
     byId("model-set").textContent = modelSet || "no models";
+    byId("local").hidden = !isLocal;
   },
   () => (byId("model-set").textContent = "unknown"),
 );

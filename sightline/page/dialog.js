@@ -1,5 +1,6 @@
 // The dialog that shows one frame: the picture with its detections, and everything that is known about it.
 
+import * as address from "./address.js";
 import * as api from "./api.js";
 import { color } from "./boxes.js";
 import { describe, picture } from "./card.js";
@@ -14,6 +15,9 @@ export class FrameDialog {
   }
 
   start() {
+    address.forgetDialog(); // Of a page that was loaded again.
+    window.addEventListener("popstate", () => this.dialog.open && this.dialog.close());
+    this.dialog.addEventListener("close", () => address.isOfDialog() && !this.leaving && history.back());
     byId("frame-close").addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("click", (event) => event.target === this.dialog && this.dialog.close());
     this.dialog.addEventListener("keydown", (event) => {
@@ -31,7 +35,11 @@ export class FrameDialog {
     byId("frame-title").textContent = describe(frame);
     byId("frame-body").replaceChildren(objects(frame, byId("frame-picture")), facts(frame));
     byId("frame-actions").replaceChildren(...this.#actions(frame));
-    if (!this.dialog.open) this.dialog.showModal();
+    if (!this.dialog.open) {
+      this.leaving = false;
+      address.addDialog();
+      this.dialog.showModal();
+    }
     byId("frame-title").focus();
     const event = await api.frame(frame.id).catch(() => null);
     if (event && this.frame === frame) byId("frame-body").replaceChildren(objects(frame, byId("frame-picture")), facts(frame, event), stages(event), json(event));
@@ -40,6 +48,7 @@ export class FrameDialog {
   #actions(frame) {
     const link = (kind, text) => h("a", { href: api.pictureUrl(frame.id, kind), target: "_blank", rel: "noopener" }, text);
     const searchSimilar = () => {
+      this.leaving = true; // The search takes the dialog's place in the history.
       this.dialog.close();
       this.similar(frame);
     };
@@ -80,6 +89,7 @@ function swatch(label) {
 
 function facts(frame, event) {
   const rows = [
+    ["Origin", frame.origin],
     ["Captured", frame.captured && exact(frame.captured)],
     ["Published", frame.published && exact(frame.published)],
     ["Latency", event?.published && duration((Date.parse(event.published) - Date.parse(event.ingested)) / 1000)],

@@ -15,9 +15,12 @@ export function ago(moment, now = Date.now()) {
   return new Date(moment).toLocaleDateString("en", { day: "numeric", month: "short", year: "numeric" });
 }
 
-export function exact(moment) {
-  return new Date(moment).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-}
+const EXACT = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+});
+
+// In the browser's zone, and with its name.
+export const exact = (moment) => EXACT.format(new Date(moment));
 
 export function duration(seconds) {
   if (seconds < 0.0095) return `${(seconds * 1000).toFixed(1)} ms`;

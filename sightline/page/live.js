@@ -3,6 +3,7 @@
 import { card, describe, picture, refreshTimes, when } from "./card.js";
 import { showCounts } from "./counts.js";
 import { byId, h } from "./dom.js";
+import { SharedEvents } from "./events.js";
 import { plural } from "./format.js";
 
 const MAX_TILES = 6;
@@ -10,6 +11,7 @@ const MAX_EARLIER = 24;
 const TILE_MILLISECONDS = 900; // A tile changes no more often: the eye sees faster changes as noise.
 const FIRST_MILLISECONDS = 60; // The first frames come together; this is long enough to show the newest of them.
 const TIMES_MILLISECONDS = 4000;
+const MAX_SEEN = 1000; // Ids of received frames: a stream that is opened again begins with frames that are known.
 
 export class Live {
   constructor({ open, onFeeds }) {
@@ -17,18 +19,20 @@ export class Live {
     this.onFeeds = onFeeds;
     this.tiles = new Map();
     this.waiting = [];
+    this.arrived = 0; // Frames since the last ones were shown, those that were not sent included.
+    this.seen = new Set();
     this.shown = [];
     this.paused = false;
     this.feedNames = "";
   }
 
   start() {
-    this.source = new EventSource("/api/events");
-    this.source.addEventListener("open", () => this.#connection("live", "Live"));
-    this.source.addEventListener("error", () => this.#connection("away", "Reconnecting"));
-    this.source.addEventListener("status", (message) => this.#status(JSON.parse(message.data)));
-    this.source.addEventListener("frame", (message) => this.#receive(JSON.parse(message.data)));
-    window.addEventListener("pagehide", () => this.source.close());
+    new SharedEvents({
+      onStatus: (status) => this.#status(status),
+      onFrame: (frame) => this.#receive(frame),
+      onConnection: (open) => this.#connection(open ? "live" : "away", open ? "Live" : "Reconnecting"),
+    }).start();
+    document.addEventListener("visibilitychange", () => (this.interrupted = this.paused));
     byId("pause").addEventListener("click", () => this.#pause(!this.paused));
     setInterval(() => this.#flush(), TILE_MILLISECONDS);
     setInterval(() => refreshTimes(), TIMES_MILLISECONDS);
@@ -40,6 +44,7 @@ export class Live {
 
   #status({ counts, feeds, log }) {
     showCounts(counts);
+    this.enriched = counts.enriched;
     this.#connection(log ? "live" : "away", log ? "Live" : "Log unavailable");
     const names = Object.keys(feeds);
     if (names.join() === this.feedNames) return;
@@ -48,6 +53,10 @@ export class Live {
   }
 
   #receive(frame) {
+    if (this.seen.has(frame.id)) return;
+    this.seen.add(frame.id);
+    if (this.seen.size > MAX_SEEN) this.seen.delete(this.seen.values().next().value);
+    this.arrived += 1 + (frame.passed_over ?? 0);
     this.waiting.push(frame);
     if (this.waiting.length > MAX_EARLIER) this.waiting.shift();
     if (this.shown.length === 0 && this.waiting.length === 1) setTimeout(() => this.#flush(), FIRST_MILLISECONDS);
@@ -55,10 +64,13 @@ export class Live {
 
   #flush() {
     if (this.paused || this.waiting.length === 0) {
-      byId("live-hint").textContent = this.paused && this.waiting.length ? `${plural(this.waiting.length, "new frame")} waiting` : "";
+      const number = this.paused ? this.#waitingFrames() : 0;
+      byId("live-hint").textContent = number ? `${plural(number, "new frame")} waiting` : "";
       return;
     }
+    byId("live-hint").textContent = "";
     const received = this.waiting.splice(0);
+    this.arrived = 0;
     byId("empty").hidden = true;
     this.#countUnchanged(received.filter((frame) => this.#isUnchanged(frame)));
     const changed = received.filter((frame) => !this.#isUnchanged(frame));
@@ -67,6 +79,11 @@ export class Live {
     const onTiles = new Set([...newest.values()].map((frame) => frame.id));
     this.#addEarlier([...changed.filter((frame) => !onTiles.has(frame.id)), ...replaced]);
     this.shown = [...[...this.tiles.values()].map((tile) => tile.frame), ...this.earlier];
+  }
+
+  // A hidden tab receives nothing; what came meanwhile is in the counts.
+  #waitingFrames() {
+    return this.interrupted ? Math.max(this.arrived, this.enriched - this.enrichedBefore) : this.arrived;
   }
 
   // A frame that left out stages brings no newer result: the tile keeps its picture with the boxes, and counts it.
@@ -138,6 +155,8 @@ export class Live {
 
   #pause(paused) {
     this.paused = paused;
+    this.interrupted = false;
+    this.enrichedBefore = this.enriched;
     byId("pause").setAttribute("aria-pressed", paused);
     byId("pause").textContent = paused ? "Continue" : "Pause";
     this.#flush();

@@ -1,215 +1,233 @@
-// The search: by text, by picture, or for frames similar to one; when nothing matches, it says so.
+// The search: by text, by picture, for frames similar to one, or by filters alone; page by page.
 
+import * as address from "./address.js";
 import * as api from "./api.js";
-import { card } from "./card.js";
+import { hitCard } from "./card.js";
 import { byId, h } from "./dom.js";
-import { family, percent, plural } from "./format.js";
+import { failure, interpretation, notices, title } from "./results.js";
+import { Sample } from "./sample.js";
 
-const EXAMPLES = ["a red circle, but no square", "a cartoon of a blue star", "a yellow triangle above a circle", "-cartoon"];
-const MAX_PICTURE_BYTES = 16 * 1024 * 1024;
-const MAX_SUGGESTIONS = 14;
-
-/** Many systems do not know the type of a phone's HEIC: then its name counts. */
-const isPicture = (file) => file.type.startsWith("image/") || /\.(heic|heif|hif|avif)$/i.test(file.name);
+const FILTERS = ["feed", "since"];
+const TITLE = document.title;
 
 export class Search {
   constructor({ open }) {
     this.open = open;
     this.modelSet = "";
     this.hits = [];
-    this.picture = null;
+    this.query = null;
+    this.sample = new Sample({
+      onChosen: () => this.#searchByPicture(),
+      onRemoved: () => this.clear(),
+      onRefused: (error) => this.#showError(error),
+    });
   }
 
   start() {
     byId("search-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      this.search({ q: byId("q").value.trim() });
+      this.#submit({ takesFocus: true });
     });
-    for (const name of ["feed", "since"]) byId(name).addEventListener("change", () => this.query && this.search(this.query));
+    for (const name of FILTERS) byId(name).addEventListener("change", () => this.#filter());
+    byId("unfilter").addEventListener("click", () => this.#unfilter());
     byId("clear").addEventListener("click", () => this.clear());
-    byId("q").addEventListener("search", () => byId("q").value || this.picture || this.clear());
-    byId("file").addEventListener("change", () => this.#searchByFile(byId("file").files[0]));
-    byId("examples").append(...EXAMPLES.map((text) => this.#suggestion(text)));
-    this.#acceptFiles();
+    byId("more").addEventListener("click", () => this.#showMore());
+    this.#followCross();
+    this.sample.start();
     window.addEventListener("popstate", () => this.#readAddress());
     this.#readAddress();
+    this.#offerExamples();
   }
 
   setFeeds(names) {
+    this.feeds = names;
     const chosen = byId("feed").value;
-    byId("feed").replaceChildren(h("option", { value: "" }, "all"), ...names.map((name) => h("option", { value: name }, name)));
-    byId("feed").value = names.includes(chosen) ? chosen : "";
+    const shown = chosen && !names.includes(chosen) ? [...names, chosen] : names; // The chosen one stays, though unknown.
+    byId("feed").replaceChildren(h("option", { value: "" }, "all"), ...shown.map((name) => h("option", { value: name }, name)));
+    byId("feed").value = chosen;
+    if (!byId("examples").hidden) return;
+    this.#offerExamples();
   }
 
-  async search(query, { remember = true } = {}) {
-    const empty = !query.q && !query.like && !this.picture && !byId("feed").value && !byId("since").value;
-    if (empty) return this.clear();
+  similar(frame) {
+    byId("q").value = "";
+    this.sample.remove();
+    return this.#run({ like: frame.id }, { takesFocus: true });
+  }
+
+  clear() {
+    this.#reset();
+    address.write({});
+    this.written = location.search;
+    byId("q").focus();
+  }
+
+  #submit(options) {
+    const q = byId("q").value.trim();
+    const like = !q && this.query?.like ? this.query.like : "";
+    return this.#run({ q, like }, options);
+  }
+
+  // Filters narrow the search that is shown; without one they are the search.
+  #filter() {
+    return this.#run(this.query ?? { q: byId("q").value.trim() });
+  }
+
+  #unfilter() {
+    for (const name of FILTERS) byId(name).value = "";
+    return this.#filter();
+  }
+
+  #searchByPicture() {
+    byId("q").value = "";
+    return this.#run({}, { takesFocus: true });
+  }
+
+  async #run({ q = "", like = "" }, { remember = true, takesFocus = false } = {}) {
+    const query = { q, like, feed: byId("feed").value, since: byId("since").value };
+    byId("unfilter").hidden = !query.feed && !query.since;
+    if (!Object.values(query).some(Boolean) && !this.sample.picture) return this.clear();
+    if (like) this.sample.remove();
     this.query = query;
-    if (query.like) this.#removePicture();
-    if (remember && !this.picture) this.#writeAddress(query);
-    this.#setBusy(true);
+    if (remember) this.#writeAddress();
+    const result = await this.#ask({});
+    if (!result) return;
+    this.hits = result.hits;
+    byId("hits").replaceChildren(...this.#cards(result));
+    this.#show(result);
+    byId("results").scrollIntoView({ block: "start", behavior: "smooth" });
+    if (takesFocus) byId("results-title").focus({ preventScroll: true });
+  }
+
+  async #showMore() {
+    const known = new Set(this.hits.map((hit) => hit.id));
+    const result = await this.#ask({ cursor: this.cursor }, (error) => byId("notices").replaceChildren(failure(error.message)));
+    if (!result) return;
+    const added = { ...result, hits: result.hits.filter((hit) => !known.has(hit.id)) };
+    const cards = this.#cards(added);
+    this.hits = [...this.hits, ...added.hits];
+    byId("hits").append(...cards);
+    this.#show(result);
+    cards[0]?.querySelector(".view").focus();
+  }
+
+  // The result, or null where the search failed or a later one took its place.
+  async #ask({ cursor = "" }, onError = (error) => this.#showError(error)) {
     this.running?.abort();
     this.running = new AbortController();
     const { signal } = this.running;
+    this.#setBusy(true);
     try {
-      const result = await api.search({ ...query, feed: byId("feed").value, since: byId("since").value, picture: this.picture }, signal);
-      this.#show(result);
+      return await api.search({ ...this.query, picture: this.sample.picture, cursor }, signal);
     } catch (error) {
-      if (error.name !== "AbortError") this.#showError(error);
+      if (error.name !== "AbortError") onError(error);
+      return null;
     } finally {
       if (!signal.aborted) this.#setBusy(false);
     }
   }
 
-  similar(frame) {
-    byId("q").value = "";
-    return this.search({ like: frame.id, frame });
-  }
-
-  clear() {
-    this.running?.abort();
-    this.query = null;
-    this.hits = [];
-    this.#removePicture();
-    byId("q").value = "";
-    byId("results").hidden = true;
-    byId("outcome").textContent = "";
-    if (location.search) history.pushState(null, "", location.pathname);
-    byId("q").focus();
+  #cards({ hits }) {
+    return hits.map((frame) => hitCard(frame, this.open));
   }
 
   #show(result) {
-    this.hits = result.hits;
+    const { feed, since, like } = this.query;
+    this.cursor = result.cursor;
+    const sinceText = since && byId("since").selectedOptions[0].textContent;
+    const suggestion = (text, number) => this.#suggestion(text, number);
+    const found = title(this.hits, result);
     byId("results").hidden = false;
-    byId("understood").replaceChildren(...this.#interpretation(result));
-    byId("hits").replaceChildren(...result.hits.map((frame) => card(frame, this.open)));
-    byId("notices").replaceChildren(...this.#notices(result));
-    byId("outcome").textContent = result.hits.length ? `${plural(result.hits.length, "picture")} found` : "Nothing matches";
-    byId("results-title").textContent = result.hits.length ? plural(result.hits.length, "picture") : "Nothing matches";
-    byId("results").scrollIntoView({ block: "start", behavior: "smooth" });
-  }
-
-  #interpretation(result) {
-    const parts = [];
-    if (this.picture) parts.push(h("span", { class: "wanted" }, "similar to your picture"));
-    if (this.query.like) parts.push(h("span", { class: "wanted" }, "similar to this frame"));
-    if (result.text) parts.push(h("span", { class: "wanted" }, result.text));
-    return [...parts, ...result.negatives.map((text) => h("span", { class: "unwanted", title: "Excluded" }, `without ${text}`))];
-  }
-
-  #notices(result) {
-    const notices = [];
-    if (result.unknown_words.length) notices.push(this.#unknownWords(result));
-    if (result.nothing_matches || !result.hits.length) notices.push(this.#nothingMatches(result));
-    else if (!result.calibrated && result.hits[0].probability === null && (result.text || this.picture || this.query.like)) notices.push(uncalibrated());
-    return notices;
-  }
-
-  #unknownWords(result) {
-    const words = result.unknown_words.flatMap((word) => [h("b", {}, word), ", "]).slice(0, -1);
-    const rest = result.text ? [" The search was for ", h("b", {}, result.text), "."] : [];
-    return h("p", { class: "notice warn" }, `The ${family(this.modelSet)} models do not know: `, ...words, ".", ...rest);
-  }
-
-  #nothingMatches({ best, contents }) {
-    const closest = best ? ` The closest one matches with a probability of ${percent(best)}.` : "";
-    const suggestions = contents ? frequent(contents).map(([text, number]) => this.#suggestion(text, number)) : [];
-    return h(
-      "div",
-      { class: "notice nothing" },
-      h("h3", {}, "Nothing matches"),
-      h("p", {}, contents?.pictures === 0 ? "The index is empty." : `No picture in the index shows that.${closest}`),
-      suggestions.length ? h("p", { class: "examples" }, h("span", {}, `Frequent in ${plural(contents.pictures, "picture")}`), suggestions) : null,
-    );
-  }
-
-  #suggestion(text, number) {
-    const search = () => {
-      this.#removePicture();
-      byId("q").value = text;
-      this.search({ q: text });
-    };
-    return h("button", { type: "button", class: "chip", onclick: search }, text, number ? h("small", {}, String(number)) : null);
+    byId("more").hidden = !result.cursor;
+    byId("understood").replaceChildren(...interpretation(result, { picture: this.sample.picture, like, feed, sinceText }));
+    byId("notices").replaceChildren(...notices(result, { hits: this.hits, modelSet: this.modelSet, isNarrowed: Boolean(feed || since), isSimilar: Boolean(like || this.sample.picture), suggestion }));
+    byId("results-title").textContent = found;
+    byId("outcome").textContent = this.hits.length ? `${found} found` : found;
+    this.#setTitle(this.query.q || (this.sample.picture && "Similar to a picture") || (like && "Similar frames") || [feed, sinceText].filter(Boolean).join(", "));
   }
 
   #showError(error) {
     this.hits = [];
     byId("results").hidden = false;
+    byId("more").hidden = true;
     byId("results-title").textContent = "The search failed";
     byId("understood").replaceChildren();
     byId("hits").replaceChildren();
-    byId("notices").replaceChildren(h("p", { class: "notice warn" }, `${error.message[0].toUpperCase()}${error.message.slice(1)}.`));
+    byId("notices").replaceChildren(failure(error.message));
     byId("outcome").textContent = error.message;
+    this.#setTitle("");
+  }
+
+  #setTitle(query) {
+    document.title = query ? `${query} · ${TITLE}` : TITLE;
   }
 
   #setBusy(busy) {
     byId("search-form").classList.toggle("busy", busy);
     byId("hits").setAttribute("aria-busy", busy);
+    byId("more").disabled = busy;
   }
 
-  #searchByFile(file) {
-    if (!file) return;
-    this.#removePicture();
+  #suggestion(text, number) {
+    const search = () => {
+      this.sample.remove();
+      byId("q").value = text;
+      this.#run({ q: text }, { takesFocus: true });
+    };
+    return h("button", { type: "button", class: "chip", onclick: search }, text, number ? h("small", {}, String(number)) : null);
+  }
+
+  // Only queries that find something here; none while nothing is indexed.
+  async #offerExamples() {
+    const { examples } = await api.examples().catch(() => ({ examples: [] }));
+    byId("examples").hidden = !examples.length;
+    byId("examples").replaceChildren(h("span", {}, "Try"), ...examples.map((text) => this.#suggestion(text)));
+    if (examples.length) byId("q").placeholder = examples[0];
+  }
+
+  // The cross in the field empties it, which Enter in an empty field does not: both are "search" events.
+  #followCross() {
+    let entered = false;
+    byId("q").addEventListener("keydown", (event) => (entered = event.key === "Enter"));
+    byId("q").addEventListener("search", () => {
+      if (!entered && !byId("q").value && this.query?.q) this.#submit({});
+      entered = false;
+    });
+  }
+
+  #reset() {
+    this.running?.abort();
+    this.#setBusy(false);
+    this.query = null;
+    this.hits = [];
+    this.sample.remove();
     byId("q").value = "";
-    if (file.size > MAX_PICTURE_BYTES) return this.#showError(new Error("the picture is larger than 16 MB; choose a smaller one"));
-    this.picture = file;
-    this.preview = URL.createObjectURL(file);
-    const remove = h("button", { type: "button", class: "close", "aria-label": "Remove the picture", onclick: () => this.clear() }, "×");
-    byId("sample").replaceChildren(h("img", { src: this.preview, alt: "The picture to search by" }), remove);
-    byId("sample").hidden = false;
-    this.search({ q: "" });
+    for (const name of FILTERS) byId(name).value = "";
+    byId("unfilter").hidden = true;
+    byId("results").hidden = true;
+    byId("outcome").textContent = "";
+    this.#setTitle("");
   }
 
-  #removePicture() {
-    if (this.preview) URL.revokeObjectURL(this.preview);
-    this.picture = this.preview = null;
-    byId("sample").hidden = true;
-    byId("sample").replaceChildren();
-    byId("file").value = "";
+  // A picture has no address; its filters have.
+  #writeAddress() {
+    address.write(this.query);
+    this.written = location.search;
   }
 
-  #acceptFiles() {
-    const veil = byId("drop");
-    const carriesFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-    window.addEventListener("dragover", (event) => {
-      if (!carriesFile(event)) return;
-      event.preventDefault();
-      veil.hidden = false;
-    });
-    window.addEventListener("dragleave", (event) => (veil.hidden = event.relatedTarget === null || veil.hidden));
-    window.addEventListener("drop", (event) => {
-      event.preventDefault();
-      veil.hidden = true;
-      this.#searchByFile([...event.dataTransfer.files].find(isPicture));
-    });
-    window.addEventListener("paste", (event) => this.#searchByFile([...event.clipboardData.files].find(isPicture)));
-  }
-
-  #writeAddress({ q, like }) {
-    const address = new URLSearchParams();
-    if (q) address.set("q", q);
-    if (like) address.set("like", like);
-    const target = `${location.pathname}${address.size ? `?${address}` : ""}`;
-    if (target !== location.pathname + location.search) history.pushState(null, "", target);
-  }
-
+  // Back from a dialog leaves the address, and the results, as they are.
   #readAddress() {
-    const address = new URLSearchParams(location.search);
-    const [q, like] = [address.get("q") ?? "", address.get("like") ?? ""];
-    byId("q").value = q;
-    this.#removePicture();
-    if (q || like) this.search({ q, like }, { remember: false });
-    else byId("results").hidden = true;
+    if (location.search === this.written) return;
+    this.written = location.search;
+    const query = address.read();
+    this.#reset();
+    byId("q").value = query.q;
+    for (const name of FILTERS) choose(byId(name), query[name]);
+    if (Object.values(query).some(Boolean)) this.#run(query, { remember: false });
   }
 }
 
-// What the index holds most often: phrases first, then labels that no phrase mentions.
-function frequent({ phrases, labels }) {
-  const mentioned = Object.keys(phrases).join(" ");
-  return [...Object.entries(phrases), ...Object.entries(labels).filter(([label]) => !mentioned.includes(label))].slice(0, MAX_SUGGESTIONS);
-}
-
-function uncalibrated() {
-  const command = h("code", {}, "sightline calibrate");
-  return h("p", { class: "notice" }, "These models are not calibrated: scores are cosine similarities, and improbable matches are shown too. Run ", command, " to turn scores into probabilities.");
+function choose(select, value) {
+  if (![...select.options].some((option) => option.value === value)) select.append(h("option", { value }, value));
+  select.value = value;
 }

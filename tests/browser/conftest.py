@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from processors.models.clip import Clip
 from processors.models.vit import Vit
 from search.calibrate import load
-from search.models import SearchModels
+from search.models import Pixels, SearchModels
 from search.retrieve import Searcher, SearcherSettings
 from search.vocabulary import load_vocabulary
 from sightline.api.app import create_app
@@ -80,7 +81,7 @@ def pictures(seed: int = 3) -> list[Shown]:
 
 
 @asynccontextmanager
-async def served(folder: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
+async def served(folder: Path, models: tuple[Clip, Vit], **changed: Any) -> AsyncIterator[Site]:
     """An empty deployment in `folder`, served until the end."""
     clip, vit = models
     world = await opened(folder, clip, vit)
@@ -91,7 +92,9 @@ async def served(folder: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
         vocabulary=load_vocabulary(CHECKPOINTS / "clip"),
     )
     searcher = Searcher(world.index, search_models, SearcherSettings(collection=NAME))
-    settings = ApiSettings(model_set=MODEL_SET, collection=NAME, poll_seconds=0.05, skip_states={"gate:": "gated"})
+    settings = ApiSettings(
+        model_set=MODEL_SET, collection=NAME, poll_seconds=0.05, skip_states={"gate:": "gated"}, **changed
+    )
     app = create_app(Services(world.transport, world.index, world.blobs, searcher, settings, CollectorRegistry()))
     server, listener = Server(app), listen("127.0.0.1", 0)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -107,7 +110,7 @@ async def served(folder: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def empty_site(tmp_path: Path, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
     """An empty deployment of the test's own."""
-    async with served(tmp_path, models) as site:
+    async with served(tmp_path, models, is_local=True) as site:
         yield site
 
 
@@ -120,6 +123,28 @@ async def site(tmp_path_factory: pytest.TempPathFactory, models: tuple[Clip, Vit
         await site.world.add(made[3:], feed="yard")
         await site.world.add(pictures(seed=4)[:1], feed="yard", gated=True)
         yield replace(site, pictures=made)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def crowded_site(tmp_path_factory: pytest.TempPathFactory, models: tuple[Clip, Vit]) -> AsyncIterator[Site]:
+    """Twelve scenes of one feed, one of them seen four times. Tests must not change it."""
+    async with served(tmp_path_factory.mktemp("crowded"), models, limit=5) as site:
+        rng = np.random.default_rng(12)
+        kinds = [
+            (color, shape) for color in ("red", "green", "blue", "yellow") for shape in ("circle", "square", "star")
+        ]
+        made = shown(*(staged(rng, (kind,), "cartoon") for kind in kinds), seed=12)
+        repeated = [replace(made[-1], rendered=replace(made[-1].rendered, image=noisy(made[-1], n))) for n in range(3)]
+        await site.world.add([*made, *repeated], feed="lot")
+        yield replace(site, pictures=made)
+
+
+def noisy(picture: Shown, seed: int) -> Pixels:
+    """As a camera sees the same scene once more."""
+    image = picture.rendered.image
+    noise = np.random.default_rng(seed).integers(-2, 3, image.shape)
+    changed: Pixels = np.clip(image + noise, 0, 255).astype(np.uint8)
+    return changed
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

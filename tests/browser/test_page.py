@@ -89,7 +89,7 @@ async def test_unknown_words_and_an_empty_result_are_explained(site: Site, page:
     await page.goto(site.url)
     await ask(page, "a dog")
     await expect(page.locator("#notices")).to_contain_text("The tiny models do not know: dog")
-    await expect(page.locator("#notices")).to_contain_text("Nothing matches")
+    await expect(page.locator("#notices")).to_contain_text("Nothing to search for is left")
     await expect(page.locator("#notices .chip").first).to_be_visible()
     await expect(page.locator("#outcome")).to_have_text("Nothing matches")
 
@@ -119,7 +119,7 @@ async def test_a_file_that_is_no_picture_is_refused_with_a_message(
     async with page.expect_response("**/api/search/image*") as answer:
         await page.set_input_files("#file", fake)
     assert (await answer.value).status == 422
-    await expect(page.locator("#notices")).to_contain_text("Not JPEG, PNG, WebP")
+    await expect(page.locator("#notices")).to_contain_text("This is no picture of a kind that is read")
     assert "422" in errors.pop()
 
 
@@ -137,8 +137,8 @@ async def test_the_dialog_shows_one_frame(site: Site, page: Page) -> None:
     assert "embeddings" not in event
     await dialog.locator("button", has_text="More like this").click()
     await expect(dialog).to_be_hidden()
-    await expect(page.locator("#hits .card").first).to_be_visible()
-    await expect(page.locator(f'#hits .card:first-child[data-id="{event["id"]}"]')).to_be_visible()
+    await expect(page.locator("#understood")).to_have_text("similar to this frame")
+    await expect(page.locator("#notices")).to_contain_text("No other picture is similar enough.")
 
 
 async def test_a_search_has_an_address_and_works_by_keyboard(site: Site, page: Page) -> None:
