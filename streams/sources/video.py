@@ -20,7 +20,7 @@ from streams.sources.timeline import Stamp, Timeline
 from streams.sources.video_length import Reading, expected_frames, missing_part
 from streams.sources.whole_frames import DECODER_ERRORS, WholeFrames, flush_packet
 
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,h264,hevc,mpegvideo,ivf"
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,h264,hevc,mpegvideo,ivf,gif"
 """Demuxers that read one file. Lists (concat, hls) are excluded: a text file named `.mp4` would open other files."""
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
 _PART_OPTIONS = {"format_whitelist": "mpegts", "protocol_whitelist": "file,subfile"}

@@ -9,7 +9,9 @@ import pytest
 from streams.clock import SystemClock
 from streams.sources.playback import Playback, VideoSource
 from streams.sources.source import UnreadableSource
-from streams.sources.video import Stamp, decode_frames, open_video, thin
+from streams.sources.source_choice import choose_source
+from streams.sources.timeline import Stamp
+from streams.sources.video import decode_frames, open_video, thin
 from tests.contract.source_suite import offers_of, pictures, refusals
 from tests.support.videos import number_of, write_video
 
@@ -108,3 +110,16 @@ def test_a_truncated_file_gives_the_frames_before_its_end(tmp_path: Path) -> Non
 def test_time_stamps_may_be_uneven() -> None:
     stamps = [(Stamp(n, seconds), n) for n, seconds in enumerate([0.0, 0.01, 0.09, 0.1000001, 0.35, 0.36, 0.99999999])]
     assert [frame for _, frame in thin(stamps, 10)] == [0, 3, 4, 6]
+
+
+async def test_an_animated_gif_is_a_film(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("gif", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "rgb8"
+        for level in (0, 100, 200):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame.reformat(format="rgb8")))
+        container.mux(stream.encode(None))
+    offers = await offers_of(choose_source(str(path), Playback(), SystemClock()))
+    assert len(pictures(offers)) == 3
