@@ -181,6 +181,6 @@ class ClusterClient:
         try:
             page = await self.read(partition, first, 1) if first < end else ()
         except Forbidden:
-            return True  # whoever only writes to a topic may ask how far its readers are
+            return True  # a user who only writes to a topic may ask how far its readers are
         self._first_records[partition] = _FirstRecord(start, page[0].offset if page else end, bool(page))
         return bool(page)

@@ -29,7 +29,7 @@ id, its epoch, base sequence, records."""
 _LENGTH_END, _MAGIC_OFFSET, _ATTRIBUTES_OFFSET = 12, 16, 21
 _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 7, 8, 16, 32
 MANY_RECORDS = 10_000
-"""Objects of so many records are not held: a compressed batch may have millions of empty ones."""
+"""Objects of more records are not held at once: a compressed batch may have millions of empty ones."""
 UNREADABLE = (Unpackable, CorruptRecordException, ValueError, IndexError)
 """What reading a batch raises for bytes that are no records."""
 

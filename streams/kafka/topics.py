@@ -88,7 +88,7 @@ def differences(wanted: TopicSpec, replicas: int, topic: ClusterTopic) -> list[s
 
 
 def _remedy(wanted: TopicSpec, name: str, replicas: int, topic: ClusterTopic) -> str:
-    """What mends one difference."""
+    """What ends one difference."""
     if name == "partitions":
         present = topic.spec.partitions
         if present < wanted.partitions:

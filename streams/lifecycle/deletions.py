@@ -42,7 +42,7 @@ class Deletions:
             async for record in self._reader.new_records():
                 self._fold(record)
         except PlanError:
-            return []  # nobody has created the topic
+            return []  # the topic does not exist yet
         return sorted(self._frames - before)
 
     def _fold(self, record: Record) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from streams.kafka.settings import KafkaSettings
@@ -40,7 +39,7 @@ def test_what_is_no_cluster_is_refused(url: str) -> None:
 
 
 def test_an_unknown_key_is_named() -> None:
-    with pytest.raises(msgspec.ValidationError, match="session_second"):
+    with pytest.raises(ValueError, match="unknown option session_second,"):
         KafkaSettings.from_url("kafka://broker:9092?session_second=6")
 
 
@@ -49,5 +48,9 @@ def test_every_key_is_documented() -> None:
     keys = {*KafkaSettings.__struct_fields__} - {"bootstrap", "username", "password"}
     reference = (docs / "configuration.md").read_text()
     assert set(re.findall(r"^### `kafka://\?(\w+)`$", reference, re.MULTILINE)) == keys
-    table = set(re.findall(r"^\| `(?!sightline_)(\w+)` \|", (docs / "kafka.md").read_text(), re.MULTILINE))
+    table = set(
+        re.findall(
+            r"^\| `(?!sightline_)(\w+)` \|", (docs / "kafka.md").read_text().partition("## Rights")[0], re.MULTILINE
+        )
+    )
     assert {"delivery", "security", "mechanism", "ca_file"} <= table <= keys
