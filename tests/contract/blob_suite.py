@@ -42,6 +42,11 @@ class BlobSuite:
         for blob, content in pictures:
             assert await blobs.get("default", blob) == content
 
+    async def test_a_feed_named_in_another_script_and_as_long_as_may_be_has_blobs(self, blobs: BlobStore) -> None:
+        for feed in ("北门-1", "हिन्दी", "𐐨" * 63):
+            await blobs.put("default", blob := uri(b"picture", feed=feed), b"picture")
+            assert await blobs.get("default", blob) == b"picture"
+
     async def test_a_missing_blob_is_missing(self, blobs: BlobStore) -> None:
         with pytest.raises(Missing):
             await blobs.get("default", uri(b"never"))

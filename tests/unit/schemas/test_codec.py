@@ -14,6 +14,7 @@ from schemas.cloudevents import OBSERVED_TYPE, RAW_TYPE, frame_headers
 from schemas.errors import NewerMajor, Undecodable, Unencodable
 from schemas.events import Detection, FrameEvent, ImageRef, TraceEntry
 from schemas.identity import frame_id, produced_position
+from schemas.pictures import feed_of_source
 from tests.support.events import BOX, NOW, dead_letter, embedding, full_event, observed, raw_event
 from tests.support.picture_headers import picture_headers
 
@@ -252,9 +253,19 @@ def test_a_plain_picture_of_another_producer() -> None:
     assert decoded.picture == PNG
 
 
+@pytest.mark.parametrize("source", ["/cams/北门-1", "/cams/%E5%8C%97%E9%97%A8-1", "/cams/%e5%8c%97%e9%97%a8-1/"])
+def test_a_producers_feed_may_be_of_any_script(source: str) -> None:
+    event = codec.decode_frame(PNG, picture_headers(source, "17", content_type="image/png")).event
+    assert event.feed == "北门-1"
+    sent = frame_headers(event, RAW_TYPE)
+    assert sent["ce_source"] == b"/default/%E5%8C%97%E9%97%A8-1"
+    assert feed_of_source(sent["ce_source"].decode()) == event.feed
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({"ce_source": b"/cams/a%2Fb"}, "wrong_name"),
         ({"ce_source": b""}, "missing_header"),
         ({"ce_id": b""}, "missing_header"),
         ({"ce_id": b"x" * 5_000}, "wrong_header"),

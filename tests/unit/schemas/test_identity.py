@@ -30,7 +30,24 @@ def test_murmur2_is_kafkas(key: bytes, hashed: int) -> None:
     assert identity.murmur2(key) == hashed & 0x7FFFFFFF
 
 
-@pytest.mark.parametrize("name", ["", "A", "a/b", "a b", "..", "a..b", ".a", "x" * 64, "Ü", "u\u0308", "\u0308u", "北\u3164", "北 门", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "A", "a/b", "a b", "..", "a..b", ".a", "x" * 64, "Ü", "u\u0308", "\u0308u", "北\u3164", "北 门", "a\n"]
+)
 def test_names_that_could_leave_a_path_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="feed"):
         identity.check_name("feed", name)
+
+
+@pytest.mark.parametrize(
+    ("position", "place"),
+    [
+        (identity.still_position("/photos/a:b\n.jpg", "0" * 64), "/photos/a:b\n.jpg"),
+        (identity.object_position("s3://cams/a:b.jpg", "2026-11-29T01:02:03+00:00"), "s3://cams/a:b.jpg"),
+        (identity.produced_position("/cams/lobby", "7:8"), "/cams/lobby 7:8"),
+        (identity.video_position("0" * 64, 5, 0), ""),
+        (identity.live_position("0" * 36, 5), ""),
+        ("", ""),
+    ],
+)
+def test_a_position_names_the_file_or_producer_of_a_picture(position: str, place: str) -> None:
+    assert identity.place_in(position) == place
