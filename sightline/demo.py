@@ -18,7 +18,16 @@ from search.query import parse
 from search.results import Contents, SearchHit
 from search.retrieve import Searcher
 from sightline.config import Config
-from sightline.ingest_runner import IngestJob, ingest_jobs, raise_errors, run_job, run_jobs, summary_lines
+from sightline.ingest_runner import (
+    IngestJob,
+    error_lines,
+    ingest_jobs,
+    raise_errors,
+    run_job,
+    run_jobs,
+    summary_lines,
+)
+from sightline.terminal.console import quoted
 from sightline.terminal.contact_sheet import contact_sheet
 from sightline.terminal.options import UsageError, err, out
 from sightline.terminal.outputs import write_output
@@ -32,6 +41,7 @@ from sightline.wiring.searcher import opened_searcher
 from sightline.wiring.server import page_url, served
 from streams.clock import SystemClock
 from streams.sources.feed_names import STANDARD_INPUT
+from streams.sources.ingest_counts import Summary
 from streams.sources.playback import Playback
 from streams.sources.source_choice import RemoteOptions, choose_source
 from streams.worker.worker import Worker
@@ -114,7 +124,10 @@ async def _show(demo: Demo, parts: Parts, searcher: Searcher) -> None:
     for job, result in zip(jobs, results, strict=True):
         for line in [] if isinstance(result, Exception) else summary_lines(job.feed, result):
             err.print(line, markup=True)
-    raise_errors(results)
+    if not any(isinstance(result, Summary) for result in results):
+        raise_errors(results)
+    for line in error_lines(results):
+        err.print(f"[bold red]✗[/] {quoted(line)}", markup=True, soft_wrap=True)
     await with_status(caught_up(parts), partial(describe_left, parts), err)
     async with asyncio.TaskGroup() as group:
         playing = [group.create_task(run_job(parts, job)) for job in demo.endless_jobs()]

@@ -108,14 +108,19 @@ async def run_jobs(
     return await with_bars([(job.feed, partial(run_job, parts, job, refused=refused)) for job in jobs], console)
 
 
-def raise_errors(results: Sequence[Summary | Exception]) -> None:
-    """Raise the errors of the sources that could not be read: a line for each, or the first that is a fault of ours."""
+def error_lines(results: Sequence[Summary | Exception]) -> list[str]:
+    """A line for each source that could not be read. Raises the first error that is a fault of ours."""
     errors = [result for result in results if isinstance(result, Exception)]
     for error in errors:
         if not isinstance(error, FAILURES):
             raise error
-    if errors:
-        raise CommandError("\n".join(dict.fromkeys(map(message, errors))))
+    return list(dict.fromkeys(map(message, errors)))
+
+
+def raise_errors(results: Sequence[Summary | Exception]) -> None:
+    """Raises CommandError with a line for each source that could not be read."""
+    if lines := error_lines(results):
+        raise CommandError("\n".join(lines))
 
 
 def summary_lines(feed: str, summary: Summary) -> list[str]:
