@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
 from prometheus_client import CollectorRegistry
 
 from sightline.config import Config, ServeSettings
@@ -13,20 +14,23 @@ from sightline.config_parser import ConfigError
 from streams.readiness.health import Health
 from streams.readiness.monitor import Monitor
 
+log = structlog.get_logger()
+
 
 @asynccontextmanager
 async def monitored(config: Config, health: Health, registry: CollectorRegistry) -> AsyncIterator[Monitor]:
     """Serve on `serve.metrics_port` while inside; `monitor.url` is where. Raises ConfigError for a chosen port in use.
 
-    The default port may be in use by another process of this machine: then it is a free one.
+    The default port may be in use by another process of this machine: then it is a free one, and the log says so.
     """
-    port = config.serve.metrics_port
+    host, port = config.serve.host, config.serve.metrics_port
     try:
-        listener = bound(config.serve.host, port, "serve.metrics_port")
+        listener = bound(host, port, "serve.metrics_port")
     except ConfigError:
         if port != ServeSettings().metrics_port:
             raise
-        listener = bound(config.serve.host, 0, "serve.metrics_port")
+        listener = bound(host, 0, "serve.metrics_port")
+        log.warning("metrics_port_in_use", port=port, instead=listener.getsockname()[1])
     async with Monitor(health, registry, listener) as monitor:
         yield monitor
 
