@@ -9,6 +9,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sightline.terminal import arguments, signals, text_encoding
@@ -34,6 +35,18 @@ HELP = (
 
 def make_app(names: Collection[str] = COMMANDS) -> typer.Typer:
     """The command with these subcommands. Their modules are imported now; importing all of them takes seconds."""
+    app = _empty_app()
+    for name in names:
+        if name in GROUPS:
+            app.add_typer(_module(name).app, name=name)
+        elif name in ON_ONE_PICTURE:
+            app.command(rich_help_panel="Models on one picture")(getattr(_module("oneshot"), name))
+        else:
+            app.command(rich_help_panel="The chain")(getattr(_module(name), name))
+    return app
+
+
+def _empty_app() -> typer.Typer:
     import typer
 
     from sightline.terminal.root import root
@@ -45,20 +58,34 @@ def make_app(names: Collection[str] = COMMANDS) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(help=HELP)(root)
-    for name in names:
-        if name in GROUPS:
-            app.add_typer(_module(name).app, name=name)
-        elif name in ON_ONE_PICTURE:
-            app.command(rich_help_panel="Models on one picture")(getattr(_module("oneshot"), name))
-        else:
-            app.command(rich_help_panel="The chain")(getattr(_module(name), name))
     return app
 
 
-def needed(words: Sequence[str], environment: Mapping[str, str]) -> Collection[str]:
-    """The commands that have to be imported for these words, or to complete the line that a shell hands over."""
-    if "_SIGHTLINE_COMPLETE" in environment:
-        words = " ".join(environment.get(name, "") for name in COMPLETED_LINES).split()[1:]
+def outline() -> typer.Typer:
+    """All commands by name and purpose, without importing one: what completing a command's name needs."""
+    app = _empty_app()
+    for name in COMMANDS:
+        app.command(name, help=_purpose(name))(lambda: None)
+    return app
+
+
+def _purpose(name: str) -> str:
+    """What the first line of the command's module says behind its name."""
+    module = "oneshot" if name in ON_ONE_PICTURE else name
+    with Path(__file__).with_name("commands").joinpath(f"{module}.py").open(encoding="utf-8") as file:
+        return file.readline().strip('"\n').partition(": ")[2]
+
+
+def app_for(words: Sequence[str], environment: Mapping[str, str]) -> typer.Typer:
+    """The command for these words, or for completing the line that a shell hands over."""
+    if "_SIGHTLINE_COMPLETE" not in environment:
+        return make_app(needed(words))
+    line = " ".join(environment.get(name, "") for name in COMPLETED_LINES).split()[1:]
+    return make_app(line[:1]) if line[:1] and line[0] in COMMANDS else outline()
+
+
+def needed(words: Sequence[str]) -> Collection[str]:
+    """The commands that have to be imported for these words."""
     if words and words[0].partition("=")[0] in WITHOUT_COMMAND:
         return ()
     name = next((word for word in words if not word.startswith("-")), "")
@@ -76,6 +103,6 @@ def main() -> None:
         print(f"✗ {reason}", file=sys.stderr)
         sys.exit(2)
     try:
-        make_app(needed(sys.argv[1:], os.environ))()
+        app_for(sys.argv[1:], os.environ)()
     finally:
         text_encoding.flush_quietly()

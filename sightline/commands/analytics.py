@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from schemas.topics import OBSERVED
 from sightline.config import Config
 from sightline.terminal.options import configured, err
-from sightline.terminal.signals import stopping
+from sightline.terminal.signals import GRACE_SECONDS, stopping
 from sightline.wiring.monitoring import bound
 from sightline.wiring.parts import opened_transport
 from streams.tasks import unless_stopped
@@ -49,7 +49,7 @@ async def _embedded(config: Config, counts: Counts, listener: socket.socket) -> 
     stop = asyncio.Event()
     async with serve_counts(counts, listener) as url:
         _print_url(url)
-        with stopping(stop.set):
+        with stopping(stop.set, within=GRACE_SECONDS):
             await unless_stopped(stop, _count(config, counts))
     if counts.view is None:
         err.print(NOT_BEGUN)

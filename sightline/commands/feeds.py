@@ -18,7 +18,7 @@ from schemas.identity import check_name, partition_key
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.render import local_time, monitor_line, new_table
-from sightline.terminal.signals import stopping
+from sightline.terminal.signals import GRACE_SECONDS, stopping
 from sightline.wiring.existing_data import existing_transport
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
@@ -168,7 +168,7 @@ async def run(config: Config) -> None:
     instruments = process_instruments(ProcessMetrics(CollectorRegistry()), "the group of feeds is not joined yet")
     async with monitored(config, instruments.health, instruments.metrics.registry) as monitor:
         err.print(monitor_line("reading feeds", monitor.url, config.serve.metrics_port))
-        with stopping(stop.set):
+        with stopping(stop.set, within=GRACE_SECONDS):
             await unless_stopped(stop, _read_feeds(config, instruments))
 
 

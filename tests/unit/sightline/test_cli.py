@@ -25,7 +25,7 @@ def asked(*arguments: str, **environment: str) -> str:
 
 def test_the_version_is_printed_without_importing_a_command() -> None:
     assert asked("--version") == f"sightline {version('sightline')}\n"
-    assert needed(["--version"], {}) == ()
+    assert needed(["--version"]) == ()
 
 
 def test_h_is_help_of_every_command() -> None:
@@ -48,15 +48,12 @@ def test_a_shell_completes_commands_and_options(shell: str) -> None:
         assert all(word in shown for word in expected), shown
 
 
-@pytest.mark.parametrize(
-    ("line", "names"),
-    [
-        ("sightline", COMMANDS),
-        ("sightline sea", COMMANDS),
-        ("sightline search --si", ["search"]),
-        ("sightline models ver", ["models"]),
-    ],
-)
-def test_completing_imports_only_what_the_line_needs(line: str, names: object) -> None:
-    words = {"_SIGHTLINE_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": line}
-    assert needed([], words) == names
+def test_completing_a_command_s_name_imports_no_command() -> None:
+    environment = {"_SIGHTLINE_COMPLETE": "complete_fish", "_TYPER_COMPLETE_ARGS": "sightline "}
+    environment["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    command = [sys.executable, "-X", "importtime", SIGHTLINE]
+    result = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert {line.split("\t")[0] for line in result.stdout.splitlines()} >= set(COMMANDS)
+    assert "demo\teverything at once, on the shipped clips" in result.stdout
+    assert "sightline.terminal.root" in result.stderr
+    assert "sightline.commands." not in result.stderr
