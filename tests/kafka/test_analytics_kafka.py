@@ -14,7 +14,9 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from deploy.local.cluster import VERSION, Cluster, free_port
 from schemas.topics import declared
@@ -23,6 +25,7 @@ from streams.analytics.settings import AnalyticsSettings
 from streams.kafka.transport import KafkaTransport
 from streams.transport import NewRecord, TopicSpec
 from tests.kafka.conftest import AWAY_SECONDS, FAILED_REQUEST, MAX_REQUESTS_PER_SECOND, own_broker
+from tests.support.kafka_batches import PACK, RawBatch, batch_with_name, with_checksum
 from tests.support.observed import observed, record
 
 KILLS = 20
@@ -73,9 +76,12 @@ def analytics(cluster: Cluster, folder: Path, port: int) -> AbstractContextManag
     return started([sys.executable, "-m", module, url, str(port), str(folder)], folder / "analytics.txt")
 
 
-def command(cluster: Cluster, folder: Path, port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+def command(
+    cluster: Cluster, folder: Path, port: int, namespace: str
+) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """The command as a user starts it."""
     keys = {"transport": f"kafka://{cluster.bootstrap}", "partitions": str(PARTITIONS), "analytics.port": str(port)}
+    keys["namespace"] = namespace
     settings = [part for key, value in keys.items() for part in ("--set", f"{key}={value}")]
     program = str(Path(sys.executable).with_name("sightline"))
     return started([program, "analytics", "--data", str(folder), *settings], folder / "analytics.txt")
@@ -170,13 +176,28 @@ async def test_ten_thousand_events_through_twenty_kills_and_a_broker_restart(
             assert await asyncio.to_thread(process.wait, 30) == 0
 
 
-async def test_the_command_counts_and_serves(own_cluster: Cluster, tmp_path: Path) -> None:
+async def send_foreign(cluster: Cluster, topic: str) -> None:
+    """Records of another program, compressed in every way, with a header name that is not UTF-8 and nulls."""
+    async with AIOKafkaProducer(bootstrap_servers=cluster.bootstrap) as producer:
+        for compression in PACK:
+            for partition in range(PARTITIONS):
+                content = with_checksum(batch_with_name(b"na\xefve", compression))
+                await (await producer.send_batch(RawBatch(content, 2), topic, partition=partition))
+
+
+@pytest.mark.parametrize("namespace", ["", "harbor"])
+async def test_the_command_counts_and_serves_whatever_else_is_on_the_topic(
+    own_cluster: Cluster, tmp_path: Path, namespace: str
+) -> None:
     port = free_port()
-    with command(own_cluster, tmp_path, port) as process:
+    topic = f"{namespace}.frames.observed".lstrip(".")
+    with command(own_cluster, tmp_path, port, namespace) as process:
         async with opened(own_cluster) as transport, asyncio.timeout(DEADLINE_SECONDS):
-            while "frames.observed" not in await transport.topics():
+            while topic not in await transport.topics():
                 await pause(process, tmp_path)
-            await transport.publish([record(observed(number, 1.0)) for number in range(5)])
+            await send_foreign(own_cluster, topic)
+            made = [record(observed(number, 1.0)) for number in range(5)]
+            await transport.publish([msgspec.structs.replace(one, topic=topic) for one in made])
             while counts_of(windows(port))["lobby", "frames"] != 5:
                 await pause(process, tmp_path)
 
