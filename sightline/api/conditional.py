@@ -6,6 +6,7 @@ pass unchanged.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from hashlib import sha256
 from typing import Any
@@ -29,20 +30,32 @@ def negotiated(app: ASGIApp) -> ASGIApp:
 
 
 def _head(app: ASGIApp) -> ASGIApp:
-    """HEAD is answered as GET, without the content."""
+    """HEAD is answered as GET, without the content; a stream ends with its headers."""
 
     async def answer(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await app(scope, receive, send)
             return
 
+        is_stream = False
+
         async def without_content(message: Message) -> None:
+            nonlocal is_stream
             if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
+                is_stream = bool(message.get("more_body"))
+                message = {**message, "body": b"", "more_body": False}
             await send(message)
+            if is_stream:
+                answering.cancel()
 
         asked: Any = {**scope, "method": "GET"}
-        await app(asked, receive, without_content)
+        answering = asyncio.ensure_future(app(asked, receive, without_content))
+        try:
+            await answering
+        except asyncio.CancelledError:
+            answering.cancel()
+            if not is_stream:
+                raise
 
     return answer
 

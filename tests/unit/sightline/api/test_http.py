@@ -39,6 +39,8 @@ async def test_head_is_get_without_the_content(site: Deployment, frame: FrameEve
     image = f"/api/frames/{frame.id}/image"
     assert (await site.client.head(image)).headers == (await site.client.get(image)).headers
     assert (await site.client.head("/api/frames/none")).status_code == 404
+    stream = await asyncio.wait_for(site.client.head("/api/events"), 10)
+    assert (stream.status_code, stream.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
 async def test_unchanged_answers_are_not_sent_again(site: Deployment, frame: FrameEvent) -> None:
