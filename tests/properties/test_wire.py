@@ -12,6 +12,7 @@ from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import READ_COMMITTED, PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 
@@ -150,6 +151,24 @@ def test_a_name_that_is_not_utf_8_is_repaired_and_stops_no_reading(
     expected = [{"na\N{REPLACEMENT CHARACTER}ve": b"1", "empty": b""}] * 2
     assert [record.headers for record in taken(data, 0, compiled=compiled)] == expected
     assert [record.headers for record in plain(data, 0, ReadBatches)] == expected
+
+
+@pytest.mark.parametrize("compiled", WAYS)
+@pytest.mark.parametrize(("magic", "compression", "timestamp"), [(0, 0, 0.0), (0, 1, 0.0), (1, 0, 1.5), (1, 1, 1.5)])
+def test_older_formats_have_no_headers_and_the_oldest_no_timestamp(
+    compiled: bool,  # noqa: FBT001
+    magic: int,
+    compression: int,
+    timestamp: float,
+) -> None:
+    batch = LegacyRecordBatchBuilder(magic, compression, 1 << 20)
+    for number in range(2):
+        batch.append(number, None if magic == 0 else 1500, b"k", None if number else b"v")
+    records = taken(bytes(batch.build()), 0, compiled=compiled)
+    assert [(record.key, record.value, record.headers, record.timestamp) for record in records] == [
+        (b"k", b"v", {}, timestamp),
+        (b"k", None, {}, timestamp),
+    ]
 
 
 @pytest.mark.parametrize("compiled", WAYS)
