@@ -14,7 +14,7 @@ from search.errors import BadQuery
 from search.uploads import MAX_UPLOAD_BYTES, MAX_UPLOAD_PIXELS
 from sightline.api.policy import HEADERS
 from stores.errors import Missing, Refused, StoreUnavailable
-from streams.errors import Unavailable
+from streams.errors import Forbidden, Unavailable
 
 _log = structlog.get_logger("sightline.api")
 _BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 421: "wrong_host"}
@@ -60,6 +60,11 @@ def unavailable(_: AnyRequest, error: StoreUnavailable | Unavailable) -> Respons
     return _error(503, "unavailable", f"the {part} is unavailable; try again in a moment")
 
 
+def forbidden(request: AnyRequest, error: Forbidden) -> Response[dict[str, Any]]:
+    _log.error("log refused", path=request.url.path, reason=str(error))
+    return _error(503, "unavailable", "the log refuses this server; see the server's log")
+
+
 def http(_: AnyRequest, error: HTTPException) -> Response[dict[str, Any]]:
     mistakes = [f"{entry.get('key')}: {entry.get('message')}" for entry in _extra(error)]
     message = "; ".join(mistakes) or _PLAIN.get(error.status_code) or error.detail
@@ -83,6 +88,7 @@ HANDLERS: dict[Any, Any] = {
     Refused: refused,
     StoreUnavailable: unavailable,
     Unavailable: unavailable,
+    Forbidden: forbidden,
     HTTPException: http,
     Exception: unknown,
 }

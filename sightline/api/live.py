@@ -17,7 +17,7 @@ from schemas.identity import DEFAULT_TENANT
 from schemas.topics import ENRICHED
 from sightline.api.cards import event_card
 from sightline.api.tally import Tally
-from streams.errors import Unavailable
+from streams.errors import StreamError
 from streams.topic_reader import TopicReader
 from streams.transport import Record, Transport
 
@@ -75,7 +75,7 @@ class Live:
             try:
                 busy = await self.step()
                 self._reachable = True
-            except Unavailable as error:
+            except StreamError as error:  # a right that was withdrawn, or a topic that was deleted, may come back
                 if self._reachable:
                     _log.warning("log unavailable", reason=str(error))
                 busy, self._reachable = False, False
