@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-GRACE_SECONDS = 1.5
+GRACE_SECONDS = 1.2
 """From Ctrl-C to the end of the process at the latest, where nothing has to be finished."""
 SHOW_CURSOR = "\x1b[?25h"
 
