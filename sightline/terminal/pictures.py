@@ -19,6 +19,8 @@ def read_picture(path: Path) -> Pixels:
     if (address := URL.match(str(path))) is not None:
         raise UsageError(f"{address[1]}://… is an address, not a file: download the picture and give the file's path")
     try:
+        if path.exists() and not path.is_file():  # opening a named pipe would wait for its writer
+            raise UsageError(f"{path}: not a regular file; give a picture")
         return decode_upload(path.read_bytes())
     except (OSError, Unreadable) as error:
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None

@@ -6,6 +6,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 
 from schemas.pictures import SIGNATURE_BYTES, picture_format
@@ -65,6 +66,8 @@ def choose_source(
     if "://" in spec:
         raise UnreadableSource(f"{redacted(spec)}: this kind of URL is not supported; use {_SCHEMES}")
     if spec == STANDARD_INPUT:
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # names of files need not be text
         return from_lines(sys.stdin, fetcher, limit=playback.limit)
     return _local(spec, playback, clock, fetcher, exclusion)
 

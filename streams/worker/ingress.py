@@ -23,6 +23,8 @@ from streams.worker.route import Mode, Route, Router
 STAGE = "codec"
 """Stands as `stage` in the dead letters of records that cannot be read."""
 UNKNOWN_FEED = "unknown"
+CLAIMED_BYTES = 500
+"""What a dead letter repeats of each header of a record that cannot be read: enough to find its producer."""
 
 
 def decode_record(
@@ -72,6 +74,12 @@ def _describe(frame: Frame, original: bytes, zone: tzinfo | None) -> None:
         frame.captured = said.taken
 
 
+def _claimed_origin(record: Record) -> str:
+    """What an unreadable record says of its producer: `ce_source` and `ce_id`, whatever they hold."""
+    claims = (record.headers.get(name, b"")[:CLAIMED_BYTES].decode(errors="replace") for name in ("ce_source", "ce_id"))
+    return " ".join(filter(None, claims))
+
+
 def _unreadable(record: Record, error: Undecodable, ready_at: float) -> InFlightFrame:
     """A frame that is dead already; its id is made of topic, partition and offset."""
     frame = Frame(
@@ -82,6 +90,7 @@ def _unreadable(record: Record, error: Undecodable, ready_at: float) -> InFlight
         position="",
         ingested=appended(record.timestamp),
         image=ImageRef(format="jpeg", sha256="", size_bytes=0),
+        origin=_claimed_origin(record),
     )
     return InFlightFrame(
         record=record,

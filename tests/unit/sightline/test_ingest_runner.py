@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -184,3 +186,17 @@ def test_a_film_cut_short_is_incomplete_and_its_frames_are_accepted(typed: Typed
     first, second = result.stdout.splitlines()
     assert (result.exit_code, first.endswith(" frames accepted, 1 film incomplete")) == (1, True)
     assert second.strip().startswith("✗ cut.mp4: the file names 30 frames, ")
+
+
+def test_a_list_on_standard_input_may_name_files_that_are_not_text(typed: Typed, tmp_path: Path) -> None:
+    name = b"caf\xe9.jpg"
+    (tmp_path / os.fsdecode(name)).write_bytes(encoded(scene(1)))
+    command = (str(Path(sys.executable).with_name("sightline")), "ingest", "-", "--data", "data")
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, input=name + b"\nno\xe9.jpg\n", capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout.decode().splitlines()) == (
+        1,
+        ["standard-input: 1 frame accepted, 1 file refused", r"  ✗ no\xe9.jpg: no such file (missing)"],
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -138,6 +139,18 @@ def test_an_error_is_one_line_with_its_cause(
     assert result.exit_code in (1, 2)
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [("caption",), ("search", "--image"), ("explore",), ("ingest",)], ids=" ".join)
+def test_a_named_pipe_is_not_opened(
+    typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("PIXABAY_KEY", "k")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "data").mkdir()
+    result = typed(*command, "pipe.jpg")
+    assert result.exit_code in (1, 2)
+    assert "pipe.jpg: not a regular file" in result.stderr
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(typed: Typed, tmp_path: Path) -> None:

@@ -67,3 +67,10 @@ def test_an_event_with_its_bytes_inside_is_measured_unless_it_says_its_size(widt
     image = {"width": width, "height": width // 2}
     event: FrameEvent = frame_event("test:1", saved(quarters(), "JPEG"), inline=True, image=image)
     assert decoded(encode_frame(event), frame_headers(event, RAW_TYPE)).pixels == expected
+
+
+def test_a_record_that_cannot_be_read_is_found_by_what_it_says_of_its_producer() -> None:
+    headers = picture_headers("/cam/yard", "frame 7", content_type="image/jpeg") | {"ce_time": b"never"}
+    assert decoded(b"no picture", headers).frame.origin == "/cam/yard frame 7"
+    assert decoded(b"no picture", {"ce_id": b"\xff\x00" + bytes(9_000)}).frame.origin.startswith("\ufffd\x00")
+    assert decoded(b"no picture", {}).frame.origin == ""
