@@ -11,7 +11,7 @@ from stores.blobs import BlobStore, blob_uri
 from stores.errors import StoreError, StoreUnavailable
 from stores.index import Index
 from streams.clock import Clock
-from streams.errors import PlanError, StreamError
+from streams.errors import PlanError, StreamError, Unavailable
 from streams.retry import Retry
 from streams.transport import TopicSpec, Transport
 
@@ -58,7 +58,11 @@ class Probes:
 
 async def _compare(transport: Transport, known: Mapping[str, int]) -> None:
     """Raises PlanError for topics that were deleted or have another number of partitions."""
-    present = await transport.topics()
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            present = await transport.topics()
+    except (Unavailable, TimeoutError):
+        return  # the probe of the broker tells it
     changes = [
         f"topic {name} {'was deleted' if name not in present else f'has {present[name].partitions} partitions now'};"
         f" this process started when it had {partitions} (docs/runbook.md, Topics that changed)"

@@ -43,7 +43,9 @@ def worker(here: Deployment) -> Worker:
 
 async def work(here: Deployment, *, until_erased: Sequence[str] = ()) -> None:
     """Run two workers until the log is processed and the blobs of `until_erased` are recorded as erased."""
-    async with running(worker(here)), running(worker(here)) as task:
+    workers = worker(here), worker(here)
+    async with running(workers[0]), running(workers[1]) as task:
+        await until(lambda: not any(one.health.unready_reasons() for one in workers), task)
         await until(lambda: here.drained(group="sightline.decode"), task)
         await until(lambda: erased(here, until_erased), task)
 
