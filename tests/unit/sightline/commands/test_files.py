@@ -129,6 +129,7 @@ def test_a_full_disk_is_named_at_once(full_disk: Path, tmp_path: Path) -> None:
         (("demo", "--once", "--sheet", "nowhere/sheet.jpg"), "nowhere/sheet.jpg cannot be written: No such file"),
         (("demo", "--once", "--sheet", "shots"), "shots cannot be written: Is a directory"),
         (("demo", "--once", "--source", "nowhere.mp4"), "nowhere.mp4: no such file or folder"),
+        (("calibrate", "pairs.tsv"), "pairs.tsv: 40 pictures missing, first shots/gone-0.jpg"),
         (("detect", "shots/0.jpg", "--out", "nowhere/x.jpg"), "nowhere/x.jpg cannot be written: No such file"),
         (("show", FRAME, "--out", "nowhere/x.jpg"), "nowhere/x.jpg cannot be written: No such file"),
     ],
@@ -138,6 +139,7 @@ def test_mistakes_are_found_before_models_load(
     typed: Typed, pictures: Path, tmp_path: Path, arguments: tuple[str, ...], line: str
 ) -> None:
     (tmp_path / "data").mkdir()
+    (tmp_path / "pairs.tsv").write_text("".join(f"shots/gone-{number}.jpg\ta circle\n" for number in range(40)))
     result = typed(*arguments)
     assert (result.exit_code, result.stderr.startswith(f"✗ {line}")) == (1, True), result.stderr
     assert len(result.stderr.splitlines()) == 1
