@@ -13,8 +13,9 @@ from obstore.store import from_url
 
 from deploy.local.s3 import S3Server
 from streams.clock import ManualClock, SystemClock
+from streams.sources.exclusion import Exclusion
 from streams.sources.objects import Listing, ObjectsSource
-from streams.sources.source import Offer, Picture, Refusal, Repeated, Seen, Source, UnreadableSource
+from streams.sources.source import LeftOut, Offer, Picture, Refusal, Repeated, Seen, Source, UnreadableSource
 from tests.contract.source_suite import SourceSuite, ingest_target, offers_of, pictures, refusals
 from tests.support.pictures import encoded, scene
 from tests.support.s3_server import s3, s3_server
@@ -52,6 +53,15 @@ class TestFolder(SourceSuite):
 
     def unreadable(self, folder: Path) -> dict[str, Source]:
         return {}
+
+    async def test_excluded_keys_are_left_out_and_counted(self, tmp_path: Path) -> None:
+        self.source(tmp_path)
+        for key in ("cats/@eaDir/0.jpg/thumb.jpg", "cats/more/._5.jpg", "cats/raw/1.jpg"):
+            put(f"file://{tmp_path}/root", key, encoded(scene(30)))
+        source = ObjectsSource(f"file://{tmp_path}/root/cats", Listing(), SystemClock(), Exclusion(("raw", "more/6.*")))
+        offers = await offers_of(source)
+        assert [offer.count for offer in offers if isinstance(offer, LeftOut)] == [4]
+        assert len(pictures(offers)) == self.expected - 1
 
     async def test_a_missing_folder_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(UnreadableSource, match=f"{tmp_path}/no.*; check"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from schemas import topics
 from schemas.events import Kind
@@ -16,7 +17,7 @@ from stores.folder import BlobFolder
 from streams.clock import ManualClock, SystemClock
 from streams.errors import LogFull, PlanError, TooLarge
 from streams.sources.ingest import IngestSettings, ingest
-from streams.sources.ingest_counts import Progress
+from streams.sources.ingest_counts import Progress, WaitLog
 from streams.sources.offer_buffer import buffered
 from streams.sources.source import Offer, Picture, Refusal, Seen
 from streams.sqlite.transport import SqliteTransport
@@ -276,3 +277,14 @@ async def test_wrong_names_and_missing_topics_are_reported_before_the_source_is_
     assert source.reached == 0
     await log.close()
     await blobs.close()
+
+
+def test_without_a_progress_report_a_wait_is_logged_once_with_its_end() -> None:
+    report = WaitLog(FEED)
+    with capture_logs() as lines:
+        for waiting_for in ("", "blobs: away", "blobs: away", "", ""):
+            report(Progress(done=0, total=None, accepted=0, repeated=0, refused=0, waiting_for=waiting_for))
+    assert [(line["event"], line["feed"], line.get("waiting_for")) for line in lines] == [
+        ("ingest_waits", FEED, "blobs: away"),
+        ("ingest_goes_on", FEED, None),
+    ]
