@@ -10,7 +10,7 @@ import subprocess
 import threading
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -195,11 +195,12 @@ def mjpeg(frames: int, *, needs: str = "") -> Callable[[web.Request], object]:
             return web.Response(status=401)
         response = web.StreamResponse(headers={"Content-Type": "multipart/x-mixed-replace; boundary=frame"})
         await response.prepare(request)
-        for number in range(frames):
-            jpeg = encoded(scene(number))
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-            await response.write(head.encode() + jpeg + b"\r\n")
-            await asyncio.sleep(0)  # the loop is the reader's, too
+        with suppress(ConnectionResetError):  # the reader has seen enough
+            for number in range(frames):
+                jpeg = encoded(scene(number))
+                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                await response.write(head.encode() + jpeg + b"\r\n")
+                await asyncio.sleep(0)  # the loop is the reader's, too
         return response
 
     return answer
