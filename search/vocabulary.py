@@ -5,7 +5,8 @@ They are compared in the form of `schemas.words`, which the index uses for a pic
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from msgspec import Struct
@@ -91,8 +92,9 @@ class Vocabulary(Struct, frozen=True):
     def readable(self, text: str) -> str:
         """The text in words that the model knows.
 
-        Plurals become singular, a run with an unknown word and unknown numbers are left out, and unknown function words
-        become "and". An unknown token would distort the vector of the words beside it.
+        Plurals become singular, unknown words and numbers are left out, and unknown function words become "and". An
+        unknown token would distort the vector of the words beside it. A single known word beside an unknown one is left
+        out with it: "red" alone is not what "a red dog" asks for, but "red circle" is a part of "red circle label".
         """
         if not self.words:
             return text
@@ -103,7 +105,7 @@ class Vocabulary(Struct, frozen=True):
             if contained and not any(self._parts(word) for word in contained):
                 run.append(piece)
                 continue
-            kept += [word for content in run for word in words(content)] if not self._has_unknown(run) else ["and"]
+            kept += self._known_parts([word for content in run for word in words(content)])
             run = []
             if piece.casefold() in {*self.words, *_ARTICLES}:
                 kept.append(piece.casefold())
@@ -115,8 +117,12 @@ class Vocabulary(Struct, frozen=True):
         """Whether a run ends at it."""
         return word in STOPWORDS or (is_number(word) and word not in self.words)
 
-    def _has_unknown(self, run: Iterable[str]) -> bool:
-        return any(word not in self.words for piece in run for word in words(piece))
+    def _known_parts(self, run: Sequence[str]) -> list[str]:
+        """The run itself, or what it has of two and more known words in a row, joined by "and"."""
+        if all(word in self.words for word in run):
+            return list(run)
+        parts = [list(part) for known, part in groupby(run, self.words.__contains__) if known]
+        return ["and", *(word for part in parts if len(part) > 1 for word in (*part, "and"))]
 
 
 def _connected(pieces: Iterable[str]) -> list[str]:

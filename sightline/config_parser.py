@@ -101,15 +101,20 @@ def nearest(shape: type[T], tables: Any, errors: list[str], path: str = "") -> T
     for key, value in tables.items():
         key_path = f"{path}.{key}" if path else key
         if key not in known:
-            errors.append(f"{key_path}: unknown key{_suggestion(key, known)}")
+            errors.append(f"{key_path}: unknown key{_suggestion(key, known, hints)}")
         elif (converted := _converted(hints[known[key]], value, errors, key_path)) is not WRONG:
             values[known[key]] = converted
         else:
             complete = False
-    return _built(shape, values, errors if complete else [], path)
+    # What a table says of several keys may be due to a default; the checks of the whole are of single keys.
+    return _built(shape, values, errors if complete or not path else [], path)
 
 
-def _suggestion(key: str, known: Mapping[str, str]) -> str:
+def _suggestion(key: str, known: Mapping[str, str], kinds: Mapping[str, Any]) -> str:
+    tables = {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)}
+    inside = [name for name, kind in tables.items() if key in {f.encode_name for f in msgspec.structs.fields(kind)}]
+    if inside:
+        return f"; did you mean {' or '.join(f'{name}.{key}' for name in inside)}?"
     close = difflib.get_close_matches(key, known, 1)
     return f"; did you mean {close[0]}?" if close else f"; allowed: {', '.join(sorted(known))}"
 

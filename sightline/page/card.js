@@ -14,7 +14,7 @@ export function describe(frame) {
   return frame.skip_state ? "Nothing new" : "No description";
 }
 
-const moment = (frame) => frame.captured ?? frame.published ?? frame.ingested;
+const moment = (frame) => frame.captured ?? frame.ingested; // what filters by time use
 
 export function when(frame) {
   return moment(frame) ? h("time", { datetime: moment(frame), title: exact(moment(frame)), "data-ago": true }, ago(moment(frame))) : null;

@@ -45,6 +45,7 @@ export class Live {
   #status({ counts, feeds, log }) {
     showCounts(counts);
     this.enriched = counts.enriched;
+    byId("empty").hidden = counts.enriched > 0 || this.tiles.size > 0;
     this.#connection(log ? "live" : "away", log ? "Live" : "Log unavailable");
     const names = Object.keys(feeds);
     if (names.join() === this.feedNames) return;

@@ -48,3 +48,10 @@ def test_terms_end_at_function_words() -> None:
 def test_people_are_persons() -> None:
     assert set(spellings(("old", "people"))) == {("old", "people"), ("old", "person")}
     assert ("bus",) in spellings(("buse",))
+
+
+def test_what_stands_beside_an_unknown_word_is_kept_if_it_says_enough() -> None:
+    vocabulary = Vocabulary(words=frozenset({"red", "circle", "blue", "square", "and", "a"}))
+    assert vocabulary.readable("red circle label") == "red circle"
+    assert vocabulary.readable("a red dog and a blue square") == "a blue square"
+    assert vocabulary.readable("red circle label blue square") == "red circle and blue square"
