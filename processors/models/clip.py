@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from processors.errors import WrongWeights
 from processors.models import checkpoint
 from processors.models.checkpoint import Precision, ResolvedPrecision
-from processors.models.domain import patch_means
+from processors.models.domain import outside
 from processors.models.model_card import Fit, ModelCard, check_vector
 from processors.models.out_of_memory import translate_out_of_memory
 from processors.models.preprocess import Image
@@ -50,19 +50,15 @@ class Clip(Pretrained):
 
     def embed_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Unit vectors [n, dimension] of pictures uint8 RGB [height, width, 3]. Raises `OutOfMemory`."""
-        return self.embed_in_domain(images)[0]
-
-    def embed_in_domain(self, images: Sequence[Image]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """As `embed_images`, and which pictures [n] are outside the model's domain: texts say nothing about them."""
         import torch
 
         with translate_out_of_memory(), torch.inference_mode():
             pixels = self.preprocess(images).to(self.device, self._model.dtype)
-            if self.domain is None:
-                output = self._model.get_image_features(pixel_values=pixels)
-                return unit(output.pooler_output), np.zeros(len(images), np.bool_)
-            output = self._model.get_image_features(pixel_values=pixels, output_hidden_states=True)
-            return unit(output.pooler_output), self.domain.outside(patch_means(output.hidden_states))
+            return unit(self._model.get_image_features(pixel_values=pixels).pooler_output)
+
+    def embed_in_domain(self, images: Sequence[Image]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """As `embed_images`, and which pictures [n] are outside the model's domain: texts say nothing about them."""
+        return self.embed_images(images), outside(self.domain, images)
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors [n, dimension]. Texts are truncated to the model's length, batches padded to their longest.

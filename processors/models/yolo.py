@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
+from processors.models.domain import Domain, outside
 from processors.models.model_card import check_revision, read_card, reference_picture
 from processors.models.out_of_memory import translate_out_of_memory
 from processors.opencv import cv2
@@ -122,6 +123,7 @@ class Yolo:
         with weights.open("rb") as file:
             self.revision = hashlib.file_digest(file, "sha256").hexdigest()[:12]
         self._model = model.fuse(verbose=False).eval().to(self.device, memory_format=torch.channels_last)
+        self.domain = Domain.load(weights.parent)
         self._head = self._model.model[-1]
         # In this mode the head returns raw outputs. Boxes are then decoded in fp32 whatever the precision, because bf16
         # rounds an edge at 300 to a whole pixel.
@@ -166,6 +168,18 @@ class Yolo:
                 outputs = self._forward(batch, min_confidence, max_overlap)
             for index, rows in zip(members, outputs, strict=True):
                 detections[index] = self._detections(rows, canvases[index], images[index])
+        return detections
+
+    def detect_in_domain(
+        self, images: Sequence[Image], *, min_confidence: float = 0.25, max_overlap: float = 0.7
+    ) -> list[list[RawDetection] | None]:
+        """As `detect`; None for a picture outside the model's domain."""
+        inside = [row for row, strange in enumerate(outside(self.domain, images)) if not strange]
+        chosen = [images[row] for row in inside]
+        found = self.detect(chosen, min_confidence=min_confidence, max_overlap=max_overlap)
+        detections: list[list[RawDetection] | None] = [None] * len(images)
+        for row, objects in zip(inside, found, strict=True):
+            detections[row] = objects
         return detections
 
     def check_reference(self) -> None:

@@ -13,11 +13,15 @@ from msgspec import Meta
 from processors.errors import WrongWeights
 from processors.frame import Frame, Verdicts
 from schemas.events import Detection
+from schemas.results import OUT_OF_DOMAIN, OutOfDomain, register
 
 if TYPE_CHECKING:
     from processors.models.yolo import RawDetection, Yolo
 
 Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+register("detect", OutOfDomain)
 
 
 class FeedDetection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,7 +48,10 @@ class DetectSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class Detect:
-    """Assigns `detections`, most confident first, boxes in pixels of the upright original."""
+    """Assigns `detections`, most confident first, boxes in pixels of the upright original.
+
+    A frame outside the model's domain has none, and `results["detect"]` says so.
+    """
 
     Settings = DetectSettings
 
@@ -80,8 +87,11 @@ class Detect:
     def process(self, frames: Sequence[Frame]) -> Verdicts:
         assert self._yolo is not None  # noqa: S101 - `open` comes first
         images = [frame.pixels for frame in frames if frame.pixels is not None]
-        batch = self._yolo.detect(images, min_confidence=self._min_confidence, max_overlap=self._settings.iou)
+        batch = self._yolo.detect_in_domain(images, min_confidence=self._min_confidence, max_overlap=self._settings.iou)
         for frame, detections in zip(frames, batch, strict=True):
+            if detections is None:
+                frame.results[self.name] = OUT_OF_DOMAIN
+                continue
             kept = [detection for detection in detections if self._keeps(frame.feed, detection)]
             frame.detections = tuple(_in_original(detection, frame) for detection in kept)
         return [None] * len(frames)
