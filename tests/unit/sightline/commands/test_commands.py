@@ -173,7 +173,7 @@ def test_a_data_folder_may_have_any_name(tmp_path: Path) -> None:
 def test_a_broken_file_is_named_and_counted_and_the_others_are_accepted(typed: Typed, pictures: Path) -> None:
     (pictures / "[bold]notes [x].jpg").write_text("no picture", encoding="utf-8")
     result = typed("ingest", "shots")
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "shots: 6 frames accepted, 1 file refused" in result.stdout
     assert "[bold]notes [x].jpg" in result.stdout
     assert "not_a_picture" in result.stdout
