@@ -139,6 +139,11 @@ def _words_of(
     }
 
 
+def is_out_of_domain(payload: Mapping[str, Any]) -> bool:
+    """Whether a point's payload has the flag `OUT_OF_DOMAIN`."""
+    return OUT_OF_DOMAIN in (payload.get("flags") or ())
+
+
 def _flags(event: FrameEvent) -> list[str]:
     """Labels that apply, and `OUT_OF_DOMAIN` if a stage says so in its results."""
     flags = [label.name for label in event.labels if label.probability >= label.threshold]

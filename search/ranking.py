@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.points import OUT_OF_DOMAIN, SEMANTIC, VISUAL
+from schemas.points import SEMANTIC, VISUAL, is_out_of_domain
 from search.rerank import Reranker
 from search.results import SearchHit
 from search.scenes import Scenes
@@ -127,6 +127,6 @@ def _ordered(hits: Sequence[Hit], values: Sequence[float] | np.ndarray) -> list[
 
 def _search_hit(hit: Hit, probability: float | None = None) -> SearchHit:
     """A picture unlike those that the models were trained on has no probability that means anything."""
-    if OUT_OF_DOMAIN in (hit.payload.get("flags") or ()):
+    if is_out_of_domain(hit.payload):
         probability = None
     return SearchHit(id=hit.id, score=hit.score, probability=probability, payload=hit.payload)

@@ -10,7 +10,7 @@ from typing import Any
 from processors.errors import WrongWeights
 from processors.models import checkpoint
 from processors.models.checkpoint import ResolvedPrecision
-from processors.models.domain import outside
+from processors.models.domain import answers
 from processors.models.model_card import Fit, ModelCard
 from processors.models.out_of_memory import translate_out_of_memory
 from processors.models.preprocess import Image
@@ -68,14 +68,13 @@ class Blip(Pretrained):
         least_tokens: int = 0,
     ) -> list[str | None]:
         """As `caption`; None for a picture outside the model's domain, of which a caption would be made up."""
-        inside = [row for row, strange in enumerate(outside(self.domain, images)) if not strange]
-        chosen = [images[row] for row in inside]
-        their_prompts = [prompts[row] for row in inside] if prompts else None
-        texts = self.caption(chosen, their_prompts, most_tokens=most_tokens, least_tokens=least_tokens)
-        captions: list[str | None] = [None] * len(images)
-        for row, text in zip(inside, texts, strict=True):
-            captions[row] = text
-        return captions
+
+        def caption(rows: Sequence[int]) -> list[str]:
+            theirs = [prompts[row] for row in rows] if prompts else None
+            chosen = [images[row] for row in rows]
+            return self.caption(chosen, theirs, most_tokens=most_tokens, least_tokens=least_tokens)
+
+        return answers(self.domain, images, caption)
 
     def _batch(
         self, images: Sequence[Image], starts: Sequence[Sequence[int]], most_tokens: int, least_tokens: int

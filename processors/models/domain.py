@@ -8,10 +8,10 @@ trained on the whole world have no such file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ FARTHEST = 8.0
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float32]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,17 @@ class Domain:
 def outside(domain: Domain | None, images: Sequence[Image]) -> NDArray[np.bool_]:
     """As `Domain.outside`; without a check, no picture is."""
     return domain.outside(images) if domain and images else np.zeros(len(images), np.bool_)
+
+
+def answers(
+    domain: Domain | None, images: Sequence[Image], ask: Callable[[Sequence[int]], Sequence[Answer]]
+) -> list[Answer | None]:
+    """What `ask` says of the pictures in the given rows, of all that are in the domain; None of the others."""
+    inside = [row for row, strange in enumerate(outside(domain, images)) if not strange]
+    found: list[Answer | None] = [None] * len(images)
+    for row, answer in zip(inside, ask(inside), strict=True):
+        found[row] = answer
+    return found
 
 
 def statistics(images: Sequence[Image]) -> Array:

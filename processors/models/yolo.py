@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.errors import WrongWeights
-from processors.models.domain import Domain, outside
+from processors.models.domain import Domain, answers
 from processors.models.model_card import check_revision, read_card, reference_picture
 from processors.models.out_of_memory import translate_out_of_memory
 from processors.opencv import cv2
@@ -174,13 +174,12 @@ class Yolo:
         self, images: Sequence[Image], *, min_confidence: float = 0.25, max_overlap: float = 0.7
     ) -> list[list[RawDetection] | None]:
         """As `detect`; None for a picture outside the model's domain."""
-        inside = [row for row, strange in enumerate(outside(self.domain, images)) if not strange]
-        chosen = [images[row] for row in inside]
-        found = self.detect(chosen, min_confidence=min_confidence, max_overlap=max_overlap)
-        detections: list[list[RawDetection] | None] = [None] * len(images)
-        for row, objects in zip(inside, found, strict=True):
-            detections[row] = objects
-        return detections
+
+        def detect(rows: Sequence[int]) -> list[list[RawDetection]]:
+            chosen = [images[row] for row in rows]
+            return self.detect(chosen, min_confidence=min_confidence, max_overlap=max_overlap)
+
+        return answers(self.domain, images, detect)
 
     def check_reference(self) -> None:
         """Compare with the picture and the expected objects beside the weights, if there are any.

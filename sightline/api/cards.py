@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from schemas.events import FrameEvent
-from schemas.points import OUT_OF_DOMAIN, payload
+from schemas.points import is_out_of_domain, payload
 from search.results import SearchHit, SearchResult
 from sightline.api.skip_state import skip_states
 from streams.sources.url_guard import redacted
@@ -34,8 +34,8 @@ def payload_card(frame: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """
     card = {name: fields.get(name) for name in _FROM_PAYLOAD}
     origin, detections = _without_credentials(fields.get("origin") or ""), fields.get("detections") or []
-    out_of_domain = OUT_OF_DOMAIN in (fields.get("flags") or ())
-    return {"id": frame, **card, "origin": origin, "out_of_domain": out_of_domain, "detections": detections}
+    strange = is_out_of_domain(fields)
+    return {"id": frame, **card, "origin": origin, "out_of_domain": strange, "detections": detections}
 
 
 def hit_card(hit: SearchHit, *, ranked: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 
 from rich.table import Table
 
-from schemas.points import OUT_OF_DOMAIN
+from schemas.points import is_out_of_domain
 from search.results import Contents, SearchHit, SearchResult
 from sightline.config import Config
 from sightline.terminal.console import out, quoted
@@ -72,7 +72,7 @@ def _lines(hit: SearchHit, zone: tzinfo | None, *, with_match: bool) -> str:
     payload = hit.payload
     match = f"{hit.score:+.3f}" if hit.probability is None else f"{hit.probability:4.0%}"
     description = payload.get("caption") or ", ".join(payload.get("labels", ())) or "no caption"
-    if OUT_OF_DOMAIN in (payload.get("flags") or ()):
+    if is_out_of_domain(payload):
         match, description = "", "unlike the pictures that the models were trained on"
     origin = f"{payload['feed']} · {local_time(payload.get('time'), zone)} · {hit.id}"
     lines = [

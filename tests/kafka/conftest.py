@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.cluster import OLDER_VERSION, VERSION, Cluster, LocalKafkaError, jars
+from stores.edge.client import EdgeIndex
+from stores.edge.settings import EdgeSettings
+from stores.folder import BlobFolder
+from streams.kafka.transport import KafkaTransport
 from streams.transport import Transport
+from tests.support.deployment import Deployment, declared
+from tests.support.edge_folder import edge_folder
 
 DELETE_SECONDS = 30.0
 AWAY_SECONDS = 2.0
@@ -45,6 +51,25 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def reader_query(cluster: Cluster) -> str:
     """Part of a URL's query: compiled code on the newest broker, Python on the older one."""
     return f"compiled={str(cluster.version == VERSION).lower()}"
+
+
+@asynccontextmanager
+async def deployment(
+    folder: Path, url: str, *, created: Callable[[], Awaitable[None]] | None = None
+) -> AsyncIterator[Deployment]:
+    """A deployment on an emptied broker. `created` may create topics before the missing ones are."""
+    transport = KafkaTransport.from_url(url)
+    await transport.open()
+    await delete_topics(transport)
+    if created is not None:
+        await created()
+    await transport.create(declared())
+    with edge_folder(folder / "index") as index_folder:
+        index, blobs = EdgeIndex(index_folder, EdgeSettings(idle_seconds=5.0)), BlobFolder(folder / "blobs")
+        yield Deployment(folder, index_folder, transport, index, blobs)  # type: ignore[arg-type]
+        await blobs.close()
+        await index.close()
+        await transport.close()
 
 
 async def delete_topics(transport: Transport) -> None:

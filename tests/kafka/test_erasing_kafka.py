@@ -6,14 +6,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local.cluster import VERSION, Cluster
-from stores.edge.client import EdgeIndex
-from stores.edge.settings import EdgeSettings
-from stores.folder import BlobFolder
-from streams.kafka.transport import KafkaTransport
 from tests.faults.erasing_suite import ErasingSuite
-from tests.kafka.conftest import delete_topics
-from tests.support.deployment import Deployment, declared
-from tests.support.edge_folder import edge_folder
+from tests.kafka.conftest import deployment
+from tests.support.deployment import Deployment
 
 
 @pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
@@ -22,13 +17,5 @@ class TestKafka(ErasingSuite):
 
     @pytest.fixture
     async def here(self, cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
-        transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?session_seconds=6")
-        await transport.open()
-        await delete_topics(transport)
-        await transport.create(declared())
-        with edge_folder(tmp_path / "index") as folder:
-            index, blobs = EdgeIndex(folder, EdgeSettings(idle_seconds=5.0)), BlobFolder(tmp_path / "blobs")
-            yield Deployment(tmp_path, folder, transport, index, blobs)  # type: ignore[arg-type]
-            await blobs.close()
-            await index.close()
-            await transport.close()
+        async with deployment(tmp_path, f"kafka://{cluster.bootstrap}?session_seconds=6") as here:
+            yield here

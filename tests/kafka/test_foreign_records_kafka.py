@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,11 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from deploy.local.cluster import Cluster
 from processors.stages.decode import Decode, DecodeSettings
 from schemas import topics
-from stores.edge.client import EdgeIndex
-from stores.edge.settings import EdgeSettings
-from stores.folder import BlobFolder
-from streams.kafka.transport import KafkaTransport
 from streams.kafka.unpacking import MAX_UNPACKED_BYTES
 from streams.lifecycle.dead_letters import DeadLetters
 from streams.transport import Position, Record
 from tests.contract.transport_suite import RecordingListener
-from tests.kafka.conftest import delete_topics, reader_query
+from tests.kafka.conftest import deployment, reader_query
 from tests.support.deployment import PARTITIONS, Deployment, declared, running, until
 from tests.support.kafka_batches import PACK, RawBatch, batch_with_name, compressed, with_checksum
 from tests.support.picture_headers import picture_headers
@@ -38,16 +35,8 @@ GROUP = "sightline.decode"
 @pytest.fixture
 async def here(cluster: Cluster, tmp_path: Path, delivery: str) -> AsyncIterator[Deployment]:
     url = f"kafka://{cluster.bootstrap}?session_seconds=6&delivery={delivery}&{reader_query(cluster)}"
-    transport = KafkaTransport.from_url(url)
-    await transport.open()
-    await delete_topics(transport)
-    await create_with_producers_times(cluster)
-    await transport.create(declared())
-    index, blobs = EdgeIndex(tmp_path / "index", EdgeSettings(idle_seconds=5.0)), BlobFolder(tmp_path / "blobs")
-    yield Deployment(tmp_path, tmp_path / "index", transport, index, blobs)  # type: ignore[arg-type]
-    await blobs.close()
-    await index.close()
-    await transport.close()
+    async with deployment(tmp_path, url, created=partial(create_with_producers_times, cluster)) as here:
+        yield here
 
 
 async def create_with_producers_times(cluster: Cluster) -> None:

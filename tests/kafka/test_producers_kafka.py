@@ -16,13 +16,9 @@ from processors.stages.decode import Decode, DecodeSettings
 from schemas import topics
 from schemas.identity import frame_id, partition_of, produced_position
 from stores.blobs import sha256_hex
-from stores.edge.client import EdgeIndex
-from stores.edge.settings import EdgeSettings
-from stores.folder import BlobFolder
-from streams.kafka.transport import KafkaTransport
 from streams.topic_reader import read_topic
-from tests.kafka.conftest import delete_topics
-from tests.support.deployment import PARTITIONS, Deployment, declared, running, until
+from tests.kafka.conftest import deployment
+from tests.support.deployment import PARTITIONS, Deployment, running, until
 from tests.support.pictures import encoded, scene
 
 ROOT = Path(__file__).parents[2]
@@ -31,15 +27,8 @@ EXAMPLES = {"python": ("producer.py", [sys.executable]), "kcat": ("producer.sh",
 
 @pytest.fixture
 async def here(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
-    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?session_seconds=6")
-    await transport.open()
-    await delete_topics(transport)
-    await transport.create(declared())
-    index, blobs = EdgeIndex(tmp_path / "index", EdgeSettings(idle_seconds=5.0)), BlobFolder(tmp_path / "blobs")
-    yield Deployment(tmp_path, tmp_path / "index", transport, index, blobs)  # type: ignore[arg-type]
-    await blobs.close()
-    await index.close()
-    await transport.close()
+    async with deployment(tmp_path, f"kafka://{cluster.bootstrap}?session_seconds=6") as here:
+        yield here
 
 
 @pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")

@@ -11,13 +11,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from deploy.local.cluster import VERSION, Cluster
 from processors.stages.decode import Decode, DecodeSettings
 from schemas import topics
-from stores.edge.client import EdgeIndex
-from stores.edge.settings import EdgeSettings
-from stores.folder import BlobFolder
 from streams.kafka.conversion import to_aiokafka
-from streams.kafka.transport import KafkaTransport
 from streams.transport import Partition
-from tests.kafka.conftest import delete_topics
+from tests.kafka.conftest import deployment
 from tests.support.deployment import Deployment, declared, fated, running, until
 
 pytestmark = pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
@@ -26,15 +22,8 @@ GROUP = "sightline.decode"
 
 @pytest.fixture
 async def here(cluster: Cluster, tmp_path: Path) -> AsyncIterator[Deployment]:
-    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}?session_seconds=6&request_seconds=10")
-    await transport.open()
-    await delete_topics(transport)
-    await transport.create(declared())
-    index, blobs = EdgeIndex(tmp_path / "index", EdgeSettings(idle_seconds=5.0)), BlobFolder(tmp_path / "blobs")
-    yield Deployment(tmp_path, tmp_path / "index", transport, index, blobs)  # type: ignore[arg-type]
-    await blobs.close()
-    await index.close()
-    await transport.close()
+    async with deployment(tmp_path, f"kafka://{cluster.bootstrap}?session_seconds=6&request_seconds=10") as here:
+        yield here
 
 
 @pytest.fixture
