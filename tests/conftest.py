@@ -1,4 +1,4 @@
-"""For all tests: long tests are skipped by default, and a skip in CI fails unless its reason is accepted."""
+"""For all tests: what runs side by side, long tests are skipped by default, and a skip in CI fails unless accepted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,36 @@ ALLOWED_SKIPS = ("LONG=1", "needs a GPU", "promtool is not installed")
 """Beginnings of skip reasons that CI accepts: by choice, or hardware and programs that CI machines lack."""
 
 
+FIRST = ("tests/kafka", "tests/whole", "tests/browser", "tests/faults", "tests/contract")
+"""The groups that take longest begin first, so that no process waits for another at the end."""
+TOGETHER = ("tests/browser",)
+"""Folders whose tests share a costly fixture."""
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, the tests of a file run in one process, and so do those that share a broker."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=rank)
     if os.environ.get("LONG") == "1":
         return
     for item in items:
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.skip(reason="LONG=1 runs it"))
+
+
+def group(item: pytest.Item) -> str:
+    """Tests of one group run in one process."""
+    broker = getattr(item, "callspec", None) and item.callspec.params.get("cluster")  # type: ignore[attr-defined]
+    if broker:
+        return f"kafka-{broker}"
+    file = item.nodeid.partition("::")[0]
+    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def rank(item: pytest.Item) -> int:
+    return next((place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
 
 
 @pytest.hookimpl(hookwrapper=True)
