@@ -22,6 +22,8 @@ from stores.latest import latest_page
 T = TypeVar("T")
 BATCH_POINTS = 64
 """Points per request: the index process applies the first while the next is encoded; a search waits for one only."""
+SNAPSHOT_SECONDS = 3600.0
+"""A copy to a slow disk takes long; a gigabyte holds some 200,000 points."""
 _log = logging.getLogger("stores.edge")
 _hits = msgspec.msgpack.Decoder(list[Hit])
 _page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
@@ -106,6 +108,13 @@ class EdgeIndex:
 
     async def flush(self) -> None:
         await self._connection.call(wire.Flush())
+
+    async def snapshot(self, folder: Path) -> Mapping[str, int]:
+        """Copy the whole index to `folder`, which is created; the number of points by collection.
+
+        Everything acknowledged before the call is in the copy. Writes wait until it is made, searches do not.
+        """
+        return _numbers.decode(await self._connection.call(wire.Snapshot(str(folder.absolute())), SNAPSHOT_SECONDS))
 
     async def close(self) -> None:
         await self._connection.close()

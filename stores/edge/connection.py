@@ -39,7 +39,7 @@ class Connection:
         self._cause = "it does not answer"
         self._wait_seconds = MIN_WAIT_SECONDS
 
-    async def call(self, request: wire.Request) -> msgspec.Raw:
+    async def call(self, request: wire.Request, timeout_seconds: float | None = None) -> msgspec.Raw:
         """The result of `request`. Raises what the index process raised, and StoreUnavailable after the timeout."""
         if self._task is None:
             self._task = asyncio.create_task(self._keep())
@@ -51,7 +51,7 @@ class Connection:
         self._in_flight[number] = frame, answer
         self._requested.set()
         try:
-            async with asyncio.timeout(self._settings.call_timeout_seconds):
+            async with asyncio.timeout(timeout_seconds or self._settings.call_timeout_seconds):
                 await self._send(frame)
                 return await answer
         except TimeoutError:

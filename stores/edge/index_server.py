@@ -45,7 +45,7 @@ async def run(path: Path, settings: EdgeSettings, on_listening: Callable[[], Non
     finally:
         (path / wire.SOCKET).unlink(missing_ok=True)
         server.close()
-        await _cancel(*tasks, stopping, *optimizer.tasks)
+        await _cancel(*tasks, stopping, *optimizer.tasks, *scheduler.snapshots)
         for writer in list(scheduler.connected):
             writer.close()
         folder.close()
@@ -61,7 +61,7 @@ async def _tick(scheduler: RequestScheduler, optimizer: Optimizer) -> None:
             scheduler.folder.flush()
             flushed = now
         optimizer.consider(now)
-        idle = not scheduler.connected and not optimizer.tasks
+        idle = not scheduler.connected and not optimizer.tasks and not scheduler.snapshots
         if idle and now - scheduler.idle_since >= scheduler.settings.idle_seconds:
             return
 

@@ -80,15 +80,20 @@ class Optimizer:
 
     async def _copy(self, collection: Collection, folder: Path) -> None:
         """Copy the shard while writes wait; from then on `touched` collects the ids that are written."""
-        self._scheduler.writes_held = True
-        try:
-            collection.flush()
-            await asyncio.to_thread(shutil.copytree, collection.folder, folder)
-            collection.touched = set()
-        finally:
-            self._scheduler.release_writes()
+        async with self._scheduler.copying:
+            self._scheduler.writes_held = True
+            try:
+                collection.flush()
+                await asyncio.to_thread(shutil.copytree, collection.folder, folder)
+                collection.touched = set()
+            finally:
+                self._scheduler.release_writes()
 
     async def _exchange(self, name: str, old: Collection, folder: Path) -> None:
+        async with self._scheduler.copying:
+            await self._exchange_alone(name, old, folder)
+
+    async def _exchange_alone(self, name: str, old: Collection, folder: Path) -> None:
         new = Collection(old.spec, folder, attempt(lambda: edge.EdgeShard.load(str(folder))))
         try:
             while old.touched:

@@ -11,6 +11,8 @@ import logging
 import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +20,7 @@ import msgspec
 from stores.edge import wire
 from stores.edge.index_folder import IndexFolder
 from stores.edge.settings import EdgeSettings
+from stores.edge.snapshot import snapshot
 from stores.errors import StoreError, store_unavailable
 
 READS_IN_A_ROW = 8
@@ -44,6 +47,9 @@ class RequestScheduler:
         self.settings = settings
         self.writes_held = False
         """True while a shard is copied: the copy has to be consistent."""
+        self.copying = asyncio.Lock()
+        """Held by what copies or exchanges shards: one at a time."""
+        self.snapshots: set[asyncio.Task[None]] = set()
         self.stopped = asyncio.Event()
         self.connected: set[StreamWriter] = set()
         self.idle_since = time.monotonic()
@@ -74,6 +80,8 @@ class RequestScheduler:
         match waiting.call.request:
             case wire.Flush():
                 self._flushes.append(waiting)
+            case wire.Snapshot():
+                self._snapshot(waiting, waiting.call.request)
             case wire.Ensure() | wire.Upsert() | wire.Delete() | wire.Remove():
                 self._writes.append(waiting)
             case _:
@@ -109,10 +117,29 @@ class RequestScheduler:
         for flush in waiting:
             self._answer(flush)
 
+    def _snapshot(self, waiting: Waiting, request: wire.Snapshot) -> None:
+        """Answered when the copy is made; searches go on meanwhile."""
+        task = asyncio.create_task(self._copy(waiting, Path(request.folder)))
+        self.snapshots.add(task)
+        task.add_done_callback(self.snapshots.discard)
+
+    async def _copy(self, waiting: Waiting, target: Path) -> None:
+        async with self.copying:
+            self.writes_held = True
+            try:
+                copied = asyncio.create_task(snapshot(self.folder, target))
+                await asyncio.wait([copied])
+            finally:
+                self.release_writes()
+        self._reply(waiting, copied.result)
+
     def _answer(self, waiting: Waiting) -> None:
+        self._reply(waiting, lambda: self.folder.answer(waiting.call.request))
+
+    def _reply(self, waiting: Waiting, answer: Callable[[], object]) -> None:
         number, request = waiting.call.number, waiting.call.request
         try:
-            reply = wire.Reply(number, "", "", wire.result(self.folder.answer(request)))
+            reply = wire.Reply(number, "", "", wire.result(answer()))
         except StoreError as error:
             reply = wire.Reply(number, type(error).__name__, str(error), wire.result(None))
         except Exception as error:

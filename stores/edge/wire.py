@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from stores.index import CollectionSpec, Filter
 
-SOCKET = "index.2.sock"
+SOCKET = "index.3.sock"
 """The number is this protocol's version: clients and processes of different versions never connect."""
 LENGTH_BYTES = 4
 LARGEST_BYTES = 256 * 1024 * 1024
@@ -101,11 +101,47 @@ class Collections(Struct, frozen=True, array_like=True, tag=True):
     pass
 
 
+class Verify(Struct, frozen=True, array_like=True, tag=True):
+    """Read the next `limit` points whole; answered with the ids of damaged ones, the number read, and the next id."""
+
+    collection: str
+    limit: int
+    after: str | None
+
+
+class Export(Struct, frozen=True, array_like=True, tag=True):
+    """The next `limit` points as they are stored."""
+
+    collection: str
+    limit: int
+    after: str | None
+
+
+class Compact(Struct, frozen=True, array_like=True, tag=True):
+    """Rebuild every collection soon, whatever it holds; `Storage` says when that is done."""
+
+
+class Storage(Struct, frozen=True, array_like=True, tag=True):
+    pass
+
+
+class Salvage(Struct, frozen=True, array_like=True, tag=True):
+    """Replace each damaged collection by one of the points that can still be read, or by an empty one."""
+
+
 class Flush(Struct, frozen=True, array_like=True, tag=True):
     pass
 
 
-Request = Ensure | Upsert | Delete | Search | Get | Scroll | Ordered | Count | Facet | Remove | Collections | Flush
+class Snapshot(Struct, frozen=True, array_like=True, tag=True):
+    """A copy of the whole index in `folder`, an absolute path; the answer is the number of points by collection."""
+
+    folder: str
+
+
+Request = (
+    Ensure | Upsert | Delete | Search | Get | Scroll | Ordered | Count | Facet | Remove | Collections | Flush | Snapshot
+)
 
 
 class Call(Struct, frozen=True, array_like=True):
@@ -122,6 +158,8 @@ class Reply(Struct, frozen=True, array_like=True):
     error: str
     message: str
     result: msgspec.Raw
+    warning: str = ""
+    """What a person should know, beside a valid result."""
 
 
 _encoder = msgspec.msgpack.Encoder()
