@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 CODE := schemas processors stores streams search sightline tinyworld examples bench deploy tests docs/refresh.py docs/figures.py
 BENCHES := log index decode pipeline memory search hop scale latency
 ARGS ?=
-PROCESSES ?= 2
+PROCESSES ?= 3
 
 export OMP_WAIT_POLICY := PASSIVE
 
@@ -38,7 +38,7 @@ demo: $(READY) ## two cameras and some stills, to a page and search results (ARG
 system:
 	@./deploy/local/system-packages
 
-test: $(READY) system ## the whole suite, in two processes (ARGS=-k… selects, PROCESSES=0 is one after the other)
+test: $(READY) system ## the whole suite, in three processes (ARGS=-k… selects, PROCESSES=0 is one after the other)
 	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## style, types, layers, links

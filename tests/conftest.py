@@ -7,6 +7,7 @@ import os
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.pop("COLUMNS", None)  # set in xdist's processes; commands print as they do into a pipe
 
 ALLOWED_SKIPS = ("LONG=1", "needs a GPU", "promtool is not installed")
 """Beginnings of skip reasons that CI accepts: by choice, or hardware and programs that CI machines lack."""

@@ -1,4 +1,7 @@
-"""An ingest as a process of its own, to be interrupted: `python -m … TARGET CLIP`."""
+"""An ingest as a process of its own, to be interrupted: `python -m … TARGET CLIP`.
+
+It plays in real time, so that it is not at its end before it is interrupted.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ async def main(target: Path, clip: Path) -> None:
     await log.open()
     try:
         await ingest(
-            VideoSource(clip, Playback(laps=50), SystemClock()),
+            VideoSource(clip, Playback(laps=50, realtime=True), SystemClock()),
             transport=log,
             blobs=blobs,
             tenant=TENANT,

@@ -21,7 +21,7 @@ ENOUGH_FRAMES = 30
 
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
 async def test_frames_reported_as_accepted_are_there_once(tmp_path: Path, by: signal.Signals) -> None:
-    clip, folder = write_video(tmp_path / "clip.mp4"), tmp_path / "target"
+    clip, folder = write_video(tmp_path / "clip.mp4", fps=100), tmp_path / "target"
     async with ingest_target(folder):
         pass  # makes the topics
     reported = await _interrupted(folder, clip, by)
