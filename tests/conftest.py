@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,17 +20,15 @@ TOGETHER = ("tests/browser",)
 """Folders whose tests share a costly fixture."""
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """With `-n`, the tests of a file run in one process, and so do those that share a broker."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=rank)
-    if os.environ.get("LONG") == "1":
-        return
-    for item in items:
-        if item.get_closest_marker("long"):
+        item.add_marker(pytest.mark.xdist_group(group(item)))  # before xdist reads it
+        if item.get_closest_marker("long") and os.environ.get("LONG") != "1":
             item.add_marker(pytest.mark.skip(reason="LONG=1 runs it"))
+    yield
+    items.sort(key=rank)  # after pytest has put tests together that share a fixture
 
 
 def group(item: pytest.Item) -> str:
