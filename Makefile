@@ -39,7 +39,7 @@ system:
 	@./deploy/local/system-packages
 
 test: $(READY) system ## the whole suite, in three processes (ARGS=-k… selects, PROCESSES=0 is one after the other)
-	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 check: $(READY) ## style, types, layers, links
 	@$(BIN)/ruff check .

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.pop("COLUMNS", None)  # set in xdist's processes; commands print as they do into a pipe
@@ -20,28 +22,35 @@ TOGETHER = ("tests/browser",)
 """Folders whose tests share a costly fixture."""
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """With `-n`, the tests of a file run in one process, and so do those that share a broker."""
+BROKER = re.compile(r"tests/kafka/.*\[(?:.*-)?(?P<version>\d+\.\d+\.\d+)(?:-.*)?\]$")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=rank)
+    if os.environ.get("LONG") == "1":
+        return
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))  # before xdist reads it
-        if item.get_closest_marker("long") and os.environ.get("LONG") != "1":
+        if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.skip(reason="LONG=1 runs it"))
-    yield
-    items.sort(key=rank)  # after pytest has put tests together that share a fixture
-
-
-def group(item: pytest.Item) -> str:
-    """Tests of one group run in one process."""
-    broker = getattr(item, "callspec", None) and item.callspec.params.get("cluster")  # type: ignore[attr-defined]
-    if broker:
-        return f"kafka-{broker}"
-    file = item.nodeid.partition("::")[0]
-    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 def rank(item: pytest.Item) -> int:
     return next((place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """With `-n`, the tests of a file run in one process, and so do those that share a broker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        if broker := BROKER.match(nodeid):
+            return f"kafka-{broker['version']}"
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    return Groups(config, log)
 
 
 @pytest.hookimpl(hookwrapper=True)
