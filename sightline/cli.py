@@ -17,7 +17,10 @@ from sightline.terminal import arguments, signals, text_encoding
 if TYPE_CHECKING:  # imported below, when Ctrl-C is answered already
     import typer
 
-CHAIN = ("demo", "ingest", "work", "serve", "search", "explore", "show", "check", "forget", "calibrate", "analytics")
+CHAIN = (
+    *("demo", "ingest", "work", "serve", "search", "explore", "show"),
+    *("check", "forget", "backup", "restore", "calibrate", "analytics"),
+)
 ON_ONE_PICTURE = ("caption", "detect", "embed", "classify")
 GROUPS = ("models", "dead", "topics", "feeds", "config")
 COMMANDS = (*CHAIN, *ON_ONE_PICTURE, *GROUPS)

@@ -34,14 +34,19 @@ def open_blobs(where: str) -> BlobStore:
 
     Nothing is connected yet. Raises ValueError saying what is allowed.
     """
-    scheme, colon, rest = where.partition("://")
-    if where and not colon:
-        return BlobFolder(Path(where))
-    if scheme == "file" and rest.startswith("/"):
+    if (folder := blob_folder(where)) is not None:
         # Not obstore's local store, which does not sync.
-        return BlobFolder(Path(unquote(rest)))
-    if scheme in OBJECT_SCHEMES:
+        return BlobFolder(folder)
+    if where.partition("://")[0] in OBJECT_SCHEMES and "://" in where:
         from stores.object_store import ObjectBlobs
 
         return ObjectBlobs(where)
     raise ValueError(f"blobs {where!r}: use a folder, file:///FOLDER, or s3://, gs://, az:// with BUCKET/PREFIX")
+
+
+def blob_folder(where: str) -> Path | None:
+    """The folder of the blob store at `where`; None for an object store."""
+    scheme, colon, rest = where.partition("://")
+    if where and not colon:
+        return Path(where)
+    return Path(unquote(rest)) if scheme == "file" and rest.startswith("/") else None

@@ -1,0 +1,84 @@
+"""Which parts of a configuration are embedded, and where they lie: a backup copies these and no others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from sightline.config import Config
+from sightline.wiring.config_check import without_passwords
+from sightline.wiring.existing_data import EMBEDDED
+from sightline.wiring.parts import connected_transport
+from stores.open import blob_folder
+from streams.lifecycle.backup import BackupSource
+from streams.lifecycle.restore import RestoreTargets
+from streams.sqlite.backup import side_files, snapshot
+from streams.sqlite.transport import SqliteTransport
+
+OWN_TOOLS = {
+    "transport": "the log at {}: Kafka keeps copies of its own (replication, MirrorMaker)",
+    "index": "the index at {}: use Qdrant's snapshots",
+    "blobs": "the pictures at {}: use the object store's versions or replication",
+}
+"""What a backup of ours does not hold, by key of the configuration."""
+
+
+def log_path(config: Config) -> Path | None:
+    """The embedded log's file."""
+    url = config.transport_url
+    return SqliteTransport.from_url(url).path.absolute() if url.startswith("sqlite:") else None
+
+
+def index_folder(config: Config) -> Path | None:
+    """The embedded index's folder."""
+    is_embedded = config.index_url.startswith(EMBEDDED)
+    return Path(config.index_url.removeprefix(EMBEDDED)).absolute() if is_embedded else None
+
+
+def picture_folder(config: Config) -> Path | None:
+    folder = blob_folder(config.blobs_url)
+    return None if folder is None else folder.absolute()
+
+
+def elsewhere(config: Config) -> list[str]:
+    """A line for each part that is not embedded, naming the tool that backs it up."""
+    places = {"transport": log_path(config), "index": index_folder(config), "blobs": picture_folder(config)}
+    shown = without_passwords(config)
+    return [OWN_TOOLS[key].format(shown[key]) for key, place in places.items() if place is None]
+
+
+def restore_targets(config: Config) -> RestoreTargets:
+    log = log_path(config)
+    return RestoreTargets(log, index_folder(config), picture_folder(config), side_files(log) if log else ())
+
+
+@asynccontextmanager
+async def backup_source(config: Config) -> AsyncIterator[BackupSource]:
+    """The embedded parts, opened as far as copying them needs it."""
+    log, index = log_path(config), index_folder(config)
+    async with AsyncExitStack() as stack:
+        transport = await stack.enter_async_context(connected_transport(config)) if log else None
+        yield BackupSource(
+            name=str(config.data_path),
+            version=version("sightline"),
+            transport=transport,
+            copy_log=partial(snapshot, log) if log else None,
+            copy_index=partial(copy_index, index) if index else None,
+            pictures=picture_folder(config),
+        )
+
+
+async def copy_index(folder: Path, target: Path) -> Mapping[str, int]:
+    """Copy the embedded index; the points by collection, none where there is no index yet."""
+    from stores.edge.client import EdgeIndex
+
+    if not folder.is_dir():
+        return {}
+    index = EdgeIndex(folder)
+    try:
+        return await index.snapshot(target)
+    finally:
+        await index.close()
