@@ -9,6 +9,7 @@ StreamError
 ├── DamagedLog        the log's file is torn or not ours: stop, name the file, never reset it
 ├── StageBroken       a stage fails for frames of all kinds: stop, unready, leave the frames where they are
 ├── Forbidden         the broker denies a right, or the group is another program's: stop, naming what is missing
+├── GroupInUse        a consumer group has live members: stop them first
 ├── NewerVersion      a record of a newer major version: stop, unready, leave the topic as it is
 └── PlanError         a plan, topic or setting that cannot work: refuse to start, all reasons at once
 """
@@ -48,6 +49,10 @@ class StageBroken(StreamError):  # noqa: N818 - named for the state
 
 class Forbidden(StreamError):  # noqa: N818 - named for the state
     """The broker refuses a request for good; the message names the missing right and what it is missing on."""
+
+
+class GroupInUse(StreamError):  # noqa: N818 - named for the state
+    """A consumer group has live members, and what was asked for would take their records from them."""
 
 
 class NewerVersion(StreamError):  # noqa: N818 - named for the state

@@ -12,7 +12,7 @@ from typing import TypeVar
 from msgspec.structs import replace as replace_struct
 
 from streams.errors import StreamError
-from streams.transport import Consumer, Listener, NewRecord, Partition, Position, Record, TopicSpec, Transport
+from streams.transport import Consumer, Group, Listener, NewRecord, Partition, Position, Record, TopicSpec, Transport
 
 T = TypeVar("T")
 REMEMBERED_PUBLISHES = 64
@@ -24,7 +24,7 @@ class NamespacedTransport:
 
     def __init__(self, transport: Transport, namespace: str) -> None:
         self._transport, self._names = transport, _Names(namespace)
-        self.atomic = transport.atomic
+        self.atomic, self.drops_unfinished = transport.atomic, transport.drops_unfinished
         self._unacknowledged: dict[tuple[int, ...], tuple[Sequence[NewRecord], Sequence[NewRecord]]] = {}
         """By the ids of records: these, which keep the ids theirs, and what the transport was given for them."""
 
@@ -72,6 +72,16 @@ class NamespacedTransport:
         return names.inner_keys(
             await self._transport.group_lag(names.outer(group), [names.outer(topic) for topic in topics])
         )
+
+    async def groups(self, prefix: str = "") -> Mapping[str, Group]:
+        groups = await self._transport.groups(self._names.outer(prefix))
+        return {self._names.inner(name): self._names.inner_group(group) for name, group in groups.items()}
+
+    async def forget(self, group: str) -> None:
+        await self._transport.forget(self._names.outer(group))
+
+    async def cut(self, partition: Partition, before: int) -> None:
+        await self._transport.cut(self._names.outer_partition(partition), before)
 
 
 class _NamespacedConsumer:
@@ -128,6 +138,18 @@ class _Names:
 
     def outer(self, name: str) -> str:
         return self._prefix + name
+
+    def inner(self, name: str) -> str:
+        return name.removeprefix(self._prefix)
+
+    def inner_group(self, group: Group) -> Group:
+        """With its positions in topics of the namespace."""
+        positions = {
+            self.inner_partition(partition): position
+            for partition, position in group.positions.items()
+            if partition.topic.startswith(self._prefix)
+        }
+        return replace(group, positions=positions)
 
     def outer_spec(self, spec: TopicSpec) -> TopicSpec:
         return replace(spec, name=self.outer(spec.name))

@@ -57,6 +57,32 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
+class GroupPosition:
+    """What a group has not finished of one partition."""
+
+    next_offset: int
+    """The first offset that is not finished; the partition's first one where the group never committed."""
+    lag: int
+    has_member: bool = False
+    """Whether a live member of the group owns the partition."""
+    oldest: float | None = None
+    """When the first unfinished record was appended, seconds since the epoch; None: there is none."""
+    held_bytes: int | None = None
+    """Bytes of the unfinished records, possibly estimated; None: the log does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A consumer group as the log knows it, with or without members."""
+
+    members: int
+    positions: Mapping[Partition, GroupPosition]
+    """By partition of the topics that it reads or has read."""
+    last_seen: float | None = None
+    """When a member was last there, seconds since the epoch; None: the log does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class TopicSpec:
     """A topic's settings; `compacted` keeps the last value per key, else `retention_seconds` bounds it."""
 
@@ -132,6 +158,8 @@ class Transport(Protocol):
 
     atomic: bool
     """Whether outputs and positions can be written in one transaction."""
+    drops_unfinished: bool
+    """Whether a topic's retention also drops records that no group has finished."""
 
     async def open(self, wait_seconds: float | None = None) -> None:
         """Wait up to `wait_seconds` for a log that is away; None: as long as one request may take.
@@ -160,3 +188,15 @@ class Transport(Protocol):
 
     async def group_lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
         """A group's lag, whether or not anyone is in it (`lossless` sources watch it)."""
+
+    async def groups(self, prefix: str = "") -> Mapping[str, Group]:
+        """Every group that the log knows and whose name begins with `prefix`, with what it has not finished."""
+
+    async def forget(self, group: str) -> None:
+        """Remove a group with its positions: nothing is kept for it any more, and it would start at the earliest.
+
+        A group that is not there is no error. Raises GroupInUse where the log refuses it while there are members.
+        """
+
+    async def cut(self, partition: Partition, before: int) -> None:
+        """Drop a partition's records before an offset, finished or not. Groups that were not past it get a Gap."""

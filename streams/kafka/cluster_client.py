@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streams.errors import Forbidden, PlanError, Unavailable
-from streams.kafka import topics
+from streams.kafka import groups, topics
 from streams.kafka.aiokafka_internals.fetcher import patch_consumer, raw_records
 from streams.kafka.conversion import from_aiokafka, position_from, to_aiokafka
 from streams.kafka.diagnosis import connection_fault
@@ -18,7 +18,7 @@ from streams.kafka.failures import Access, translated
 from streams.kafka.fetched_records import runs
 from streams.kafka.group_offsets import committed_offsets
 from streams.kafka.settings import KafkaSettings
-from streams.transport import Partition, Position, Record, TopicSpec
+from streams.transport import Group, GroupPosition, Partition, Position, Record, TopicSpec
 
 MARKERS = 1024
 """Transactions leave markers in the log, and what was aborted. A lag of at most this many offsets is checked for a
@@ -164,6 +164,45 @@ class ClusterClient:
             end = following[topic_partition]
             lag[partition] = end - done if done < end and await self._has_record(group, partition, done, end) else 0
         return lag
+
+    async def groups(self, prefix: str) -> Mapping[str, Group]:
+        """See `streams.transport.Transport.groups`; the cluster does not say how many bytes a group holds back."""
+        await self.load()
+        with translated(Access("Describe")):
+            listed = await groups.list_groups(self._admin, prefix)
+        return {name: Group(group.members, await self._group_positions(name, group)) for name, group in listed.items()}
+
+    async def _group_positions(self, name: str, group: groups.ListedGroup) -> dict[Partition, GroupPosition]:
+        """In topics that exist: those of a deleted one are kept by the cluster for a while."""
+        partitions = [
+            partition
+            for partition in group.partitions
+            if partition.topic in self.specs and partition.index < self.specs[partition.topic].partitions
+        ]
+        lag = await self.lag(name, partitions)
+        positions = {}
+        for partition in partitions:
+            start = max(group.committed.get(partition, 0), (await self.ends(partition.topic))[partition][0])
+            oldest = await self._appended(partition, start) if lag[partition] else None
+            positions[partition] = GroupPosition(start, lag[partition], partition in group.owned, oldest)
+        return positions
+
+    async def _appended(self, partition: Partition, offset: int) -> float | None:
+        """When the record there, or the first one behind it, was appended."""
+        try:
+            page = await self.read(partition, offset, 1)
+        except Forbidden:
+            return None
+        return page[0].timestamp if page else None
+
+    async def forget(self, group: str) -> None:
+        with translated(Access("Delete", group=group)):
+            await groups.delete_group(self._admin, group)
+
+    async def cut(self, partition: Partition, before: int) -> None:
+        """Raises Forbidden where this user may not delete records."""
+        with translated(Access("Delete", [partition.topic])):
+            await self._admin.delete_records({to_aiokafka(partition): RecordsToDelete(before)})
 
     async def _has_record(self, group: str, partition: Partition, start: int, end: int) -> bool:
         """Whether an offset from `start` to before `end` is a record, as far as it is worth a reading."""

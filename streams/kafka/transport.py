@@ -21,7 +21,7 @@ from streams.kafka.publisher import Publisher
 from streams.kafka.settings import KafkaSettings
 from streams.kafka.transactions import Positions, Transactions
 from streams.retry import Backoff, retry
-from streams.transport import Listener, NewRecord, Partition, Position, Record, TopicSpec
+from streams.transport import Group, Listener, NewRecord, Partition, Position, Record, TopicSpec
 
 FETCH_BYTES = 4 << 20
 """A fetch of one partition; larger records come alone."""
@@ -42,6 +42,8 @@ class KafkaTransport:
     At least once: outputs are acknowledged before positions are committed. Transactional, if the settings say so: both
     in one transaction for each partition.
     """
+
+    drops_unfinished = True
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.settings = settings
@@ -156,6 +158,15 @@ class KafkaTransport:
     async def group_lag(self, group: str, topics: Sequence[str]) -> Mapping[Partition, int]:
         cluster = self._cluster
         return await cluster.lag(group, await cluster.partitions(topics))
+
+    async def groups(self, prefix: str = "") -> Mapping[str, Group]:
+        return await self._cluster.groups(prefix)
+
+    async def forget(self, group: str) -> None:
+        await self._cluster.forget(group)
+
+    async def cut(self, partition: Partition, before: int) -> None:
+        await self._cluster.cut(partition, before)
 
     @property
     def _cluster(self) -> ClusterClient:

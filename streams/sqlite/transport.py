@@ -19,6 +19,7 @@ from streams.sqlite import retention
 from streams.sqlite.append import Appender
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.consumer import SqliteConsumer
+from streams.sqlite.group_list import list_groups
 from streams.sqlite.groups import Member, forget, lag
 from streams.sqlite.log_file import prepare
 from streams.sqlite.membership import Membership
@@ -27,7 +28,7 @@ from streams.sqlite.record_batch import Batch
 from streams.sqlite.record_rows import offsets, read_rows, to_records
 from streams.sqlite.threads import Reader, Writer
 from streams.tasks import in_daemon_thread
-from streams.transport import Listener, NewRecord, Partition, Record, TopicSpec
+from streams.transport import Group, Listener, NewRecord, Partition, Record, TopicSpec
 from streams.url_options import url_options
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ class SqliteTransport:
     """
 
     atomic = True
+    drops_unfinished = False
 
     def __init__(
         self,
@@ -180,6 +182,10 @@ class SqliteTransport:
         await self._learn([partition.topic])
         partition_id = self._partitions(partition.topic)[partition]
         await self._writer.run(lambda connection: retention.cut(connection, partition_id, before))
+
+    async def groups(self, prefix: str = "") -> Mapping[str, Group]:
+        await self._load()
+        return await self._reader.run(partial(list_groups, prefix=prefix, now=self._boot()))
 
     async def forget(self, group: str) -> None:
         """Remove a group with its members and positions: nothing is kept for it any more."""

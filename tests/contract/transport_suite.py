@@ -320,6 +320,51 @@ class TransportSuite:
             assert await consumer.lag() == {first: 2, second: 2}
         assert await transport.group_lag(group, [topic]) == {first: 2, second: 2}
 
+    async def test_groups_are_listed_with_what_they_hold_back(self, transport: Transport, group: str) -> None:
+        topic = await self.new_topic(transport, 2)
+        first, second = Partition(topic, 0), Partition(topic, 1)
+        began = time.time()
+        await transport.publish(values(topic, key_for(0, 2), range(3)) + values(topic, key_for(1, 2), range(2)))
+        async with self.member(transport, group, topic) as consumer:
+            await self.take(consumer, 5)
+            await consumer.commit({first: Position(1), second: Position(2)}, consumer.assignment())
+            present = (await transport.groups(group))[group]
+            assert present.members == 1
+            assert {partition: position.has_member for partition, position in present.positions.items()} == {
+                first: True,
+                second: True,
+            }
+        left = (await transport.groups(group))[group]
+        assert left.members == 0
+        assert {
+            partition: (position.next_offset, position.lag, position.has_member)
+            for partition, position in left.positions.items()
+        } == {first: (1, 2, False), second: (2, 0, False)}
+        oldest = left.positions[first].oldest
+        assert oldest is not None
+        assert abs(oldest - began) < 60
+        assert left.positions[second].oldest is None
+        assert await transport.groups(group + "-none") == {}
+
+    async def test_a_forgotten_group_is_gone_and_starts_over(
+        self, transport: Transport, topic: str, group: str
+    ) -> None:
+        await transport.publish(values(topic, "a", range(2)))
+        async with self.member(transport, group, topic) as consumer:
+            await self.take(consumer, 2)
+            await consumer.commit({Partition(topic, 0): Position(2)}, consumer.assignment())
+        await transport.forget(group)
+        assert group not in await transport.groups(group)
+        await transport.forget(group)
+        async with self.member(transport, group, topic) as consumer:
+            assert len(await self.take(consumer, 2)) == 2
+
+    async def test_a_partition_is_cut(self, transport: Transport, topic: str) -> None:
+        partition = Partition(topic, 0)
+        await transport.publish(values(topic, "a", range(3)))
+        await transport.cut(partition, 2)
+        assert [number(record) for record in await transport.read(partition, 0, 10)] == [2]
+
     # -- assignments -------------------------------------------------------------------------------------------
 
     async def test_members_share_and_the_leaver_drains_first(self, transport: Transport, group: str, url: str) -> None:
