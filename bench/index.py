@@ -27,8 +27,8 @@ import qdrant_edge as edge
 from bench.report import in_turns, median_ratio, report, spread, threads
 from stores.edge import catalog
 from stores.edge.client import EdgeIndex
-from stores.edge.collection import create
 from stores.edge.settings import EdgeSettings
+from stores.edge.shard import create
 from stores.index import CollectionSpec, Filter, Match, PayloadType, Point
 
 SIZE = 512

@@ -53,6 +53,13 @@ def _matrix(name: str, vectors: Sequence[Vector]) -> NDArray[np.float32]:
     return matrix
 
 
+def unit_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The rows of `matrix`, which are not zero, at unit length."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+    rows: NDArray[np.float32] = (matrix / lengths[:, np.newaxis]).astype("<f4")
+    return rows
+
+
 def query_vector(name: str, vector: Vector) -> NDArray[np.float32]:
     """`vector` as float32 [size]; raises Refused as `columns` does."""
     row: NDArray[np.float32] = _matrix(name, [vector])[0]

@@ -3,6 +3,7 @@
 StoreError
 ├── StoreUnavailable   unreachable or failing: the worker waits, without losing its membership
 │   └── StoreBlocked   the disk is full or may not be written: the same, but a command says so at once
+│       └── Damaged    files of the store are damaged or lost: the same, until `sightline repair` has run
 ├── Refused            the store will never accept this (wrong size, NaN, zero vector): a bug or wrong weights
 ├── Missing            no such blob or collection (a frame whose bytes are absent for ten minutes is dead)
 └── WrongLayout        an existing collection differs from the contract: refuse to start, naming the difference
@@ -31,6 +32,10 @@ class StoreBlocked(StoreUnavailable):
         """Names the place, the reason and the way out."""
         is_full = reason in (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT))
         return cls(f"{place}: {reason}; {'make room on its disk' if is_full else 'make it writable'}")
+
+
+class Damaged(StoreBlocked):
+    """Files of the store are damaged: the message names them and the way out."""
 
 
 class Refused(StoreError):  # noqa: N818 - named for the state

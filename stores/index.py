@@ -67,6 +67,13 @@ class Hit(Struct, frozen=True, kw_only=True):
     vectors: dict[str, bytes] = {}
 
 
+class Verified(Struct, frozen=True):
+    """What was read of a collection, and the ids of the points that are not as they were written."""
+
+    points: int
+    damaged: tuple[str, ...]
+
+
 class Index(Protocol):
     """Any call on a collection that does not exist raises Missing."""
 
@@ -125,6 +132,10 @@ class Index(Protocol):
 
     async def collections(self) -> Mapping[str, int]:
         """Collections and their number of points."""
+
+    async def verify(self, collection: str) -> Verified:
+        """Read every point of the collection. A server verifies its own files: there, only the points are counted."""
+        ...
 
     async def flush(self) -> None:
         """Return once everything acknowledged before this call survives a power cut; offset commits wait for it."""

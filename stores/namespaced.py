@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from stores.index import CollectionSpec, Filter, Hit, Index, Point, Vector
+from stores.index import CollectionSpec, Filter, Hit, Index, Point, Vector, Verified
 
 
 class NamespacedIndex:
@@ -62,6 +62,9 @@ class NamespacedIndex:
 
     async def remove(self, collection: str) -> None:
         await self._index.remove(self._prefix + collection)
+
+    async def verify(self, collection: str) -> Verified:
+        return await self._index.verify(self._prefix + collection)
 
     async def collections(self) -> Mapping[str, int]:
         """Those in the namespace."""

@@ -13,7 +13,7 @@ from qdrant_client import AsyncQdrantClient, grpc, models
 
 from stores.checks import check_sizes, columns, query_vector, uuids
 from stores.errors import Refused
-from stores.index import CollectionSpec, Filter, Hit, Point, Vector
+from stores.index import CollectionSpec, Filter, Hit, Point, Vector, Verified
 from stores.latest import latest_page
 from stores.qdrant_layout import ensure, layout
 from stores.qdrant_types import to_filter, to_hit, to_points, translated, written
@@ -155,6 +155,10 @@ class ServerIndex:
     async def collections(self) -> Mapping[str, int]:
         names = [entry.name for entry in (await self._translated(self._client.get_collections())).collections]
         return {name: await self.count(name) for name in names}
+
+    async def verify(self, collection: str) -> Verified:
+        """Counts only: a server verifies its own files."""
+        return Verified(await self.count(collection), ())
 
     async def flush(self) -> None:
         """Nothing to do: a point is acknowledged when it is applied and in the server's write-ahead log."""

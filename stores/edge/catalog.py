@@ -1,32 +1,45 @@
 """The index folder's catalog: which collection lies in which shard folder, and the aliases of collections.
 
-It is written whole, beside the old one, and renamed into place, so a killed process leaves the old or the new one. A
-shard folder that the catalog does not name is a leftover of unfinished work, and is removed.
+It is written whole, beside the old one, and renamed into place, so a killed process leaves the old or the new one; a
+copy is written in the same way after it. A shard folder that the catalog does not name is a leftover of unfinished
+work, and is removed.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 from msgspec import Struct
 
-from stores.errors import WrongLayout
+from stores.edge.file_sums import SUFFIX, WAY_OUT, path_of
+from stores.errors import Damaged, WrongLayout
 from stores.folder_sync import sync_folder
 from stores.index import CollectionSpec
 
 FILE = "catalog.json"
+COPY = "catalog.copy.json"
 FORMAT = 1
 SHARD_PREFIX = "shard-"
-OWN_FILES = (FILE, f"{FILE}.new", "index.lock", "index.log")
+_log = logging.getLogger("stores.edge")
+OPENING = "opening"
+"""Names the shard that is being opened: it is to blame if the process crashes meanwhile."""
+CRASHED = ".crashed"
+OWN_FILES = (FILE, COPY, f"{FILE}.new", OPENING, "index.lock", "index.log")
 
 
 class Entry(Struct, frozen=True):
     spec: CollectionSpec
     shard: str
     """The shard's folder, below the index folder."""
+    unpurged: bool = True
+    """Whether its files may hold bytes of points that were deleted; True for shards of earlier versions."""
+    sealed: bool = False
+    """Whether all points have checksums; False for shards of earlier versions."""
 
 
 class Catalog(Struct, frozen=True):
@@ -35,43 +48,76 @@ class Catalog(Struct, frozen=True):
     shards_made: int = 0
     """The number of shard folders ever named: a name is never used twice."""
     format: int = FORMAT
+    checksum: int | None = None
+    """Of this record itself, with None here; None in the files of earlier versions."""
 
 
 def load(folder: Path) -> Catalog:
-    """Read the catalog of `folder`; an empty folder has an empty one. Raises WrongLayout for a foreign folder."""
-    path = folder / FILE
-    if not path.exists():
+    """Read the catalog of `folder`, or its copy where it is damaged; an empty folder has an empty one.
+
+    Raises WrongLayout for a foreign folder, Damaged when both files are.
+    """
+    if not (folder / FILE).exists() and not (folder / COPY).exists():
         _refuse_foreign(folder)
         return Catalog()
     try:
-        catalog = msgspec.json.decode(path.read_bytes(), type=Catalog)
-    except msgspec.MsgspecError as error:
-        raise WrongLayout(f"{path} is not a catalog of this index: {error}") from error
-    if catalog.format != FORMAT:
-        raise WrongLayout(f"{path} has format {catalog.format}, this version reads {FORMAT}")
-    for name, entry in catalog.collections.items():
-        if not (folder / entry.shard).is_dir():
-            raise WrongLayout(f"{path} names {entry.shard} for collection {name!r}, and there is no such folder")
-    return catalog
+        return _read(folder / FILE)
+    except Damaged as error:
+        if not (folder / COPY).exists():
+            raise
+        catalog = _read(folder / COPY)
+        _log.warning("%s; its copy is intact and replaces it", error)
+        return catalog
 
 
 def save(folder: Path, catalog: Catalog) -> None:
-    """Replace the catalog durably."""
-    new = folder / f"{FILE}.new"
-    with new.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(catalog)))
-        file.flush()
-        os.fsync(file.fileno())
-    new.rename(folder / FILE)
-    sync_folder(folder)
+    """Replace the catalog durably, then its copy."""
+    marked = msgspec.structs.replace(catalog, checksum=_checksum(catalog))
+    for name in (FILE, COPY):
+        new = folder / f"{FILE}.new"
+        with new.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(marked)))
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(folder / name)
+        sync_folder(folder)
+
+
+def _read(path: Path) -> Catalog:
+    try:
+        catalog = msgspec.json.decode(path.read_bytes(), type=Catalog)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Damaged(f"{path} is damaged, it is not a catalog of this index: {error}; {WAY_OUT}") from error
+    if catalog.format != FORMAT:
+        raise WrongLayout(f"{path} has format {catalog.format}, this version reads {FORMAT}")
+    bare = msgspec.structs.replace(catalog, checksum=None)
+    if catalog.checksum not in (None, _checksum(bare)):
+        raise Damaged(f"{path} is damaged, its checksum is wrong; {WAY_OUT}")
+    return bare
 
 
 def remove_leftovers(folder: Path, catalog: Catalog) -> None:
-    """Remove shard folders that the catalog does not name; only the process that holds the lock may."""
+    """Remove shards that the catalog does not name; only the process that holds the lock may."""
     named = {entry.shard for entry in catalog.collections.values()}
     for path in folder.glob(f"{SHARD_PREFIX}*"):
-        if path.name not in named:
-            shutil.rmtree(path, ignore_errors=True)
+        if path.name.removesuffix(SUFFIX).removesuffix(CRASHED) not in named:
+            remove_shard(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def remove_shard(path: Path) -> None:
+    """Remove a shard's folder and what lies beside it."""
+    shutil.rmtree(path, ignore_errors=True)
+    path_of(path).unlink(missing_ok=True)
+    crash_mark(path).unlink(missing_ok=True)
+
+
+def crash_mark(shard: Path) -> Path:
+    """The file that exists if the process that opened `shard` crashed: it is not opened again."""
+    return shard.with_name(shard.name + CRASHED)
+
+
+def _checksum(catalog: Catalog) -> int:
+    return crc32(msgspec.json.encode(catalog, order="deterministic"))
 
 
 def _refuse_foreign(folder: Path) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
-from stores.checks import Column, columns, payloads, query_vector, uuids
+from stores.checks import Column, columns, payloads, query_vector, unit_rows, uuids
 from stores.edge import wire
 from stores.edge.connection import Connection
 from stores.edge.settings import EdgeSettings
-from stores.index import CollectionSpec, Filter, Hit, Point, Vector
+from stores.errors import StoreUnavailable
+from stores.index import CollectionSpec, Filter, Hit, Point, Vector, Verified
 from stores.latest import latest_page
 
 T = TypeVar("T")
@@ -24,9 +26,14 @@ BATCH_POINTS = 64
 """Points per request: the index process applies the first while the next is encoded; a search waits for one only."""
 SNAPSHOT_SECONDS = 3600.0
 """A copy to a slow disk takes long; a gigabyte holds some 200,000 points."""
+VERIFIED_POINTS = 64
+"""Per request: a search waits some milliseconds."""
+PROGRESS_SECONDS = 0.2
 _log = logging.getLogger("stores.edge")
 _hits = msgspec.msgpack.Decoder(list[Hit])
 _page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
+_verified = msgspec.msgpack.Decoder(tuple[list[str], int, str | None])
+_stored = msgspec.msgpack.Decoder(dict[str, wire.Stored])
 _number = msgspec.msgpack.Decoder(int)
 _numbers = msgspec.msgpack.Decoder(dict[str, int])
 
@@ -69,7 +76,7 @@ class EdgeIndex:
         limit: int = 10,
         with_vectors: Sequence[str] = (),
     ) -> Sequence[Hit]:
-        numbers = query_vector(vector_name, vector).tobytes()
+        numbers = unit_rows(query_vector(vector_name, vector)[np.newaxis]).tobytes()
         request = wire.Search(collection, vector_name, numbers, where, limit, list(with_vectors))
         return _hits.decode(await self._connection.call(request))
 
@@ -109,6 +116,43 @@ class EdgeIndex:
     async def flush(self) -> None:
         await self._connection.call(wire.Flush())
 
+    async def verify(self, collection: str) -> Verified:
+        """Read every point; searches and writes go on meanwhile."""
+        points, damaged, after, first = 0, list[str](), None, True
+        while first or after is not None:
+            first = False
+            answer = await self._connection.call(wire.Verify(collection, VERIFIED_POINTS, after))
+            page, read, after = _verified.decode(answer)
+            points, damaged = points + read, damaged + page
+        return Verified(points, tuple(damaged))
+
+    async def compact(self) -> AsyncIterator[Mapping[str, wire.Stored]]:
+        """Rebuild every collection without the bytes of deleted points; yields the state, first and last as well.
+
+        Raises StoreUnavailable with the cause of a rebuild that failed.
+        """
+        yield await self.storage()
+        await self._connection.call(wire.Compact())
+        while True:
+            stored = await self.storage()
+            yield stored
+            if failures := [each.failure for each in stored.values() if each.failure]:
+                raise StoreUnavailable("; ".join(failures))
+            if not any(each.compacting for each in stored.values()):
+                return
+            await asyncio.sleep(PROGRESS_SECONDS)
+
+    async def storage(self) -> Mapping[str, wire.Stored]:
+        """Points and space on the disk of each collection."""
+        return _stored.decode(await self._connection.call(wire.Storage()))
+
+    async def salvage(self) -> Mapping[str, int]:
+        """Replace each damaged collection by one of its intact points: their number, by collection.
+
+        Calls on a damaged collection raise Damaged until then. What is missing afterwards has to be written again.
+        """
+        return _numbers.decode(await self._connection.call(wire.Salvage(), SNAPSHOT_SECONDS))
+
     async def snapshot(self, folder: Path) -> Mapping[str, int]:
         """Copy the whole index to `folder`, which is created; the number of points by collection.
 
@@ -134,7 +178,7 @@ def _part(column: Column, first: int, end: int) -> wire.Floats:
     """The vectors of the points from `first` to before `end`."""
     begin, after = bisect_left(column.rows, first), bisect_left(column.rows, end)
     rows = [row - first for row in column.rows[begin:after]]
-    return wire.Floats(column.name, rows, column.matrix.shape[1], column.matrix[begin:after].tobytes())
+    return wire.Floats(column.name, rows, column.matrix.shape[1], unit_rows(column.matrix[begin:after]).tobytes())
 
 
 def _size_warning(name: str, points: int, recommended: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from asyncio import Future, StreamReader, StreamWriter, Task
 from pathlib import Path
@@ -17,6 +18,7 @@ from stores.edge.launcher import launch, store_error
 from stores.edge.settings import EdgeSettings
 from stores.errors import Refused, StoreBlocked, StoreError, StoreUnavailable, WrongLayout, store_unavailable
 
+_log = logging.getLogger("stores.edge")
 MIN_WAIT_SECONDS = 0.02
 MAX_WAIT_SECONDS = 2.0
 
@@ -37,6 +39,7 @@ class Connection:
         self._writer: StreamWriter | None = None
         self._task: Task[None] | None = None
         self._cause = "it does not answer"
+        self._warning = ""
         self._wait_seconds = MIN_WAIT_SECONDS
 
     async def call(self, request: wire.Request, timeout_seconds: float | None = None) -> msgspec.Raw:
@@ -131,6 +134,9 @@ class Connection:
         _, answer = self._in_flight.get(reply.number, (b"", None))
         if answer is None or answer.done():
             return
+        if reply.warning and reply.warning != self._warning:
+            self._warning = reply.warning
+            _log.warning(reply.warning)
         if reply.error:
             answer.set_exception(store_error(reply.error, reply.message))
         else:

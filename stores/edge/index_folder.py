@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-import shutil
+import logging
+import time
 from pathlib import Path
 
 import msgspec
 import qdrant_edge as edge
 
-from stores.edge import catalog, wire
-from stores.edge.collection import Collection, attempt, create
-from stores.errors import Missing, Refused
-from stores.index import CollectionSpec
+from stores.edge import catalog, file_sums, wire
+from stores.edge.collection import Collection
+from stores.edge.shard import attempt, create
+from stores.errors import Damaged, Missing, Refused, StoreBlocked, StoreUnavailable
+from stores.index import CollectionSpec, Filter
 from stores.layout import check_layout
+
+_log = logging.getLogger("stores.edge")
 
 
 class IndexFolder:
-    """Holds every shard of `folder` open. Raises WrongLayout for a folder that is not an index's."""
+    """Holds every shard of `folder` open. Raises WrongLayout for a folder that is not an index's.
+
+    Collections whose files are damaged are in `broken` instead of `collections`: each call on one raises its error.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._catalog = catalog.load(folder)
         catalog.remove_leftovers(folder, self._catalog)
-        self.collections = {name: self._open(entry) for name, entry in self._catalog.collections.items()}
-
-    def _open(self, entry: catalog.Entry) -> Collection:
-        path = self.folder / entry.shard
-        return Collection(entry.spec, path, attempt(lambda: edge.EdgeShard.load(str(path))))
+        self.collections: dict[str, Collection] = {}
+        self.broken: dict[str, Damaged] = {}
+        for name, entry in self._catalog.collections.items():
+            try:
+                self.collections[name] = opened(folder / entry.shard, entry)
+            except Damaged as error:
+                _log.error("collection %s: %s", name, error)
+                self.broken[name] = error
 
     def answer(self, request: wire.Request) -> object:
         """The result of `request`; raises the errors of `stores.errors`."""
@@ -36,7 +46,7 @@ class IndexFolder:
             case wire.Upsert():
                 return self.named(request.collection).upsert(request)
             case wire.Delete():
-                self.named(request.collection).delete(request.where)
+                self._delete(self.named(request.collection), request.where)
             case wire.Search():
                 return self.named(request.collection).search(request)
             case wire.Get():
@@ -49,17 +59,31 @@ class IndexFolder:
                 return self.named(request.collection).count(request.where)
             case wire.Facet():
                 return self.named(request.collection).facet(request.field, request.where, request.limit)
+            case wire.Compact():
+                for collection in self.collections.values():
+                    collection.compaction_requested = True
+            case wire.Storage():
+                return {name: collection.storage() for name, collection in self.collections.items()}
             case wire.Remove():
                 self._remove(request.collection)
             case wire.Collections():
+                for error in self.broken.values():
+                    raise error
                 return {name: collection.points for name, collection in self.collections.items()}
+            case wire.Verify():
+                return self.named(request.collection).verify(request.limit, request.after)
+            case wire.Export():
+                return self.named(request.collection).export(request.limit, request.after)
             case wire.Flush():
                 self.flush()
         return None
 
     def named(self, name: str) -> Collection:
-        """The collection with the name or alias `name`; raises Missing."""
-        collection = self.collections.get(self._catalog.aliases.get(name, name))
+        """The collection with the name or alias `name`; raises Missing, or Damaged for a broken one."""
+        name = self._catalog.aliases.get(name, name)
+        if name in self.broken:
+            raise Damaged(str(self.broken[name]))
+        collection = self.collections.get(name)
         if collection is None:
             raise Missing(f"the index has no collection {name!r}, it has {', '.join(self.collections) or 'none'}")
         return collection
@@ -70,7 +94,19 @@ class IndexFolder:
 
     def close(self) -> None:
         for collection in self.collections.values():
+            points = collection.points
             collection.close()
+            if collection.verified and not collection.proven and not collection.damaged:
+                file_sums.write(collection.folder, file_sums.of_files(collection.folder, points))
+
+    def warning(self) -> str:
+        """What a person should know of damaged points; empty where there are none."""
+        return "; ".join(
+            f"collection {name!r}: {len(collection.damaged)} damaged points are left out of results, such as "
+            f"{min(collection.damaged)}: {file_sums.WAY_OUT}"
+            for name, collection in self.collections.items()
+            if collection.damaged
+        )
 
     def new_shard(self) -> Path:
         """A path for a shard folder that was never used; the folder is a leftover until `adopt`."""
@@ -80,7 +116,8 @@ class IndexFolder:
 
     def adopt(self, name: str, collection: Collection) -> None:
         """Give `collection` the name `name`, durably: the one step of a creation or exchange."""
-        entry = catalog.Entry(collection.spec, collection.folder.name)
+        unpurged = collection.unpurged_since is not None
+        entry = catalog.Entry(collection.spec, collection.folder.name, unpurged=unpurged, sealed=collection.sealed)
         self._save(msgspec.structs.replace(self._catalog, collections=self._catalog.collections | {name: entry}))
         self.collections[name] = collection
 
@@ -90,30 +127,53 @@ class IndexFolder:
             raise Missing(f"collection {name!r} was removed")
         self.adopt(name, new)
 
+    def restore(self, name: str, collection: Collection) -> None:
+        """Put `collection` in the place of a broken one, whose files are removed."""
+        old = self._catalog.collections[name]
+        self.adopt(name, collection)
+        del self.broken[name]
+        catalog.remove_shard(self.folder / old.shard)
+
+    def entry(self, name: str) -> catalog.Entry:
+        return self._catalog.collections[name]
+
+    def _delete(self, collection: Collection, where: Filter) -> None:
+        """The catalog notes durably, before the deletion, that its bytes have to be purged."""
+        ids = collection.matching(where)
+        if ids and collection.unpurged_since is None:
+            collection.unpurged_since = time.monotonic()
+            self.adopt(collection.spec.name, collection)
+        if ids:
+            collection.delete_ids(ids)
+
     def _save(self, changed: catalog.Catalog) -> None:
         if changed != self._catalog:
             catalog.save(self.folder, changed)
             self._catalog = changed
 
     def _ensure(self, spec: CollectionSpec, alias: str | None) -> None:
+        if spec.name in self.broken:
+            raise Damaged(str(self.broken[spec.name]))
         if spec.name in self._catalog.aliases or alias in self.collections or alias == spec.name:
             raise Refused(f"{spec.name!r} and {alias!r}: a name is a collection's or an alias, not both")
         if spec.name in self.collections:
             self._add_fields(self.collections[spec.name], spec)
         else:
             folder = self.new_shard()
-            self.adopt(spec.name, Collection(spec, folder, attempt(lambda: create(folder, spec))))
+            self.adopt(spec.name, Collection(spec, folder, attempt(lambda: create(folder, spec)), verified=True))
         if alias is not None:
             self._save(msgspec.structs.replace(self._catalog, aliases=self._catalog.aliases | {alias: spec.name}))
 
     def _remove(self, name: str) -> None:
-        collection = self.collections.pop(name, None)
-        if collection is not None:
+        if name in self._catalog.collections:
+            shard, collection = self.folder / self.entry(name).shard, self.collections.pop(name, None)
+            self.broken.pop(name, None)
             rest = {other: entry for other, entry in self._catalog.collections.items() if other != name}
             aliases = {alias: target for alias, target in self._catalog.aliases.items() if target != name}
             self._save(msgspec.structs.replace(self._catalog, collections=rest, aliases=aliases))
-            collection.close()
-            shutil.rmtree(collection.folder, ignore_errors=True)
+            if collection is not None:
+                collection.close()
+            catalog.remove_shard(shard)
 
     def _add_fields(self, collection: Collection, spec: CollectionSpec) -> None:
         """Add the payload indexes that are new in `spec`."""
@@ -123,3 +183,40 @@ class IndexFolder:
             collection.spec = msgspec.structs.replace(spec, payload=payload)
             collection.index_fields()
             self.adopt(spec.name, collection)
+
+
+def opened(folder: Path, entry: catalog.Entry) -> Collection:
+    """The collection of a shard whose files are as they were recorded. Raises Damaged, StoreUnavailable."""
+    if not folder.is_dir():
+        raise Damaged(f"{folder} is missing; {file_sums.WAY_OUT}")
+    try:
+        sums = file_sums.read(folder)
+    except Damaged as error:
+        _log.warning("%s; its points are verified one by one", error)
+        sums = None
+    if sums is not None:
+        file_sums.verify(folder, sums)
+        # Edge changes files when it opens a shard.
+        file_sums.remove(folder)
+    if catalog.crash_mark(folder).exists():
+        raise Damaged(f"{folder} cannot be opened, the index process crashes; {file_sums.WAY_OUT}")
+    collection = Collection(entry.spec, folder, _load(folder), sealed=entry.sealed, verified=sums is not None)
+    if sums is not None and collection.points != sums.points:
+        raise Damaged(f"{folder} has {collection.points} points of {sums.points}; {file_sums.WAY_OUT}")
+    if entry.unpurged:
+        collection.unpurged_since = time.monotonic()
+    return collection
+
+
+def _load(folder: Path) -> edge.EdgeShard:
+    """Raises Damaged for files that Edge cannot read, StoreUnavailable where the machine is the cause."""
+    opening = folder.parent / catalog.OPENING
+    opening.write_text(folder.name)
+    try:
+        return attempt(lambda: edge.EdgeShard.load(str(folder)))
+    except StoreBlocked:
+        raise
+    except (StoreUnavailable, Refused) as error:
+        raise Damaged(f"{folder} cannot be opened, its files are damaged ({error}); {file_sums.WAY_OUT}") from error
+    finally:
+        opening.unlink()

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ LOCK = "index.lock"
 LOG = "index.log"
 LARGEST_LOG_BYTES = 1 << 20
 READY = b"ready"
+CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE)
+"""Signals by which a process ends itself; others are sent by people and by the system."""
 LEAST_FREE_BYTES = 1 << 20
 """With less, a process that ended without a word ended because the disk is full: it could not even write its log."""
 
@@ -53,13 +56,13 @@ def elect(folder: Path) -> int | None:
 def _detached(folder: Path, lock: int, settings: str) -> int:
     """Serve in a child without a terminal; return when it listens, or print why it cannot. The exit status."""
     reading, writing = os.pipe()
-    if os.fork():
+    if child := os.fork():
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
             report = pipe.read()
         if report == READY:
             return 0
-        sys.stdout.buffer.write(report or _silent_end(folder))
+        sys.stdout.buffer.write(report or _silent_end(folder, os.waitpid(child, 0)[1]))
         return 1
     os.close(reading)
     os.setsid()
@@ -72,11 +75,26 @@ def _detached(folder: Path, lock: int, settings: str) -> int:
     os._exit(status)
 
 
-def _silent_end(folder: Path) -> bytes:
-    """What to say of a process that could not say why it ended."""
+def _silent_end(folder: Path, status: int) -> bytes:
+    """What to say of a process that could not say why it ended: it crashed, or the disk is full."""
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES:
+        return _crashed(folder, signal.Signals(os.WTERMSIG(status)))
     if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
         return _described(folder, OSError(errno.ENOSPC, ""))
     return f"StoreUnavailable the index process ended at once, see {folder / LOG}".encode()
+
+
+def _crashed(folder: Path, how: signal.Signals) -> bytes:
+    """Mark the shard that was being opened, so that the next process opens the others alone."""
+    from stores.edge import catalog, file_sums
+
+    try:
+        shard = folder / (folder / catalog.OPENING).read_text()
+        catalog.crash_mark(shard).touch()
+    except OSError:
+        return f"StoreUnavailable the index process crashed ({how.name}), see {folder / LOG}".encode()
+    cause = f"the index process crashed as it opened {shard} ({how.name}): its files are damaged"
+    return f"Damaged {cause}; {file_sums.WAY_OUT}".encode()
 
 
 def _described(folder: Path, error: OSError) -> bytes:

@@ -1,4 +1,4 @@
-"""The life of an elected index process: open, listen, flush and optimize beside the work, close."""
+"""The life of an elected index process: open, listen, flush, verify and rebuild beside the work, close."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 from stores.edge import wire
 from stores.edge.address import socket_path
 from stores.edge.index_folder import IndexFolder
-from stores.edge.optimizer import Optimizer
+from stores.edge.proof import Prover
+from stores.edge.rebuilder import Rebuilder
 from stores.edge.request_scheduler import RequestScheduler
 from stores.edge.settings import EdgeSettings
 
 TICK_SECONDS = 0.25
-"""The interval of checks for a flush, an optimization or the end."""
+"""The interval of checks for a flush, a rebuild or the end."""
 
 
 async def run(path: Path, settings: EdgeSettings, on_listening: Callable[[], None]) -> None:
@@ -35,8 +36,8 @@ async def run(path: Path, settings: EdgeSettings, on_listening: Callable[[], Non
         server = await asyncio.start_unix_server(scheduler.connection, address, limit=wire.BUFFER_BYTES)
         (path / wire.SOCKET).chmod(0o600)
     on_listening()
-    optimizer = Optimizer(scheduler)
-    tasks = [asyncio.create_task(work) for work in (scheduler.work(), _tick(scheduler, optimizer))]
+    rebuilder = Rebuilder(scheduler)
+    tasks = [asyncio.create_task(work) for work in (scheduler.work(), _tick(scheduler, rebuilder))]
     stopping = asyncio.create_task(scheduler.stopped.wait())
     try:
         done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -45,24 +46,26 @@ async def run(path: Path, settings: EdgeSettings, on_listening: Callable[[], Non
     finally:
         (path / wire.SOCKET).unlink(missing_ok=True)
         server.close()
-        await _cancel(*tasks, stopping, *optimizer.tasks, *scheduler.snapshots)
+        await _cancel(*tasks, stopping, *rebuilder.tasks, *scheduler.snapshots)
         for writer in list(scheduler.connected):
             writer.close()
         folder.close()
 
 
-async def _tick(scheduler: RequestScheduler, optimizer: Optimizer) -> None:
-    """Flush and optimize at regular intervals; return when the process is idle."""
-    flushed = time.monotonic()
+async def _tick(scheduler: RequestScheduler, rebuilder: Rebuilder) -> None:
+    """Flush, verify and rebuild at regular intervals; return when the process is idle and nothing is left to do."""
+    prover, flushed = Prover(scheduler.folder), time.monotonic()
     while True:
         await asyncio.sleep(TICK_SECONDS)
         now = time.monotonic()
         if now - flushed >= scheduler.settings.flush_seconds and not scheduler.writes_held:
             scheduler.folder.flush()
             flushed = now
-        optimizer.consider(now)
-        idle = not scheduler.connected and not optimizer.tasks and not scheduler.snapshots
-        if idle and now - scheduler.idle_since >= scheduler.settings.idle_seconds:
+        await prover.proceed(now)
+        rebuilder.consider(now)
+        idle = not scheduler.connected and not rebuilder.tasks and not scheduler.snapshots
+        may_end = idle and now - scheduler.idle_since >= scheduler.settings.idle_seconds
+        if may_end and not rebuilder.finish() and await prover.finish(scheduler):
             return
 
 

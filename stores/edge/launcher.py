@@ -18,7 +18,14 @@ START_SECONDS = 120.0
 
 KNOWN: dict[str, type[errors.StoreError]] = {
     error.__name__: error
-    for error in (errors.StoreUnavailable, errors.StoreBlocked, errors.Refused, errors.Missing, errors.WrongLayout)
+    for error in (
+        errors.StoreUnavailable,
+        errors.StoreBlocked,
+        errors.Damaged,
+        errors.Refused,
+        errors.Missing,
+        errors.WrongLayout,
+    )
 }
 
 
@@ -26,7 +33,7 @@ async def launch(folder: Path, settings: EdgeSettings) -> None:
     """Start the index process of `folder` unless one runs; returns when it listens, or another is elected.
 
     Raises WrongLayout for a folder that is not an index's, StoreBlocked for a disk that is full or may not be written,
-    StoreUnavailable when it cannot start for another reason.
+    Damaged for files that cannot be read, StoreUnavailable when it cannot start for another reason.
     """
     await asyncio.to_thread(_launch, folder, settings)
 

@@ -11,7 +11,7 @@ import logging
 import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import msgspec
 
 from stores.edge import wire
 from stores.edge.index_folder import IndexFolder
+from stores.edge.salvage import salvage
 from stores.edge.settings import EdgeSettings
 from stores.edge.snapshot import snapshot
 from stores.errors import StoreError, store_unavailable
@@ -46,7 +47,7 @@ class RequestScheduler:
         self.folder = folder
         self.settings = settings
         self.writes_held = False
-        """True while a shard is copied: the copy has to be consistent."""
+        """True while shards are copied: the copy has to be consistent."""
         self.copying = asyncio.Lock()
         """Held by what copies or exchanges shards: one at a time."""
         self.snapshots: set[asyncio.Task[None]] = set()
@@ -82,6 +83,8 @@ class RequestScheduler:
                 self._flushes.append(waiting)
             case wire.Snapshot():
                 self._snapshot(waiting, waiting.call.request)
+            case wire.Salvage():
+                self._begin(self._salvage(waiting))
             case wire.Ensure() | wire.Upsert() | wire.Delete() | wire.Remove():
                 self._writes.append(waiting)
             case _:
@@ -119,7 +122,10 @@ class RequestScheduler:
 
     def _snapshot(self, waiting: Waiting, request: wire.Snapshot) -> None:
         """Answered when the copy is made; searches go on meanwhile."""
-        task = asyncio.create_task(self._copy(waiting, Path(request.folder)))
+        self._begin(self._copy(waiting, Path(request.folder)))
+
+    def _begin(self, lasting: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(lasting)
         self.snapshots.add(task)
         task.add_done_callback(self.snapshots.discard)
 
@@ -133,13 +139,19 @@ class RequestScheduler:
                 self.release_writes()
         self._reply(waiting, copied.result)
 
+    async def _salvage(self, waiting: Waiting) -> None:
+        async with self.copying:
+            salvaged = asyncio.create_task(salvage(self.folder))
+            await asyncio.wait([salvaged])
+        self._reply(waiting, salvaged.result)
+
     def _answer(self, waiting: Waiting) -> None:
         self._reply(waiting, lambda: self.folder.answer(waiting.call.request))
 
     def _reply(self, waiting: Waiting, answer: Callable[[], object]) -> None:
         number, request = waiting.call.number, waiting.call.request
         try:
-            reply = wire.Reply(number, "", "", wire.result(answer()))
+            reply = wire.Reply(number, "", "", wire.result(answer()), self.folder.warning())
         except StoreError as error:
             reply = wire.Reply(number, type(error).__name__, str(error), wire.result(None))
         except Exception as error:

@@ -17,6 +17,10 @@ class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """
     quiet_points_per_second: float = 400.0
     """An optimization begins at a write rate below this, because what is written meanwhile is written twice."""
+    purge_seconds: float = 60.0
+    """After this time from a deletion, a rebuild begins that leaves no byte of the deleted points in the folder."""
+    purge_share: float = 0.1
+    """The share of the time that such rebuilds take at most: a large collection waits longer, up to ten minutes."""
     recommended_points: int = 200_000
     """Above it a warning recommends a server: up to here Edge answers in tens of milliseconds without optimization."""
     call_timeout_seconds: float = 60.0

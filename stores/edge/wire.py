@@ -139,9 +139,31 @@ class Snapshot(Struct, frozen=True, array_like=True, tag=True):
     folder: str
 
 
-Request = (
-    Ensure | Upsert | Delete | Search | Get | Scroll | Ordered | Count | Facet | Remove | Collections | Flush | Snapshot
-)
+Writing = Ensure | Upsert | Delete | Remove
+Reading = Search | Get | Scroll | Ordered | Count | Facet | Collections | Verify | Export | Compact | Storage
+Lasting = Snapshot | Salvage
+"""Answered when they are done; others are answered meanwhile."""
+Request = Writing | Reading | Lasting | Flush
+
+
+class Exported(Struct, frozen=True, array_like=True):
+    """Stored points; `payloads` is a JSON array of stored payloads, an object per id."""
+
+    ids: list[str]
+    vectors: list[Floats]
+    payloads: bytes
+    next_id: str | None
+
+
+class Stored(Struct, frozen=True, array_like=True):
+    """What a collection holds, and the space that it takes on the disk."""
+
+    points: int
+    bytes: int
+    compacting: bool
+    """Whether a rebuild is running or requested."""
+    failure: str
+    """Why the last rebuild failed, or empty."""
 
 
 class Call(Struct, frozen=True, array_like=True):

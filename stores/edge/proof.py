@@ -1,0 +1,62 @@
+"""The proof that a collection is whole: all points verified after an unclean end, then the files recorded in quiet."""
+
+from __future__ import annotations
+
+import asyncio
+
+from stores.edge import file_sums
+from stores.edge.collection import Collection
+from stores.edge.index_folder import IndexFolder
+from stores.edge.request_scheduler import RequestScheduler
+
+SLICE_POINTS = 64
+"""Points verified at a time: some milliseconds, so that a search does not wait long."""
+QUIET_SECONDS = 10.0
+"""The files are recorded this long after the last write, because the next write makes the record void."""
+
+
+class Prover:
+    """Proceeds slice by slice, beside the work."""
+
+    def __init__(self, folder: IndexFolder) -> None:
+        self._folder = folder
+        self._after: dict[str, str | None] = {}
+
+    async def proceed(self, now: float) -> None:
+        """One step for each collection; called regularly, `now` in seconds of the monotonic clock."""
+        for collection in list(self._folder.collections.values()):
+            if not collection.verified:
+                self._verify(collection)
+            elif not collection.proven and now - collection.last_write >= QUIET_SECONDS:
+                await record(collection)
+
+    async def finish(self, scheduler: RequestScheduler) -> bool:
+        """Verify the rest; False if a client connects meanwhile."""
+        for collection in list(self._folder.collections.values()):
+            while not collection.verified:
+                if scheduler.connected:
+                    return False
+                self._verify(collection)
+                await asyncio.sleep(0)
+        return True
+
+    def _verify(self, collection: Collection) -> None:
+        shard = collection.folder.name
+        _, _, following = collection.verify(SLICE_POINTS, self._after.get(shard))
+        self._after[shard] = following
+        collection.verified = following is None
+
+
+async def record(collection: Collection) -> None:
+    """Record the files of `collection`, unless it is damaged or written meanwhile."""
+    if collection.damaged or collection.touched is not None:
+        return
+    collection.flush()
+    written = collection.last_write
+    try:
+        sums = await asyncio.to_thread(file_sums.of_files, collection.folder, collection.points)
+    except FileNotFoundError:  # the collection was removed meanwhile
+        return
+    if collection.last_write == written and not collection.unflushed:
+        file_sums.write(collection.folder, sums)
+        collection.proven = True

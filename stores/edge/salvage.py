@@ -1,0 +1,41 @@
+"""What is left of damaged collections: their intact points in a new shard each."""
+
+from __future__ import annotations
+
+import logging
+
+import qdrant_edge as edge
+
+from stores.edge import catalog
+from stores.edge.collection import Collection
+from stores.edge.index_folder import IndexFolder
+from stores.edge.rebuild_order import Order, in_child
+from stores.edge.shard import attempt, create
+
+_log = logging.getLogger("stores.edge")
+
+
+async def salvage(folder: IndexFolder) -> dict[str, int]:
+    """Replace each broken collection; the number of points that were intact, by collection.
+
+    A child process reads the damaged files, because they can make Edge end the process. Where it cannot read them the
+    collection is empty.
+    """
+    broken = list(folder.broken)
+    for name in broken:
+        folder.restore(name, await _salvaged(folder, name))
+    return {name: folder.collections[name].points for name in broken}
+
+
+async def _salvaged(folder: IndexFolder, name: str) -> Collection:
+    entry, target = folder.entry(name), folder.new_shard()
+    try:
+        await in_child(
+            Order(entry.spec, str(target), damaged_shard=str(folder.folder / entry.shard), sealed=entry.sealed)
+        )
+        shard = attempt(lambda: edge.EdgeShard.load(str(target)))
+    except RuntimeError as error:
+        _log.warning("collection %s: no point can be read: %s", name, error)
+        catalog.remove_shard(target)
+        shard = attempt(lambda: create(target, entry.spec))
+    return Collection(entry.spec, target, shard, verified=True)
