@@ -9,6 +9,7 @@ from pathlib import Path
 
 from stores.edge import catalog
 from stores.edge.index_folder import IndexFolder
+from stores.errors import Damaged
 
 BLOCK_BYTES = 1 << 16
 ZEROS = bytes(BLOCK_BYTES)
@@ -17,8 +18,13 @@ ZEROS = bytes(BLOCK_BYTES)
 async def snapshot(folder: IndexFolder, target: Path) -> dict[str, int]:
     """Copy every shard and the catalog to `target`, in place of what it holds; the points by collection.
 
-    The caller holds writes back meanwhile. `target` can be opened as an index folder of its own. Raises OSError.
+    The caller holds writes back meanwhile. `target` can be opened as an index folder of its own. Raises OSError, and
+    Damaged where the index is: a copy of damage must not take the place of a good one.
     """
+    for error in folder.broken.values():
+        raise error
+    if warning := folder.warning():
+        raise Damaged(warning)
     folder.flush()
     points = {name: collection.points for name, collection in folder.collections.items()}
     await asyncio.to_thread(_copy, folder.folder, target)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
+import pytest
 
 from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
+from stores.errors import StoreUnavailable
 from stores.index import CollectionSpec, Point
-from tests.support.edge_folder import edge_folder
+from tests.support.edge_folder import edge_folder, end
 
 SPEC = CollectionSpec(name="frames", vectors={"semantic": 4}, payload={"frame": "keyword"})
 BATCH, BATCHES_BEFORE = 20, 3
@@ -55,3 +58,22 @@ async def test_a_snapshot_takes_the_place_of_a_broken_off_one(tmp_path: Path) ->
     assert not (copy / "shard-000009").exists()
     allocated = sum(path.stat().st_blocks * 512 for path in copy.rglob("*") if path.is_file())
     assert allocated < 4 << 20, "blocks of zeros take no space"
+
+
+async def test_a_damaged_index_is_not_copied(tmp_path: Path) -> None:
+    """A copy of damage would take the place of a good backup."""
+    source = tmp_path / "index"
+    with edge_folder(source):
+        index = EdgeIndex(source)
+        await index.ensure(SPEC)
+        await index.upsert("frames", batch(0))
+        await index.close()
+        end(source, signal.SIGTERM)
+        victim = max(source.rglob("*.mmap"), key=lambda path: path.stat().st_blocks)
+        content = victim.read_bytes()
+        victim.write_bytes(bytes([content[0] ^ 255]) + content[1:])
+        index = EdgeIndex(source)
+        with pytest.raises(StoreUnavailable):
+            await index.snapshot(tmp_path / "copy")
+        await index.close()
+    assert not (tmp_path / "copy").exists()
