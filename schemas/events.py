@@ -310,6 +310,11 @@ class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
     """Ids, 16 bytes each."""
     recording: Recording | None = None
     """A video file whose frames follow; such a record lists no ids."""
+    lost: str = ""
+    """A frame (its id) that the next ingest of its source makes whole again, though it was accepted; such a record
+    lists no ids, and a tombstone follows it."""
+    lost_uri: str = ""
+    """The blob of the frame's original, which is lost; empty: the frame itself is accepted again."""
     version: int = MAJOR_VERSION
 
 

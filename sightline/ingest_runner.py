@@ -136,6 +136,7 @@ def summary_lines(feed: str, summary: Summary) -> list[str]:
 def _counts(summary: Summary) -> list[str]:
     counts = [f"{counted(summary.accepted, 'frame')} accepted"]
     counts += [f"{summary.repeated} ingested before{_feeds(summary)}"] if summary.repeated else []
+    counts += [f"[green]{counted(summary.restored, 'lost original')} restored[/]"] if summary.restored else []
     counts += [f"{summary.doubled} given more than once"] if summary.doubled else []
     counts += [f"[yellow]{summary.forgotten} forgotten before[/]"] if summary.forgotten else []
     counts += [f"[yellow]{counted(summary.damaged, 'damaged frame')} dropped[/]"] if summary.damaged else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import NamedTuple
 
 from schemas import codec
 from schemas.cloudevents import ACCEPTED_TYPE, headers
@@ -22,11 +23,21 @@ from streams.transport import NewRecord, Record, Transport
 
 _PAGE_RECORDS = 1_000
 _ID_BYTES = 16
+_LOST = "lost:"
+"""Before the frame's id in the key of a mark."""
 
 
 def id_bytes(frame: str) -> bytes:
     """A frame's id (a UUID's text) in 16 bytes."""
     return bytes.fromhex(frame.replace("-", ""))
+
+
+class LostOriginal(NamedTuple):
+    """A frame whose original is lost; `uri` is the blob to write again, empty: the frame is accepted again."""
+
+    frame: str
+    feed: str
+    uri: str
 
 
 @dataclass(slots=True)
@@ -39,6 +50,8 @@ class AcceptedFrames:
     """Video files that the feed has read."""
     others: dict[str, set[bytes]] = field(default_factory=dict)
     """Of the tenant's other feeds, by feed; empty unless they were asked for."""
+    lost: dict[bytes, LostOriginal] = field(default_factory=dict)
+    """Of these, the ones that an ingest has to make whole again."""
 
 
 class PicturesOfOneCommand:
@@ -67,9 +80,16 @@ async def accepted_frames(
     accepted = AcceptedFrames()
     prefix = f"{tenant}/" if of_all_feeds else f"{tenant}/{feed}/"
     async for record in read_topic(transport, ACCEPTED, page_records=_PAGE_RECORDS):
-        if record.value is None or not record.key.startswith(prefix.encode()):
+        if not record.key.startswith(prefix.encode()):
+            continue
+        if record.value is None:
+            accepted.lost.pop(_lost_id(record.key), None)
             continue
         if (listed := _decoded(record)) is None:
+            continue
+        if listed.lost:
+            lost = LostOriginal(listed.lost, listed.feed, listed.lost_uri)
+            accepted.lost[id_bytes(listed.lost)] = lost
             continue
         if listed.feed != feed:
             accepted.others.setdefault(listed.feed, set()).update(_ids(listed))
@@ -101,6 +121,26 @@ def recording_record(tenant: str, feed: str, recording: Recording, now_seconds: 
     """The record of a video file whose frames follow."""
     accepted = Accepted(tenant=tenant, feed=feed, frames=b"", recording=recording)
     return _record(accepted, frame_id(tenant, feed, f"recording:{recording.sha256}"), now_seconds)
+
+
+def lost_record(tenant: str, lost: LostOriginal, now_seconds: float) -> NewRecord:
+    """The mark of a frame that the next ingest of its source makes whole again."""
+    accepted = Accepted(tenant=tenant, feed=lost.feed, frames=b"", lost=lost.frame, lost_uri=lost.uri)
+    return _record(accepted, f"{_LOST}{lost.frame}", now_seconds)
+
+
+def whole_record(tenant: str, lost: LostOriginal) -> NewRecord:
+    """The tombstone of such a mark."""
+    return NewRecord(ACCEPTED, f"{tenant}/{lost.feed}/{_LOST}{lost.frame}".encode(), None)
+
+
+def _lost_id(key: bytes) -> bytes:
+    """Of the frame that a mark's key names; empty for any other key."""
+    name = key.rpartition(b"/")[2].decode(errors="replace")
+    try:
+        return id_bytes(name.removeprefix(_LOST)) if name.startswith(_LOST) else b""
+    except ValueError:
+        return b""
 
 
 def _record(accepted: Accepted, key_end: str, now_seconds: float) -> NewRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from functools import partial
 
 import structlog
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 
 from schemas.events import FrameEvent
 from schemas.identity import frame_id
-from stores.blobs import BlobStore
+from stores.blobs import BlobStore, sha256_hex
 from stores.errors import StoreUnavailable
 from streams.clock import Clock
 from streams.errors import LogFull, TooLarge, Unavailable
@@ -20,10 +21,12 @@ from streams.lifecycle.deletions import Deletions
 from streams.retry import Backoff, Transient, retry
 from streams.sources.accepted_frames import (
     AcceptedFrames,
+    LostOriginal,
     PicturesOfOneCommand,
     acceptance_record,
     id_bytes,
     recording_record,
+    whole_record,
 )
 from streams.sources.ingest_counts import IngestCounts
 from streams.sources.raw_frames import RawFrames
@@ -56,8 +59,20 @@ class Acceptor:
     _of_this_reading: set[bytes] = field(default_factory=set, init=False)
 
     def is_accepted(self, position: str) -> bool:
-        """Whether the frame at `position` is accepted. May be called from any thread."""
-        return self.accepted is not None and self._accepted_as(self.accepted, position) is not None
+        """Whether the frame at `position` is accepted and its original is there. May be called from any thread."""
+        return (
+            self.accepted is not None
+            and self._accepted_as(self.accepted, position) is not None
+            and self._lost(position) is None
+        )
+
+    def _lost(self, position: str) -> LostOriginal | None:
+        """The frame at `position`, if it was accepted and its original is lost since."""
+        if self.accepted is None or not self.accepted.lost:
+            return None
+        feed = self._accepted_as(self.accepted, position) or self.frames.feed
+        lost = self.accepted.lost.get(id_bytes(frame_id(self.frames.tenant, feed, position)))
+        return None if lost is None or lost.frame in self.deletions else lost
 
     def _accepted_as(self, accepted: AcceptedFrames, position: str) -> str | None:
         """The feed under which the frame at `position` was accepted."""
@@ -71,6 +86,7 @@ class Acceptor:
     async def take(self, batch: Sequence[Offer]) -> None:
         """Accept every new picture of the batch. Cancelled, it finishes a write that has begun and starts no other."""
         new: dict[str, tuple[FrameEvent, bytes]] = {}
+        lost: dict[str, tuple[LostOriginal, bytes]] = {}
         for offer in batch:
             match offer:
                 case Refusal():
@@ -81,12 +97,21 @@ class Acceptor:
                     self.counts.left_out += count
                 case Reading():
                     self._note(offer)
+                case Picture(position) if position in lost:
+                    self.counts.doubled += 1
+                case Picture(position, content) if (known := self._lost(position)) is not None:
+                    lost[position] = known, content
+                    if not known.uri.endswith(sha256_hex(content)):  # empty, or a film that is encoded differently now
+                        new[position] = self._event(offer, known.feed), content
                 case Picture(position) if position not in new and self._takes(position):
-                    new[position] = self._event(offer), offer.content
+                    new[position] = self._event(offer, self.frames.feed), offer.content
                 case Picture(position) | Repeated(position):
                     self._count_known(position, is_new=position in new)
         if new:
             await self._accept(list(new.values()))
+        if lost:
+            await self._restore([entry for position, entry in lost.items() if position not in new])
+            await self._note_whole([known for known, _ in lost.values()])
         if any(counter.due for counter in self._shed.values()):
             await self.publish_shed()
         self.counts.report_progress()
@@ -96,8 +121,8 @@ class Acceptor:
             return False
         return self.shared is None or self.shared.take(position)
 
-    def _event(self, picture: Picture) -> FrameEvent:
-        event, is_from_future = self.frames.event(picture)
+    def _event(self, picture: Picture, feed: str) -> FrameEvent:
+        event, is_from_future = replace_fields(self.frames, feed=feed).event(picture)
         self.counts.from_future += is_from_future
         return event
 
@@ -148,6 +173,24 @@ class Acceptor:
             await self._publish(events)
         except TooLarge:
             await self._publish([replace(event, image=replace(event.image, inline=None)) for event in events])
+
+    async def _restore(self, lost: Sequence[tuple[LostOriginal, bytes]]) -> None:
+        """Write originals again where they were; what is damaged there is removed first."""
+        for known, content in lost:
+            await self._retry("blobs", partial(self._replace, known.uri, content), StoreUnavailable)
+        self.counts.restored += len(lost)
+
+    async def _replace(self, uri: str, content: bytes) -> None:
+        await self.blobs.delete(self.frames.tenant, uri)
+        await self.blobs.put(self.frames.tenant, uri, content)
+
+    async def _note_whole(self, frames: Sequence[LostOriginal]) -> None:
+        records = [whole_record(self.frames.tenant, known) for known in frames]
+        await self._retry("log", partial(self.transport.publish, records), (LogFull, Unavailable))
+        if self.accepted is not None:
+            for known in frames:
+                self.accepted.lost.pop(id_bytes(known.frame), None)
+                self._of_this_reading.add(id_bytes(known.frame))
 
     async def _put(self, contents: dict[str, bytes]) -> None:
         puts = (self.blobs.put(self.frames.tenant, uri, content) for uri, content in contents.items())

@@ -34,6 +34,8 @@ class Summary:
     """Pictures that an earlier ingest accepted and a person had erased since; they stay erased."""
     left_out: int
     """Files that are hidden or excluded."""
+    restored: int
+    """Lost originals of frames accepted earlier, which were written again."""
     from_future: int
     """Accepted pictures that say they were captured later than now."""
     repeated_as: dict[str, int]
@@ -93,6 +95,7 @@ class IngestCounts:
     doubled: int = 0
     forgotten: int = 0
     left_out: int = 0
+    restored: int = 0
     from_future: int = 0
     notes: list[str] = field(default_factory=list)
     feed: str = ""
@@ -119,7 +122,7 @@ class IngestCounts:
     def report_progress(self, waiting_for: str = "") -> None:
         self.report(
             Progress(
-                done=self.accepted + self.repeated + self.doubled + self.forgotten + self.refused,
+                done=self.accepted + self.repeated + self.doubled + self.forgotten + self.refused + self.restored,
                 total=self.total,
                 accepted=self.accepted,
                 repeated=self.repeated,
@@ -138,6 +141,7 @@ class IngestCounts:
             doubled=self.doubled,
             forgotten=self.forgotten,
             left_out=self.left_out,
+            restored=self.restored,
             from_future=self.from_future,
             repeated_as=dict(self._repeated_as),
             notes=tuple(self.notes),
