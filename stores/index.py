@@ -68,10 +68,13 @@ class Hit(Struct, frozen=True, kw_only=True):
 
 
 class Verified(Struct, frozen=True):
-    """What was read of a collection, and the ids of the points that are not as they were written."""
+    """What was read of a collection."""
 
     points: int
     damaged: tuple[str, ...]
+    """Ids of points that are not as they were written."""
+    missing: int = 0
+    """The number of points that are known to be lost; their ids are not."""
 
 
 class Index(Protocol):

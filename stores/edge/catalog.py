@@ -16,7 +16,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from stores.edge.file_sums import SUFFIX, WAY_OUT, path_of
+from stores.edge.file_sums import WAY_OUT, path_of, remove_flushed
 from stores.errors import Damaged, WrongLayout
 from stores.folder_sync import sync_folder
 from stores.index import CollectionSpec
@@ -100,7 +100,7 @@ def remove_leftovers(folder: Path, catalog: Catalog) -> None:
     """Remove shards that the catalog does not name; only the process that holds the lock may."""
     named = {entry.shard for entry in catalog.collections.values()}
     for path in folder.glob(f"{SHARD_PREFIX}*"):
-        if path.name.removesuffix(SUFFIX).removesuffix(CRASHED) not in named:
+        if path.name.partition(".")[0] not in named:
             remove_shard(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
@@ -108,6 +108,7 @@ def remove_shard(path: Path) -> None:
     """Remove a shard's folder and what lies beside it."""
     shutil.rmtree(path, ignore_errors=True)
     path_of(path).unlink(missing_ok=True)
+    remove_flushed(path)
     crash_mark(path).unlink(missing_ok=True)
 
 

@@ -32,7 +32,7 @@ PROGRESS_SECONDS = 0.2
 _log = logging.getLogger("stores.edge")
 _hits = msgspec.msgpack.Decoder(list[Hit])
 _page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
-_verified = msgspec.msgpack.Decoder(tuple[list[str], int, str | None])
+_verified = msgspec.msgpack.Decoder(tuple[list[str], int, str | None, int])
 _stored = msgspec.msgpack.Decoder(dict[str, wire.Stored])
 _number = msgspec.msgpack.Decoder(int)
 _numbers = msgspec.msgpack.Decoder(dict[str, int])
@@ -118,13 +118,13 @@ class EdgeIndex:
 
     async def verify(self, collection: str) -> Verified:
         """Read every point; searches and writes go on meanwhile."""
-        points, damaged, after, first = 0, list[str](), None, True
+        points, damaged, missing, after, first = 0, list[str](), 0, None, True
         while first or after is not None:
             first = False
             answer = await self._connection.call(wire.Verify(collection, VERIFIED_POINTS, after))
-            page, read, after = _verified.decode(answer)
+            page, read, after, missing = _verified.decode(answer)
             points, damaged = points + read, damaged + page
-        return Verified(points, tuple(damaged))
+        return Verified(points, tuple(damaged), missing)
 
     async def compact(self) -> AsyncIterator[Mapping[str, wire.Stored]]:
         """Rebuild every collection without the bytes of deleted points; yields the state, first and last as well.

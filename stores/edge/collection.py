@@ -50,6 +50,8 @@ class Collection:
         self.last_write = time.monotonic()
         self.damaged: set[str] = set()
         """Ids of points that were read and are not as they were written."""
+        self.least_points = 0
+        """The points that the last flush recorded, until the next deletion: fewer are a loss."""
         self._shard = shard
         self.index_fields()
         counts = shard.info()
@@ -59,6 +61,16 @@ class Collection:
     @property
     def points(self) -> int:
         return int(self._shard.info().points_count)
+
+    @property
+    def missing(self) -> int:
+        """The number of points that were lost."""
+        return max(0, self.least_points - self.points)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its files may be recorded as they are."""
+        return self.verified and not self.damaged and not self.missing
 
     def index_fields(self) -> None:
         """Create the payload indexes that the spec asks for and the shard lacks."""
@@ -104,6 +116,8 @@ class Collection:
                 return ids
 
     def delete_ids(self, ids: Sequence[str]) -> None:
+        file_sums.remove_flushed(self.folder)
+        self.least_points = 0
         self._update(edge.UpdateOperation.delete_points(list(ids)))
         self._written(ids)
 
@@ -187,6 +201,8 @@ class Collection:
         if self.unflushed:
             attempt(self._shard.flush)
             self.unflushed = False
+            self.least_points = max(self.points, self.least_points)
+            file_sums.write_flushed(self.folder, self.least_points)
 
     def close(self) -> None:
         self.flush()

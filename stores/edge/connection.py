@@ -13,6 +13,7 @@ import msgspec
 
 from stores.edge import wire
 from stores.edge.address import socket_path
+from stores.edge.catalog import OPENING
 from stores.edge.index_process import LOCK
 from stores.edge.launcher import launch, store_error
 from stores.edge.settings import EdgeSettings
@@ -109,7 +110,7 @@ class Connection:
         try:
             return await self._open()
         except FileNotFoundError as error:
-            raise StoreUnavailable(f"process {_pid(self._folder)} holds the lock but does not listen") from error
+            raise StoreUnavailable(_not_listening(self._folder)) from error
 
     async def _open(self) -> tuple[StreamReader, StreamWriter]:
         with socket_path(self._folder) as path:
@@ -151,6 +152,15 @@ class Connection:
         """Exponential backoff with jitter; an answer resets it."""
         await asyncio.sleep(self._wait_seconds * (0.5 + random.random()))
         self._wait_seconds = min(2 * self._wait_seconds, MAX_WAIT_SECONDS)
+
+
+def _not_listening(folder: Path) -> str:
+    """An index process that replays a long write-ahead log opens a shard for a while."""
+    text = f"process {_pid(folder)} holds the lock but does not listen"
+    try:
+        return f"{text}: it is opening {(folder / OPENING).read_text()}"
+    except OSError:
+        return text
 
 
 def _pid(folder: Path) -> str:

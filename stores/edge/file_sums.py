@@ -19,6 +19,8 @@ from stores.errors import Damaged
 from stores.folder_sync import sync_folder
 
 SUFFIX = ".sums"
+FLUSHED = ".flushed"
+"""`SHARD.flushed` holds the number of points at the last flush, as long as none was deleted since."""
 BLOCK_BYTES = 1 << 16
 ZEROS = bytes(BLOCK_BYTES)
 CONFIG = "edge_config.json"
@@ -80,6 +82,24 @@ def verify(shard: Path, sums: FileSums) -> None:
         named = ", ".join(str(shard / name) for name in damaged[:3])
         more = f" and {len(damaged) - 3} more files" if len(damaged) > 3 else ""
         raise Damaged(f"{named}{more} {'is' if len(damaged) == 1 else 'are'} damaged; {WAY_OUT}")
+
+
+def write_flushed(shard: Path, points: int) -> None:
+    new = shard.with_name(shard.name + ".new")
+    new.write_text(str(points))
+    new.rename(shard.with_name(shard.name + FLUSHED))
+
+
+def remove_flushed(shard: Path) -> None:
+    shard.with_name(shard.name + FLUSHED).unlink(missing_ok=True)
+
+
+def read_flushed(shard: Path) -> int:
+    """The number of points that `shard` has at least; 0 if that is not known."""
+    try:
+        return int(shard.with_name(shard.name + FLUSHED).read_text())
+    except (OSError, ValueError):
+        return 0
 
 
 def allocated_bytes(folder: Path) -> int:

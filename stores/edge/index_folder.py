@@ -71,7 +71,8 @@ class IndexFolder:
                     raise error
                 return {name: collection.points for name, collection in self.collections.items()}
             case wire.Verify():
-                return self.named(request.collection).verify(request.limit, request.after)
+                collection = self.named(request.collection)
+                return *collection.verify(request.limit, request.after), collection.missing
             case wire.Export():
                 return self.named(request.collection).export(request.limit, request.after)
             case wire.Flush():
@@ -94,19 +95,14 @@ class IndexFolder:
 
     def close(self) -> None:
         for collection in self.collections.values():
-            points = collection.points
+            points, whole = collection.points, collection.is_whole
             collection.close()
-            if collection.verified and not collection.proven and not collection.damaged:
+            if whole and not collection.proven:
                 file_sums.write(collection.folder, file_sums.of_files(collection.folder, points))
 
     def warning(self) -> str:
-        """What a person should know of damaged points; empty where there are none."""
-        return "; ".join(
-            f"collection {name!r}: {len(collection.damaged)} damaged points are left out of results, such as "
-            f"{min(collection.damaged)}: {file_sums.WAY_OUT}"
-            for name, collection in self.collections.items()
-            if collection.damaged
-        )
+        """What a person should know of damaged and lost points; empty where there are none."""
+        return "; ".join(filter(None, (_warning(name, each) for name, each in self.collections.items())))
 
     def new_shard(self) -> Path:
         """A path for a shard folder that was never used; the folder is a leftover until `adopt`."""
@@ -185,6 +181,16 @@ class IndexFolder:
             self.adopt(spec.name, collection)
 
 
+def _warning(name: str, collection: Collection) -> str:
+    parts = []
+    if collection.damaged:
+        example = min(collection.damaged)
+        parts.append(f"{len(collection.damaged)} damaged points are left out of results, such as {example}")
+    if collection.missing:
+        parts.append(f"{collection.missing} of {collection.least_points} points are lost")
+    return f"collection {name!r}: {' and '.join(parts)}; {file_sums.WAY_OUT}" if parts else ""
+
+
 def opened(folder: Path, entry: catalog.Entry) -> Collection:
     """The collection of a shard whose files are as they were recorded. Raises Damaged, StoreUnavailable."""
     if not folder.is_dir():
@@ -203,6 +209,8 @@ def opened(folder: Path, entry: catalog.Entry) -> Collection:
     collection = Collection(entry.spec, folder, _load(folder), sealed=entry.sealed, verified=sums is not None)
     if sums is not None and collection.points != sums.points:
         raise Damaged(f"{folder} has {collection.points} points of {sums.points}; {file_sums.WAY_OUT}")
+    if sums is None:
+        collection.least_points = file_sums.read_flushed(folder)
     if entry.unpurged:
         collection.unpurged_since = time.monotonic()
     return collection

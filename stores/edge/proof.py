@@ -49,7 +49,7 @@ class Prover:
 
 async def record(collection: Collection) -> None:
     """Record the files of `collection`, unless it is damaged or written meanwhile."""
-    if collection.damaged or collection.touched is not None:
+    if not collection.is_whole or collection.touched is not None:
         return
     collection.flush()
     written = collection.last_write
