@@ -6,6 +6,7 @@ It plays in real time, so that it is not at its end before it is interrupted.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -43,4 +44,5 @@ async def main(target: Path, clip: Path) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in processes that a script starts with `&`
     asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2])))
