@@ -17,13 +17,25 @@ from msgspec import Meta, Struct
 from schemas.identity import DEFAULT_TENANT, check_name
 from schemas.topics import DEFAULT_PARTITIONS, check_namespace
 from schemas.zones import zone_named
-from sightline.config_parser import ConfigError, from_environment, merged, nearest, read_file, reasons
+from sightline.config_parser import (
+    ConfigError,
+    from_environment,
+    holds,
+    merged,
+    nearest,
+    read_file,
+    reasons,
+    with_new_names,
+)
 from streams.analytics.settings import AnalyticsSettings
+from streams.lifecycle.storage_settings import StorageSettings
 from streams.sources.fetcher import FetchSettings
 from streams.sources.image_search import ImageSearch
 from streams.worker.settings import WorkerSettings
 
 DEFAULT_FILE = Path("sightline.toml")
+RENAMED = {("retention", "hours"): ("storage", "log_hours")}
+"""Keys of earlier versions, which are read as the new ones."""
 FUSED = (("decode", "gate", "detect", "track", "caption", "embed"),)
 """The default plan: every stage in one process."""
 
@@ -50,11 +62,6 @@ class ServeSettings(Struct, frozen=True, kw_only=True):
     metrics_port: Port = 9108
     """Port where `work` and `feeds run` serve /metrics, /readyz and /healthz; 0 takes a free one. While the default is
     in use by another process of this machine, a free one is taken and printed; any other port is refused."""
-
-
-class RetentionSettings(Struct, frozen=True, kw_only=True):
-    hours: Annotated[float, Meta(gt=0)] = 168.0
-    """How long frame topics keep records that every registered group has finished."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -96,7 +103,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """`[apis.NAME]`: image-search APIs for `explore`, beside the shipped ones."""
     search: SearchSettings = SearchSettings()
     serve: ServeSettings = ServeSettings()
-    retention: RetentionSettings = RetentionSettings()
+    storage: StorageSettings = StorageSettings()
     analytics: AnalyticsSettings = AnalyticsSettings()
 
     def __post_init__(self) -> None:
@@ -151,8 +158,25 @@ def load_with_mistakes(
 
     Raises ConfigError for a file that cannot be read at all.
     """
-    tables = read_file(file or DEFAULT_FILE) if file or DEFAULT_FILE.exists() else {}
-    environment = os.environ if environment is None else environment
     mistakes: list[str] = []
-    config = nearest(Config, merged(tables, from_environment(environment), flags or {}), mistakes)
+    sources = [with_new_names(source, RENAMED) for source in _sources(file, flags, environment)]
+    config = nearest(Config, merged(*sources), mistakes)
     return config or Config(), mistakes
+
+
+def renamed_keys(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> list[str]:
+    """A line for each key of the configuration that is written with a name of an earlier version."""
+    tables = merged(*_sources(file, flags, None))
+    return [
+        f"{'.'.join(old)} is now {'.'.join(new)}; it is read as such: write the new name"
+        for old, new in RENAMED.items()
+        if holds(tables, old)
+    ]
+
+
+def _sources(
+    file: Path | None, flags: Mapping[str, Any] | None, environment: Mapping[str, str] | None
+) -> list[Mapping[str, Any]]:
+    """The tables of file, environment and flags, later ones win. Raises ConfigError."""
+    tables = read_file(file or DEFAULT_FILE) if file or DEFAULT_FILE.exists() else {}
+    return [tables, from_environment(os.environ if environment is None else environment), flags or {}]

@@ -83,6 +83,24 @@ def merged(*sources: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def holds(tables: Mapping[str, Any], path: tuple[str, str]) -> bool:
+    """Whether the table has the key."""
+    table, key = path
+    return isinstance(tables.get(table), Mapping) and key in tables[table]
+
+
+def with_new_names(tables: Mapping[str, Any], renamed: Mapping[tuple[str, str], tuple[str, str]]) -> Mapping[str, Any]:
+    """The tables with each renamed key under its new name, unless that is given too."""
+    result = merged(tables)
+    for (old_table, old_key), (table, key) in renamed.items():
+        if not holds(tables, (old_table, old_key)):
+            continue
+        rest = {name: value for name, value in result.pop(old_table).items() if name != old_key}
+        result |= {old_table: rest} if rest else {}
+        result[table] = {key: tables[old_table][old_key], **result.get(table, {})}
+    return result
+
+
 def shaped(shape: type[T], tables: Any, errors: list[str], path: str = "") -> T | None:
     """Convert `tables` to `shape`; each wrong key adds a line to `errors`, and the result is then None."""
     before = len(errors)

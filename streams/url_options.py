@@ -32,3 +32,11 @@ def url_options(query: str, settings: type[msgspec.Struct], *, without: tuple[st
 def _wanted(kind: Any, error: msgspec.ValidationError) -> str:
     choices = [choice for choice in get_args(kind) if isinstance(choice, str)]
     return f"use {' or '.join(choices)}" if choices else str(error)
+
+
+def with_default(url: str, key: str, value: object) -> str:
+    """The URL with `key=value` among its options, unless it has one of its own."""
+    _, mark, query = url.partition("?")
+    if key in dict(parse_qsl(query, keep_blank_values=True)):
+        return url
+    return f"{url}{'&' if mark else '?'}{key}={value}"

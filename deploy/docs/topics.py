@@ -20,7 +20,7 @@ _HEAD = """\
 declaration. The machine-readable form is the AsyncAPI document `schemas/asyncapi.json`.
 
 Frame topics share one partition count, [`partitions`](../configuration.md#partitions), so that a feed keeps its order
-along the plan. The count cannot change later. [`retention.hours`](../configuration.md#retentionhours) bounds how long
+along the plan. The count cannot change later. [`storage.log_hours`](../configuration.md#storagelog_hours) bounds how long
 frame topics keep records. A compacted topic keeps the last record of each key.
 
 Video frames and all derived events have the key `TENANT/FEED`; a still on `frames.raw` has its frame's id. The key's
@@ -34,7 +34,7 @@ def page() -> str:
     topics = declared(
         partitions=config.partitions,
         between_stages=(_EXAMPLE_STAGE,),
-        retention_seconds=config.retention.hours * 3600,
+        retention_seconds=config.storage.log_hours * 3600,
     )
     columns = ["topic", "partitions", "retention", "largest record", "event", "format", "purpose"]
     parts = [_HEAD, table(columns, [_row(topic, document) for topic in topics]) + "\n"]

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sightline.config import Config, RetentionSettings
+from sightline.config import Config
 from sightline.demo import Demo, check_sources, run
 from sightline.terminal.options import configured, err
 from sightline.terminal.outputs import check_output
@@ -49,8 +49,13 @@ async def demo(
     port = config.serve.port
     if (actual := listener.getsockname()[1]) != port and port:
         err.print(f"port {port} is taken; using {actual}")
-    with tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True) as folder, removing(Path(folder)):
+    with (
+        tempfile.TemporaryDirectory(prefix="sightline-", ignore_cleanup_errors=True) as folder,
+        removing(Path(folder)),
+        listener,
+    ):
         keep = config.data != Config().data or config.transport
         if not keep:
-            config = msgspec.structs.replace(config, data=folder, retention=RetentionSettings(hours=1.0))
+            short = msgspec.structs.replace(config.storage, log_hours=1.0)
+            config = msgspec.structs.replace(config, data=folder, storage=short)
         await run(Demo(config, tuple(source or ()), once, sheet), listener)

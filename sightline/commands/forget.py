@@ -30,7 +30,7 @@ async def forget(config: Config, frames: Frames, reason: Reason = "") -> None:
 
     Running workers apply the request within seconds; otherwise it is applied when a worker starts. A picture that
     another frame has too is kept until that frame is forgotten as well. Records on the log expire with retention
-    (`retention.hours`).
+    (`storage.log_hours`).
     """
     frames = check_frame_ids(frames)
     check_data_folder(config)
@@ -39,7 +39,7 @@ async def forget(config: Config, frames: Frames, reason: Reason = "") -> None:
         await parts.transport.publish([deletion_record(deletion) for deletion in requests])
     out.print(
         f"Deletion of {counted(len(requests), 'frame')} requested; workers will apply it. Records on the log expire "
-        f"within {config.retention.hours:g} h."
+        f"within {config.storage.log_hours:g} h."
     )
 
 

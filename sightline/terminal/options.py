@@ -17,7 +17,7 @@ from rich.markup import escape
 from processors.errors import StageError
 from schemas.errors import SchemaError
 from search.calibrate import BadCalibration
-from sightline.config import load, load_with_mistakes
+from sightline.config import load, load_with_mistakes, renamed_keys
 from sightline.config_parser import ConfigError, merged, put, read_text_value
 from sightline.terminal.console import err as err
 from sightline.terminal.console import out as out
@@ -78,8 +78,10 @@ def _with_options(
     def run(**given: Any) -> None:
         chosen = {name: given.pop(name) for name in _COMMON}
         try:
-            first = prepare(chosen["config_file"], _flags(chosen["data"], chosen["models"], chosen["settings"]))
+            flags = _flags(chosen["data"], chosen["models"], chosen["settings"])
+            first = prepare(chosen["config_file"], flags)
             configure(first[0])
+            print_lines(renamed_keys(chosen["config_file"], flags))
             with doing(f"running sightline {_title(command)}"):
                 result = command(*first, **_arguments(own, given))
                 if isinstance(result, Coroutine):
@@ -131,6 +133,12 @@ def message(error: Exception) -> str:
         return visible(text) if isinstance(error, UnreadableSource) else visible_lines(text)
     reason = error.strerror[:1].lower() + error.strerror[1:]
     return reason if error.filename is None else visible(f"{os.fsdecode(error.filename)}: {reason}")
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    """Print what a person should know to standard error; the command goes on."""
+    for line in lines:
+        err.print(f"[yellow]![/] {escape(line)}", markup=True, soft_wrap=True)
 
 
 def fail(text: str, status: int) -> NoReturn:

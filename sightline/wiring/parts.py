@@ -19,6 +19,7 @@ from streams.namespaced import NamespacedTransport
 from streams.plan import Plan
 from streams.retry import Retry
 from streams.transport import TopicSpec, Transport
+from streams.url_options import with_default
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def _plain_transport(config: Config) -> Transport:
 
         try:
             config.data_path.mkdir(parents=True, exist_ok=True)
-            return SqliteTransport.from_url(url)
+            return SqliteTransport.from_url(with_default(url, "max_bytes", config.storage.log_bytes))
         except OSError as error:
             raise ConfigError([f"data = {config.data!r}: {error.strerror}"]) from None
         except ValueError as error:
@@ -64,7 +65,7 @@ def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:
     """Every topic of this deployment, as the transport creates it."""
     between = [plan.new_stages(number)[0] for number in range(1, len(plan.segments))]
     declared = topics.declared(
-        partitions=config.partitions, between_stages=between, retention_seconds=config.retention.hours * 3600
+        partitions=config.partitions, between_stages=between, retention_seconds=config.storage.log_hours * 3600
     )
     return [
         TopicSpec(

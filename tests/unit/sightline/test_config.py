@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sightline.config import Config, load
+from sightline.config import Config, load, renamed_keys
 from sightline.config_parser import ConfigError, from_environment
+from sightline.wiring.parts import make_transport
+from streams.lifecycle.storage_settings import StorageSettings
+from streams.sqlite.transport import SqliteTransport
 
 
 def write(folder: Path, text: str) -> Path:
@@ -59,3 +62,37 @@ def test_everything_embedded_lies_in_the_data_folder(tmp_path: Path) -> None:
     assert config.transport_url == f"sqlite:///{tmp_path}/log.sqlite"
     assert config.index_url == f"edge:{tmp_path}/index"
     assert config.blobs_url == f"{tmp_path}/blobs"
+
+
+def test_contradictory_limits_of_storage_are_reported_at_once(tmp_path: Path) -> None:
+    limits = "log_hours = 48\npicture_hours = 24\npicture_bytes = 10\n[storage.feeds.gate]\nhours = 12\nbytes = 20\n"
+    text = f"[storage]\n{limits}"
+    with pytest.raises(ConfigError) as caught:
+        load(write(tmp_path, text), environment={})
+    message = str(caught.value)
+    assert "picture_hours = 24 is less than log_hours = 48" in message
+    assert "feeds.gate.hours = 12 is less than log_hours = 48" in message
+    assert "feeds.gate.bytes = 20 is more than picture_bytes = 10" in message
+
+
+def test_the_earlier_name_of_the_log_hours_is_read_and_the_new_one_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path, "[retention]\nhours = 5\n")
+    assert load(file, environment={}).storage.log_hours == 5
+    assert load(file, {"retention": {"hours": 7}}, {}).storage.log_hours == 7
+    assert load(file, environment={"SIGHTLINE_STORAGE__LOG_HOURS": "6"}).storage.log_hours == 6
+    (line,) = renamed_keys(file)
+    assert "retention.hours is now storage.log_hours" in line
+    assert renamed_keys(write(tmp_path, "[storage]\nlog_hours = 5\n")) == []
+
+
+def test_the_budget_of_the_log_reaches_the_embedded_log_unless_its_address_has_one(tmp_path: Path) -> None:
+    config = Config(data=str(tmp_path), storage=StorageSettings(log_bytes=5_000_000))
+    assert _log(config).settings.max_bytes == 5_000_000
+    own = Config(data=str(tmp_path), transport=f"sqlite:///{tmp_path}/log.sqlite?max_bytes=7000000")
+    assert _log(own).settings.max_bytes == 7_000_000
+
+
+def _log(config: Config) -> SqliteTransport:
+    transport = make_transport(config)
+    assert isinstance(transport, SqliteTransport)
+    return transport
