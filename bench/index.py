@@ -158,7 +158,7 @@ def hold(loop: asyncio.Runner, folder: Path, count: int) -> tuple[EdgeIndex, dic
 
 
 def is_optimized(folder: Path, name: str, first: str) -> bool:
-    return catalog.load(folder).collections[name].shard != first and len(list(folder.glob("shard-*"))) == 1
+    return catalog.load(folder).collections[name].shard != first and sum(path.is_dir() for path in folder.glob("shard-*")) == 1
 
 
 def searches(

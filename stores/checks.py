@@ -55,8 +55,8 @@ def _matrix(name: str, vectors: Sequence[Vector]) -> NDArray[np.float32]:
 
 def unit_rows(matrix: NDArray[np.float32]) -> NDArray[np.float32]:
     """The rows of `matrix`, which are not zero, at unit length."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
-    rows: NDArray[np.float32] = (matrix / lengths[:, np.newaxis]).astype("<f4")
+    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64)).astype("<f4")
+    rows: NDArray[np.float32] = matrix / lengths[:, np.newaxis]
     return rows
 
 
