@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from datetime import date
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from schemas.identity import check_name
 from stores.errors import Refused
@@ -36,6 +37,10 @@ def blob_path(uri: str, tenant: str) -> str:
     return uri.removeprefix(SCHEME)
 
 
+def is_blob(uri: str) -> bool:
+    return _URI.fullmatch(uri) is not None
+
+
 def resolve(uri: str, tenant: str) -> str:
     """`blob_path` for a store: raises Refused instead of ValueError."""
     try:
@@ -54,11 +59,44 @@ def sha256_hex(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+class StoredBlob(NamedTuple):
+    """A blob in the store; `modified` is when it was written, in seconds since the epoch."""
+
+    uri: str
+    size_bytes: int
+    modified: float
+
+
+class StoredBlob(NamedTuple):
+    """A blob as a listing names it."""
+
+    uri: str
+    size_bytes: int
+    modified: float
+    """When it was last put, seconds since the epoch by the store's clock."""
+
+
+def stored_blob(path: str, size_bytes: int, modified: float) -> StoredBlob | None:
+    """A file or object at `path` below the root; None for one that is no blob."""
+    uri = f"{SCHEME}{path}"
+    return StoredBlob(uri, size_bytes, modified) if _URI.fullmatch(uri) else None
+
+
+def day_of(uri: str) -> date:
+    """The day in a URI: its frame was accepted on it, in UTC. Raises ValueError."""
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise ValueError(f"not a blob: {uri[:200]!r}")
+    return date.fromisoformat(match.group(3))
+
+
 class BlobStore(Protocol):
     """All calls raise StoreUnavailable when the store is unavailable, and Refused for a URI that is not `tenant`'s."""
 
     async def put(self, tenant: str, uri: str, content: bytes) -> None:
-        """Write durably (a folder: file and directory synced, renamed into place); an existing blob is left as it is.
+        """Write durably (a folder: file and directory synced, renamed into place).
+
+        An existing blob keeps its content and counts as put now, so that no one who lists it takes it for an old one.
 
         Raises Refused if `content` has another hash than the name.
         """
@@ -66,7 +104,28 @@ class BlobStore(Protocol):
     async def get(self, tenant: str, uri: str) -> bytes:
         """The whole blob. Raises Missing, and Refused if the content's hash is not the one in the name."""
 
-    async def delete(self, tenant: str, uri: str) -> None:
-        """Remove durably; a missing blob is no error. The blob may be put again."""
+    async def delete(self, tenant: str, uri: str, *, put_before: float | None = None) -> None:
+        """Remove durably; a missing blob is no error. The blob may be put again.
+
+        With `put_before` (seconds since the epoch) a blob that was put at or after that moment stays.
+        """
+
+    async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
+        """The days of each feed that has blobs, in order. It reads the folders above the blobs alone."""
+        ...
+
+    def list(self, tenant: str, feed: str | None = None, day: date | None = None) -> AsyncIterator[StoredBlob]:
+        """The blobs of a tenant, of one feed, or of one day, in any order; thumbnails are blobs of their own.
+
+        A blob that is put or deleted meanwhile may stand in the listing or not. It is read page by page.
+        """
+        ...
+
+    def list(self, tenant: str, feed: str = "") -> AsyncIterator[StoredBlob]:
+        """The tenant's blobs, or one feed's, in no particular order; what is no blob is left out.
+
+        Blobs that are written or deleted meanwhile may be among them or not.
+        """
+        ...
 
     async def close(self) -> None: ...

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-from stores.blobs import check_content, resolve
+from schemas.identity import check_name
+from stores.blobs import SCHEME, StoredBlob, check_content, is_blob, resolve
 from stores.errors import Missing, store_unavailable
 from stores.folder_sync import FolderSync, sync_folder
 
@@ -21,6 +23,8 @@ THREADS = 8
 """Concurrent syncs: the disk merges them, so eight cost little more than one; the threads wait and do not compute."""
 PARTIAL = ".partial"
 """Folder of blobs being written; no tenant's name begins with a dot."""
+PAGE_BLOBS = 1000
+"""Blobs that a listing reads at once: some ten milliseconds of a thread."""
 LEFTOVER_SECONDS = 3600.0
 """A partial file of this age was left by a killed process."""
 
@@ -46,9 +50,29 @@ class BlobFolder:
         path = resolve(uri, tenant)
         return await self._run(lambda: self._read(path, uri))
 
-    async def delete(self, tenant: str, uri: str) -> None:
+    async def delete(self, tenant: str, uri: str, *, put_before: float | None = None) -> None:
         path = self._root / resolve(uri, tenant)
-        await self._run(lambda: _remove(path))
+        await self._run(lambda: _remove(path, put_before))
+
+    async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
+        return await self._run(lambda: _days(self._root / tenant))
+
+    async def list(self, tenant: str, feed: str | None = None, day: date | None = None) -> AsyncIterator[StoredBlob]:
+        for name, days in (await self.days(tenant)).items():
+            for each in days:
+                if feed in (None, name) and day in (None, each):
+                    entries = _blobs(self._root, f"{tenant}/{name}/{each}")
+                    while page := await self._run(lambda: list(islice(entries, PAGE_BLOBS))):  # noqa: B023 - awaited
+                        for blob in page:
+                            yield blob
+
+    async def list(self, tenant: str, feed: str = "") -> AsyncIterator[StoredBlob]:
+        check_name("tenant", tenant)
+        top = self._root / tenant
+        feeds = [top / feed] if feed else await self._run(lambda: _folders(top))
+        for day in [day for folder in feeds for day in await self._run(partial(_folders, folder))]:
+            for blob in await self._run(partial(_blobs, self._root, day)):
+                yield blob
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
@@ -63,7 +87,7 @@ class BlobFolder:
         check_content(uri, content)
         target = self._root / path
         folder = self._folder(target.parent)
-        if not target.exists():
+        if not _touched(target):
             partial = self._partial / uuid4().hex
             with partial.open("wb") as file:
                 file.write(content)
@@ -100,8 +124,70 @@ class BlobFolder:
                     path.unlink()
 
 
-def _remove(path: Path) -> None:
+def _folders(folder: Path) -> list[Path]:
+    """Empty where there is no such folder."""
+    try:
+        return [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
+def _blobs(root: Path, day: Path) -> list[StoredBlob]:
+    """Those of one feed and day."""
+    prefix, blobs = f"{SCHEME}{day.relative_to(root).as_posix()}/", []
+    with suppress(FileNotFoundError), os.scandir(day) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # deleted meanwhile
+                if is_blob(uri := prefix + entry.name) and entry.is_file():
+                    status = entry.stat()
+                    blobs.append(StoredBlob(uri, status.st_size, status.st_mtime))
+    return blobs
+
+
+def _touched(path: Path) -> bool:
+    """Mark an existing blob as put now; False if there is none."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _remove(path: Path, put_before: float | None) -> None:
     """Remove durably: an erased blob does not return after a power cut. A missing file's folder is synced too."""
-    path.unlink(missing_ok=True)
+    with suppress(FileNotFoundError):
+        if put_before is None or path.stat().st_mtime < put_before:
+            path.unlink()
     if path.parent.exists():
         sync_folder(path.parent)
+
+
+def _days(folder: Path) -> dict[str, list[date]]:
+    """By feed, below a tenant's folder; what is named otherwise is not ours."""
+    found: dict[str, list[date]] = {}
+    for feed in _subfolders(folder):
+        days = []
+        for day in _subfolders(feed):
+            with suppress(ValueError):
+                days.append(date.fromisoformat(day.name))
+        if days:
+            found[feed.name] = sorted(days)
+    return found
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def _blobs(root: Path, folder: str) -> Iterator[StoredBlob]:
+    """The blobs of one day; one that is removed meanwhile is left out."""
+    with suppress(FileNotFoundError), os.scandir(root / folder) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):
+                state = entry.stat()
+                if (blob := stored_blob(f"{folder}/{entry.name}", state.st_size, state.st_mtime)) is not None:
+                    yield blob

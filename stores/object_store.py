@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
-from stores.blobs import check_content, resolve
+from schemas.identity import check_name
+from stores.blobs import SCHEME, StoredBlob, check_content, is_blob, resolve
 from stores.errors import Missing, StoreUnavailable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 T = TypeVar("T")
+PAGE_OBJECTS = 1000
+"""Of one answer to a listing, as most servers limit it."""
 RETRY_SECONDS = 30.0
 """Obstore retries a request this long after transient errors; then the call raises StoreUnavailable."""
 
@@ -46,11 +49,55 @@ class ObjectBlobs:
         check_content(uri, content)
         return content
 
-    async def delete(self, tenant: str, uri: str) -> None:
-        try:
-            await self._translated(self._store.delete_async(resolve(uri, tenant)))
-        except Missing:
-            return
+    async def delete(self, tenant: str, uri: str, *, put_before: float | None = None) -> None:
+        path = resolve(uri, tenant)
+        with suppress(Missing):
+            if put_before is not None:
+                found = await self._translated(self._store.head_async(path))
+                if found["last_modified"].timestamp() >= put_before:
+                    return
+            await self._translated(self._store.delete_async(path))
+
+    async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
+        found: dict[str, list[date]] = {}
+        for feed in await self._names(tenant):
+            days = []
+            for name in await self._names(f"{tenant}/{feed}"):
+                with suppress(ValueError):
+                    days.append(date.fromisoformat(name))
+            if days:
+                found[feed] = sorted(days)
+        return found
+
+    async def _names(self, prefix: str) -> list[str]:
+        """The names below a prefix that are prefixes themselves."""
+        with suppress(Missing):
+            listed = await self._translated(self._store.list_with_delimiter_async(prefix))
+            return sorted(path.rpartition("/")[2] for path in listed["common_prefixes"])
+        return []
+
+    async def list(self, tenant: str, feed: str | None = None, day: date | None = None) -> AsyncIterator[StoredBlob]:
+        feeds = [feed] if feed is not None or day is None else list(await self.days(tenant))
+        for name in feeds:
+            parts = (tenant, name, day and day.isoformat())
+            async for blob in self._listed("/".join(part for part in parts if part)):
+                yield blob
+
+    async def _listed(self, prefix: str) -> AsyncIterator[StoredBlob]:
+        pages = aiter(self._store.list(prefix, chunk_size=PAGE_OBJECTS))
+        while page := await self._translated(anext(pages, ())):
+            for found in page:
+                blob = stored_blob(found["path"], found["size"], found["last_modified"].timestamp())
+                if blob is not None:
+                    yield blob
+
+    async def list(self, tenant: str, feed: str = "") -> AsyncIterator[StoredBlob]:
+        check_name("tenant", tenant)
+        pages = aiter(self._store.list(f"{tenant}/{feed}" if feed else tenant))
+        while page := await self._translated(anext(pages, None)):
+            for meta in page:
+                if is_blob(uri := SCHEME + meta["path"]):
+                    yield StoredBlob(uri, meta["size"], meta["last_modified"].timestamp())
 
     async def close(self) -> None:
         """Connections belong to obstore, which closes them itself."""

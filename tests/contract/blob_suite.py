@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from datetime import date
 
 import pytest
@@ -11,11 +12,15 @@ import pytest
 from stores.blobs import BlobStore, blob_uri, sha256_hex
 from stores.errors import Missing, Refused
 
-DAY = date(2026, 11, 21)
+DAY, NEXT_DAY = date(2026, 11, 21), date(2026, 11, 22)
 
 
 def uri(content: bytes, *, tenant: str = "default", feed: str = "lobby", suffix: str = "") -> str:
     return blob_uri(tenant, feed, DAY, sha256_hex(content), suffix)
+
+
+async def sizes(blobs: BlobStore, tenant: str, feed: str | None = None, day: date | None = None) -> dict[str, int]:
+    return {blob.uri: blob.size_bytes async for blob in blobs.list(tenant, feed, day)}
 
 
 class BlobSuite:
@@ -82,6 +87,20 @@ class BlobSuite:
             with pytest.raises(Missing):
                 await blobs.get("default", uri(content))
 
+    async def test_lists_a_tenants_blobs_and_a_feeds(self, blobs: BlobStore) -> None:
+        assert [blob async for blob in blobs.list("default")] == []
+        began = time.time()
+        mine = {uri(b"one"), uri(b"one", suffix=".thumb"), uri(b"one", feed="gate"), uri(b"one", feed="gate-2")}
+        for blob in mine:
+            await blobs.put("default", blob, b"one")
+        await blobs.put("theirs", uri(b"one", tenant="theirs"), b"one")
+        listed = [blob async for blob in blobs.list("default")]
+        assert {blob.uri for blob in listed} == mine
+        assert {blob.size_bytes for blob in listed} == {3}
+        assert all(began - 60 < blob.modified < time.time() + 60 for blob in listed)
+        assert [blob.uri async for blob in blobs.list("default", "gate")] == [uri(b"one", feed="gate")]
+        assert [blob async for blob in blobs.list("default", "none")] == []
+
     async def test_content_with_another_hash_than_the_name_is_refused(self, blobs: BlobStore) -> None:
         with pytest.raises(Refused):
             await blobs.put("default", uri(b"picture"), b"another")
@@ -101,6 +120,44 @@ class BlobSuite:
             with pytest.raises(Refused):
                 await call
         assert await blobs.get("theirs", theirs) == b"secret"
+
+    async def test_blobs_are_listed_with_size_and_time_by_tenant_feed_and_day(self, blobs: BlobStore) -> None:
+        tomorrow = uri(b"picture").replace("-21/", "-22/")
+        ours = {uri(b"picture"): b"picture", uri(b"picture", suffix=".thumb"): b"small", tomorrow: b"picture"}
+        others = {uri(b"another", feed="北门-1"): b"another"}
+        for blob, content in (ours | others).items():
+            await blobs.put("default", blob, content)
+        await blobs.put("theirs", uri(b"secret", tenant="theirs"), b"secret")
+        assert await sizes(blobs, "default") == {blob: len(content) for blob, content in (ours | others).items()}
+        assert await sizes(blobs, "default", "lobby") == {blob: len(content) for blob, content in ours.items()}
+        assert await sizes(blobs, "default", "lobby", NEXT_DAY) == {tomorrow: 7}
+        assert await sizes(blobs, "default", None, DAY) == {uri(b"picture"): 7, uri(b"picture", suffix=".thumb"): 5} | {
+            blob: len(content) for blob, content in others.items()
+        }
+        assert {feed: list(days) for feed, days in (await blobs.days("default")).items()} == {
+            "lobby": [DAY, NEXT_DAY],
+            "北门-1": [DAY],
+        }
+        assert await sizes(blobs, "nobody") == {}
+        assert await blobs.days("nobody") == {}
+
+    async def test_a_listing_reads_more_than_a_page(self, blobs: BlobStore) -> None:
+        contents = [str(number).encode() for number in range(1100)]
+        await asyncio.gather(*(blobs.put("default", uri(content), content) for content in contents))
+        assert len(await sizes(blobs, "default", "lobby")) == 1100
+
+    async def test_a_blob_that_is_put_again_counts_as_put_now(self, blobs: BlobStore) -> None:
+        await blobs.put("default", uri(b"picture"), b"picture")
+        ((_, _, first),) = [blob async for blob in blobs.list("default")]
+        while (again := [blob.modified async for blob in blobs.list("default")]) == [first]:
+            await blobs.put("default", uri(b"picture"), b"picture")
+        assert again[0] > first
+        await blobs.delete("default", uri(b"picture"), put_before=again[0])
+        assert await blobs.get("default", uri(b"picture")) == b"picture"
+        await blobs.delete("default", uri(b"picture"), put_before=again[0] + 1)
+        with pytest.raises(Missing):
+            await blobs.get("default", uri(b"picture"))
+        await blobs.delete("default", uri(b"picture"), put_before=again[0] + 1)
 
     @pytest.mark.parametrize(
         "malformed",
