@@ -37,6 +37,12 @@ class NamespacedTransport:
     async def create(self, topics: Sequence[TopicSpec]) -> None:
         await self._transport.create([self._names.outer_spec(spec) for spec in topics])
 
+    async def differences(self, topics: Sequence[TopicSpec]) -> list[str]:
+        return await self._transport.differences([self._names.outer_spec(spec) for spec in topics])
+
+    async def apply(self, topics: Sequence[TopicSpec]) -> list[str]:
+        return await self._transport.apply([self._names.outer_spec(spec) for spec in topics])
+
     async def topics(self) -> Mapping[str, TopicSpec]:
         return self._names.inner_specs(await self._transport.topics())
 
@@ -152,12 +158,20 @@ class _Names:
         return replace(group, positions=positions)
 
     def outer_spec(self, spec: TopicSpec) -> TopicSpec:
-        return replace(spec, name=self.outer(spec.name))
+        return replace(spec, name=self.outer(spec.name), finished_by=tuple(map(self.outer, spec.finished_by)))
 
     def inner_specs(self, specs: Mapping[str, TopicSpec]) -> dict[str, TopicSpec]:
         """Of the topics in the namespace; those of others are left out."""
-        names = {name: name.removeprefix(self._prefix) for name in specs if name.startswith(self._prefix)}
-        return {inner: replace(specs[name], name=inner) for name, inner in names.items()}
+        return {
+            self._removed(name): replace(
+                spec, name=self._removed(name), finished_by=tuple(map(self._removed, spec.finished_by))
+            )
+            for name, spec in specs.items()
+            if name.startswith(self._prefix)
+        }
+
+    def _removed(self, name: str) -> str:
+        return name.removeprefix(self._prefix)
 
     def outer_partition(self, partition: Partition) -> Partition:
         return Partition(self.outer(partition.topic), partition.index)

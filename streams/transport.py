@@ -92,6 +92,8 @@ class TopicSpec:
     retention_seconds: float | None = None
     retention_bytes: int | None = None
     max_record_bytes: int = 1 << 20
+    finished_by: tuple[str, ...] = ()
+    """Groups that have to finish a record before it is dropped, registered yet or not; Kafka ignores them."""
 
 
 class Listener(Protocol):
@@ -170,7 +172,19 @@ class Transport(Protocol):
     async def close(self) -> None: ...
 
     async def create(self, topics: Sequence[TopicSpec]) -> None:
-        """Create missing topics. Raises PlanError naming each existing one that differs and how."""
+        """Create missing topics. Raises PlanError naming each existing one that differs, how, and the way out.
+
+        The embedded log gives existing topics the limits that are wanted, and says so.
+        """
+
+    async def differences(self, topics: Sequence[TopicSpec]) -> list[str]:
+        """How existing topics differ from these, and what ends each difference; nothing is changed."""
+
+    async def apply(self, topics: Sequence[TopicSpec]) -> list[str]:
+        """As `create`, and existing topics get the settings that may be changed; a line for each change.
+
+        Raises PlanError naming what cannot be changed here, and the way out; nothing is changed then.
+        """
 
     async def topics(self) -> Mapping[str, TopicSpec]: ...
 

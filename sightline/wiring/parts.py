@@ -10,6 +10,7 @@ from functools import partial
 from schemas import topics
 from sightline.config import Config
 from sightline.config_parser import ConfigError
+from sightline.wiring.lost_log import check_log
 from stores.blobs import BlobStore
 from stores.index import Index
 from stores.namespaced import NamespacedIndex
@@ -64,6 +65,7 @@ def _plain_transport(config: Config) -> Transport:
 def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:
     """Every topic of this deployment, as the transport creates it."""
     between = [plan.new_stages(number)[0] for number in range(1, len(plan.segments))]
+    finishers = {topic: group for group, topics_read in group_topics(config).items() for topic in topics_read}
     declared = topics.declared(
         partitions=config.partitions, between_stages=between, retention_seconds=config.storage.log_hours * 3600
     )
@@ -75,6 +77,7 @@ def declared_topics(config: Config, plan: Plan) -> list[TopicSpec]:
             retention_seconds=topic.retention_seconds,
             retention_bytes=topic.retention_bytes,
             max_record_bytes=topic.max_record_bytes,
+            finished_by=(finishers[topic.name],) if topic.name in finishers else (),
         )
         for topic in declared
     ]
@@ -97,7 +100,11 @@ async def connected_transport(config: Config) -> AsyncIterator[Transport]:
 
 @asynccontextmanager
 async def unopened_transport(config: Config) -> AsyncIterator[Transport]:
-    """A transport that is closed at the end; until it is opened its calls raise Unavailable."""
+    """A transport that is closed at the end; until it is opened its calls raise Unavailable.
+
+    Raises Missing for an embedded log that is gone.
+    """
+    check_log(config)
     transport = make_transport(config)
     try:
         yield transport

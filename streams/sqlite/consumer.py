@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from streams.errors import Fenced, Gap
 from streams.sqlite.append import Appender
+from streams.sqlite.failures import DamagedRecord
 from streams.sqlite.groups import Member, lag
 from streams.sqlite.membership import Membership
 from streams.sqlite.read_ahead import RecordRange
@@ -52,7 +53,10 @@ class SqliteConsumer:
                 await self._membership.follow()
                 continue
             if fetched.runs or fetched.gaps:
-                return self._accept(fetched)
+                try:
+                    return self._accept(fetched)
+                except DamagedRecord as error:
+                    raise error.in_file(self._reader.path) from error
             if (left := deadline - loop.time()) <= 0:
                 return ()
             timer = loop.call_later(min(pause, left), self._wake)

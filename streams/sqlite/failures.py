@@ -14,6 +14,19 @@ DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ", "SQLITE
 REMEDY = "nothing was changed; restore it from a copy, or move it and its -wal and -shm files away to start a new log"
 
 
+MISSING = ("no such table", "no such column", "has no column", "malformed")
+
+
+class DamagedRecord(DamagedLog):
+    """One record is not as it was written; names its topic, partition and offset, to which `in_file` adds the file."""
+
+    def in_file(self, path: Path) -> DamagedLog:
+        return DamagedLog(
+            f"{path}: {self}; the log is otherwise as it was: restore it from a backup (`sightline restore`), or run"
+            " `sightline repair`"
+        )
+
+
 def damaged(path: Path, reason: str) -> DamagedLog:
     return DamagedLog(f"{path}: {reason}; {REMEDY}")
 
@@ -29,4 +42,6 @@ def translate(error: sqlite3.Error, path: Path) -> StreamError | None:
         return Unavailable(f"{path}: the folder cannot be written; make it writable, or choose another with --data")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")):
         return Unavailable(f"{path}: {error} ({name})")
+    if str(error).startswith(MISSING):
+        return damaged(path, f"a part of the log is missing ({error})")
     return None

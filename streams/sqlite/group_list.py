@@ -14,12 +14,12 @@ def list_groups(connection: sqlite3.Connection, prefix: str, now: float) -> dict
 
     A group that was forgotten has neither members nor claims, and is left out.
     """
-    names = connection.execute("SELECT id, name FROM groups WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
-    groups = {name: _group(connection, group_id, now) for group_id, name in names.fetchall()}
+    names = connection.execute("SELECT id, name, seen FROM groups WHERE substr(name, 1, ?) = ?", (len(prefix), prefix))
+    groups = {name: _group(connection, group_id, seen, now) for group_id, name, seen in names.fetchall()}
     return {name: group for name, group in groups.items() if group.members or group.positions}
 
 
-def _group(connection: sqlite3.Connection, group_id: int, now: float) -> Group:
+def _group(connection: sqlite3.Connection, group_id: int, seen: float | None, now: float) -> Group:
     members = connection.execute("SELECT id, process, boot, expires FROM members WHERE group_id = ?", (group_id,))
     alive = {
         name
@@ -38,7 +38,7 @@ def _group(connection: sqlite3.Connection, group_id: int, now: float) -> Group:
         )
         for topic, number, partition_id, first, following, size, committed, owner in rows.fetchall()
     }
-    return Group(len(alive), positions)
+    return Group(len(alive), positions, seen)
 
 
 def _position(

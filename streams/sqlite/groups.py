@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +46,8 @@ class Member:
     drain_seconds: float
     clock: Callable[[], float]
     """Seconds since boot."""
+    wall: Callable[[], float] = time.time
+    """Seconds since the epoch, for people alone."""
 
     def join(self, connection: sqlite3.Connection) -> AssignmentView:
         """Become a member and register the group with its topics: what it has not finished is kept from now on.
@@ -142,6 +145,7 @@ class Member:
         return int(connection.execute("SELECT id FROM groups WHERE name = ?", (self.group,)).fetchone()[0])
 
     def _rebalanced(self, connection: sqlite3.Connection, group_id: int) -> AssignmentView:
+        connection.execute("UPDATE groups SET seen = ? WHERE id = ?", (self.wall(), group_id))
         self._rebalance(connection, group_id)
         version = self.version(connection)
         rows = connection.execute(

@@ -1,4 +1,4 @@
-"""Opens the log's file: created whole or not at all, checked, and never reset."""
+"""Opens the log's file: created whole or not at all, checked, migrated, and never reset."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from streams.sqlite.failures import damaged, translate
-from streams.sqlite.schema import APPLICATION_ID, FORMAT, PAGE_BYTES, create_tables
-
-CHECK_SECONDS = 2.0
-"""SQLite checks about a gigabyte a second: a small log is checked whole when it is opened, a large one in part. Damage
-in the rest is reported when it is read."""
+from streams.sqlite.file_check import WalCheck, check_bytes, check_format, check_pages, check_tables, is_open_here
+from streams.sqlite.schema import FORMAT, PAGE_BYTES, create_tables, migrate
 
 OPENING_SECONDS = 10.0
 """The first statement reads the file, which another process may be recovering or closing as the last one."""
@@ -25,18 +22,18 @@ write-ahead log from being restarted, every commit beyond it copies pages and sy
 WAL_MAX_BYTES = 64 << 20
 """After a checkpoint the write-ahead log's file is truncated to this, so that one burst does not keep the disk."""
 
-WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 
-
-def connect(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
+def connect(path: Path, *, busy_seconds: float, read_only: bool = False) -> sqlite3.Connection:
     """A connection to an existing log for a thread of its own: autocommit, WAL, every commit synchronized.
 
     `busy_seconds` is how long its statements wait for other processes' locks; opening may wait `OPENING_SECONDS`.
+    Deleted records are overwritten, which not every build of SQLite does by itself.
     """
-    uri = f"{path.absolute().as_uri()}?mode=rw"
+    uri = f"{path.absolute().as_uri()}?{_mode(path) if read_only else 'mode=rw'}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=OPENING_SECONDS, isolation_level=None, cached_statements=1024, check_same_thread=False
     )
+    connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB:d}")
     connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
@@ -45,16 +42,45 @@ def connect(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
     return connection
 
 
+def is_read_only(path: Path) -> bool:
+    """Whether this user, or the disk, allows reading only."""
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
 def prepare(path: Path) -> None:
-    """Create the log if there is none, and check it. Raises DamagedLog, Unavailable."""
+    """Create the log if there is none, check it, and migrate it. Raises DamagedLog, Unavailable."""
     try:
         if not path.exists():
             _create(path)
-        _check_bytes(path)
+        wal = None if is_open_here(path) else _checked_bytes(path)
+        # The last one that may write copies the write-ahead log into the file: a damaged one is only read.
+        read_only = bool(wal and wal.has_frames) or is_read_only(path)
+        with closing(connect(path, busy_seconds=OPENING_SECONDS, read_only=read_only)) as connection:
+            version = check_format(connection, path)
+            check_pages(connection, path)
+        if wal is not None:
+            wal.verify()
+        if is_read_only(path):
+            return
         with closing(connect(path, busy_seconds=OPENING_SECONDS)) as connection:
-            _check_database(connection, path)
+            if version < FORMAT:
+                migrate(connection)
+            connection.execute("BEGIN")
+            check_tables(connection, path)
     except sqlite3.Error as error:
-        raise translate(error, path) or error from error
+        raise translate(error, path) or damaged(path, f"the log is damaged ({error})") from error
+
+
+def _checked_bytes(path: Path) -> WalCheck:
+    check_bytes(path)
+    return WalCheck(path)
+
+
+def _mode(path: Path) -> str:
+    """`immutable` where the folder has no write-ahead log and none can be made."""
+    wal = path.with_name(path.name + "-wal")
+    is_closed = not wal.exists() or wal.stat().st_size == 0
+    return "mode=ro&immutable=1" if is_closed and not os.access(path.parent, os.W_OK) else "mode=ro"
 
 
 def _create(path: Path) -> None:
@@ -67,6 +93,7 @@ def _create(path: Path) -> None:
     try:
         with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             connection.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first page is written
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             create_tables(connection)
@@ -83,46 +110,3 @@ def _synchronize_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _check_bytes(path: Path) -> None:
-    """What SQLite would overlook: it takes an empty file for a new database and a damaged WAL for an empty one."""
-    size = path.stat().st_size
-    if size == 0:
-        raise damaged(path, "the file is empty")
-    with path.open("rb") as file:
-        header = file.read(100)
-    if header[:16] != b"SQLite format 3\x00":
-        raise damaged(path, "this is not a Sightline log")
-    wal = path.with_name(path.name + "-wal")
-    page = int.from_bytes(header[16:18], "big")
-    expected = int.from_bytes(header[28:32], "big") * (65536 if page == 1 else page)
-    if size < expected and not (wal.exists() and wal.stat().st_size):
-        raise damaged(path, f"the file is cut off: {size} of {expected} bytes")
-    with suppress(FileNotFoundError), wal.open("rb") as file:
-        magic = file.read(4)
-        if magic and magic not in WAL_MAGIC:
-            raise damaged(path, f"{wal.name} is not a write-ahead log")
-
-
-def _check_database(connection: sqlite3.Connection, path: Path) -> None:
-    if (application_id := _number(connection, "application_id")) != APPLICATION_ID:
-        raise damaged(path, f"this is not a Sightline log (application id {application_id:#010x})")
-    if (version := _number(connection, "user_version")) > FORMAT:
-        raise damaged(path, f"the log has format {version}, newer than this version's {FORMAT}")
-    deadline = time.monotonic() + CHECK_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
-    try:
-        report = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname != "SQLITE_INTERRUPT":
-            raise
-        report = ["ok"]  # a large log: the checked part is sound
-    finally:
-        connection.set_progress_handler(None, 0)
-    if report != ["ok"]:
-        raise damaged(path, f"the log is damaged ({'; '.join(report)})")
-
-
-def _number(connection: sqlite3.Connection, pragma: str) -> int:
-    return int(connection.execute(f"PRAGMA {pragma}").fetchone()[0])

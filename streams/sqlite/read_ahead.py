@@ -33,10 +33,10 @@ class RecordRange:
         """Those with offsets from `start` to before `stop`."""
         first, last = start - self.first_offset, stop - self.first_offset
         fields = iter(self.rows.fields[FIELDS * first : FIELDS * last])
-        rows = zip(range(start, stop), fields, fields, fields, self.rows.headers[first:last], strict=True)
+        rows = zip(range(start, stop), fields, fields, fields, fields, self.rows.headers[first:last], strict=True)
         return [
             Record(partition, offset, epoch, key, value, headers, self.timestamp)
-            for offset, key, value, _, headers in rows
+            for offset, key, value, _, _, headers in rows
         ]
 
 

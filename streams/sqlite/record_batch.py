@@ -8,6 +8,7 @@ from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
@@ -25,12 +26,12 @@ partition_index = lru_cache(65_536)(partition_of)
 ROWS_PER_INSERT = (64, 32, 16, 8, 4, 2, 1)
 """A fifth faster than row by row, and the interpreter lock is released once per statement."""
 
-FIELDS = 3
+FIELDS = 4
 """Fields per record in `PartitionRows.fields`."""
 
 
 class PartitionRows:
-    """One partition's records in a batch. `fields` are key, value and packed headers of each, in one flat list."""
+    """One partition's records in a batch. `fields` are key, value, packed headers, checksum of each, in one list."""
 
     __slots__ = ("compacted", "fields", "headers", "size_bytes")
 
@@ -80,7 +81,7 @@ class Batch:
             partition_id = ids[partition_index(key, spec.partitions)]
             if (rows := by_partition.get(partition_id)) is None:
                 rows = by_partition[partition_id] = PartitionRows(compacted=spec.compacted)
-            rows.fields += (key, value, packed)
+            rows.fields += (key, value, packed, crc32(packed, crc32(value, crc32(key)) if value else crc32(key)))
             rows.headers.append(headers)
             rows.size_bytes += size
 
@@ -97,7 +98,7 @@ def _insert(connection: sqlite3.Connection, table: str, first_offset: int, times
 
 @lru_cache(4096)
 def _insertion(table: str, records: int) -> str:
-    rows = ", ".join(f"(?1 + {number:d}, ?2, ?, ?, ?)" for number in range(records))
+    rows = ", ".join(f"(?1 + {number:d}, ?2, ?, ?, ?, ?)" for number in range(records))
     return f"INSERT INTO {table} VALUES {rows}"  # noqa: S608 - our own tables
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from zlib import crc32
 
 import msgspec
 
+from streams.sqlite.failures import DamagedRecord
 from streams.sqlite.schema import records_table
 from streams.transport import Partition, Record
 
@@ -19,14 +21,14 @@ READ_BYTES = 32 << 20
 CHUNK_RECORDS = 64
 """Records fetched at once; a read exceeds `READ_BYTES` by one chunk at most."""
 
-Row = tuple[int, float, bytes, bytes | None, bytes]
-"""Offset, timestamp, key, value, headers."""
+Row = tuple[int, float, bytes, bytes | None, bytes, int | None]
+"""Offset, timestamp, key, value, headers, checksum; no checksum in records of format 1."""
 
 
 def read_rows(connection: sqlite3.Connection, partition_id: int, offset: int, limit: int) -> tuple[list[Row], int]:
     """At most `limit` records from `offset` on, and their values' bytes; fewer where they are large, at least one."""
     selected = connection.execute(
-        f"SELECT record_offset, timestamp, key, value, headers FROM {records_table(partition_id)}"  # noqa: S608
+        f"SELECT record_offset, timestamp, key, value, headers, checksum FROM {records_table(partition_id)}"  # noqa: S608
         " WHERE record_offset >= ? ORDER BY record_offset LIMIT ?",
         (offset, limit),
     )
@@ -40,11 +42,20 @@ def read_rows(connection: sqlite3.Connection, partition_id: int, offset: int, li
 
 
 def to_records(rows: Iterable[Row], partition: Partition, epoch: int) -> list[Record]:
-    """Called in the event loop: the reader's thread would pass the interpreter lock to and fro with the writer's."""
-    return [
-        Record(partition, offset, epoch, key, value, unpack_headers(headers), timestamp)
-        for offset, timestamp, key, value, headers in rows
-    ]
+    """Called in the event loop: the reader's thread would pass the interpreter lock to and fro with the writer's.
+
+    Raises DamagedRecord for one that is not as it was written.
+    """
+    records = []
+    for offset, timestamp, key, value, headers, checksum in rows:
+        if checksum is not None and checksum != crc32(headers, crc32(value, crc32(key)) if value else crc32(key)):
+            raise DamagedRecord(f"{partition.topic}[{partition.index}] offset {offset}: its bytes were changed on disk")
+        try:
+            unpacked = unpack_headers(headers)
+        except msgspec.MsgspecError as error:
+            raise DamagedRecord(f"{partition.topic}[{partition.index}] offset {offset}: {error}") from error
+        records.append(Record(partition, offset, epoch, key, value, unpacked, timestamp))
+    return records
 
 
 def offsets(connection: sqlite3.Connection, partition_ids: Iterable[int]) -> dict[int, tuple[int, int]]:

@@ -1,12 +1,13 @@
-"""Drops old records: by age, by size, by a newer value of the same key; never one that a group has not finished.
+"""Drops old records of a partition, always its first ones: by age, by size; never one that a group has not finished.
 
-Each call is one short transaction over a bounded number of records, so that no writer waits long for it.
+Each call is one short transaction over a bounded number of records, so that no writer waits long for it. Topics that
+keep the last value per key are `compaction`'s.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from streams.sqlite.schema import records_table
 from streams.transport import TopicSpec
@@ -14,17 +15,71 @@ from streams.transport import TopicSpec
 CHUNK_RECORDS = 2_000
 """Records dropped in one transaction at most."""
 
-TOMBSTONE_SECONDS = 86_400.0
-"""A tombstone is kept for a day, as in Kafka, so that readers without a group see the deletion."""
+FUTURE_SECONDS = 300.0
+"""A record that is stamped later than this after now was written by a clock that ran ahead: its stamp says nothing."""
 
 SIZE = "length(key) + ifnull(length(value), 0) + length(headers)"
 
+FLOOR = """
+SELECT min(position) FROM (
+    SELECT next_offset AS position FROM partitions WHERE id = ?1
+    UNION ALL
+    SELECT ifnull(claims.next_offset, first_offset) FROM claims JOIN partitions ON partitions.id = partition_id
+    WHERE partition_id = ?1
+    UNION ALL
+    SELECT first_offset FROM partitions JOIN topics ON topics.id = topic_id, json_each(finished_by) AS plan
+    WHERE partitions.id = ?1 AND NOT EXISTS (
+        SELECT 1 FROM claims JOIN groups ON groups.id = group_id WHERE name = plan.value AND partition_id = ?1
+    )
+)
+"""
 
-def drop(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, wall: Callable[[], float]) -> bool:
-    """Drop one chunk of old records; True while there may be more."""
-    if spec.compacted:
-        return _compact(connection, partition_id, wall())
-    return _expire(connection, spec, partition_id, wall())
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What one call did; `is_last` unless there may be more to drop."""
+
+    records: int = 0
+    is_last: bool = True
+    restamped: int = 0
+    """Records whose time stamp was in the future and is now the present."""
+
+
+def floor(connection: sqlite3.Connection, partition_id: int) -> int:
+    """The first offset that a registered group, or one that the plan names, has not finished; without one, the end."""
+    return int(connection.execute(FLOOR, (partition_id,)).fetchone()[0])
+
+
+def expire(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, now: float | None) -> Dropped:
+    """Drop one chunk of records beyond the topic's age or size. `now` None: the clock says nothing, size alone counts.
+
+    A record from the future was appended before the next one, so it goes with that one; the last one of them is
+    stamped with the present, so that it, and what lies before it, goes in its time.
+    """
+    (used,) = connection.execute("SELECT bytes FROM partitions WHERE id = ?", (partition_id,)).fetchone()
+    excess = used - spec.retention_bytes if spec.retention_bytes is not None else 0
+    oldest = now - spec.retention_seconds if now is not None and spec.retention_seconds is not None else None
+    if excess <= 0 and oldest is None:
+        return Dropped()
+    before = dropped = freed = seen = seen_bytes = 0
+    from_future: int | None = None
+    for offset, timestamp, size in _oldest_first(connection, partition_id):
+        seen, seen_bytes = seen + 1, seen_bytes + size
+        if excess > seen_bytes - size or (oldest is not None and timestamp < oldest):
+            before, dropped, freed, from_future = offset + 1, seen, seen_bytes, None
+        elif now is not None and timestamp > now + FUTURE_SECONDS:
+            from_future = offset
+        else:
+            from_future = None
+            break
+    if dropped:
+        drop_before(connection, partition_id, before, freed)
+    if from_future is not None:
+        connection.execute(
+            f"UPDATE {records_table(partition_id)} SET timestamp = ? WHERE record_offset = ?",  # noqa: S608
+            (now, from_future),
+        )
+    return Dropped(dropped, is_last=seen < CHUNK_RECORDS or not dropped, restamped=int(from_future is not None))
 
 
 def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> None:
@@ -33,39 +88,10 @@ def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> None:
         f"SELECT ifnull(sum({SIZE}), 0) FROM {records_table(partition_id)} WHERE record_offset < ?",  # noqa: S608
         (before,),
     ).fetchone()
-    _drop_before(connection, partition_id, before, freed)
+    drop_before(connection, partition_id, before, freed)
 
 
-def floor(connection: sqlite3.Connection, partition_id: int) -> int:
-    """The first offset that some registered group has not finished; the partition's end if there is no group."""
-    (lowest,) = connection.execute(
-        "SELECT min(CASE WHEN group_id IS NULL THEN partitions.next_offset"
-        " ELSE ifnull(claims.next_offset, first_offset) END)"
-        " FROM partitions LEFT JOIN claims ON claims.partition_id = partitions.id WHERE partitions.id = ?",
-        (partition_id,),
-    ).fetchone()
-    return int(lowest)
-
-
-def _expire(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, wall_seconds: float) -> bool:
-    (used,) = connection.execute("SELECT bytes FROM partitions WHERE id = ?", (partition_id,)).fetchone()
-    oldest = wall_seconds - spec.retention_seconds if spec.retention_seconds is not None else None
-    excess = used - spec.retention_bytes if spec.retention_bytes is not None else 0
-    before, dropped, freed = 0, 0, 0
-    for offset, timestamp, size in connection.execute(
-        f"SELECT record_offset, timestamp, {SIZE} FROM {records_table(partition_id)}"  # noqa: S608
-        " WHERE record_offset < ? ORDER BY record_offset LIMIT ?",
-        (floor(connection, partition_id), CHUNK_RECORDS),
-    ):
-        if not (excess > freed or (oldest is not None and timestamp < oldest)):
-            break
-        before, dropped, freed = offset + 1, dropped + 1, freed + size
-    if dropped:
-        _drop_before(connection, partition_id, before, freed)
-    return dropped == CHUNK_RECORDS
-
-
-def _drop_before(connection: sqlite3.Connection, partition_id: int, before: int, freed: int) -> None:
+def drop_before(connection: sqlite3.Connection, partition_id: int, before: int, freed: int) -> None:
     connection.execute(f"DELETE FROM {records_table(partition_id)} WHERE record_offset < ?", (before,))  # noqa: S608
     connection.execute(
         "UPDATE partitions SET first_offset = min(max(first_offset, ?), next_offset), bytes = bytes - ? WHERE id = ?",
@@ -73,29 +99,10 @@ def _drop_before(connection: sqlite3.Connection, partition_id: int, before: int,
     )
 
 
-def _compact(connection: sqlite3.Connection, partition_id: int, wall_seconds: float) -> bool:
-    table, below = records_table(partition_id), floor(connection, partition_id)
-    superseded = (
-        f"SELECT record_offset FROM {table} AS old WHERE record_offset < ? AND EXISTS"  # noqa: S608
-        f" (SELECT 1 FROM {table} AS new WHERE new.key = old.key AND new.record_offset > old.record_offset) LIMIT ?"
+def _oldest_first(connection: sqlite3.Connection, partition_id: int) -> sqlite3.Cursor:
+    """Offset, time stamp and size of finished records; read one by one, mostly only the first."""
+    return connection.execute(
+        f"SELECT record_offset, timestamp, {SIZE} FROM {records_table(partition_id)}"  # noqa: S608
+        " WHERE record_offset < ? ORDER BY record_offset LIMIT ?",
+        (floor(connection, partition_id), CHUNK_RECORDS),
     )
-    if _delete(connection, partition_id, superseded, (below, CHUNK_RECORDS)) == CHUNK_RECORDS:
-        return True
-    # The newest record stays even as a tombstone: a group at the log's end then has no lag.
-    tombstones = (
-        f"SELECT record_offset FROM {table} WHERE record_offset < ? AND value IS NULL AND timestamp < ?"  # noqa: S608
-        f" AND record_offset < (SELECT max(record_offset) FROM {table}) LIMIT ?"
-    )
-    values = (below, wall_seconds - TOMBSTONE_SECONDS, CHUNK_RECORDS)
-    return _delete(connection, partition_id, tombstones, values) == CHUNK_RECORDS
-
-
-def _delete(connection: sqlite3.Connection, partition_id: int, selection: str, values: tuple[float, ...]) -> int:
-    rows = connection.execute(
-        f"DELETE FROM {records_table(partition_id)} WHERE record_offset IN ({selection}) RETURNING {SIZE}",  # noqa: S608
-        values,
-    ).fetchall()
-    connection.execute(
-        "UPDATE partitions SET bytes = bytes - ? WHERE id = ?", (sum(row[0] for row in rows), partition_id)
-    )
-    return len(rows)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+import time
+
+import structlog
 
 from streams.errors import LogFull
+from streams.sqlite.room import make_room, who_holds
 
 UNCHECKED_SHARE = 1 / 16
 """Of the room that was left, this much is written before the size is read again: other processes write meanwhile, and
 records take somewhat more on their pages. Reading the size costs a small batch a twentieth of its time."""
+
+ROOM_SHARE = 1 / 32
+ROOM_BYTES = 16 << 20
+"""A full log makes so much room at once, at most: not for every write, and not in a transaction that takes long."""
+
+REPORT_SECONDS = 3600.0
+"""A log that is full all the time says so this often."""
+
+log = structlog.get_logger("streams.sqlite")
 
 
 class SizeLimit:
@@ -16,17 +29,43 @@ class SizeLimit:
 
     def __init__(self) -> None:
         self._used, self._written = 0, float("inf")
+        self._reported = float("-inf")
 
     def reserve(self, connection: sqlite3.Connection, size_bytes: int, limit_bytes: int) -> None:
-        """Raises LogFull if `size_bytes` more would exceed `limit_bytes`, which bounds the pages in use."""
+        """Make room where `size_bytes` more would exceed `limit_bytes`, which bounds the pages in use.
+
+        Raises LogFull when what is left is not finished.
+        """
         if self._written + size_bytes > UNCHECKED_SHARE * (limit_bytes - self._used):
             self._used, self._written = used_bytes(connection), 0
-        if self._used + self._written + size_bytes > limit_bytes:
-            raise LogFull(
-                f"the log holds {self._used} bytes, its limit is {limit_bytes}: it takes records again when retention"
-                " has dropped old ones; what a registered group has not finished is kept"
-            )
+        while self._used + self._written + size_bytes > limit_bytes:
+            excess = self._used + self._written + size_bytes - limit_bytes
+            dropped = make_room(connection, int(excess + min(ROOM_SHARE * limit_bytes, ROOM_BYTES)))
+            if not dropped:
+                raise LogFull(self._why(connection, limit_bytes))
+            self._report(dropped, limit_bytes)
+            self._used = used_bytes(connection)
+            self._written = 0
         self._written += size_bytes
+
+    def _why(self, connection: sqlite3.Connection, limit_bytes: int) -> str:
+        holds = who_holds(connection) or "what is there is kept for its last value"
+        return (
+            f"the log is full: {self._used} bytes of {limit_bytes}, and nothing is left that may be dropped: {holds};"
+            " run its workers (`sightline work`), give a group up that never comes back (`sightline groups`), or raise"
+            " `log_bytes` in [storage]"
+        )
+
+    def _report(self, dropped: int, limit_bytes: int) -> None:
+        now = time.monotonic()
+        if now - self._reported >= REPORT_SECONDS:
+            self._reported = now
+            log.warning(
+                "full_log_drops_finished_records",
+                limit_bytes=limit_bytes,
+                records=dropped,
+                remedy="before their retention, oldest first; raise log_bytes in [storage] to keep them for longer",
+            )
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

@@ -189,11 +189,11 @@ class Writer:
 class Reader:
     """Runs read-only jobs in a thread of its own, each on one snapshot of the log."""
 
-    def __init__(self, path: Path, turns: threading.Lock) -> None:
-        self._path, self._turns = path, turns
+    def __init__(self, path: Path, turns: threading.Lock, *, read_only: bool = False) -> None:
+        self.path, self._turns = path, turns
         self._tasks = _Tasks()
         self._thread = threading.Thread(target=self._work, name=f"log-reader-{path.name}", daemon=True)
-        self._connection = connect(path, busy_seconds=BUSY_SECONDS)
+        self._connection = connect(path, busy_seconds=BUSY_SECONDS, read_only=read_only)
         self._thread.start()
 
     async def run(self, job: Job[T]) -> T:
@@ -211,7 +211,7 @@ class Reader:
                 with self._turns:
                     task.result = self._snapshot(task.job)
             except sqlite3.Error as error:
-                task.error = translate(error, self._path) or error
+                task.error = translate(error, self.path) or error
             except Exception as error:
                 task.error = error
             task.loop.call_soon_threadsafe(task.resolve)

@@ -14,19 +14,22 @@ from uuid import uuid4
 import msgspec
 import structlog
 
-from streams.errors import LogFull, PlanError, StreamError, Unavailable
+from streams.errors import PlanError, Unavailable
 from streams.sqlite import retention
 from streams.sqlite.append import Appender
-from streams.sqlite.catalog import Catalog
+from streams.sqlite.catalog import FINISHED_BY, Catalog
 from streams.sqlite.consumer import SqliteConsumer
+from streams.sqlite.failures import DamagedRecord
 from streams.sqlite.group_list import list_groups
 from streams.sqlite.groups import Member, forget, lag
-from streams.sqlite.log_file import prepare
+from streams.sqlite.log_file import is_read_only, prepare
 from streams.sqlite.membership import Membership
 from streams.sqlite.process_identity import boot_seconds, process_id
 from streams.sqlite.record_batch import Batch
 from streams.sqlite.record_rows import offsets, read_rows, to_records
 from streams.sqlite.threads import Reader, Writer
+from streams.sqlite.upkeep import Upkeep
+from streams.sqlite.wall_clock import read as reading
 from streams.tasks import in_daemon_thread
 from streams.transport import Group, Listener, NewRecord, Partition, Record, TopicSpec
 from streams.url_options import url_options
@@ -46,7 +49,9 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_poll_seconds: float = 300.0
     """A member that neither polls nor keeps alive for this long no longer renews its lease, because it hangs."""
     retention_every_seconds: float = 30.0
-    """How often old records are dropped."""
+    """How often old records are dropped; also when the log is opened and closed."""
+    clock_hold_seconds: float = 21_600.0
+    """After a jump of the wall clock no record is dropped for its age until the clock has run evenly for this long."""
 
 
 class SqliteTransport:
@@ -72,8 +77,8 @@ class SqliteTransport:
         self._catalog = Catalog()
         self._appender = Appender(self._catalog, self.settings.max_bytes, wall)
         self._consumers: set[SqliteConsumer] = set()
-        self._retention: asyncio.Task[None] | None = None
-        self._threads: tuple[Reader, Writer] | None = None
+        self._keeping: tuple[Upkeep, asyncio.Task[None]] | None = None
+        self._threads: tuple[Reader, Writer | None] | None = None
 
     @classmethod
     def from_url(cls, url: str) -> SqliteTransport:
@@ -88,24 +93,59 @@ class SqliteTransport:
         """Raises DamagedLog for a torn, foreign or newer file, Unavailable for one that cannot be opened."""
         await in_daemon_thread(partial(prepare, self.path))
         turns = threading.Lock()
-        self._threads = Reader(self.path, turns), Writer(self.path, turns)
+        if is_read_only(self.path):
+            self._threads = Reader(self.path, turns, read_only=True), None
+            await self._load()
+            return
+        self._threads = reader, writer = Reader(self.path, turns), Writer(self.path, turns)
         await self._load()
-        self._retention = asyncio.create_task(self._keep_retention(), name="log-retention")
+        upkeep = Upkeep(
+            self.path,
+            self._catalog,
+            (reader, writer),
+            lambda: reading(self._wall(), self._boot()),
+            hold_seconds=self.settings.clock_hold_seconds,
+            max_bytes=self.settings.max_bytes,
+        )
+        await upkeep.trusted_now()
+        keeping = asyncio.create_task(upkeep.keep(self.settings.retention_every_seconds), name="log-retention")
+        self._keeping = upkeep, keeping
 
     async def close(self) -> None:
         for consumer in list(self._consumers):
             await consumer.close()
-        if self._retention is not None:
-            self._retention.cancel()
-            await asyncio.gather(self._retention, return_exceptions=True)
+        if self._keeping is not None:
+            (upkeep, keeping), self._keeping = self._keeping, None
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+            await upkeep.end()
         if self._threads is not None:
             threads, self._threads = self._threads, None
             for thread in threads:
-                await asyncio.to_thread(thread.close)
+                if thread is not None:
+                    await asyncio.to_thread(thread.close)
 
     async def create(self, topics: Sequence[TopicSpec]) -> None:
-        await self._writer.run(lambda connection: self._catalog.create(connection, topics))
+        """Create missing topics, and change the limits of those that are there; each change is a line in the log.
+
+        Raises PlanError naming each difference that cannot be changed, and the way out.
+        """
+        if not await self._reader.run(lambda connection: self._catalog.check(connection, topics)):
+            return
+        for change in await self._writer.run(lambda connection: self._catalog.create(connection, topics)):
+            if change.field != FINISHED_BY:
+                log.warning(
+                    "topic_changed", topic=change.topic, setting=change.field, before=change.before, now=change.after
+                )
         await self._load()
+
+    async def differences(self, topics: Sequence[TopicSpec]) -> list[str]:
+        return await self._reader.run(lambda connection: self._catalog.compare(connection, topics))
+
+    async def apply(self, topics: Sequence[TopicSpec]) -> list[str]:
+        differences = await self.differences(topics)
+        await self.create(topics)
+        return [line.partition(";")[0] for line in differences]
 
     async def topics(self) -> Mapping[str, TopicSpec]:
         await self._load()
@@ -114,11 +154,7 @@ class SqliteTransport:
     async def publish(self, records: Sequence[NewRecord]) -> None:
         await self._learn({record.topic for record in records})
         append = self._appender.records(records)
-        try:
-            await self._writer.run(append)
-        except LogFull:
-            await self.drop_old()
-            await self._writer.run(append)
+        await self._writer.run(append)
         self._published(append.batch)
 
     async def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> SqliteConsumer:
@@ -135,6 +171,7 @@ class SqliteTransport:
             lease_seconds=settings.lease_seconds,
             drain_seconds=settings.drain_seconds,
             clock=self._boot,
+            wall=self._wall,
         )
         membership = Membership(self._writer, member, partitions, listener, settings.max_poll_seconds)
         consumer = SqliteConsumer(
@@ -148,7 +185,10 @@ class SqliteTransport:
         await self._learn([partition.topic])
         partition_id = self._partitions(partition.topic)[partition]
         rows, _ = await self._reader.run(lambda connection: read_rows(connection, partition_id, offset, max_records))
-        return to_records(rows, partition, -1)
+        try:
+            return to_records(rows, partition, -1)
+        except DamagedRecord as error:
+            raise error.in_file(self.path) from error
 
     async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
         await self._learn([topic])
@@ -166,13 +206,15 @@ class SqliteTransport:
 
     async def drop_old(self) -> None:
         """Apply retention and compaction now; they also run every `retention_every_seconds`."""
-        await self._load()
-        for name, spec in self._catalog.specs().items():
-            for partition_id in self._partitions(name).values():
-                while await self._writer.run(
-                    partial(retention.drop, spec=spec, partition_id=partition_id, wall=self._wall)
-                ):
-                    pass
+        await self._upkeep.drop_old()
+        await self._upkeep.give_back()
+
+    async def compact(self) -> tuple[int, int]:
+        """Drop what is old and give all free space back to the disk; its bytes before and after.
+
+        Other processes go on; a file of format 1 is rewritten, for which they wait.
+        """
+        return await self._upkeep.compact()
 
     async def cut(self, partition: Partition, before: int) -> None:
         """Drop a partition's records before an offset, finished or not: the way out of a full log.
@@ -192,15 +234,26 @@ class SqliteTransport:
         await self._writer.run(lambda connection: forget(connection, group))
 
     @property
+    def _upkeep(self) -> Upkeep:
+        if self._keeping is None:
+            self._writer  # noqa: B018 - it says what is missing
+            raise Unavailable(f"{self.path}: the log is not open")
+        return self._keeping[0]
+
+    @property
     def _reader(self) -> Reader:
         return self._running[0]
 
     @property
     def _writer(self) -> Writer:
-        return self._running[1]
+        if (writer := self._running[1]) is None:
+            raise Unavailable(
+                f"{self.path}: the folder cannot be written; make it writable, or choose another with --data"
+            )
+        return writer
 
     @property
-    def _running(self) -> tuple[Reader, Writer]:
+    def _running(self) -> tuple[Reader, Writer | None]:
         if self._threads is None:
             raise Unavailable(f"{self.path}: the log is not open")
         return self._threads
@@ -222,11 +275,3 @@ class SqliteTransport:
 
     def _partitions(self, topic: str) -> dict[Partition, int]:
         return self._catalog.topic(topic).partitions()
-
-    async def _keep_retention(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.retention_every_seconds)
-            try:
-                await self.drop_old()
-            except StreamError as error:
-                log.warning("retention_put_off", path=str(self.path), error=str(error))

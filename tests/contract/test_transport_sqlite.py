@@ -64,6 +64,11 @@ class Logs:
         self.path, self.boot, self.wall = path, boot, wall
         self.opened: list[SqliteTransport] = []
 
+    def wait(self, seconds: float) -> None:
+        """Time passes on all clocks."""
+        self.boot.seconds += seconds
+        self.wall.seconds += seconds
+
     async def open(self, **settings: float) -> SqliteTransport:
         log_settings = LogSettings(**settings)  # type: ignore[arg-type]
         transport = SqliteTransport(self.path, log_settings, boot=self.boot, wall=self.wall)
@@ -161,16 +166,16 @@ class TestLeases:
 
 
 class TestRetention:
-    async def test_old_records_go_when_every_group_has_finished_them(self, logs: Logs, wall: Clock) -> None:
+    async def test_old_records_go_when_every_group_has_finished_them(self, logs: Logs) -> None:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, retention_seconds=100)])
         partition = Partition("t", 0)
         slow = await transport.consumer("slow", ["t"], RecordingListener())
         fast = await transport.consumer("fast", ["t"], RecordingListener())
         await transport.publish(values("t", "a", range(10)))
-        wall.seconds += 90
+        logs.wait(90)
         await transport.publish(values("t", "a", range(10, 20)))
-        wall.seconds += 20
+        logs.wait(20)
         await slow.poll(100, 5.0)
         await fast.poll(100, 5.0)
         await fast.commit({partition: Position(20)}, fast.assignment())
@@ -209,7 +214,7 @@ class TestRetention:
         await transport.publish([NewRecord("t", b"a", bytes(10_000)) for _ in range(10)])
         assert path.stat().st_size < 2_500_000
 
-    async def test_a_forgotten_group_keeps_nothing_and_starts_over(self, logs: Logs, wall: Clock) -> None:
+    async def test_a_forgotten_group_keeps_nothing_and_starts_over(self, logs: Logs) -> None:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, retention_seconds=10)])
         partition = Partition("t", 0)
@@ -217,7 +222,7 @@ class TestRetention:
         await gone.keep_alive()
         before = dict(gone.assignment())
         await transport.publish(values("t", "a", range(5)))
-        wall.seconds += 11
+        logs.wait(11)
         await transport.forget("gone")
         await transport.drop_old()
         assert await transport.ends("t") == {partition: (5, 5)}
@@ -225,14 +230,14 @@ class TestRetention:
         assert [number(record) for record in await gone.poll(10, 5.0)] == [5]
         assert gone.assignment()[partition] > before[partition]
 
-    async def test_a_tombstone_outlives_its_day(self, logs: Logs, wall: Clock) -> None:
+    async def test_a_tombstone_outlives_its_day(self, logs: Logs) -> None:
         transport = await logs.open()
         await transport.create([TopicSpec("t", 1, compacted=True)])
         partition = Partition("t", 0)
         await transport.publish([*values("t", "a", [1]), NewRecord("t", b"a", None), *values("t", "b", [2])])
         await transport.drop_old()
         assert [record.value for record in await transport.read(partition, 0, 10)] == [None, b"2"]
-        wall.seconds += 86_401
+        logs.wait(86_401)
         await transport.drop_old()
         assert [record.value for record in await transport.read(partition, 0, 10)] == [b"2"]
 

@@ -235,7 +235,7 @@ class TransportSuite:
         await transport.create([TopicSpec(topic, 1)])
         assert (await transport.topics())[topic] == TopicSpec(topic, 1)
         with pytest.raises(PlanError, match=f"{topic}.*partitions") as refused:
-            await transport.create([TopicSpec(topic, 3, max_record_bytes=2 << 20)])
+            await transport.create([TopicSpec(topic, 3, compacted=True)])
         assert len(refused.value.reasons) == 2
 
     async def test_a_topic_that_does_not_exist_is_named(self, transport: Transport, group: str) -> None:

@@ -143,7 +143,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule()
     def drop_old(self) -> None:
         for partition_id in self.ids:
-            retention.drop(self.connection, self.spec, partition_id, lambda: self.now)
+            retention.expire(self.connection, self.spec, partition_id, self.now)
 
     @rule()
     def forget_the_group(self) -> None:
