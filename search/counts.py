@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from schemas.words import words
 from search.names import folded_label
-from search.vocabulary import NUMBERS, STOPWORDS, is_number
+from search.vocabulary import NUMBERS, STOPWORDS, is_number, plural
 from stores.index import Hit
 
 
@@ -34,7 +34,7 @@ class Count:
     is_exact: bool
 
     def __str__(self) -> str:
-        return f"{'' if self.is_exact else 'at least '}{self.number} {self.label}"
+        return f"{'' if self.is_exact else 'at least '}{self.number} {plural(self.label, self.number)}"
 
     def holds(self, hit: Hit) -> bool:
         detections: Sequence[Mapping[str, str]] = hit.payload.get("detections") or ()

@@ -47,7 +47,7 @@ class SearchResult(Struct, frozen=True, kw_only=True):
     """The text that was searched: the query without its negatives and without words that the models do not know."""
     negatives: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
-    """What is counted in each picture, as "2 circle" or "at least 2 circle"."""
+    """What is counted in each picture, as "2 circles" or "at least 2 circles"."""
     hits: tuple[SearchHit, ...] = ()
     cursor: str = ""
     """Gives the next page; empty on the last one."""

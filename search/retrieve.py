@@ -162,6 +162,8 @@ class Searcher:
             if query.cursor is None:
                 raise
             raise BadQuery(f"{query.cursor} is no cursor of this index; leave it out for the first page") from None
+        if not page.hits and not page.after and query.cursor is None:
+            return await self._nothing(result)
         hits, following = _with_similar(page.hits, scenes), str(Cursor(after=page.after)) if page.after else ""
         total, is_exact = sum(1 + len(hit.similar) for hit in hits), not (query.cursor or following)
         if not any(len(negative.words) > 2 for negative in query.negatives):

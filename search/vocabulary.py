@@ -58,6 +58,15 @@ def content_terms(parts: Iterable[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(dict.fromkeys(terms))
 
 
+def plural(label: str, number: int) -> str:
+    """The label as `number` of it are named in English: "2 traffic lights"."""
+    first, last = label[: -len(label.split(" ")[-1])], label.split(" ")[-1]
+    if number == 1 or not last:
+        return label
+    irregular = next((several for several, one in _IRREGULAR.items() if one == last), "")
+    return first + (irregular or f"{last}{'es' if last.endswith(('s', 'x', 'z', 'ch', 'sh')) else 's'}")
+
+
 def is_number(word: str) -> bool:
     """Whether it counts something: `2`, `two`."""
     return word in NUMBERS or word.isdigit()

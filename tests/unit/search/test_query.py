@@ -15,6 +15,7 @@ NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
     ("typed", "text", "negatives"),
     [
         ("a red circle, but no square", "a red circle", ["square"]),
+        ("a red star, 0 circles", "a red star", ["circle"]),
         ("a photo without squares, stars or a blue circle", "a photo", ["square", "star", "blue circle"]),
         ("circle -square -\"red star\"", "circle", ["square", "red star"]),
         ("a picture that is not a cartoon", "a picture", ["cartoon"]),

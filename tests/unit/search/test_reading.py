@@ -65,5 +65,5 @@ def test_models_of_an_open_vocabulary_read_numbers_and_symbols(typed: str, nothi
 def test_numbers_are_counted_by_the_labels_of_the_index() -> None:
     labels = ["circle", "traffic light", "person"]
     wanted = phrases("2 red circles, three traffic lights and 4 people above five dogs in 2026")
-    assert [str(count) for count in counts(wanted, labels)] == ["at least 2 circle", "3 traffic light", "4 person"]
+    assert [str(count) for count in counts(wanted, labels)] == ["at least 2 circles", "3 traffic lights", "4 people"]
     assert counts(phrases("12345 circles and a circle"), labels) == []

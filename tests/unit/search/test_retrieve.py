@@ -195,7 +195,7 @@ async def test_numbers_count(shelf: Shelf) -> None:
     known = Vocabulary(frozenset({"red", "green", "blue", "circle", "square", "star", "and", "a"}))
     for typed, counted, shown in (
         ("1 circle", "1 circle", {*CAPTIONS[:3], CAPTIONS[4]}),
-        ("2 circles", "2 circle", set()),
+        ("2 circles", "2 circles", set()),
         ("one red circle", "at least 1 circle", {*CAPTIONS[:3], CAPTIONS[4]}),
     ):
         result = await shelf.searcher(calibrated=False, vocabulary=known).search(parse(typed, now=NOW))
@@ -217,6 +217,12 @@ async def test_a_query_without_a_match_shows_the_contents(shelf: Shelf) -> None:
     assert result.contents.labels == {"circle": 4, "square": 3, "star": 3}
     assert result.contents.phrases["red circle"] == 3
     assert not any("of" in phrase.split() for phrase in result.contents.phrases)
+
+
+async def test_filters_that_no_picture_meets_show_the_contents(shelf: Shelf) -> None:
+    result = await shelf.searcher().search(parse("until:2020-01-01", now=NOW))
+    assert (result.nothing_matches, result.total) == (True, 0)
+    assert result.contents is not None
 
 
 async def test_unknown_words_are_named_and_left_out(shelf: Shelf) -> None:
