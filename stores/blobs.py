@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple, Protocol
 
@@ -60,26 +60,12 @@ def sha256_hex(content: bytes | memoryview) -> str:
 
 
 class StoredBlob(NamedTuple):
-    """A blob in the store; `modified` is when it was written, in seconds since the epoch."""
-
-    uri: str
-    size_bytes: int
-    modified: float
-
-
-class StoredBlob(NamedTuple):
     """A blob as a listing names it."""
 
     uri: str
     size_bytes: int
     modified: float
     """When it was last put, seconds since the epoch by the store's clock."""
-
-
-def stored_blob(path: str, size_bytes: int, modified: float) -> StoredBlob | None:
-    """A file or object at `path` below the root; None for one that is no blob."""
-    uri = f"{SCHEME}{path}"
-    return StoredBlob(uri, size_bytes, modified) if _URI.fullmatch(uri) else None
 
 
 def day_of(uri: str) -> date:
@@ -114,17 +100,10 @@ class BlobStore(Protocol):
         """The days of each feed that has blobs, in order. It reads the folders above the blobs alone."""
         ...
 
-    def list(self, tenant: str, feed: str | None = None, day: date | None = None) -> AsyncIterator[StoredBlob]:
-        """The blobs of a tenant, of one feed, or of one day, in any order; thumbnails are blobs of their own.
+    def list(self, tenant: str, feed: str = "", day: date | None = None) -> AsyncIterator[StoredBlob]:
+        """The tenant's blobs, one feed's, or one day's, in any order; what is no blob is left out.
 
-        A blob that is put or deleted meanwhile may stand in the listing or not. It is read page by page.
-        """
-        ...
-
-    def list(self, tenant: str, feed: str = "") -> AsyncIterator[StoredBlob]:
-        """The tenant's blobs, or one feed's, in no particular order; what is no blob is left out.
-
-        Blobs that are written or deleted meanwhile may be among them or not.
+        It is read page by page: a blob that is put or deleted meanwhile may be among them or not.
         """
         ...
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import date
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -55,24 +57,17 @@ class BlobFolder:
         await self._run(lambda: _remove(path, put_before))
 
     async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
+        check_name("tenant", tenant)
         return await self._run(lambda: _days(self._root / tenant))
 
-    async def list(self, tenant: str, feed: str | None = None, day: date | None = None) -> AsyncIterator[StoredBlob]:
+    async def list(self, tenant: str, feed: str = "", day: date | None = None) -> AsyncIterator[StoredBlob]:
         for name, days in (await self.days(tenant)).items():
             for each in days:
-                if feed in (None, name) and day in (None, each):
-                    entries = _blobs(self._root, f"{tenant}/{name}/{each}")
-                    while page := await self._run(lambda: list(islice(entries, PAGE_BLOBS))):  # noqa: B023 - awaited
+                if feed in ("", name) and day in (None, each):
+                    blobs = _blobs(self._root, f"{tenant}/{name}/{each}")
+                    while page := await self._run(partial(_page, blobs)):
                         for blob in page:
                             yield blob
-
-    async def list(self, tenant: str, feed: str = "") -> AsyncIterator[StoredBlob]:
-        check_name("tenant", tenant)
-        top = self._root / tenant
-        feeds = [top / feed] if feed else await self._run(lambda: _folders(top))
-        for day in [day for folder in feeds for day in await self._run(partial(_folders, folder))]:
-            for blob in await self._run(partial(_blobs, self._root, day)):
-                yield blob
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.shutdown)
@@ -88,12 +83,12 @@ class BlobFolder:
         target = self._root / path
         folder = self._folder(target.parent)
         if not _touched(target):
-            partial = self._partial / uuid4().hex
-            with partial.open("wb") as file:
+            unfinished = self._partial / uuid4().hex
+            with unfinished.open("wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            partial.rename(target)
+            unfinished.rename(target)
         # An existing blob is synced too: its writer may not have reached this line.
         folder.sync()
 
@@ -122,26 +117,6 @@ class BlobFolder:
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     path.unlink()
-
-
-def _folders(folder: Path) -> list[Path]:
-    """Empty where there is no such folder."""
-    try:
-        return [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]
-    except FileNotFoundError:
-        return []
-
-
-def _blobs(root: Path, day: Path) -> list[StoredBlob]:
-    """Those of one feed and day."""
-    prefix, blobs = f"{SCHEME}{day.relative_to(root).as_posix()}/", []
-    with suppress(FileNotFoundError), os.scandir(day) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # deleted meanwhile
-                if is_blob(uri := prefix + entry.name) and entry.is_file():
-                    status = entry.stat()
-                    blobs.append(StoredBlob(uri, status.st_size, status.st_mtime))
-    return blobs
 
 
 def _touched(path: Path) -> bool:
@@ -184,10 +159,14 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _blobs(root: Path, folder: str) -> Iterator[StoredBlob]:
-    """The blobs of one day; one that is removed meanwhile is left out."""
+    """Those of one feed and day; one that is deleted meanwhile is left out."""
     with suppress(FileNotFoundError), os.scandir(root / folder) as entries:
         for entry in entries:
             with suppress(FileNotFoundError):
-                state = entry.stat()
-                if (blob := stored_blob(f"{folder}/{entry.name}", state.st_size, state.st_mtime)) is not None:
-                    yield blob
+                if is_blob(uri := f"{SCHEME}{folder}/{entry.name}") and entry.is_file():
+                    state = entry.stat()
+                    yield StoredBlob(uri, state.st_size, state.st_mtime)
+
+
+def _page(blobs: Iterator[StoredBlob]) -> list[StoredBlob]:
+    return [*islice(blobs, PAGE_BLOBS)]

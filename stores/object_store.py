@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from obstore.exceptions import BaseError
@@ -76,28 +77,19 @@ class ObjectBlobs:
             return sorted(path.rpartition("/")[2] for path in listed["common_prefixes"])
         return []
 
-    async def list(self, tenant: str, feed: str | None = None, day: date | None = None) -> AsyncIterator[StoredBlob]:
-        feeds = [feed] if feed is not None or day is None else list(await self.days(tenant))
-        for name in feeds:
-            parts = (tenant, name, day and day.isoformat())
+    async def list(self, tenant: str, feed: str = "", day: date | None = None) -> AsyncIterator[StoredBlob]:
+        check_name("tenant", tenant)
+        for name in [feed] if feed or day is None else [*await self.days(tenant)]:
+            parts = (tenant, name, day.isoformat() if day else "")
             async for blob in self._listed("/".join(part for part in parts if part)):
                 yield blob
 
     async def _listed(self, prefix: str) -> AsyncIterator[StoredBlob]:
         pages = aiter(self._store.list(prefix, chunk_size=PAGE_OBJECTS))
-        while page := await self._translated(anext(pages, ())):
-            for found in page:
-                blob = stored_blob(found["path"], found["size"], found["last_modified"].timestamp())
-                if blob is not None:
-                    yield blob
-
-    async def list(self, tenant: str, feed: str = "") -> AsyncIterator[StoredBlob]:
-        check_name("tenant", tenant)
-        pages = aiter(self._store.list(f"{tenant}/{feed}" if feed else tenant))
         while page := await self._translated(anext(pages, None)):
-            for meta in page:
-                if is_blob(uri := SCHEME + meta["path"]):
-                    yield StoredBlob(uri, meta["size"], meta["last_modified"].timestamp())
+            for found in page:
+                if is_blob(uri := SCHEME + found["path"]):
+                    yield StoredBlob(uri, found["size"], found["last_modified"].timestamp())
 
     async def close(self) -> None:
         """Connections belong to obstore, which closes them itself."""

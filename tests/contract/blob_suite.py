@@ -19,7 +19,7 @@ def uri(content: bytes, *, tenant: str = "default", feed: str = "lobby", suffix:
     return blob_uri(tenant, feed, DAY, sha256_hex(content), suffix)
 
 
-async def sizes(blobs: BlobStore, tenant: str, feed: str | None = None, day: date | None = None) -> dict[str, int]:
+async def sizes(blobs: BlobStore, tenant: str, feed: str = "", day: date | None = None) -> dict[str, int]:
     return {blob.uri: blob.size_bytes async for blob in blobs.list(tenant, feed, day)}
 
 
@@ -131,7 +131,7 @@ class BlobSuite:
         assert await sizes(blobs, "default") == {blob: len(content) for blob, content in (ours | others).items()}
         assert await sizes(blobs, "default", "lobby") == {blob: len(content) for blob, content in ours.items()}
         assert await sizes(blobs, "default", "lobby", NEXT_DAY) == {tomorrow: 7}
-        assert await sizes(blobs, "default", None, DAY) == {uri(b"picture"): 7, uri(b"picture", suffix=".thumb"): 5} | {
+        assert await sizes(blobs, "default", "", DAY) == {uri(b"picture"): 7, uri(b"picture", suffix=".thumb"): 5} | {
             blob: len(content) for blob, content in others.items()
         }
         assert {feed: list(days) for feed, days in (await blobs.days("default")).items()} == {
