@@ -27,6 +27,7 @@ from sightline.config_parser import (
     reasons,
     with_new_names,
 )
+from stores.open import blob_folder
 from streams.analytics.settings import AnalyticsSettings
 from streams.lifecycle.storage_settings import StorageSettings
 from streams.sources.fetcher import FetchSettings
@@ -58,7 +59,8 @@ class ServeSettings(Struct, frozen=True, kw_only=True):
     port: Port = 8000
     """Port of the page; 0 takes a free one."""
     allowed_hosts: tuple[str, ...] = ()
-    """Host names that the page answers to, beside 127.0.0.1 and localhost; `*` is any, for a proxy that checks them."""
+    """Host names that the page answers to, beside localhost and every IP address; `*` is any, for a proxy that checks
+    them."""
     metrics_port: Port = 9108
     """Port where `work` and `feeds run` serve /metrics, /readyz and /healthz; 0 takes a free one. While the default is
     in use by another process of this machine, a free one is taken and printed; any other port is refused."""
@@ -135,6 +137,13 @@ class Config(Struct, frozen=True, kw_only=True):
     @property
     def blobs_url(self) -> str:
         return self.blobs or str(self.data_path / "blobs")
+
+    @property
+    def inline_limit_bytes(self) -> int:
+        """Of originals inside records: none with a folder of blobs beside the embedded log, since a picture lies on a
+        disk once and is read from it as quickly."""
+        one_disk = self.transport_url.startswith("sqlite:") and blob_folder(self.blobs_url) is not None
+        return 0 if one_disk else self.worker.inline_limit_bytes
 
 
 def load(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from litestar import Request
@@ -25,13 +26,24 @@ HEADERS = {
 
 
 def answers_to(hosts: tuple[str, ...]) -> Callable[[Request[Any, Any, Any]], None]:
-    """A check that refuses a Host header not in `hosts`: another site may point its own name at this address."""
+    """A check that refuses a host name not in `hosts`: another site may point its own name at this address.
+
+    An address cannot be pointed elsewhere, so every address is allowed: probes and Prometheus ask by address.
+    """
 
     allowed = {host.casefold() for host in hosts}
 
     def check(request: Request[Any, Any, Any]) -> None:
         host = _PORT.sub("", request.headers.get("host", "")).casefold()
-        if "*" not in allowed and host not in allowed:
+        if "*" not in allowed and host not in allowed and not _is_address(host):
             raise HTTPException(status_code=421, detail="this host name is not allowed; add it to serve.allowed_hosts")
 
     return check
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True

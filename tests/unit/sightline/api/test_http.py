@@ -117,7 +117,8 @@ async def test_a_filter_with_a_known_name_beside_an_unknown_one_is_answered(
 
 
 async def test_the_host_is_compared_without_case(site: Deployment) -> None:
-    for host, status in (("LocalHost:8000", 200), ("127.0.0.1", 200), ("evil.example", 421)):
+    hosts = {"LocalHost:8000": 200, "127.0.0.1": 200, "10.1.2.3:8000": 200, "[fd00::7]:8000": 200, "evil.example": 421}
+    for host, status in hosts.items():
         assert (await site.client.get("/api/status", headers={"host": host})).status_code == status
 
 
