@@ -63,6 +63,11 @@ def between(stage: str) -> str:
     return _BETWEEN + stage
 
 
+def is_between(topic: str) -> bool:
+    """Whether it is a topic in front of a segment other than the first, of whichever plan."""
+    return topic.startswith(_BETWEEN)
+
+
 def carries_frames(topic: str) -> bool:
     """Whether records of the topic hold or cite pictures."""
     return topic.startswith(_FRAMES) and topic != OBSERVED

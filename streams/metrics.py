@@ -42,6 +42,24 @@ class ProcessMetrics:
             ["what"],
             registry=registry,
         )
+        self.left_over = Gauge(
+            "sightline_left_over_records",
+            "Unfinished records on a topic that the plan does not read",
+            ["topic"],
+            registry=registry,
+        )
+        self.absent_group = Gauge(
+            "sightline_absent_group_records",
+            "Records that a consumer group without members has held back for more than a day",
+            ["group"],
+            registry=registry,
+        )
+        self.retention_share = Gauge(
+            "sightline_unfinished_retention_ratio",
+            "Age of a group's oldest unfinished record as a share of its topic's retention; at 1 the broker drops it",
+            ["group", "topic"],
+            registry=registry,
+        )
         for what in WAITS:
             self.retries.labels(what)
             self.waiting.labels(what)

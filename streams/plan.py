@@ -7,7 +7,7 @@ is refused at start, with every reason at once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,6 +67,17 @@ class Plan:
     def topics(self) -> tuple[str, ...]:
         """Every topic that frames travel on, in order."""
         return (*(self.topic_into(segment) for segment in range(len(self.segments))), topics.ENRICHED)
+
+    def topic_for(self, done: Collection[str]) -> str:
+        """Where a frame goes on for which these stages are done or skipped: to the first segment with another one."""
+        for number in range(len(self.segments)):
+            if not set(self.new_stages(number)) <= set(done):
+                return self.topic_into(number)
+        return self.topic_into(len(self.segments) - 1)
+
+    def readers(self, prefix: str) -> dict[str, str]:
+        """The topic that each segment's consumer group reads."""
+        return {self.group(prefix, number): self.topic_into(number) for number in range(len(self.segments))}
 
     def group(self, prefix: str, segment: int) -> str:
         """The consumer group of a segment: named for its first new stage, so that segments do not share offsets."""

@@ -5,7 +5,7 @@
     POST /api/search/image?…                 by the picture in the body
     GET  /api/examples                       queries that find something
     GET  /api/frames/ID                      the event; below it /card, /image, /thumbnail and /annotated
-    GET  /api/status                         model set, counts, feeds
+    GET  /api/status                         model set, counts, feeds, warnings
     GET  /metrics                            Prometheus metrics
     GET  /readyz, /healthz                   whether the server is ready, and alive
     GET  /                                   the page
@@ -112,6 +112,7 @@ async def status(services: NamedDependency[Services], live: NamedDependency[Live
         "model_set": settings.model_set,
         "tenant": settings.tenant,
         "is_local": settings.is_local,
+        "warnings": [] if services.health is None else services.health.warnings,
         **live.status(),
     }
 

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from sightline.api.services import Services
 from streams.metrics import ServerMetrics, exposition
+from streams.readiness.monitor import ready_text
 
 OTHER = "other"
 """Stands for paths without a route: what clients make up never becomes a label."""
@@ -27,7 +28,8 @@ async def metrics(request: Request[Any, Any, Any], services: NamedDependency[Ser
 @get("/readyz", media_type=MediaType.TEXT)
 async def readyz(services: NamedDependency[Services]) -> Response[str]:
     reasons = [] if services.health is None else services.health.unready_reasons()
-    return Response("\n".join(reasons or ["ready"]) + "\n", status_code=503 if reasons else 200)
+    ready = "ready" if services.health is None else ready_text(services.health)
+    return Response("\n".join(reasons or [ready]) + "\n", status_code=503 if reasons else 200)
 
 
 @get("/healthz", media_type=MediaType.TEXT)

@@ -8,13 +8,14 @@ import msgspec
 import typer
 
 from sightline.config import Config
-from sightline.terminal.options import configured, out
+from sightline.terminal.options import configured, out, print_lines
 from sightline.terminal.render import counted, new_table
 from sightline.wiring.build_worker import collections, worker_settings
 from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.idle import left
 from sightline.wiring.parts import opened
 from sightline.wiring.stage_loader import embedding_stages
+from sightline.wiring.unfinished import unfinished_lines
 from streams.lifecycle.check import Findings
 from streams.lifecycle.check import check as compare
 
@@ -43,6 +44,7 @@ async def check(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT00
     names = [spec.name for spec in collections(config, worker_settings(config)).values()]
     async with opened(config) as parts:
         unprocessed = await left(parts)
+        print_lines(await unfinished_lines(config, parts.transport))
         findings = await compare(parts.transport, parts.index, names, embedding_stages=embedding_stages(config))
     if as_json:
         out.print_json(msgspec.json.encode(_as_json(findings, unprocessed)).decode())

@@ -10,13 +10,14 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from streams.errors import Forbidden, PlanError, Unavailable
-from streams.kafka import groups, topics
+from streams.kafka import topic_changes, topics
 from streams.kafka.aiokafka_internals.fetcher import patch_consumer, raw_records
 from streams.kafka.conversion import from_aiokafka, position_from, to_aiokafka
 from streams.kafka.diagnosis import connection_fault
 from streams.kafka.failures import Access, translated
 from streams.kafka.fetched_records import runs
 from streams.kafka.group_offsets import committed_offsets
+from streams.kafka.groups import ListedGroup, delete_group, list_groups
 from streams.kafka.settings import KafkaSettings
 from streams.transport import Group, GroupPosition, Partition, Position, Record, TopicSpec
 
@@ -103,6 +104,19 @@ class ClusterClient:
             await topics.create(self._admin, specs, self._settings.replicas, self._settings.request_seconds)
         await self.load()
 
+    async def differences(self, specs: Sequence[TopicSpec]) -> list[str]:
+        """See `streams.transport.Transport.differences`."""
+        with translated():
+            return await topics.compare(self._admin, specs, self._settings.replicas)
+
+    async def apply(self, specs: Sequence[TopicSpec]) -> list[str]:
+        """See `streams.transport.Transport.apply`."""
+        with translated():
+            settings = self._settings
+            changes = await topic_changes.apply(self._admin, specs, settings.replicas, settings.request_seconds)
+        await self.create(specs)
+        return changes
+
     async def partitions(self, names: Sequence[str]) -> list[Partition]:
         await self.learn(names)
         return [Partition(name, number) for name in names for number in range(self.specs[name].partitions)]
@@ -169,16 +183,13 @@ class ClusterClient:
         """See `streams.transport.Transport.groups`; the cluster does not say how many bytes a group holds back."""
         await self.load()
         with translated(Access("Describe")):
-            listed = await groups.list_groups(self._admin, prefix)
+            async with asyncio.timeout(self._settings.request_seconds):
+                listed = await list_groups(self._admin, prefix)
         return {name: Group(group.members, await self._group_positions(name, group)) for name, group in listed.items()}
 
-    async def _group_positions(self, name: str, group: groups.ListedGroup) -> dict[Partition, GroupPosition]:
+    async def _group_positions(self, name: str, group: ListedGroup) -> dict[Partition, GroupPosition]:
         """In topics that exist: those of a deleted one are kept by the cluster for a while."""
-        partitions = [
-            partition
-            for partition in group.partitions
-            if partition.topic in self.specs and partition.index < self.specs[partition.topic].partitions
-        ]
+        partitions = await self.partitions(sorted(group.topics & self.specs.keys()))
         lag = await self.lag(name, partitions)
         positions = {}
         for partition in partitions:
@@ -197,7 +208,7 @@ class ClusterClient:
 
     async def forget(self, group: str) -> None:
         with translated(Access("Delete", group=group)):
-            await groups.delete_group(self._admin, group)
+            await delete_group(self._admin, group)
 
     async def cut(self, partition: Partition, before: int) -> None:
         """Raises Forbidden where this user may not delete records."""

@@ -27,16 +27,22 @@ COORDINATOR_SECONDS = 0.1
 
 
 async def committed_offsets(
-    admin: AIOKafkaAdminClient, group: str, partitions: Sequence[TopicPartition]
+    admin: AIOKafkaAdminClient, group: str, partitions: Sequence[TopicPartition] | None = None
 ) -> dict[TopicPartition, OffsetAndMetadata]:
-    """What the group committed, by partition; those without a commit are left out.
+    """What the group committed, by partition, None being all; those without a commit are left out.
 
     Waits for transactions that are ending and for a coordinator: the caller sets a deadline. Raises KafkaError.
     """
-    numbers: dict[str, list[int]] = {}
-    for partition in partitions:
-        numbers.setdefault(partition.topic, []).append(partition.partition)
+    numbers = None if partitions is None else _numbers(partitions)
     read = partial(wait_until, partial(stable_offsets, admin, group, numbers), UNSTABLE_SECONDS)
     backoff = Backoff(SystemClock(), first_seconds=COORDINATOR_SECONDS, most_seconds=COORDINATOR_SECONDS)
     offsets = await retry(read, COORDINATOR_MOVING, backoff)
     return {partition: offset for partition, offset in offsets.items() if offset.offset >= 0}
+
+
+def _numbers(partitions: Sequence[TopicPartition]) -> dict[str, list[int]]:
+    """Of partitions, by topic."""
+    numbers: dict[str, list[int]] = {}
+    for partition in partitions:
+        numbers.setdefault(partition.topic, []).append(partition.partition)
+    return numbers

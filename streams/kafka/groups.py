@@ -12,6 +12,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams.errors import GroupInUse
 from streams.kafka.conversion import from_aiokafka
+from streams.kafka.group_offsets import committed_offsets
 from streams.transport import Partition
 
 CONSUMERS = ("consumer", "")
@@ -28,8 +29,9 @@ class ListedGroup:
     committed: Mapping[Partition, int]
 
     @property
-    def partitions(self) -> list[Partition]:
-        return sorted(self.owned | self.committed.keys())
+    def topics(self) -> set[str]:
+        """Those that it reads or has read."""
+        return {partition.topic for partition in self.owned | self.committed.keys()}
 
 
 async def list_groups(admin: AIOKafkaAdminClient, prefix: str) -> dict[str, ListedGroup]:
@@ -44,8 +46,8 @@ async def _group(admin: AIOKafkaAdminClient, name: str) -> ListedGroup:
     if code:
         raise errors.for_code(code)(f"group {name}")
     assignments = [member[4] for member in members if member[4]]
-    offsets = await admin.list_consumer_group_offsets(name)
-    committed = {from_aiokafka(partition): entry.offset for partition, entry in offsets.items() if entry.offset >= 0}
+    offsets = await committed_offsets(admin, name)
+    committed = {from_aiokafka(partition): entry.offset for partition, entry in offsets.items()}
     return ListedGroup(len(members), frozenset(_owned(assignments)), committed)
 
 

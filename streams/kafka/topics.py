@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 from aiokafka import errors
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -30,6 +31,9 @@ KAFKA_NAMES = {
     "min.insync.replicas": "min.insync.replicas",
 }
 """What an operator sets, by the field that differs."""
+
+CHANGEABLE = ("retention_seconds", "retention_bytes", "max_record_bytes", "min.insync.replicas")
+"""What an existing topic may be given; another kind of cleanup would make another topic of it."""
 
 TOPIC_AUTHORIZATION_FAILED, TOPIC_ALREADY_EXISTS = 29, 36
 
@@ -69,22 +73,31 @@ class ClusterTopic:
     min_in_sync: int
 
 
+Difference: TypeAlias = tuple[str, object, object]
+"""Of a topic: the setting, what it is, what is wanted."""
+
+
 def differences(wanted: TopicSpec, replicas: int, topic: ClusterTopic) -> list[str]:
-    """How a topic does not fit; more replicas than wanted do no harm."""
-    wrong = [
+    """How a topic does not fit, and what ends it."""
+    return [
+        f"topic {wanted.name}: {name} is {actual}, wanted {expected}; to change it:"
+        f" {_remedy(wanted, name, replicas, topic)}"
+        for name, actual, expected in unlike(wanted, replicas, topic)
+    ]
+
+
+def unlike(wanted: TopicSpec, replicas: int, topic: ClusterTopic) -> list[Difference]:
+    """Settings that do not fit; more replicas than wanted do no harm."""
+    wrong: list[Difference] = [
         (field.name, getattr(topic.spec, field.name), getattr(wanted, field.name))
         for field in fields(TopicSpec)
-        if getattr(topic.spec, field.name) != getattr(wanted, field.name)
+        if field.name != "finished_by" and getattr(topic.spec, field.name) != getattr(wanted, field.name)
     ]
     if topic.replicas < replicas:
         wrong.append(("replication factor", topic.replicas, replicas))
     if topic.min_in_sync < min_in_sync(replicas):
         wrong.append(("min.insync.replicas", topic.min_in_sync, min_in_sync(replicas)))
-    return [
-        f"topic {wanted.name}: {name} is {actual}, wanted {expected};"
-        f" to change it: {_remedy(wanted, name, replicas, topic)}"
-        for name, actual, expected in wrong
-    ]
+    return wrong
 
 
 def _remedy(wanted: TopicSpec, name: str, replicas: int, topic: ClusterTopic) -> str:
@@ -98,7 +111,8 @@ def _remedy(wanted: TopicSpec, name: str, replicas: int, topic: ClusterTopic) ->
         return f"kafka-reassign-partitions.sh, or ?replicas={topic.replicas} in the transport's URL"
     key = KAFKA_NAMES[name]
     value = configuration(wanted, min_in_sync(replicas))[key]
-    return f"kafka-configs.sh --alter --entity-type topics --entity-name {wanted.name} --add-config {key}={value}"
+    own = "`sightline topics apply`, or " if name in CHANGEABLE else ""
+    return f"{own}kafka-configs.sh --alter --entity-type topics --entity-name {wanted.name} --add-config {key}={value}"
 
 
 def min_in_sync(replicas: int) -> int:
@@ -148,6 +162,18 @@ async def check_visible(admin: AIOKafkaAdminClient, names: Sequence[str]) -> lis
     return existing
 
 
+async def wanted_replicas(admin: AIOKafkaAdminClient, replicas: int) -> int:
+    """0 is three, or as many as there are brokers."""
+    return replicas or min(3, len((await admin.describe_cluster())["brokers"]))
+
+
+async def compare(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replicas: int) -> list[str]:
+    """How the existing ones of these topics differ."""
+    existing, replicas = await describe(admin), await wanted_replicas(admin, replicas)
+    present = [spec for spec in specs if spec.name in existing]
+    return [line for spec in present for line in differences(spec, replicas, existing[spec.name])]
+
+
 async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replicas: int, seconds: float) -> None:
     """Create the missing topics and wait up to `seconds` until they can be written to; 0 replicas is three, or as many
     as there are brokers.
@@ -156,9 +182,10 @@ async def create(admin: AIOKafkaAdminClient, specs: Sequence[TopicSpec], replica
     """
     existing = await describe(admin)
     await check_visible(admin, [spec.name for spec in specs if spec.name not in existing])
-    replicas = replicas or min(3, len((await admin.describe_cluster())["brokers"]))
-    compared = [spec for spec in specs if spec.name in existing]
-    if reasons := [reason for spec in compared for reason in differences(spec, replicas, existing[spec.name])]:
+    replicas = await wanted_replicas(admin, replicas)
+    if reasons := [
+        line for spec in specs if spec.name in existing for line in differences(spec, replicas, existing[spec.name])
+    ]:
         raise PlanError(reasons)
     missing = [spec for spec in specs if spec.name not in existing]
     if not missing:

@@ -92,6 +92,12 @@ class KafkaTransport:
     async def create(self, topics: Sequence[TopicSpec]) -> None:
         await self._cluster.create(topics)
 
+    async def differences(self, topics: Sequence[TopicSpec]) -> list[str]:
+        return await self._cluster.differences(topics)
+
+    async def apply(self, topics: Sequence[TopicSpec]) -> list[str]:
+        return await self._cluster.apply(topics)
+
     async def topics(self) -> Mapping[str, TopicSpec]:
         await self._cluster.load()
         return self._cluster.specs

@@ -6,11 +6,12 @@ the offset of the letter. A closing record never hides a letter that is newer th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+from msgspec.structs import replace
 
 from schemas import cloudevents, codec, topics
 from schemas.errors import SchemaError
@@ -90,27 +91,32 @@ class DeadLetters:
         ]
         return sorted(selected, key=lambda entry: entry.letter.died)
 
-    async def replay(self, letters: Sequence[OpenLetter], blobs: BlobStore | None = None) -> Replay:
+    async def replay(
+        self, letters: Sequence[OpenLetter], blobs: BlobStore | None = None, read: Collection[str] = ()
+    ) -> Replay:
         """Publish the original records to their topics again and close the letters.
 
+        Where the plan's topics are given in `read`, a record of another plan's topic goes to the first segment: its
+        trace says what is done.
         A letter whose record was too large to be kept is rebuilt from its blob, which needs `blobs`. A letter that
         cannot be replayed is skipped. Raises Unavailable, LogFull, StoreUnavailable: the rest can be replayed later.
         """
         replayed, skipped = 0, list[tuple[OpenLetter, str]]()
         for letter in letters:
-            if (why := await self._why_not_replayed(letter, blobs)) is not None:
+            if (why := await self._why_not_replayed(letter, blobs, read)) is not None:
                 skipped.append((letter, why))
                 continue
             await self._transport.publish([_closing_record(letter)])
             replayed += 1
         return Replay(replayed, skipped)
 
-    async def _why_not_replayed(self, letter: OpenLetter, blobs: BlobStore | None) -> str | None:
+    async def _why_not_replayed(self, letter: OpenLetter, blobs: BlobStore | None, read: Collection[str]) -> str | None:
         """Publish the letter's original record; the reason if that can never succeed."""
         try:
             original = await self._original(letter, blobs)
             if isinstance(original, NewRecord):
-                await self._transport.publish([original])
+                is_read = not read or original.topic in read
+                await self._transport.publish([original if is_read else replace(original, topic=topics.RAW)])
                 return None
         except (SchemaError, TooLarge, PlanError, Missing, Refused, ValueError) as error:
             return str(error) or type(error).__name__

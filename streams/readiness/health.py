@@ -6,7 +6,7 @@ Not alive: restart it (the committed position stands still although there is wor
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import structlog
 from prometheus_client import Gauge
@@ -40,6 +40,8 @@ class Health:
         self._logged_at: dict[str, float] = {}
         self._began_at: dict[str, float] = {}
         """When the present wait began, of waits that were logged."""
+        self._warnings: dict[str, Sequence[str]] = {}
+        """What needs a person and keeps nothing from working, by subject."""
         self._lag = 0
         self._progressed_at = clock.monotonic()
 
@@ -84,6 +86,14 @@ class Health:
     def waits(self) -> dict[str, str]:
         """The latest reason by what is waited for."""
         return {what: list(waiters.values())[-1] for what, waiters in self._waits.items()}
+
+    def warn(self, subject: str, lines: Sequence[str]) -> None:
+        """What needs a person although the process is ready, in place of what was said of `subject` before."""
+        self._warnings[subject] = tuple(lines)
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for lines in self._warnings.values() for line in lines]
 
     def progressed(self) -> None:
         """The committed position moved."""

@@ -17,7 +17,8 @@ Answer = Callable[[web.Request], Awaitable[web.Response]]
 class Monitor:
     """Serves while entered (`async with`) on `listener`, a listening socket, which it closes.
 
-    `/readyz` is 503 with one reason a line while the process opens, after a stop by error, and while it waits;
+    `/readyz` is 503 with one reason a line while the process opens, after a stop by error, and while it waits; else
+    `ready`, with warnings below it that make nothing unready;
     `/healthz` is 503 when the process should be restarted.
     """
 
@@ -47,6 +48,11 @@ def routes(health: Health, registry: CollectorRegistry) -> list[web.RouteDef]:
     return [web.get(path, answer) for path, answer in answers.items()]
 
 
+def ready_text(health: Health) -> str:
+    """`ready`, and a line for each thing that needs a person all the same."""
+    return "\n".join(("ready", *(f"warning: {line}" for line in health.warnings)))
+
+
 def url_of(listener: socket.socket) -> str:
     """`http://HOST:PORT` of a listening socket."""
     host, port = listener.getsockname()[:2]
@@ -63,7 +69,7 @@ def _metrics(registry: CollectorRegistry) -> Answer:
 
 def _readiness(health: Health) -> Answer:
     async def answer(_: web.Request) -> web.Response:
-        return _response(health.unready_reasons(), "ready")
+        return _response(health.unready_reasons(), ready_text(health))
 
     return answer
 

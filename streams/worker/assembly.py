@@ -15,6 +15,7 @@ from streams.clock import Signal
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.eraser import Eraser
 from streams.readiness.probes import Probes
+from streams.readiness.unfinished_watch import UnfinishedWatch
 from streams.transport import Consumer, TopicSpec
 from streams.worker.assignment import Assignments
 from streams.worker.batch_runner import BatchRunner
@@ -116,7 +117,7 @@ def make_loop_parts(
         committer=committer,
         sinks=sinks,
         gauges=Gauges(consumer, assignments.offsets, sinks.drift, instruments),
-        probes=_probes(backends, spec, collections, topics, instruments),
+        probes=_probes(backends, spec, settings.group, collections, topics, instruments),
         arrived=arrived,
         room_freed=room_freed,
     )
@@ -125,15 +126,18 @@ def make_loop_parts(
 def _probes(
     backends: Backends,
     spec: SegmentSpec,
+    group_prefix: str,
     collections: Sequence[str],
     topics: Mapping[str, TopicSpec],
     instruments: Instruments,
 ) -> list[Probe]:
     probes = Probes(instruments.clock, instruments.retry)
+    watch = UnfinishedWatch(backends.transport, instruments.clock, instruments.metrics, instruments.health)
     return [
         partial(probes.broker, backends.transport, spec.topic_in),
         partial(probes.topics, backends.transport, topics, (spec.topic_in, spec.topic_out)),
         partial(probes.blobs, backends.blobs),
+        partial(watch.run, spec.plan, group_prefix),
         *(partial(probes.index, backends.index, name) for name in collections[:1]),
     ]
 

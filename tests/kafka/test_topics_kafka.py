@@ -18,6 +18,7 @@ from streams.kafka.topics import configuration
 from streams.kafka.transport import KafkaTransport
 from streams.plan import Plan
 from tests.kafka.conftest import delete_topics
+from tests.support.deployment import until
 from tests.unit.sightline.conftest import Typed, typed
 
 __all__ = ["typed"]
@@ -87,6 +88,56 @@ def test_one_declaration_creates_the_topics_and_names_differences(
         for difference in differences:
             assert difference in refused.stderr, command
         assert "Traceback" not in refused.stderr
+
+
+async def shorten(cluster: Cluster) -> None:
+    """Retention and record size differ from the declaration, and a setting is there that Sightline does not know."""
+    transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
+    await transport.open()
+    spec = (await transport.topics())[topics.RAW]
+    await transport.close()
+    changed = configuration(spec, 1) | {"retention.ms": "3600000", "max.message.bytes": "900000", "segment.ms": "60000"}
+    await alter_topic(cluster, topics.RAW, changed)
+
+
+async def alter_topic(cluster: Cluster, topic: str, settings: dict[str, str]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    (response,) = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, settings)])
+    await admin.close()
+    assert not response.resources[0][0], response
+
+    async def is_known() -> bool:
+        return all([await setting(cluster, topic, name) == value for name, value in settings.items()])
+
+    await until(is_known)
+
+
+async def setting(cluster: Cluster, topic: str, name: str) -> str:
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
+    await admin.start()
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+    await admin.close()
+    return next(entry[1] for entry in response.resources[0][4] if entry[0] == name)
+
+
+def test_settings_of_existing_topics_are_applied(cluster: Cluster, on_broker: Callable[..., Result]) -> None:
+    assert on_broker("topics", "create").exit_code == 0
+    asyncio.run(shorten(cluster))
+    refused = on_broker("topics", "check")
+    assert refused.exit_code == 1
+    assert "retention_seconds is 3600.0, wanted 604800.0; to change it: `sightline topics apply`" in refused.stderr
+    applied = on_broker("topics", "apply")
+    assert "topic frames.raw: retention_seconds was 3600.0, is 604800.0" in applied.stdout
+    assert on_broker("topics", "check").exit_code == 0
+    assert "all topics exist already" in on_broker("topics", "apply").stdout
+    assert asyncio.run(setting(cluster, topics.RAW, "segment.ms")) == "60000", "an operator's own setting stays"
+
+    asyncio.run(alter(cluster))
+    refused = on_broker("topics", "apply")
+    assert refused.exit_code == 1
+    assert "topic frames.raw: partitions is 9, wanted 8" in refused.stderr
+    assert asyncio.run(setting(cluster, topics.DEAD, "retention.ms")) == "-1", "all reasons at once, nothing changed"
 
 
 def test_a_topic_with_fewer_copies_than_promised_is_refused(on_broker: Callable[..., Result]) -> None:

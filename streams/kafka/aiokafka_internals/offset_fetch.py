@@ -68,20 +68,24 @@ class StableOffsetsStruct(RequestStruct):  # type: ignore[misc]
 class StableOffsetsRequest(Request[StableOffsetsStruct]):  # type: ignore[misc]
     API_KEY = OFFSET_FETCH
 
-    def __init__(self, group: str, partitions: Mapping[str, Sequence[int]]) -> None:
+    def __init__(self, group: str, partitions: Mapping[str, Sequence[int]] | None) -> None:
         self._group, self._partitions = group, partitions
 
     def build(self, request_struct_class: type[StableOffsetsStruct]) -> StableOffsetsStruct:
-        topics: list[tuple[str, list[int], dict[int, bytes]]] = [
-            (topic, list(numbers), {}) for topic, numbers in self._partitions.items()
-        ]
+        topics = (
+            None
+            if self._partitions is None
+            else [(topic, list(numbers), {}) for topic, numbers in self._partitions.items()]
+        )
         return request_struct_class(self._group, topics, True, {})  # noqa: FBT003 - the protocol's order
 
 
 async def stable_offsets(
-    admin: AIOKafkaAdminClient, group: str, partitions: Mapping[str, Sequence[int]]
+    admin: AIOKafkaAdminClient, group: str, partitions: Mapping[str, Sequence[int]] | None
 ) -> dict[TopicPartition, OffsetAndMetadata] | None:
-    """The group's offsets in `partitions` (numbers by topic), -1 where it never committed. Raises KafkaError.
+    """The group's offsets in `partitions` (numbers by topic; None: all it has), -1 where it never committed.
+
+    Raises KafkaError.
 
     None while a transaction that moves them is ending.
     """
