@@ -95,7 +95,7 @@ async def ingest_source(
         feed=feed,
         clock=clock or SystemClock(),
         progress=report,
-        settings=IngestSettings(inline_limit_bytes=parts.config.worker.inline_limit_bytes, zone=parts.config.zone),
+        settings=IngestSettings(inline_limit_bytes=parts.config.inline_limit_bytes, zone=parts.config.zone),
         refused=refused,
         shared=shared,
     )

@@ -183,7 +183,7 @@ async def _read_feeds(config: Config, instruments: Instruments[ProcessMetrics]) 
             backpressure=LagBackpressure(transport, group_topics(config), LOSSLESS_RECORDS, clock),
             environment=os.environ,
             remote=RemoteOptions(fetch=config.fetch),
-            inline_limit_bytes=config.worker.inline_limit_bytes,
+            inline_limit_bytes=config.inline_limit_bytes,
             zone=config.zone,
         )
         await FeedGroupMember(transport, reader, instruments).run()

@@ -24,12 +24,18 @@ from streams.worker.worker import Worker
 
 
 def worker_settings(config: Config) -> WorkerSettings:
-    """`[worker]` with what follows from the rest: device, model set and time zone."""
+    """`[worker]` with what follows from the rest: device, model set, time zone, and whether records carry pictures."""
     with_models = [name for name in Plan(config.segments).stages if name in WEIGHT_ROLES]
     device = chosen_device(config.worker.device) if with_models else "cpu"
     slug = model_set(config, device) if EMBED in with_models else config.worker.model_set
     timezone = config.worker.timezone or config.timezone
-    return msgspec.structs.replace(config.worker, device=device, model_set=slug, timezone=timezone)
+    return msgspec.structs.replace(
+        config.worker,
+        device=device,
+        model_set=slug,
+        timezone=timezone,
+        inline_limit_bytes=config.inline_limit_bytes,
+    )
 
 
 def frames_collection(config: Config) -> str:

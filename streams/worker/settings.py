@@ -67,7 +67,8 @@ class WorkerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """IANA name of the zone of EXIF dates that name none, in plain pictures of other producers; empty is `timezone` of
     the configuration."""
     inline_limit_bytes: Annotated[int, Meta(ge=0)] = 512 << 10
-    """Originals up to this size travel inside internal events."""
+    """Originals up to this size travel inside internal events, where that saves a fetch: not with a folder of blobs
+    beside the embedded log."""
     publish_embeddings: bool = False
     """Whether `frames.enriched` carries embeddings."""
 
