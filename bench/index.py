@@ -158,7 +158,8 @@ def hold(loop: asyncio.Runner, folder: Path, count: int) -> tuple[EdgeIndex, dic
 
 
 def is_optimized(folder: Path, name: str, first: str) -> bool:
-    return catalog.load(folder).collections[name].shard != first and sum(path.is_dir() for path in folder.glob("shard-*")) == 1
+    shards = sum(path.is_dir() for path in folder.glob("shard-*"))
+    return shards == 1 and catalog.load(folder).collections[name].shard != first
 
 
 def searches(

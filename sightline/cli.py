@@ -19,10 +19,10 @@ if TYPE_CHECKING:  # imported below, when Ctrl-C is answered already
 
 CHAIN = (
     *("demo", "ingest", "work", "serve", "search", "explore", "show"),
-    *("check", "forget", "backup", "restore", "calibrate", "analytics"),
+    *("check", "repair", "forget", "compact", "backup", "restore", "calibrate", "analytics"),
 )
 ON_ONE_PICTURE = ("caption", "detect", "embed", "classify")
-GROUPS = ("models", "dead", "topics", "feeds", "config")
+GROUPS = ("models", "dead", "topics", "groups", "feeds", "config")
 COMMANDS = (*CHAIN, *ON_ONE_PICTURE, *GROUPS)
 WITHOUT_COMMAND = ("--version", "--install-completion", "--show-completion")
 """Options of `sightline` itself that need no command."""
