@@ -21,6 +21,8 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from schemas.topics import DELETIONS
 from stores.blobs import THUMBNAIL
 from streams.clock import Clock, SystemClock, utc
@@ -183,25 +185,32 @@ class _PictureCopier:
     def _copy(self, root: Path, file: Path) -> tuple[str, StoredPicture | None]:
         path = file.relative_to(root).as_posix()
         known = self._known.get(path)
+        if known is not None and not self._is_stored(path, known):
+            known = None
         try:
             found = file.stat()
-            if known is not None and self._is_unchanged(path, known, found):
-                return path, known
+            if known is not None and _is_same(path, known, found):
+                return path, replace(known, modified_ns=found.st_mtime_ns)
             content = file.read_bytes()
         except FileNotFoundError:  # erased meanwhile
             return path, None
-        if not path.endswith(THUMBNAIL) and sha256(content).hexdigest() != file.name:
+        checksum = sha256(content).hexdigest()
+        if not path.endswith(THUMBNAIL) and checksum != file.name:
             self.damaged.add(path)
-            return path, known if known is not None and self._is_stored(path, known) else None
+            return path, known
+        if known is not None and known.sha256 == checksum:
+            return path, replace(known, modified_ns=found.st_mtime_ns)
         self.new.add(path)
         return path, self._folder.store_picture(path, content, found.st_mtime_ns)
 
-    def _is_unchanged(self, path: str, known: StoredPicture, found: os.stat_result) -> bool:
-        is_same = (known.bytes, known.modified_ns) == (found.st_size, found.st_mtime_ns)
-        return is_same and self._is_stored(path, known)
-
     def _is_stored(self, path: str, known: StoredPicture) -> bool:
         return self._folder.holds(self._folder.picture(path), known.bytes, known.sha256)
+
+
+def _is_same(path: str, known: StoredPicture, found: os.stat_result) -> bool:
+    """An original's name is its content. One that is put again, as every night's ingest does, has another time."""
+    is_original = not path.endswith(THUMBNAIL)
+    return known.bytes == found.st_size and (is_original or known.modified_ns == found.st_mtime_ns)
 
 
 def _files(root: Path) -> Iterator[Path]:
