@@ -49,7 +49,8 @@ FRAME_FIELDS: dict[str, PayloadType] = {
     "flags": "keyword",
     "verdict": "keyword",
 }
-"""Indexed fields of frames. Not indexed beside them: caption, uri, thumbnail, width, height, detections, origin."""
+"""Indexed fields of frames. Not indexed beside them: caption, uri, thumbnail, width, height, detections, origin,
+position."""
 REGION_FIELDS: dict[str, PayloadType] = {**_COMMON_FIELDS, "source": "keyword", "parent": "keyword"}
 """Indexed fields of regions. Not indexed beside them: caption, box, uri, thumbnail, width, height."""
 
@@ -87,6 +88,7 @@ def payload(event: FrameEvent) -> dict[str, Any]:
         "caption": _caption(event),
         "detections": [_detection(detection) for detection in event.detections],
         "origin": event.origin or place_in(event.position),
+        "position": event.position,
     }
 
 

@@ -29,16 +29,18 @@ from sightline.ingest_runner import (
 )
 from sightline.terminal.console import quoted
 from sightline.terminal.contact_sheet import contact_sheet
-from sightline.terminal.options import UsageError, err, out
+from sightline.terminal.options import UsageError, err, out, print_lines
 from sightline.terminal.outputs import write_output
 from sightline.terminal.progress import with_status
 from sightline.terminal.render import print_result
 from sightline.terminal.signals import GRACE_SECONDS, doing, stopping
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up, describe_left
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.searcher import opened_searcher
 from sightline.wiring.server import page_url, served
+from sightline.wiring.unfinished import unfinished_lines
 from streams.clock import SystemClock
 from streams.sources.feed_names import STANDARD_INPUT
 from streams.sources.ingest_counts import Summary
@@ -92,6 +94,8 @@ def check_sources(config: Config, sources: Sequence[str]) -> None:
 async def run(demo: Demo, listener: socket.socket) -> None:
     """Until Ctrl-C; with `once` until the searches are shown. Raises the error that ended a worker or a source."""
     async with opened(demo.config) as parts, AsyncExitStack() as stack:
+        await check_parts(demo.config, parts.transport, parts.index, needed=("index", "pictures"))
+        print_lines(await unfinished_lines(demo.config, parts.transport))
         registries = [CollectorRegistry() for _ in parts.plan.segments]  # a registry holds each metric's name once
         workers = [build_worker(parts, number, registry) for number, registry in enumerate(registries)]
         err.print("loading models")

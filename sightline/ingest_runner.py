@@ -17,7 +17,7 @@ from sightline.terminal.progress import with_bars
 from sightline.terminal.render import counted
 from sightline.wiring.parts import Parts
 from streams.clock import Clock, SystemClock
-from streams.sources.accepted_frames import PicturesOfOneCommand
+from streams.lifecycle.accepted_frames import PicturesOfOneCommand
 from streams.sources.feed_names import feed_name
 from streams.sources.ingest import IngestSettings, ingest
 from streams.sources.ingest_counts import Report, Summary

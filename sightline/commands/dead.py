@@ -14,11 +14,13 @@ from search.query import BadQuery, parse_time, parse_until
 from sightline.config import Config
 from sightline.terminal.console import quoted
 from sightline.terminal.frame_ids import check_frame_ids
-from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.options import UsageError, configured, err, out, print_lines
 from sightline.terminal.render import counted, local_time, new_table
 from sightline.wiring.existing_data import existing_transport
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened_blobs
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter, OpenLetter
+from streams.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be processed, why, and what to do about it.")
 
@@ -68,6 +70,7 @@ async def list_(config: Config, selection: Selection) -> None:
     """List dead letters, oldest first."""
     selected = selection.letters(config.zone)
     async with existing_transport(config) as transport:
+        print_lines(await check_parts(config, transport))
         dead_letters = DeadLetters(transport)
         letters = await dead_letters.choose(selected)
     if dead_letters.unreadable:
@@ -131,7 +134,7 @@ async def replay(
     async with existing_transport(config) as transport, opened_blobs(config) as blobs:
         letters = DeadLetters(transport)
         open_letters = await letters.choose(selected)
-        replay = await letters.replay(open_letters, blobs)
+        replay = await letters.replay(open_letters, blobs, Plan(config.segments).topics())
     for entry, why in replay.skipped:
         err.print(f"[yellow]✗[/] {quoted(entry.letter.id)} ({quoted(origin_of(entry.letter))}): {quoted(why)}")
     skipped = f", {len(replay.skipped)} skipped; they stay dead" if replay.skipped else ""

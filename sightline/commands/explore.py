@@ -22,6 +22,7 @@ from sightline.terminal.options import UsageError, configured, err, out
 from sightline.terminal.outputs import check_output, write_output
 from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import counted, new_table, out_of_domain_line
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.models import caption_pictures
 from sightline.wiring.parts import Parts, opened
 from streams.sources.image_search import ImageSearch, ImageSearchClient, Result
@@ -57,6 +58,7 @@ async def explore(
     pixels, content = read_picture(picture), picture.read_bytes()
     queries = [query] if query else api_queries(await _caption(config, picture, pixels))
     async with opened(config) as parts:
+        await check_parts(config, parts.transport, parts.index, needed=("index", "pictures"))
         exploration, results = await _first_with_results(parts, search, queries)
         for line in summary_lines(exploration.feed, await exploration.ingest(results, err)):
             err.print(line, markup=True)

@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -16,19 +17,24 @@ from prometheus_client import CollectorRegistry
 from schemas.events import Feed
 from schemas.identity import check_name, partition_key
 from sightline.config import Config
-from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.options import UsageError, configured, err, out, print_lines
 from sightline.terminal.render import local_time, monitor_line, new_table
 from sightline.terminal.signals import GRACE_SECONDS, stopping
 from sightline.wiring.existing_data import existing_transport
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
+from sightline.wiring.unfinished import warn_of_unfinished
+from streams.errors import Unavailable
 from streams.feeds.credentials import check_credentials
 from streams.feeds.group_member import FeedGroupMember
 from streams.feeds.reader import LOSSLESS_RECORDS, FeedReader
 from streams.feeds.roster import all_feeds, feed_record, removal_record
 from streams.metrics import ProcessMetrics
+from streams.plan import Plan
 from streams.readiness.instruments import Instruments
 from streams.readiness.instruments import instruments as process_instruments
+from streams.readiness.unfinished_watch import UnfinishedWatch
 from streams.sources.lag_backpressure import LagBackpressure
 from streams.sources.source_choice import RemoteOptions
 from streams.sources.url_guard import redacted
@@ -176,6 +182,10 @@ async def _read_feeds(config: Config, instruments: Instruments[ProcessMetrics]) 
     """Until it is cancelled: then readers finish a write that has begun, and the group is left."""
     clock = instruments.clock
     async with opened_transport(config, instruments.retry) as transport, opened_blobs(config) as blobs:
+        check = partial(check_parts, config, transport, needed=("pictures",))
+        print_lines(await instruments.retry.forever("broker", check, Unavailable))
+        print_lines(await warn_of_unfinished(config, transport, instruments))
+        watch = UnfinishedWatch(transport, clock, instruments.metrics, instruments.health)
         reader = FeedReader(
             transport=transport,
             blobs=blobs,
@@ -186,7 +196,11 @@ async def _read_feeds(config: Config, instruments: Instruments[ProcessMetrics]) 
             inline_limit_bytes=config.inline_limit_bytes,
             zone=config.zone,
         )
-        await FeedGroupMember(transport, reader, instruments).run()
+        watching = asyncio.create_task(watch.run(Plan(config.segments), config.worker.group))
+        try:
+            await FeedGroupMember(transport, reader, instruments).run()
+        finally:
+            watching.cancel()
 
 
 async def _existing(transport: Transport, config: Config, name: str) -> Feed:

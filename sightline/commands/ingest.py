@@ -9,10 +9,12 @@ import typer
 
 from sightline.config import Config
 from sightline.ingest_runner import ingest_jobs, raise_errors, run_jobs, summary_lines
-from sightline.terminal.options import UsageError, configured, err, out
+from sightline.terminal.options import UsageError, configured, err, out, print_lines
 from sightline.terminal.outputs import check_output, refusals_to
 from sightline.terminal.signals import doing
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened
+from sightline.wiring.unfinished import unfinished_lines
 from streams.sources.ingest_counts import Summary
 from streams.sources.playback import Playback
 
@@ -82,6 +84,8 @@ async def ingest(
     if refused is not None:
         check_output(refused)
     async with opened(config) as parts:
+        print_lines(await check_parts(config, parts.transport, needed=("pictures",)))
+        print_lines(await unfinished_lines(config, parts.transport))
         with doing("ingesting; every frame accepted so far is kept"), refusals_to(refused) as on_refusal:
             results = await run_jobs(parts, jobs, err, on_refusal)
     for job, result in zip(jobs, results, strict=True):

@@ -12,13 +12,16 @@ import typer
 from search.query import BadQuery, Query, parse, parse_filters
 from search.results import SearchResult
 from sightline.config import Config
-from sightline.terminal.options import UsageError, configured
+from sightline.terminal.options import UsageError, configured, print_lines
 from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import print_result
 from sightline.terminal.signals import doing
 from sightline.wiring.existing_data import check_index_folder, check_indexed
+from sightline.wiring.lost_log import missing_log
+from sightline.wiring.lost_parts import check_index_is_not_lost
 from sightline.wiring.parts import opened_blobs, opened_index
 from sightline.wiring.searcher import opened_searcher
+from stores.errors import Missing
 
 Words = Annotated[
     str, typer.Argument(help='What to look for, e.g. "a red circle, but no square"; optional with --image or a filter.')
@@ -78,9 +81,14 @@ async def search(
 
 async def _search(config: Config, query: Query) -> SearchResult:
     """Raises Missing where the configured models have indexed nothing; that is found before they are loaded."""
-    check_index_folder(config)
+    print_lines(missing_log(config))
     async with opened_index(config) as index, opened_blobs(config) as blobs, AsyncExitStack() as stack:
-        await check_indexed(config, index)
+        try:
+            check_index_folder(config)
+            await check_indexed(config, index)
+        except Missing:
+            await check_index_is_not_lost(config, index)
+            raise
         with doing("loading models"):
             searcher = await stack.enter_async_context(opened_searcher(config, index, blobs))
         with doing("searching"):

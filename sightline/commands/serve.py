@@ -10,15 +10,17 @@ from prometheus_client import CollectorRegistry
 
 from schemas.topics import OBSERVED
 from sightline.config import Config
-from sightline.terminal.options import configured, err
+from sightline.terminal.options import configured, err, print_lines
 from sightline.terminal.signals import GRACE_SECONDS, doing, stopping
 from sightline.wiring.build_worker import frames_collection
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import Parts, open_with_topics, unopened
 from sightline.wiring.searcher import opened_searcher
 from sightline.wiring.server import listening_socket, page_url, served
 from streams.metrics import ProcessMetrics
 from streams.readiness.instruments import Instruments, instruments
 from streams.readiness.probes import Probes
+from streams.readiness.unfinished_watch import UnfinishedWatch
 from streams.tasks import unless_stopped
 
 
@@ -29,7 +31,7 @@ async def serve(config: Config) -> None:
     While the log or the index is away the page is served without them.
     """
     listener, stop = listening_socket(config), asyncio.Event()
-    with stopping(stop.set, within=GRACE_SECONDS):
+    with listener, stopping(stop.set, within=GRACE_SECONDS):
         await unless_stopped(stop, _serve(config, listener))
 
 
@@ -44,13 +46,19 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         err.print(f"the page is at [bold]{page_url(config, listener)}[/]", markup=True)
         with doing("serving the page"):
             await open_with_topics(parts.transport, config, measured.retry)
+            print_lines(await check_parts(config, parts.transport, needed=("index",)))
             health.warmed()
             await _probe(parts, measured)
 
 
 async def _probe(parts: Parts, measured: Instruments[ProcessMetrics]) -> None:
     probes = Probes(measured.clock, measured.retry)
-    probing = [probes.broker(parts.transport, OBSERVED), probes.blobs(parts.blobs)]
+    watch = UnfinishedWatch(parts.transport, measured.clock, measured.metrics, measured.health)
+    probing = [
+        watch.run(parts.plan, parts.config.worker.group),
+        probes.broker(parts.transport, OBSERVED),
+        probes.blobs(parts.blobs),
+    ]
     if not parts.config.index_url.startswith("edge:"):  # the embedded index is started on demand, not by a probe
         probing.append(probes.index(parts.index, frames_collection(parts.config)))
     await asyncio.gather(*probing)

@@ -15,10 +15,11 @@ from sightline.config import Config
 from sightline.terminal.console import quoted
 from sightline.terminal.foreign_text import visible_json
 from sightline.terminal.frame_ids import check_frame_ids
-from sightline.terminal.options import UsageError, configured, err
+from sightline.terminal.options import UsageError, configured, err, print_lines
 from sightline.terminal.outputs import check_output, write_output
 from sightline.wiring.build_worker import frames_collection
 from sightline.wiring.existing_data import check_data_folder
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened
 from stores.errors import Missing
 from streams.lifecycle.event_lookup import find_event, find_payload
@@ -37,6 +38,7 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
     if picture is not None:
         check_output(picture)
     async with opened(config) as parts:
+        print_lines(await check_parts(config, parts.transport))
         point = await find_payload(parts.index, frames_collection(config), frame, config.tenant)
         event = await find_event(parts.transport, frame, point, config.tenant)
         if event is None:

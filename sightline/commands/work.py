@@ -12,14 +12,16 @@ import typer
 from prometheus_client import CollectorRegistry
 
 from sightline.config import Config
-from sightline.terminal.options import UsageError, configured, err
+from sightline.terminal.options import UsageError, configured, err, print_lines
 from sightline.terminal.render import monitor_line
 from sightline.terminal.signals import leave_hung_stages, stopping
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.config_check import check_config
 from sightline.wiring.idle import caught_up
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import opened
+from sightline.wiring.unfinished import warn_of_unfinished
 from streams.errors import Unavailable
 from streams.metrics import Metrics
 from streams.tasks import in_daemon_thread, unless_stopped
@@ -71,6 +73,12 @@ async def _work(config: Config, segment: int, *, until_idle: bool) -> End:
         entering = stack.enter_async_context(opened(config, instruments.retry))
         if (parts := await unless_stopped(stop, entering)) is None:
             return "not_begun"
+        check = partial(check_parts, config, parts.transport, parts.index, needed=("index", "pictures"))
+        if await unless_stopped(stop, instruments.retry.forever("broker", check, Unavailable)) is None:
+            return "not_begun"
+        if (lines := await unless_stopped(stop, warn_of_unfinished(config, parts.transport, instruments))) is None:
+            return "not_begun"
+        print_lines(lines)
         build = partial(build_worker, parts, segment, instruments=instruments)
         if (worker := await unless_stopped(stop, in_daemon_thread(build))) is None:
             return "not_begun"

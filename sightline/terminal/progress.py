@@ -15,6 +15,8 @@ from sightline.terminal.console import quoted
 from streams.sources.ingest_counts import Progress, Report, Summary
 
 STATUS_SECONDS = 0.5
+COUNTED = 64
+"""Counts between two updates of a line."""
 WAIT_LINE_SECONDS = 60.0
 RATE_AFTER_SECONDS = 0.5
 """An average over less time says nothing."""
@@ -89,6 +91,27 @@ class WaitLines:
 
 def _elapsed_seconds(bars: Bars, bar: TaskID) -> float:
     return next(task.elapsed or 0.0 for task in bars.tasks if task.id == bar)
+
+
+class CountLine:
+    """A status line that names what is read or done, and how much of it so far; silent where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._status = console.status("")
+
+    def __enter__(self) -> CountLine:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, what: str, count: int) -> None:
+        if count % COUNTED == 0:
+            self._status.update(f"{what}: {count}")
+
+    def of(self, what: str, done: int, total: int) -> None:
+        self._status.update(f"{what}: {done} of {total}")
 
 
 async def with_status(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sightline.config import Config
 from sightline.wiring.config_check import without_passwords
-from sightline.wiring.existing_data import EMBEDDED
+from sightline.wiring.lost_log import EMBEDDED
 from sightline.wiring.parts import connected_transport
 from stores.open import blob_folder
 from streams.lifecycle.backup import BackupSource

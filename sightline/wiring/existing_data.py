@@ -9,13 +9,13 @@ from pathlib import Path
 from schemas.points import FRAMES, collection, holds_frames
 from sightline.config import Config
 from sightline.wiring.build_worker import frames_collection
+from sightline.wiring.lost_log import EMBEDDED
 from sightline.wiring.parts import opened_transport
 from stores.errors import Missing
 from stores.index import Index
 from streams.transport import Transport
 
 NOTHING_INDEXED = "nothing is indexed yet: run `sightline ingest PATH`, then `sightline work`"
-EMBEDDED = "edge:"
 
 
 def check_data_folder(config: Config) -> None:

@@ -99,12 +99,13 @@ async def connected_transport(config: Config) -> AsyncIterator[Transport]:
 
 
 @asynccontextmanager
-async def unopened_transport(config: Config) -> AsyncIterator[Transport]:
+async def unopened_transport(config: Config, *, new_log: bool = False) -> AsyncIterator[Transport]:
     """A transport that is closed at the end; until it is opened its calls raise Unavailable.
 
-    Raises Missing for an embedded log that is gone.
+    Raises Missing for an embedded log that is gone, unless `new_log` may take its place.
     """
-    check_log(config)
+    if not new_log:
+        check_log(config)
     transport = make_transport(config)
     try:
         yield transport
@@ -167,18 +168,21 @@ async def opened_blobs(config: Config) -> AsyncIterator[BlobStore]:
 
 
 @asynccontextmanager
-async def opened(config: Config, retry: Retry | None = None) -> AsyncIterator[Parts]:
-    """Transport, index and blobs; closed in reverse order, on errors too. See `opened_transport` for `retry`."""
-    async with unopened(config) as parts:
+async def opened(config: Config, retry: Retry | None = None, *, new_log: bool = False) -> AsyncIterator[Parts]:
+    """Transport, index and blobs; closed in reverse order, on errors too.
+
+    See `opened_transport` for `retry`, `unopened_transport` for `new_log`.
+    """
+    async with unopened(config, new_log=new_log) as parts:
         await open_with_topics(parts.transport, config, retry)
         yield parts
 
 
 @asynccontextmanager
-async def unopened(config: Config) -> AsyncIterator[Parts]:
+async def unopened(config: Config, *, new_log: bool = False) -> AsyncIterator[Parts]:
     """As `opened`, with a transport that is not opened yet."""
     async with AsyncExitStack() as stack:
-        transport = await stack.enter_async_context(unopened_transport(config))
+        transport = await stack.enter_async_context(unopened_transport(config, new_log=new_log))
         index = await stack.enter_async_context(opened_index(config))
         blobs = await stack.enter_async_context(opened_blobs(config))
         yield Parts(config, Plan(config.segments), transport, index, blobs)

@@ -7,7 +7,7 @@ frames in flight count as missing. Reading and judging are separate: a `Snapshot
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -48,6 +48,8 @@ class TerminalState(Struct, frozen=True):
     when: datetime
     stages: frozenset[str] = frozenset()
     reason: str = ""
+    model_set: str = ""
+    """Of the points that the event tells of; empty: of any."""
 
 
 class Snapshot(Struct, frozen=True):
@@ -145,16 +147,26 @@ def judge(observed: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
         (unknown | (owners_of_points - last.keys() - accepted)) - observed.deleted if observed.trimmed else frozenset()
     )
     findings.older, findings.unknown = sorted(older), [] if observed.trimmed else sorted(unknown)
-    embedded = {
-        frame for frame, state in last.items() if not state.stages.isdisjoint(embedding_stages)
-    } - observed.deleted
     for collection, owners in observed.points.items():
+        embedded = _embedded(observed.states, last, collection, embedding_stages) - observed.deleted
         findings.points_of_dead += sorted(frame for frame in owners if frame in last and last[frame].state == "dead")
         findings.orphans += sorted(owners.keys() - embedded - older)
         if points.holds_frames(collection):
             findings.points_missing += sorted(embedded - owners.keys())
             findings.doubled += sorted(frame for frame, times in owners.items() if times > 1)
     return findings
+
+
+def _embedded(
+    states: Sequence[TerminalState], last: Mapping[str, TerminalState], collection: str, stages: Collection[str]
+) -> set[str]:
+    """The frames that must have a point in the collection: by their last event of its model set, unless dead since."""
+    own = [state for state in states if not state.model_set or collection.endswith(f"-{state.model_set}")]
+    return {
+        frame
+        for frame, state in _last(own).items()
+        if last[frame].state == "enriched" and not state.stages.isdisjoint(stages)
+    }
 
 
 def _accepted(record: Record) -> AcceptedFrame:
@@ -176,7 +188,16 @@ def _enriched(record: Record) -> TerminalState | None:
     except SchemaError:
         return None
     stages, when = frozenset(entry.stage for entry in event.trace), event.published or event.ingested
-    return TerminalState(event.id, "enriched", _feed(event), record.partition.index, record.offset, when, stages)
+    return TerminalState(
+        event.id,
+        "enriched",
+        _feed(event),
+        record.partition.index,
+        record.offset,
+        when,
+        stages,
+        model_set=event.model_set,
+    )
 
 
 def _dead(record: Record) -> TerminalState | None:

@@ -17,9 +17,7 @@ from stores.blobs import BlobStore, sha256_hex
 from stores.errors import StoreUnavailable
 from streams.clock import Clock
 from streams.errors import LogFull, TooLarge, Unavailable
-from streams.lifecycle.deletions import Deletions
-from streams.retry import Backoff, Transient, retry
-from streams.sources.accepted_frames import (
+from streams.lifecycle.accepted_frames import (
     AcceptedFrames,
     LostOriginal,
     PicturesOfOneCommand,
@@ -28,6 +26,8 @@ from streams.sources.accepted_frames import (
     recording_record,
     whole_record,
 )
+from streams.lifecycle.deletions import Deletions
+from streams.retry import Backoff, Transient, retry
 from streams.sources.ingest_counts import IngestCounts
 from streams.sources.raw_frames import RawFrames
 from streams.sources.shed_counter import ShedCounter

@@ -13,8 +13,8 @@ from datetime import tzinfo
 from schemas.identity import check_name
 from stores.blobs import BlobStore
 from streams.clock import Clock
+from streams.lifecycle.accepted_frames import PicturesOfOneCommand, accepted_frames
 from streams.lifecycle.deletions import Deletions
-from streams.sources.accepted_frames import PicturesOfOneCommand, accepted_frames
 from streams.sources.acceptor import Acceptor
 from streams.sources.ingest_counts import IngestCounts, Report, Summary, WaitLog
 from streams.sources.offer_buffer import buffered

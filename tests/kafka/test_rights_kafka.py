@@ -23,9 +23,9 @@ from deploy.local.secure import Login
 from schemas import topics
 from streams.errors import Forbidden, PlanError, Unavailable
 from streams.kafka.transport import KafkaTransport
+from streams.lifecycle.accepted_frames import acceptance_record, accepted_frames
 from streams.lifecycle.dead_letters import DeadLetters
 from streams.lifecycle.deletions import Deletions
-from streams.sources.accepted_frames import acceptance_record, accepted_frames
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Position, TopicSpec
 from tests.contract.transport_suite import RecordingListener

@@ -21,11 +21,11 @@ from streams.analytics.ledger_view import LedgerView
 from streams.analytics.settings import AnalyticsSettings
 from streams.errors import NewerVersion
 from streams.feeds.roster import all_feeds
+from streams.lifecycle.accepted_frames import accepted_frames
 from streams.lifecycle.check import judge, snapshot
 from streams.lifecycle.dead_letters import CLOSES_HEADER, REPLAYED_HEADER, DeadLetters
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.event_lookup import find_event
-from streams.sources.accepted_frames import accepted_frames
 from streams.transport import Partition, Record
 from streams.worker.frame_encoder import RECORD_OVERHEAD_BYTES, FrameEncoder
 from streams.worker.ingress import decode_record

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
+from uuid import UUID
 
 from schemas import codec
 from schemas.cloudevents import ACCEPTED_TYPE, headers
@@ -97,6 +98,15 @@ async def accepted_frames(
         accepted.own.update(_ids(listed))
         accepted.recordings += [listed.recording] if listed.recording is not None else []
     return accepted
+
+
+async def feeds_of_accepted(transport: Transport) -> dict[str, tuple[str, str]]:
+    """Tenant and feed of every frame that any source has accepted. Raises Unavailable, PlanError."""
+    feeds: dict[str, tuple[str, str]] = {}
+    async for record in read_topic(transport, ACCEPTED, page_records=_PAGE_RECORDS):
+        if record.value is not None and (listed := _decoded(record)) is not None:
+            feeds |= {str(UUID(bytes=frame)): (listed.tenant, listed.feed) for frame in _ids(listed)}
+    return feeds
 
 
 def _decoded(record: Record) -> Accepted | None:
