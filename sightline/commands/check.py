@@ -1,4 +1,4 @@
-"""`sightline check`: whether every accepted frame has its end."""
+"""`sightline check`: whether every accepted frame has its end, its points and its picture."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ import msgspec
 import typer
 
 from sightline.config import Config
-from sightline.terminal.options import configured, out, print_lines
+from sightline.terminal.options import configured, err, out, print_lines
+from sightline.terminal.progress import CountLine
 from sightline.terminal.render import counted, new_table
-from sightline.wiring.build_worker import collections, worker_settings
+from sightline.wiring.examination import Examination, examine
 from sightline.wiring.existing_data import check_data_folder
-from sightline.wiring.idle import left
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened
-from sightline.wiring.stage_loader import embedding_stages
 from sightline.wiring.unfinished import unfinished_lines
-from streams.lifecycle.check import Findings
-from streams.lifecycle.check import check as compare
 
 EXAMPLES = 3
 """Frame ids per fault in the table; `--json` has all of them."""
@@ -28,52 +26,92 @@ MEANINGS = {
     "points_missing": "enriched, but without a point in the index",
     "orphans": "in the index, but not enriched with an embedding",
     "doubled": "more than one point of the frame",
+    "originals_missing": "its original is gone",
+    "originals_damaged": "its original has other bytes than were stored",
+    "thumbnails_missing": "its thumbnail is gone",
+    "thumbnails_damaged": "its thumbnail is damaged",
+    "uncited": "pictures that no record and no point names",
+    "unlogged": "in the index, but not on the log",
+    "damaged_points": "points whose vectors or payload are damaged",
 }
 
+Deep = Annotated[
+    bool, typer.Option("--deep", help="Read every original, thumbnail and point, and compare hashes and checksums.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print counts and all frame ids as one JSON object.")]
 
 
 @configured
-async def check(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag as typed
-    """Check that every accepted frame is enriched, dead-lettered or deleted, and that the index holds its points.
+async def check(
+    config: Config,
+    deep: Deep = False,  # noqa: FBT002 - a flag as typed
+    as_json: AsJson = False,  # noqa: FBT002 - a flag as typed
+) -> None:
+    """Check that every accepted frame is enriched, dead-lettered or deleted, and that its points and picture are there.
 
-    Reads all frame topics and the index, and changes nothing. Run it while no frame is being processed: frames in
-    flight count as missing. Exit status 1 means that something is wrong.
+    Reads all frame topics, the index and the list of pictures, and changes nothing. Run it while no frame is being
+    processed: frames in flight count as missing. Exit status 1 means that something is wrong; `sightline repair` makes
+    again what can be made again.
     """
     check_data_folder(config)
-    names = [spec.name for spec in collections(config, worker_settings(config)).values()]
     async with opened(config) as parts:
-        unprocessed = await left(parts)
+        print_lines(await check_parts(config, parts.transport, parts.index))
         print_lines(await unfinished_lines(config, parts.transport))
-        findings = await compare(parts.transport, parts.index, names, embedding_stages=embedding_stages(config))
+        with CountLine(err) as count:
+            examination = await examine(parts, deep=deep, report=count)
     if as_json:
-        out.print_json(msgspec.json.encode(_as_json(findings, unprocessed)).decode())
+        out.print_json(msgspec.json.encode(_as_json(examination)).decode())
     else:
-        _print(findings, unprocessed)
-    if not findings.kept:
+        _print(examination)
+    if not examination.is_whole:
         raise typer.Exit(1)
 
 
-def _as_json(findings: Findings, unprocessed: int) -> dict[str, Any]:
-    return {**msgspec.to_builtins(findings), "unprocessed": unprocessed, "kept": findings.kept}
+def _as_json(examination: Examination) -> dict[str, Any]:
+    return {
+        **msgspec.to_builtins(examination.findings),
+        "unprocessed": examination.unprocessed,
+        "pictures": msgspec.to_builtins(examination.pictures),
+        "damaged_points": examination.damaged_points,
+        "points_lost": _lost_points(examination),
+        "other_model_sets": dict(examination.others),
+        "kept": examination.is_whole,
+    }
 
 
-def _print(findings: Findings, unprocessed: int) -> None:
-    counts = {"enriched": findings.enriched, "dead-lettered": findings.dead, "deleted": findings.deleted}
-    ends = ", ".join(f"{number} {name}" for name, number in counts.items())
-    out.print(f"{counted(findings.accepted, 'frame')} accepted: {ends}")
-    if findings.older:
-        out.print(f"{counted(len(findings.older), 'frame')} older than the log's retention: not checked")
-    if unprocessed:
+def _lost_points(examination: Examination) -> int:
+    return sum(each.missing for each in examination.verified.values())
+
+
+def _print(examination: Examination) -> None:
+    _print_counts(examination)
+    if examination.unprocessed:
         out.print(
-            f"[yellow]{counted(unprocessed, 'record')} not processed yet: the frames count as missing. Run "
+            f"[yellow]{counted(examination.unprocessed, 'record')} not processed yet: the frames count as missing. Run "
             "`sightline work --until-idle`, then check again.[/]",
             markup=True,
         )
-    if findings.kept:
-        out.print("[green]Every accepted frame has its end, and the index fits.[/]", markup=True)
+    if examination.is_whole:
+        out.print("[green]Every accepted frame has its end, and the index and the pictures fit.[/]", markup=True)
         return
     table = new_table(("fault", "frames", "for example"), right=("frames",))
-    for fault, frames in findings.faults.items():
+    faults = examination.findings.faults | examination.pictures.faults
+    if damaged := [point for points in examination.damaged_points.values() for point in points]:
+        faults["damaged_points"] = damaged
+    for fault, frames in faults.items():
         table.add_row(MEANINGS[fault], str(len(frames)), ", ".join(frames[:EXAMPLES]))
     out.print(table)
+    out.print("Next: `sightline repair --dry-run` says what can be made again.")
+
+
+def _print_counts(examination: Examination) -> None:
+    findings, pictures = examination.findings, examination.pictures
+    counts = {"enriched": findings.enriched, "dead-lettered": findings.dead, "deleted": findings.deleted}
+    ends = ", ".join(f"{number} {name}" for name, number in counts.items())
+    out.print(f"{counted(findings.accepted, 'frame')} accepted: {ends}")
+    read = f", {pictures.read} of them read" if pictures.read else ""
+    out.print(f"{counted(pictures.originals, 'original')} stored{read}, {counted(pictures.thumbnails, 'thumbnail')}")
+    if findings.older:
+        out.print(f"{counted(len(findings.older), 'frame')} older than the log's retention: not checked")
+    for name, count in examination.others.items():
+        out.print(f"{counted(count, 'frame')} indexed with other models, in {name}: not checked")
