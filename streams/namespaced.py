@@ -89,6 +89,9 @@ class NamespacedTransport:
     async def cut(self, partition: Partition, before: int) -> None:
         await self._transport.cut(self._names.outer_partition(partition), before)
 
+    async def erase(self, partition: Partition, offsets: Sequence[int]) -> Sequence[int]:
+        return await self._transport.erase(self._names.outer_partition(partition), offsets)
+
 
 class _NamespacedConsumer:
     """See `streams.transport.Consumer`."""

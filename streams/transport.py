@@ -214,3 +214,10 @@ class Transport(Protocol):
 
     async def cut(self, partition: Partition, before: int) -> None:
         """Drop a partition's records before an offset, finished or not. Groups that were not past it get a Gap."""
+
+    async def erase(self, partition: Partition, offsets: Sequence[int]) -> Sequence[int]:
+        """Remove single records that every group has finished. Returns the offsets that stay.
+
+        Kafka cannot, so all of them stay until retention drops them.
+        """
+        ...

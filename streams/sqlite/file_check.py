@@ -165,7 +165,7 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
     """Every table is there, and the offsets agree with the records. Within a transaction: others write meanwhile."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     partitions = connection.execute(
-        "SELECT partitions.id, first_offset, next_offset, compacted, topics.name, number FROM partitions"
+        "SELECT partitions.id, first_offset, next_offset, compacted, erased, topics.name, number FROM partitions"
         " JOIN topics ON topics.id = topic_id"
     ).fetchall()
     expected = [*EXPECTED_TABLES, *(records_table(row[0]) for row in partitions)]
@@ -174,13 +174,16 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
     for table in EXPECTED_TABLES:
         if (report := connection.execute(f"PRAGMA integrity_check({table})").fetchone()[0]) != "ok":
             raise damaged(path, f"the log is damaged ({report})")
-    for partition_id, first, following, compacted, topic, number in partitions:
+    for partition_id, first, following, compacted, erased, topic, number in partitions:
         table = records_table(partition_id)
         lowest, highest = connection.execute(
             f"SELECT (SELECT min(record_offset) FROM {table}), (SELECT max(record_offset) FROM {table})"  # noqa: S608
         ).fetchone()
-        is_empty = first == following or bool(compacted and lowest is None)
-        fits = lowest is None if is_empty else (compacted or lowest == first) and highest == following - 1
+        if lowest is None:
+            fits = first == following or compacted or erased
+        else:
+            fits = first <= lowest <= highest < following
+            fits = fits and (erased or (highest == following - 1 and (compacted or lowest == first)))
         if not fits:
             raise damaged(
                 path,

@@ -6,7 +6,9 @@ keep the last value per key are `compaction`'s.
 
 from __future__ import annotations
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streams.sqlite.schema import records_table
@@ -89,6 +91,22 @@ def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> None:
         (before,),
     ).fetchone()
     drop_before(connection, partition_id, before, freed)
+
+
+def erase(connection: sqlite3.Connection, partition_id: int, offsets: Sequence[int]) -> list[int]:
+    """Remove single records that every group has finished; returns the offsets of the others."""
+    below = floor(connection, partition_id)
+    finished = [offset for offset in offsets if offset < below]
+    freed = connection.execute(
+        f"DELETE FROM {records_table(partition_id)} WHERE record_offset IN (SELECT value FROM json_each(?))"  # noqa: S608
+        f" RETURNING {SIZE}",
+        (json.dumps(finished),),
+    ).fetchall()
+    connection.execute(
+        "UPDATE partitions SET bytes = bytes - ?, erased = erased + ? WHERE id = ?",
+        (sum(row[0] for row in freed), len(freed), partition_id),
+    )
+    return [offset for offset in offsets if offset >= below]
 
 
 def drop_before(connection: sqlite3.Connection, partition_id: int, before: int, freed: int) -> None:

@@ -31,6 +31,20 @@ def make_room(connection: sqlite3.Connection, wanted_bytes: int) -> int:
     return dropped
 
 
+def trim(connection: sqlite3.Connection, limit_bytes: int, step_bytes: int) -> bool:
+    """Make room in a log that is larger than its limit, which may have been lowered; True if it could."""
+    excess = used_bytes(connection) - limit_bytes
+    return excess > 0 and make_room(connection, min(excess, step_bytes)) > 0
+
+
+def used_bytes(connection: sqlite3.Connection) -> int:
+    """Bytes in use: the file's pages less those that deleted records left free for the next ones."""
+    pages, free, size = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
 def who_holds(connection: sqlite3.Connection) -> str:
     """What keeps most bytes from being dropped: a group and a topic."""
     rows = connection.execute(

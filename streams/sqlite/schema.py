@@ -22,7 +22,7 @@ CREATE TABLE topics (
 CREATE TABLE partitions (
     id INTEGER PRIMARY KEY, topic_id INTEGER NOT NULL REFERENCES topics, number INTEGER NOT NULL,
     first_offset INTEGER NOT NULL DEFAULT 0, next_offset INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
-    compacted_to INTEGER NOT NULL DEFAULT 0,
+    compacted_to INTEGER NOT NULL DEFAULT 0, erased INTEGER NOT NULL DEFAULT 0,
     UNIQUE (topic_id, number)
 ) STRICT;
 CREATE TABLE groups (
@@ -44,11 +44,13 @@ CREATE TABLE clock (
 """`topics.finished_by` is a JSON list of groups that must finish a record before it is dropped. `claims` registers a
 group with a partition and holds its owner (`epoch` is the lease's generation) and position; `release_by` is the boot
 time until which an owner that was asked to hand the partition over may drain. `groups.seen` is the wall time of the
-last renewal or commit. `partitions.compacted_to`: below it every key is there once. `clock`: see `wall_clock`."""
+last renewal or commit. `partitions.compacted_to`: below it every key is there once; `erased`: so many single records
+are gone. `clock`: see `wall_clock`."""
 
 CHANGES_OF_FORMAT_2 = """
 ALTER TABLE topics ADD COLUMN finished_by TEXT NOT NULL DEFAULT '[]';
 ALTER TABLE partitions ADD COLUMN compacted_to INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE partitions ADD COLUMN erased INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE groups ADD COLUMN seen REAL;
 CREATE TABLE clock (
     is_trusted INTEGER PRIMARY KEY, wall REAL NOT NULL, boot REAL NOT NULL, boot_id TEXT NOT NULL

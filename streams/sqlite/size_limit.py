@@ -8,7 +8,7 @@ import time
 import structlog
 
 from streams.errors import LogFull
-from streams.sqlite.room import make_room, who_holds
+from streams.sqlite.room import make_room, used_bytes, who_holds
 
 UNCHECKED_SHARE = 1 / 16
 """Of the room that was left, this much is written before the size is read again: other processes write meanwhile, and
@@ -66,11 +66,3 @@ class SizeLimit:
                 records=dropped,
                 remedy="before their retention, oldest first; raise log_bytes in [storage] to keep them for longer",
             )
-
-
-def used_bytes(connection: sqlite3.Connection) -> int:
-    """Bytes in use: the file's pages less those that deleted records left free for the next ones."""
-    pages, free, size = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)

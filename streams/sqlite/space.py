@@ -30,7 +30,8 @@ def shrink(connection: sqlite3.Connection, kept_share: float = KEPT_SHARE, kept_
     surplus = free - int(max(kept_pages, kept_share * (pages - free)))
     if surplus <= 0:
         return False
-    connection.execute(f"PRAGMA incremental_vacuum({min(surplus, STEP_PAGES):d})").fetchall()
+    for _ in range(min(surplus, STEP_PAGES)):  # one page a statement: Python ends it after the first
+        connection.execute("PRAGMA incremental_vacuum(1)")
     return surplus > STEP_PAGES
 
 

@@ -225,6 +225,11 @@ class SqliteTransport:
         partition_id = self._partitions(partition.topic)[partition]
         await self._writer.run(lambda connection: retention.cut(connection, partition_id, before))
 
+    async def erase(self, partition: Partition, offsets: Sequence[int]) -> Sequence[int]:
+        await self._learn([partition.topic])
+        partition_id = self._partitions(partition.topic)[partition]
+        return await self._writer.run(lambda connection: retention.erase(connection, partition_id, offsets))
+
     async def groups(self, prefix: str = "") -> Mapping[str, Group]:
         await self._load()
         return await self._reader.run(partial(list_groups, prefix=prefix, now=self._boot()))

@@ -15,9 +15,9 @@ from streams.errors import StreamError
 from streams.sqlite import compaction, retention, space, wall_clock
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.retention import FUTURE_SECONDS, Dropped, floor
-from streams.sqlite.room import make_room
+from streams.sqlite.room import trim
 from streams.sqlite.schema import records_table
-from streams.sqlite.size_limit import ROOM_BYTES, used_bytes
+from streams.sqlite.size_limit import ROOM_BYTES
 from streams.sqlite.threads import Reader, Writer
 from streams.tasks import in_daemon_thread
 from streams.transport import TopicSpec
@@ -81,9 +81,9 @@ class Upkeep:
                 has_dropped = has_dropped or dropped.records > 0
                 if dropped.is_last:
                     break
-        while time.monotonic() < ends and await self._reader.run(used_bytes) > self._max_bytes:
-            if not await self._writer.run(partial(make_room, wanted_bytes=ROOM_BYTES)):
-                break
+        while time.monotonic() < ends and await self._writer.run(
+            partial(trim, limit_bytes=self._max_bytes, step_bytes=ROOM_BYTES)
+        ):
             has_dropped = True
         return has_dropped or await self._reader.run(space.has_surplus)
 

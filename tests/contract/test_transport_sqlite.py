@@ -16,16 +16,7 @@ from streams.sqlite.threads import Writer
 from streams.sqlite.transport import LogSettings, SqliteTransport
 from streams.transport import NewRecord, Partition, Position, TopicSpec, Transport
 from tests.contract.transport_suite import RecordingListener, TransportSuite, key_for, number, values
-
-
-class Clock:
-    """Seconds that a test sets."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def __call__(self) -> float:
-        return self.seconds
+from tests.support.sqlite_logs import Clock, Logs
 
 
 class TestSqliteTransport(TransportSuite):
@@ -55,26 +46,6 @@ def wall() -> Clock:
 @pytest.fixture
 def boot() -> Clock:
     return Clock(1_000.0)
-
-
-class Logs:
-    """Opens logs and closes them afterwards."""
-
-    def __init__(self, path: Path, boot: Clock, wall: Clock) -> None:
-        self.path, self.boot, self.wall = path, boot, wall
-        self.opened: list[SqliteTransport] = []
-
-    def wait(self, seconds: float) -> None:
-        """Time passes on all clocks."""
-        self.boot.seconds += seconds
-        self.wall.seconds += seconds
-
-    async def open(self, **settings: float) -> SqliteTransport:
-        log_settings = LogSettings(**settings)  # type: ignore[arg-type]
-        transport = SqliteTransport(self.path, log_settings, boot=self.boot, wall=self.wall)
-        await transport.open()
-        self.opened.append(transport)
-        return transport
 
 
 @pytest.fixture
