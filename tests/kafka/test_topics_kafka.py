@@ -118,7 +118,7 @@ async def setting(cluster: Cluster, topic: str, name: str) -> str:
     await admin.start()
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
     await admin.close()
-    return next(entry[1] for entry in response.resources[0][4] if entry[0] == name)
+    return str(next(entry[1] for entry in response.resources[0][4] if entry[0] == name))
 
 
 def test_settings_of_existing_topics_are_applied(cluster: Cluster, on_broker: Callable[..., Result]) -> None:

@@ -72,11 +72,9 @@ class StableOffsetsRequest(Request[StableOffsetsStruct]):  # type: ignore[misc]
         self._group, self._partitions = group, partitions
 
     def build(self, request_struct_class: type[StableOffsetsStruct]) -> StableOffsetsStruct:
-        topics = (
-            None
-            if self._partitions is None
-            else [(topic, list(numbers), {}) for topic, numbers in self._partitions.items()]
-        )
+        topics: list[tuple[str, list[int], dict[int, bytes]]] | None = None
+        if self._partitions is not None:
+            topics = [(topic, list(numbers), {}) for topic, numbers in self._partitions.items()]
         return request_struct_class(self._group, topics, True, {})  # noqa: FBT003 - the protocol's order
 
 
