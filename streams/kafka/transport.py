@@ -174,6 +174,9 @@ class KafkaTransport:
     async def cut(self, partition: Partition, before: int) -> None:
         await self._cluster.cut(partition, before)
 
+    async def erase(self, partition: Partition, offsets: Sequence[int]) -> Sequence[int]:
+        return offsets
+
     @property
     def _cluster(self) -> ClusterClient:
         return self._open_clients[0]

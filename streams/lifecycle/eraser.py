@@ -1,4 +1,6 @@
-"""Erases the blobs of deleted frames: originals and thumbnails, unless another frame has the same picture.
+"""Erases deleted frames: their originals and thumbnails, unless another frame has the same picture, and their records.
+
+Records are removed where the log can do it (`Transport.erase`), elsewhere they go with retention.
 
 Blobs are named by content, so two frames may share one. The topics, as far as retention reaches, and the index say
 which frames cite a blob. See `docs/decisions/060-erasing-blobs.md`.
@@ -6,7 +8,7 @@ which frames cite a blob. See `docs/decisions/060-erasing-blobs.md`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
@@ -15,16 +17,15 @@ import structlog
 from msgspec.structs import replace
 
 from schemas import cloudevents, codec, points, topics
-from schemas.errors import SchemaError
 from schemas.events import Deletion
 from schemas.pictures import feed_of_source
-from stores.blobs import SCHEME, blob_uri
+from stores.blobs import SCHEME
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Match
 from streams.backends import Backends
 from streams.clock import Clock, utc
 from streams.errors import LogFull, Unavailable
-from streams.lifecycle.dead_letters import CLOSES_HEADER
+from streams.lifecycle.citations import Citation, Place, citation_of, is_original
 from streams.lifecycle.deletions import Deletions
 from streams.retry import Retry
 from streams.topic_reader import read_topic
@@ -96,33 +97,60 @@ class Eraser:
         return len(due)
 
     async def _erase(self, due: Mapping[str, Deletion]) -> None:
-        own = await self._own(due)
+        own, places = await self._own(due)
         shared = await self._shared({uri for uris in own.values() for uri in uris}, due)
         due = {frame: deletion for frame, deletion in due.items() if frame in self.deletions.pending}  # not taken back
         for frame, deletion in due.items():
             for uri in own[frame] - shared:
                 await self._delete(deletion.tenant, uri)
+        unfinished = await self._erase_records({frame: places[frame] for frame in due if frame in places})
+        due = {frame: deletion for frame, deletion in due.items() if frame not in unfinished}
         erased = utc(self.clock.now())
         await self._publish([replace(deletion, erased=erased) for deletion in due.values()])
         blobs = sum(len(uris - shared) for uris in own.values())
         log.info("erased", frames=len(due), blobs=blobs, shared=len(shared))
 
-    async def _own(self, due: Mapping[str, Deletion]) -> dict[str, set[str]]:
-        """The blobs of each frame. Blobs that a deletion names outside the frame's own feed are ignored."""
+    async def _own(self, due: Mapping[str, Deletion]) -> tuple[dict[str, set[str]], dict[str, set[Place]]]:
+        """The blobs and the records of each frame. Blobs that a deletion names outside the frame's feed are ignored."""
         own = {frame: {uri for uri in deletion.uris if _within(uri, deletion)} for frame, deletion in due.items()}
-        async for frame, uris in self._cited(due.values()):
-            if frame in own:
-                own[frame] |= uris
-        return own
+        places: dict[str, set[Place]] = {}
+        async for citation in self._cited(due.values()):
+            if citation.frame in own:
+                own[citation.frame] |= citation.uris
+                places.setdefault(citation.frame, set()).update(await self._places(citation))
+        return own, places
+
+    async def _places(self, citation: Citation) -> set[Place]:
+        """The record's place, and that of the record which a dead letter is about."""
+        letter, places = citation.letter, {citation.place}
+        if letter is None or not topics.carries_frames(letter.topic):
+            return places
+        died = Partition(letter.topic, letter.partition)
+        found = await _RetryingLog(self.backends.transport, self.retry).read(died, letter.offset, 1)
+        return places | {(died, record.offset) for record in found if is_original(record, letter)}
+
+    async def _erase_records(self, places: Mapping[str, Collection[Place]]) -> set[str]:
+        """Remove the frames' records. Returns the frames of which a group has still to finish one."""
+        transport = self.backends.transport
+        owners: dict[Partition, dict[int, str]] = {}
+        for frame, own in places.items():
+            for partition, offset in own:
+                owners.setdefault(partition, {})[offset] = frame
+        left: set[str] = set()
+        for partition, frames in owners.items():
+            erase = partial(transport.erase, partition, sorted(frames))
+            stay = await self.retry.forever("broker", erase, (Unavailable, LogFull))
+            left |= {frames[offset] for offset in stay}
+        return set() if transport.drops_unfinished else left  # there, retention drops them
 
     async def _shared(self, uris: set[str], due: Mapping[str, Deletion]) -> set[str]:
         """The `uris` that another frame, which is not deleted, cites."""
         shared: set[str] = set()
         if not uris:
             return shared
-        async for frame, cited in self._cited(due.values()):
-            if frame not in self.deletions:
-                shared |= cited & uris
+        async for citation in self._cited(due.values()):
+            if citation.frame not in self.deletions:
+                shared |= citation.uris & uris
         others = Match(field="frame", any_of=tuple(due))
         for collection in await self._frame_collections():
             for uri in sorted(uris - shared):
@@ -132,8 +160,8 @@ class Eraser:
                         shared.add(uri)
         return shared
 
-    async def _cited(self, deletions: Iterable[Deletion]) -> AsyncIterator[tuple[str, set[str]]]:
-        """Frames of the deletions' feeds on all topics, each time with the blobs that it cites there."""
+    async def _cited(self, deletions: Iterable[Deletion]) -> AsyncIterator[Citation]:
+        """The records of the deletions' feeds on all topics."""
         feeds = {(deletion.tenant, deletion.feed) for deletion in deletions}
         names = {feed for _, feed in feeds}
         log_reader = _RetryingLog(self.backends.transport, self.retry)
@@ -141,7 +169,8 @@ class Eraser:
             if topics.carries_frames(topic):
                 async for record in read_topic(log_reader, topic):
                     source = record.headers.get("ce_source", b"").decode(errors="replace")
-                    if feed_of_source(source) in names and (citation := _citation(record, feeds)) is not None:
+                    citation = citation_of(record) if feed_of_source(source) in names else None
+                    if citation is not None and citation.feed in feeds:
                         yield citation
 
     async def _frame_collections(self) -> list[str]:
@@ -175,24 +204,6 @@ class _RetryingLog:
 
 def _within(uri: str, deletion: Deletion) -> bool:
     return uri.startswith(f"{SCHEME}{deletion.tenant}/{deletion.feed}/")
-
-
-def _citation(record: Record, feeds: set[tuple[str, str]]) -> tuple[str, set[str]] | None:
-    """The frame and its blobs; None for a record that is no frame of these feeds."""
-    try:
-        if record.partition.topic == topics.DEAD:
-            if CLOSES_HEADER in record.headers:
-                return None
-            letter = codec.decode_dead(record.value, record.headers)
-            return letter.id, {letter.uri} - {""}
-        event = codec.decode_frame(record.value, record.headers, appended_seconds=record.timestamp).event
-    except SchemaError:
-        return None
-    if (event.tenant, event.feed) not in feeds:
-        return None
-    image = event.image
-    uri = image.uri or blob_uri(event.tenant, event.feed, event.ingested.date(), image.sha256)
-    return event.id, {uri, image.thumbnail} - {""}
 
 
 def deletion_record(deletion: Deletion) -> NewRecord:

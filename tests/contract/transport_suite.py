@@ -365,6 +365,15 @@ class TransportSuite:
         await transport.cut(partition, 2)
         assert [number(record) for record in await transport.read(partition, 0, 10)] == [2]
 
+    async def test_single_records_are_erased_where_the_log_can(self, transport: Transport, topic: str) -> None:
+        partition = Partition(topic, 0)
+        await transport.publish(values(topic, "a", range(4)))
+        stay = await transport.erase(partition, [1, 2])
+        left = [number(record) for record in await transport.read(partition, 0, 10)]
+        assert left == ([0, 1, 2, 3] if transport.drops_unfinished else [0, 3])
+        assert list(stay) == ([1, 2] if transport.drops_unfinished else [])
+        assert (await transport.ends(topic))[partition] == (0, 4)
+
     # -- assignments -------------------------------------------------------------------------------------------
 
     async def test_members_share_and_the_leaver_drains_first(self, transport: Transport, group: str, url: str) -> None:

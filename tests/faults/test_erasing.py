@@ -2,12 +2,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from schemas import topics
+from stores.edge.settings import EdgeSettings
 from streams.lifecycle.dead_letters import DeadLetters
+from streams.transport import NewRecord
 from tests.faults.erasing_suite import ErasingSuite, deletion, exists, states, work
-from tests.support.deployment import Deployment, deployed, fated, identity
+from tests.support.deployment import Deployment, deployed, fated, identity, until
+from tests.support.edge_folder import edge_folder
+from tests.support.fault_stages import commented
+from tests.support.picture_headers import picture_headers
+from tests.support.pictures import encoded, scene
+
+NAME = "unmistakable-7f3a"
+"""Stands in the record's headers, in the picture, and as a label in event and payload."""
 
 
 class TestEmbedded(ErasingSuite):
@@ -46,3 +57,44 @@ class TestEmbedded(ErasingSuite):
         await work(here, until_erased=[mine])
         assert await exists(here, image.uri)
         assert await exists(here, image.thumbnail)
+
+
+def traces(folder: Path, **wanted: bytes) -> dict[str, list[str]]:
+    """The files below `folder` that hold any of these bytes."""
+    files = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    found = {
+        name: [str(path.relative_to(folder)) for path, held in files.items() if it in held]
+        for name, it in wanted.items()
+    }
+    return {name: paths for name, paths in found.items() if paths}
+
+
+async def test_no_byte_of_an_erased_frame_is_left_in_any_file(tmp_path: Path) -> None:
+    """After the purge of the index and one pass of the log's retention: minutes in a deployment."""
+    picture = commented(encoded(scene(9, 320, 240)), f"{NAME}#1")
+    headers = picture_headers("/tests/lobby", f"{NAME}-1", content_type="image/jpeg", kind="still")
+    victim, other = NewRecord(topics.RAW, b"1", picture, headers), fated("ok", number=2)
+    quick = EdgeSettings(idle_seconds=5.0, purge_seconds=0.1, purge_share=1.0)
+    with edge_folder(tmp_path / "index"):
+        async with deployed(tmp_path, index_settings=quick) as here:
+            await here.publish([victim, other])
+            await work(here)
+            frame, event = identity(victim), (await here.enriched())[identity(victim)]
+            (hit,) = await here.index.get("frames-scripted", [frame], with_vectors=["semantic"])
+            thumbnail = await here.blobs.get("default", event.image.thumbnail)
+            wanted = {
+                "picture": picture[len(picture) // 2 :][:48],
+                "thumbnail": thumbnail[len(thumbnail) // 2 :][:48],
+                "words": NAME.encode(),
+                "vector": hit.vectors["semantic"],
+            }
+            assert traces(tmp_path, **wanted).keys() == wanted.keys()
+
+            await here.publish([deletion(frame)])
+            await work(here, until_erased=[frame])
+            await here.transport.drop_old()
+            await until(lambda: not traces(tmp_path / "index", id=frame.encode(), raw=UUID(frame).bytes, **wanted))
+            assert traces(tmp_path, **wanted) == {}
+            assert [hit.id for hit in await here.index.get("frames-scripted", [frame, identity(other)])] == [
+                identity(other)
+            ]

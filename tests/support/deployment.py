@@ -136,7 +136,12 @@ class Deployment:
 
 @asynccontextmanager
 async def deployed(
-    folder: Path, *, between: Sequence[str] = (), index_folder: Path | None = None, fresh: bool = True
+    folder: Path,
+    *,
+    between: Sequence[str] = (),
+    index_folder: Path | None = None,
+    fresh: bool = True,
+    index_settings: EdgeSettings | None = None,
 ) -> AsyncIterator[Deployment]:
     """Opened in `folder`; `index_folder` is one that tests use one after the other, emptied where this is `fresh`."""
     async with AsyncExitStack() as stack:
@@ -144,7 +149,8 @@ async def deployed(
         await transport.open()
         stack.push_async_callback(transport.close)
         await transport.create(declared(between))
-        index = EdgeIndex(index_folder or folder / "index", EdgeSettings(idle_seconds=INDEX_IDLE_SECONDS))
+        edge = index_settings or EdgeSettings(idle_seconds=INDEX_IDLE_SECONDS)
+        index = EdgeIndex(index_folder or folder / "index", edge)
         stack.push_async_callback(index.close)
         for name in await index.collections() if fresh else ():
             await index.delete(name, Filter())
