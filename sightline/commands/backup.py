@@ -10,8 +10,9 @@ import typer
 from sightline.config import Config
 from sightline.terminal.options import CommandError, UsageError, configured, out
 from sightline.terminal.render import counted, local_time
-from sightline.wiring.backup_parts import backup_source, elsewhere, index_folder, log_path, picture_folder
+from sightline.wiring.backup_parts import backup_source, elsewhere, picture_folder
 from sightline.wiring.existing_data import check_data_folder
+from sightline.wiring.lost_log import index_folder, log_path
 from streams.lifecycle.backup import BackupReport, back_up
 from streams.lifecycle.backup_folder import BackupFolder
 
@@ -40,7 +41,7 @@ async def backup(
         raise CommandError("nothing of this deployment is embedded: " + "; ".join(elsewhere(config)))
     _check_apart(to.absolute(), [*places, config.data_path])
     check_data_folder(config)
-    async with backup_source(config) as source:
+    async with backup_source(config, lost_parts_allowed=replace) as source:
         report = await back_up(source, BackupFolder(to.absolute(), verify=verify), replace=replace)
     _print(report, to, config)
     if report.damaged:

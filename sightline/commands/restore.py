@@ -13,7 +13,8 @@ import typer
 from sightline.config import Config
 from sightline.terminal.options import configured, err, out
 from sightline.terminal.render import counted, local_time
-from sightline.wiring.backup_parts import index_folder, log_path, restore_targets
+from sightline.wiring.backup_parts import restore_targets
+from sightline.wiring.lost_log import index_folder, log_path
 from sightline.wiring.parts import connected_transport
 from stores.edge.stop import stop
 from streams.errors import StreamError

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from sightline.config import Config
 from sightline.wiring.config_check import without_passwords
-from sightline.wiring.lost_log import EMBEDDED
+from sightline.wiring.lost_log import index_folder, log_path
+from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import connected_transport
 from stores.open import blob_folder
 from streams.lifecycle.backup import BackupSource
 from streams.lifecycle.restore import RestoreTargets
 from streams.sqlite.backup import side_files, snapshot
-from streams.sqlite.transport import SqliteTransport
 
 OWN_TOOLS = {
     "transport": "the log at {}: Kafka keeps copies of its own (replication, MirrorMaker)",
@@ -24,18 +24,6 @@ OWN_TOOLS = {
     "blobs": "the pictures at {}: use the object store's versions or replication",
 }
 """What a backup of ours does not hold, by key of the configuration."""
-
-
-def log_path(config: Config) -> Path | None:
-    """The embedded log's file."""
-    url = config.transport_url
-    return SqliteTransport.from_url(url).path.absolute() if url.startswith("sqlite:") else None
-
-
-def index_folder(config: Config) -> Path | None:
-    """The embedded index's folder."""
-    is_embedded = config.index_url.startswith(EMBEDDED)
-    return Path(config.index_url.removeprefix(EMBEDDED)).absolute() if is_embedded else None
 
 
 def picture_folder(config: Config) -> Path | None:
@@ -56,11 +44,16 @@ def restore_targets(config: Config) -> RestoreTargets:
 
 
 @asynccontextmanager
-async def backup_source(config: Config) -> AsyncIterator[BackupSource]:
-    """The embedded parts, opened as far as copying them needs it."""
+async def backup_source(config: Config, *, lost_parts_allowed: bool) -> AsyncIterator[BackupSource]:
+    """The embedded parts, opened as far as copying them needs it.
+
+    Raises Missing where one is gone: its place in the last backup is not taken by nothing.
+    """
     log, index = log_path(config), index_folder(config)
     async with AsyncExitStack() as stack:
         transport = await stack.enter_async_context(connected_transport(config)) if log else None
+        if transport is not None and not lost_parts_allowed:
+            await check_parts(config, transport, needed=("index", "pictures"))
         yield BackupSource(
             name=str(config.data_path),
             version=version("sightline"),
