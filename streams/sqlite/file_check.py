@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-import struct
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from streams.sqlite.failures import damaged
 from streams.sqlite.schema import APPLICATION_ID, FORMAT, TABLES, records_table
+from streams.sqlite.wal_check import WAL_HEADER_BYTES, is_wal_header
 
 CHECK_SECONDS = 2.0
 """SQLite checks about a gigabyte a second: a small log is checked whole when it is opened, a large one in part. Damage
 in the rest is reported when it is read."""
 
-WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
-WAL_HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 VERSIONS = (b"\x01\x01", b"\x02\x02")
 """Of reading and writing the file: without and with a write-ahead log."""
-SALTS = slice(16, 24)
-"""In the header of the write-ahead log: every frame repeats them, so frames of an earlier log do not count."""
-SHM_HEADER_BYTES, SHM_FRAMES, SHM_SALTS = 48, slice(16, 20), slice(32, 40)
-"""In the index of the write-ahead log: its frames that were synchronized and committed, and its salts."""
-
 EXPECTED_TABLES = sorted(line.split()[2] for line in TABLES.splitlines() if line.startswith("CREATE TABLE"))
 
 
@@ -55,83 +48,9 @@ def check_bytes(path: Path) -> None:
     if size < expected and not (wal.exists() and wal.stat().st_size):
         raise damaged(path, f"the file is cut off: {size} of {expected} bytes")
     with suppress(FileNotFoundError), wal.open("rb") as file:
-        header = file.read(WAL_HEADER_BYTES)
-        if header and not _is_wal_header(header):
+        content = file.read(WAL_HEADER_BYTES)
+        if content and not is_wal_header(content):
             raise damaged(path, f"{wal.name} is not a write-ahead log")
-
-
-def _is_wal_header(header: bytes) -> bool:
-    """Its magic number and its checksum, as SQLite's file format has them; it is written and synchronized first."""
-    if len(header) < WAL_HEADER_BYTES or header[:4] not in WAL_MAGIC:
-        return False
-    order = ">" if header[3] & 1 else "<"
-    words = struct.unpack(f"{order}6I", header[:24])
-    first = second = 0
-    for even, odd in zip(words[::2], words[1::2], strict=True):
-        first = (first + even + second) & 0xFFFFFFFF
-        second = (second + odd + first) & 0xFFFFFFFF
-    return header[24:] == struct.pack(">2I", first, second)
-
-
-class WalCheck:
-    """Whether commits in the write-ahead log are lost: SQLite ends it silently at the first frame that is not whole.
-
-    Made before SQLite opens the file, while the index still says how many frames were committed; `verify` compares
-    that with what SQLite accepted, and looks for commits behind it. A power cut tears the last commit only, which was
-    not acknowledged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._wal = path, path.with_name(path.name + "-wal")
-        self._shm = path.with_name(path.name + "-shm")
-        self._salts = self._wal_salts()
-        self._committed = self._indexed_frames()
-
-    @property
-    def has_frames(self) -> bool:
-        return bool(self._salts)
-
-    def verify(self) -> None:
-        """Call it once a connection has read the log, and is closed. Raises DamagedLog."""
-        if not self._salts or self._wal_salts() != self._salts:
-            return  # nothing was in it, or another process has begun it again
-        accepted = self._indexed_frames()
-        if accepted is None:
-            return
-        if self._committed is not None and accepted < self._committed:
-            raise self._lost(self._committed - accepted)
-        if self._commits_behind(accepted) > 1 and self._indexed_frames() == accepted:  # else another process writes
-            raise self._lost(None)
-
-    def _lost(self, pages: int | None) -> Exception:
-        what = "pages" if pages is None else f"{pages} pages"
-        return damaged(self._path, f"{self._wal.name} is cut off or damaged: {what} that were written are not whole")
-
-    def _wal_salts(self) -> bytes:
-        with suppress(OSError), self._wal.open("rb") as file:
-            return file.read(WAL_HEADER_BYTES)[SALTS]
-        return b""
-
-    def _indexed_frames(self) -> int | None:
-        """Committed frames, as the index of this write-ahead log has them; None: it is that of another, or none."""
-        with suppress(OSError), self._shm.open("rb") as file:
-            header = file.read(SHM_HEADER_BYTES)
-            copy = file.read(SHM_HEADER_BYTES)
-            if len(copy) == SHM_HEADER_BYTES and header == copy and header[SHM_SALTS] == self._salts:
-                return int(struct.unpack("=I", header[SHM_FRAMES])[0])
-        return None
-
-    def _commits_behind(self, frames: int) -> int:
-        """Commits with this log's salts behind the first `frames`."""
-        with suppress(OSError), self._wal.open("rb") as file:
-            page = int.from_bytes(file.read(WAL_HEADER_BYTES)[8:12], "big")
-            file.seek(WAL_HEADER_BYTES + frames * (FRAME_HEADER_BYTES + page))
-            commits = 0
-            while len(header := file.read(FRAME_HEADER_BYTES)) == FRAME_HEADER_BYTES and commits < 2:
-                commits += header[8:16] == self._salts and header[4:8] != bytes(4)
-                file.seek(page, 1)
-            return commits
-        return 0
 
 
 def check_format(connection: sqlite3.Connection, path: Path) -> int:

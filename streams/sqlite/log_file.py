@@ -9,8 +9,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from streams.sqlite.failures import damaged, translate
-from streams.sqlite.file_check import WalCheck, check_bytes, check_format, check_pages, check_tables, is_open_here
+from streams.sqlite.file_check import check_bytes, check_format, check_pages, check_tables, is_open_here
 from streams.sqlite.schema import FORMAT, PAGE_BYTES, create_tables, migrate
+from streams.sqlite.wal_check import WalCheck
 
 OPENING_SECONDS = 10.0
 """The first statement reads the file, which another process may be recovering or closing as the last one."""
