@@ -8,6 +8,7 @@ import logging
 import random
 from asyncio import Future, StreamReader, StreamWriter, Task
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,12 +17,25 @@ from stores.edge.address import socket_path
 from stores.edge.catalog import OPENING
 from stores.edge.index_process import LOCK
 from stores.edge.launcher import launch, store_error
+from stores.edge.read_only import ReadOnlyCopy, may_be_read
 from stores.edge.settings import EdgeSettings
 from stores.errors import Refused, StoreBlocked, StoreError, StoreUnavailable, WrongLayout, store_unavailable
 
 _log = logging.getLogger("stores.edge")
 MIN_WAIT_SECONDS = 0.02
 MAX_WAIT_SECONDS = 2.0
+
+
+CHANGES = wire.Writing | wire.Compact | wire.Salvage
+
+
+class InFlight(NamedTuple):
+    """A request that is not answered yet."""
+
+    frame: bytes
+    answer: Future[msgspec.Raw]
+    changes: bool
+    """Whether it changes the index."""
 
 
 class Connection:
@@ -35,7 +49,8 @@ class Connection:
         self._folder = folder
         self._settings = settings
         self._number = 0
-        self._in_flight: dict[int, tuple[bytes, Future[msgspec.Raw]]] = {}
+        self._in_flight: dict[int, InFlight] = {}
+        self._copy: ReadOnlyCopy | None = None
         self._requested = asyncio.Event()
         self._writer: StreamWriter | None = None
         self._task: Task[None] | None = None
@@ -52,7 +67,9 @@ class Connection:
         if len(frame) > wire.LARGEST_BYTES:
             raise Refused(f"a request of {len(frame)} bytes: at most {wire.LARGEST_BYTES} are sent")
         answer: Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
-        self._in_flight[number] = frame, answer
+        if self._copy is not None and isinstance(request, CHANGES):
+            raise self._copy.refusal()
+        self._in_flight[number] = InFlight(frame, answer, isinstance(request, CHANGES))
         self._requested.set()
         try:
             async with asyncio.timeout(timeout_seconds or self._settings.call_timeout_seconds):
@@ -70,6 +87,10 @@ class Connection:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
         self._fail(StoreUnavailable("the index was closed"))
+        if self._copy is not None:
+            self._folder = self._copy.original
+            copy, self._copy = self._copy, None
+            await asyncio.to_thread(copy.remove)
 
     async def _send(self, frame: bytes) -> None:
         """A lost connection does not fail the call: the request is sent again."""
@@ -106,18 +127,30 @@ class Connection:
         try:
             return await self._open()
         except (FileNotFoundError, ConnectionError):
-            await launch(self._folder, self._settings)
+            await self._launch()
         try:
             return await self._open()
         except FileNotFoundError as error:
             raise StoreUnavailable(_not_listening(self._folder)) from error
+
+    async def _launch(self) -> None:
+        """Start the index process; of a folder that may not be written, on a copy of it."""
+        try:
+            await launch(self._folder, self._settings)
+        except StoreBlocked:
+            if self._copy is not None or not may_be_read(self._folder):
+                raise
+            self._copy = await asyncio.to_thread(ReadOnlyCopy, self._folder)
+            self._folder = self._copy.folder
+            self._fail(self._copy.refusal(), changes=True)
+            await launch(self._folder, self._settings)
 
     async def _open(self) -> tuple[StreamReader, StreamWriter]:
         with socket_path(self._folder) as path:
             return await asyncio.open_unix_connection(path, limit=wire.BUFFER_BYTES)
 
     async def _read_replies(self, reader: StreamReader, writer: StreamWriter) -> None:
-        writer.writelines([frame for frame, _ in self._in_flight.values()])
+        writer.writelines([each.frame for each in self._in_flight.values() if not each.answer.done()])
         self._writer = writer
         try:
             while (body := await wire.read(reader)) is not None:
@@ -132,8 +165,8 @@ class Connection:
         await self._wait()
 
     def _settle(self, reply: wire.Reply) -> None:
-        _, answer = self._in_flight.get(reply.number, (b"", None))
-        if answer is None or answer.done():
+        in_flight = self._in_flight.get(reply.number)
+        if in_flight is None or (answer := in_flight.answer).done():
             return
         if reply.warning and reply.warning != self._warning:
             self._warning = reply.warning
@@ -143,10 +176,11 @@ class Connection:
         else:
             answer.set_result(reply.result)
 
-    def _fail(self, error: StoreError) -> None:
-        for _, answer in self._in_flight.values():
-            if not answer.done():
-                answer.set_exception(type(error)(str(error)))
+    def _fail(self, error: StoreError, *, changes: bool = False) -> None:
+        """End the calls in flight, or only those that change the index."""
+        for each in self._in_flight.values():
+            if not each.answer.done() and (each.changes or not changes):
+                each.answer.set_exception(type(error)(str(error)))
 
     async def _wait(self) -> None:
         """Exponential backoff with jitter; an answer resets it."""
