@@ -21,10 +21,12 @@ new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${
 dialog.start();
 live.start();
 api.status().then(
-  ({ model_set: modelSet, is_local: isLocal }) => {
+  ({ model_set: modelSet, is_local: isLocal, warnings }) => {
     search.modelSet = modelSet;
     byId("model-set").textContent = modelSet || "no models";
     byId("local").hidden = !isLocal;
+    byId("warnings").textContent = warnings.join("; ");
+    byId("warnings").hidden = warnings.length === 0;
   },
   () => (byId("model-set").textContent = "unknown"),
 );

@@ -42,15 +42,17 @@ class AbsentGroup:
     """A group without members; `seconds` is the age of the oldest record that it holds back."""
 
     name: str
-    of_plan: bool
+    segment: int | None
+    """Of the present plan, counted from 1; None: the group is not of it."""
     records: int
     seconds: float
 
     @property
     def warning(self) -> str:
         held = f"{_counted(self.records, 'record', 'records')}, the oldest for {_duration(self.seconds)}"
-        if self.of_plan:
-            return f"group {self.name} of this plan has no worker and {held} to do: run `sightline work`"
+        if self.segment is not None:
+            command = "sightline work" if self.segment == 1 else f"sightline work --segment {self.segment}"
+            return f"group {self.name} of this plan has no worker and {held} to do: run `{command}`"
         return (
             f"group {self.name} has no worker, is not of this plan, and holds {held}: start its worker, or run"
             f" `sightline groups give-up {self.name}`"
@@ -174,7 +176,8 @@ def _absent(
     unseen = age if group.last_seen is None else now - group.last_seen
     if group.members or not held or unseen < ABSENT_SECONDS:
         return None
-    return AbsentGroup(name, name in readers, sum(position.lag for position in held), age)
+    segment = list(readers).index(name) + 1 if name in readers else None
+    return AbsentGroup(name, segment, sum(position.lag for position in held), age)
 
 
 def _oldest(

@@ -201,4 +201,8 @@ async def test_readiness_carries_its_reasons(served: Served) -> None:
         health.waits_for("broker", "no answer")
         assert (await client.get("/readyz")).text == "waits for broker: no answer\n"
         assert (await client.get("/healthz")).status_code == 200
+        health.recovered("broker")
+        health.warn("unfinished records", ["5 frames are left"])
+        assert (await client.get("/readyz")).text == "ready\nwarning: 5 frames are left\n"
+        assert (await client.get("/api/status")).json()["warnings"] == ["5 frames are left"]
     searcher.close()
