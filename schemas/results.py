@@ -19,7 +19,7 @@ class OutOfDomain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     out_of_domain: bool
 
 
-OUT_OF_DOMAIN: Final = {"out_of_domain": True}
+OUT_OF_DOMAIN_RESULT: Final = {"out_of_domain": True}
 """The same as plain values, as a decoded event has it."""
 
 _schemas: dict[str, Any] = {}

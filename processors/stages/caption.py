@@ -12,7 +12,7 @@ from msgspec import Meta
 from processors.frame import Frame, Verdicts
 from processors.keywords import keywords
 from schemas.events import Caption as CaptionText
-from schemas.results import OUT_OF_DOMAIN, OutOfDomain, register
+from schemas.results import OUT_OF_DOMAIN_RESULT, OutOfDomain, register
 
 if TYPE_CHECKING:
     from processors.models.blip import Blip
@@ -85,7 +85,7 @@ class Caption:
         )
         for frame, prompt, text in zip(frames, prompts, texts, strict=True):
             if text is None:
-                frame.results[self.name] = OUT_OF_DOMAIN
+                frame.results[self.name] = OUT_OF_DOMAIN_RESULT
                 continue
             frame.captions = (CaptionText(text=text, model=f"{self.model}@{self.revision}", prompt=prompt),)
             frame.keywords = keywords([text])

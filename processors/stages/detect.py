@@ -13,7 +13,7 @@ from msgspec import Meta
 from processors.errors import WrongWeights
 from processors.frame import Frame, Verdicts
 from schemas.events import Detection
-from schemas.results import OUT_OF_DOMAIN, OutOfDomain, register
+from schemas.results import OUT_OF_DOMAIN_RESULT, OutOfDomain, register
 
 if TYPE_CHECKING:
     from processors.models.yolo import RawDetection, Yolo
@@ -90,7 +90,7 @@ class Detect:
         batch = self._yolo.detect_in_domain(images, min_confidence=self._min_confidence, max_overlap=self._settings.iou)
         for frame, detections in zip(frames, batch, strict=True):
             if detections is None:
-                frame.results[self.name] = OUT_OF_DOMAIN
+                frame.results[self.name] = OUT_OF_DOMAIN_RESULT
                 continue
             kept = [detection for detection in detections if self._keeps(frame.feed, detection)]
             frame.detections = tuple(_in_original(detection, frame) for detection in kept)

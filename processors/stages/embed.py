@@ -11,7 +11,7 @@ import numpy as np
 from processors.frame import Frame, Invalid, Verdicts
 from schemas.events import Embedding
 from schemas.points import SEMANTIC, VISUAL
-from schemas.results import OUT_OF_DOMAIN, OutOfDomain, register
+from schemas.results import OUT_OF_DOMAIN_RESULT, OutOfDomain, register
 
 if TYPE_CHECKING:
     from processors.models.clip import Clip
@@ -92,7 +92,7 @@ class Embed:
                 if valid[row]
             )
             if outside[row]:
-                frame.results[self.name] = OUT_OF_DOMAIN
+                frame.results[self.name] = OUT_OF_DOMAIN_RESULT
         return [None if ok else Invalid("unusable_vector", "the model gave no finite vector") for ok in valid]
 
     def close(self) -> None:
