@@ -16,7 +16,7 @@ from sightline.wiring.build_worker import collections, worker_settings
 from sightline.wiring.damaged_index import salvage_index
 from sightline.wiring.examination import Examination, examine, frames_of_damaged
 from sightline.wiring.existing_data import check_data_folder
-from sightline.wiring.lost_log import missing_log
+from sightline.wiring.lost_log import found_pictures_folder, missing_log
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.thumbnails import thumbnail_maker
 from streams.backends import Backends
@@ -90,6 +90,7 @@ async def _carry_out(parts: Parts, plan: RepairPlan) -> dict[str, str]:
         await work.carry_out(plan)
     for alias, spec in collections(parts.config, worker_settings(parts.config)).items():
         await parts.index.ensure(spec, alias)
+    found_pictures_folder(parts.config)
     return work.failed
 
 

@@ -9,6 +9,7 @@ import structlog
 
 from sightline.config import Config
 from stores.errors import Missing
+from stores.folder import PARTIAL
 from stores.open import blob_folder
 
 EMBEDDED = "edge:"
@@ -69,6 +70,12 @@ def _pictures_left(config: Config) -> Iterator[str]:
     folder = blob_folder(config.blobs_url)
     if folder is not None and folder.absolute().is_relative_to(config.data_path) and has_pictures(folder):
         yield f"the pictures {folder.absolute()}"
+
+
+def found_pictures_folder(config: Config) -> None:
+    """Begin the folder of pictures anew where it is gone: from now on an ingest may write to it."""
+    if (folder := blob_folder(config.blobs_url)) is not None and not has_pictures(folder):
+        (folder / PARTIAL).mkdir(parents=True, exist_ok=True)
 
 
 def has_pictures(folder: Path) -> bool:
