@@ -50,8 +50,8 @@ class Collection:
         self.last_write = time.monotonic()
         self.damaged: set[str] = set()
         """Ids of points that were read and are not as they were written."""
-        self.least_points = 0
-        """The points that the last flush recorded, until the next deletion: fewer are a loss."""
+        self.missing = 0
+        """The number of points that were lost."""
         self._shard = shard
         self.index_fields()
         counts = shard.info()
@@ -61,11 +61,6 @@ class Collection:
     @property
     def points(self) -> int:
         return int(self._shard.info().points_count)
-
-    @property
-    def missing(self) -> int:
-        """The number of points that were lost."""
-        return max(0, self.least_points - self.points)
 
     @property
     def is_whole(self) -> bool:
@@ -101,7 +96,9 @@ class Collection:
                 for each, of_point, payload in zip(ids, vectors, payloads, strict=True)
             ]
         points: list[Any] = list(map(edge.Point, ids, vectors, payloads))
+        expected = self.points + self.missing if self.missing else 0
         self._update(edge.UpdateOperation.upsert_points(points))
+        self.missing = max(0, expected - self.points) if self.missing else 0
         self.written += len(points)
         self._written(ids)
 
@@ -117,7 +114,7 @@ class Collection:
 
     def delete_ids(self, ids: Sequence[str]) -> None:
         file_sums.remove_flushed(self.folder)
-        self.least_points = 0
+        self.missing = 0
         self._update(edge.UpdateOperation.delete_points(list(ids)))
         self._written(ids)
 
@@ -201,8 +198,7 @@ class Collection:
         if self.unflushed:
             attempt(self._shard.flush)
             self.unflushed = False
-            self.least_points = max(self.points, self.least_points)
-            file_sums.write_flushed(self.folder, self.least_points)
+            file_sums.write_flushed(self.folder, self.points + self.missing)
 
     def close(self) -> None:
         self.flush()

@@ -187,7 +187,7 @@ def _warning(name: str, collection: Collection) -> str:
         example = min(collection.damaged)
         parts.append(f"{len(collection.damaged)} damaged points are left out of results, such as {example}")
     if collection.missing:
-        parts.append(f"{collection.missing} of {collection.least_points} points are lost")
+        parts.append(f"{collection.missing} of {collection.points + collection.missing} points are lost")
     return f"collection {name!r}: {' and '.join(parts)}; {file_sums.WAY_OUT}" if parts else ""
 
 
@@ -210,7 +210,7 @@ def opened(folder: Path, entry: catalog.Entry) -> Collection:
     if sums is not None and collection.points != sums.points:
         raise Damaged(f"{folder} has {collection.points} points of {sums.points}; {file_sums.WAY_OUT}")
     if sums is None:
-        collection.least_points = file_sums.read_flushed(folder)
+        collection.missing = max(0, file_sums.read_flushed(folder) - collection.points)
     if entry.unpurged:
         collection.unpurged_since = time.monotonic()
     return collection

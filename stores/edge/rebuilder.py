@@ -126,6 +126,7 @@ class Rebuilder:
             # No await from here on, so nothing is written to the old shard any more.
             new.spec, new.written, new.last_write = old.spec, old.written, time.monotonic()
             new.compaction_requested, new.rebuilding = old.compaction_requested, True
+            new.missing = old.missing
             new.index_fields()
             new.flush()
             self._folder.exchange(name, old, new)
