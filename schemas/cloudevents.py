@@ -27,9 +27,21 @@ ENRICHED_TYPE = "sightline.frame.enriched.v1"
 DEAD_TYPE = "sightline.frame.dead.v1"
 OBSERVED_TYPE = "sightline.frame.observed.v1"
 DELETION_TYPE = "sightline.deletion.v1"
+KEPT_TYPE = "sightline.kept.v1"
+TRIMMED_TYPE = "sightline.trimmed.v1"
 ACCEPTED_TYPE = "sightline.source.accepted.v1"
 FEED_TYPE = "sightline.feed.v1"
-_OWN_TYPES = (SEGMENT_TYPE, ENRICHED_TYPE, DEAD_TYPE, OBSERVED_TYPE, DELETION_TYPE, ACCEPTED_TYPE, FEED_TYPE)
+_OWN_TYPES = (
+    SEGMENT_TYPE,
+    ENRICHED_TYPE,
+    DEAD_TYPE,
+    OBSERVED_TYPE,
+    DELETION_TYPE,
+    KEPT_TYPE,
+    TRIMMED_TYPE,
+    ACCEPTED_TYPE,
+    FEED_TYPE,
+)
 """Written by Sightline alone. Any producer may write RAW_TYPE."""
 
 _write_json = msgspec.json.Encoder()

@@ -28,7 +28,9 @@ from schemas.events import (
     Event,
     Feed,
     FrameEvent,
+    Kept,
     Observed,
+    Trimmed,
 )
 from schemas.identity import frame_id
 from schemas.pictures import check_names, picture_event, picture_format
@@ -41,7 +43,7 @@ MAX_VALUE_BYTES = 16 << 20
 MAX_OBSERVED_BYTES = 1023
 """The contract with analytics: records under 1 KB."""
 
-TIMES = ("ingested", "captured", "published", "died", "requested", "erased", "changed")
+TIMES = ("ingested", "captured", "published", "died", "requested", "erased", "changed", "since", "before")
 """Fields of events that hold a time."""
 
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
@@ -179,6 +181,24 @@ def encode_deletion(deletion: Deletion) -> bytes:
 def decode_deletion(value: bytes | None, headers: Mapping[str, bytes]) -> Deletion:
     """Raises Undecodable, NewerMajor."""
     return _decode(value, headers, Deletion)
+
+
+def encode_kept(kept: Kept) -> bytes:
+    return _write_msgpack.encode(kept)
+
+
+def decode_kept(value: bytes | None, headers: Mapping[str, bytes]) -> Kept:
+    """Raises Undecodable, NewerMajor."""
+    return _decode(value, headers, Kept)
+
+
+def encode_trimmed(event: Trimmed) -> bytes:
+    return _write_msgpack.encode(event)
+
+
+def decode_trimmed(value: bytes | None, headers: Mapping[str, bytes]) -> Trimmed:
+    """Raises Undecodable, NewerMajor."""
+    return _decode(value, headers, Trimmed)
 
 
 def encode_accepted(accepted: Accepted) -> bytes:

@@ -280,6 +280,37 @@ class Deletion(Event, frozen=True, kw_only=True, omit_defaults=True):
     """Blobs of the frame, as far as the request knows them; the others are looked up on the topics."""
     erased: Utc | None = None
     """When the blobs were erased; null: not yet."""
+    request: str = ""
+    """The request that this deletion belongs to; empty: of an earlier version."""
+    selection: str = ""
+    """SHA-256 of what the request selected, in hexadecimal."""
+    version: int = MAJOR_VERSION
+
+
+class Kept(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """A frame whose picture and points retention never removes (`kept`, compacted, key: the frame id).
+
+    A tombstone ends it. A deletion takes the frame all the same.
+    """
+
+    frame: str
+    tenant: str
+    feed: str
+    since: Utc
+    """When it was asked for."""
+    reason: str = ""
+    uris: tuple[str, ...] = ()
+    """Blobs of the frame."""
+    version: int = MAJOR_VERSION
+
+
+class Trimmed(Event, frozen=True, kw_only=True, omit_defaults=True):
+    """Up to when retention has removed a feed's pictures and points (`trimmed`, compacted, key: `tenant/feed`)."""
+
+    tenant: str
+    feed: str
+    before: Utc
+    """Pictures of frames that were ingested before this moment may be gone; later ones are not."""
     version: int = MAJOR_VERSION
 
 

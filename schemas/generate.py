@@ -14,7 +14,18 @@ from typing import Any
 import msgspec
 
 from schemas import cloudevents
-from schemas.events import MAJOR_VERSION, Accepted, DeadLetter, Deletion, Event, Feed, FrameEvent, Observed
+from schemas.events import (
+    MAJOR_VERSION,
+    Accepted,
+    DeadLetter,
+    Deletion,
+    Event,
+    Feed,
+    FrameEvent,
+    Kept,
+    Observed,
+    Trimmed,
+)
 from schemas.pictures import FORMATS
 from schemas.topics import (
     ACCEPTED,
@@ -24,8 +35,10 @@ from schemas.topics import (
     DELETIONS,
     ENRICHED,
     FEEDS,
+    KEPT,
     OBSERVED,
     RAW,
+    TRIMMED,
     Topic,
     between,
     declared,
@@ -37,6 +50,8 @@ EVENTS: Mapping[str, tuple[type[Event], tuple[str, ...]]] = {
     "dead": (DeadLetter, (cloudevents.DEAD_TYPE,)),
     "observed": (Observed, (cloudevents.OBSERVED_TYPE,)),
     "deletion": (Deletion, (cloudevents.DELETION_TYPE,)),
+    "kept": (Kept, (cloudevents.KEPT_TYPE,)),
+    "trimmed": (Trimmed, (cloudevents.TRIMMED_TYPE,)),
     "accepted": (Accepted, (cloudevents.ACCEPTED_TYPE,)),
     "feed": (Feed, (cloudevents.FEED_TYPE,)),
 }
@@ -53,6 +68,8 @@ MESSAGES: Mapping[str, tuple[str, str, str]] = {
     "dead": ("dead", cloudevents.DEAD_TYPE, cloudevents.MSGPACK),
     "observed": ("observed", cloudevents.OBSERVED_TYPE, cloudevents.JSON),
     "deletion": ("deletion", cloudevents.DELETION_TYPE, cloudevents.MSGPACK),
+    "kept": ("kept", cloudevents.KEPT_TYPE, cloudevents.MSGPACK),
+    "trimmed": ("trimmed", cloudevents.TRIMMED_TYPE, cloudevents.MSGPACK),
     "accepted": ("accepted", cloudevents.ACCEPTED_TYPE, cloudevents.MSGPACK),
     "feed": ("feed", cloudevents.FEED_TYPE, cloudevents.MSGPACK),
 }
@@ -64,6 +81,8 @@ _PURPOSES = {
     DEAD: "Records that could not be processed, with the reason and the original record.",
     OBSERVED: "One small record per terminal state, for analytics.",
     DELETIONS: "Frames that every sink, replay and reprocess must erase.",
+    KEPT: "Frames whose pictures and points retention never removes.",
+    TRIMMED: "Up to when retention has removed each feed's pictures and points.",
     FEEDS: "Sources that are read while their record exists; a tombstone ends one.",
     ACCEPTED: "Ids of the frames that sources have already put on frames.raw.",
 }

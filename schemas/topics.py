@@ -15,6 +15,8 @@ ENRICHED = "frames.enriched"
 DEAD = "frames.dead"
 OBSERVED = "frames.observed"
 DELETIONS = "deletions"
+KEPT = "kept"
+TRIMMED = "trimmed"
 ACCEPTED = "sources.accepted"
 FEEDS = "feeds"
 _BETWEEN = "frames.to."
@@ -93,6 +95,8 @@ def declared(
         pixels.topic(DEAD, cloudevents.DEAD_TYPE, msgpack, MAX_RAW_BYTES + _SMALL_BYTES),
         pixels.topic(OBSERVED, cloudevents.OBSERVED_TYPE, json, _SMALL_BYTES),
         _compacted(DELETIONS, cloudevents.DELETION_TYPE),
+        _compacted(KEPT, cloudevents.KEPT_TYPE),
+        _compacted(TRIMMED, cloudevents.TRIMMED_TYPE),
         _compacted(ACCEPTED, cloudevents.ACCEPTED_TYPE),
         _compacted(FEEDS, cloudevents.FEED_TYPE, _FEED_PARTITIONS),
     )

@@ -38,8 +38,9 @@ class BlobFolder:
     blob survives a power cut once `put` has returned, and a file at a blob's path is always whole.
     """
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, root: Path, *, wall: Callable[[], float] = time.time) -> None:
+        """`wall` gives seconds since the epoch."""
+        self._root, self._wall = root, wall
         self._partial = root / PARTIAL
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="blobs")
         self._folders: dict[Path, FolderSync] = {}
@@ -82,11 +83,12 @@ class BlobFolder:
         check_content(uri, content)
         target = self._root / path
         folder = self._folder(target.parent)
-        if not _touched(target):
+        if not _touched(target, now := self._wall()):
             unfinished = self._partial / uuid4().hex
             with unfinished.open("wb") as file:
                 file.write(content)
                 file.flush()
+                os.utime(file.fileno(), (now, now))
                 os.fsync(file.fileno())
             unfinished.rename(target)
         # An existing blob is synced too: its writer may not have reached this line.
@@ -119,10 +121,10 @@ class BlobFolder:
                     path.unlink()
 
 
-def _touched(path: Path) -> bool:
+def _touched(path: Path, now: float) -> bool:
     """Mark an existing blob as put now; False if there is none."""
     try:
-        os.utime(path)
+        os.utime(path, (now, now))
     except FileNotFoundError:
         return False
     return True

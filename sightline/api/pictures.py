@@ -24,7 +24,9 @@ from search.uploads import decode_upload
 from sightline.api.cards import event_card, payload_card
 from sightline.api.live import Live
 from sightline.api.services import Services
+from stores.errors import Missing
 from streams.lifecycle.event_lookup import find_event, find_payload
+from streams.lifecycle.kept_frames import Retained
 
 PRIVATE = "private, max-age=86400, immutable"
 """A frame's picture never changes; shared caches must not keep it."""
@@ -47,6 +49,7 @@ class Frames:
     def __init__(self, services: Services, live: Live) -> None:
         self._services = services
         self._live = live
+        self._retained = Retained(services.transport)
         self._uris: OrderedDict[str, PictureUris] = OrderedDict()
 
     async def event(self, frame: str) -> FrameEvent:
@@ -69,7 +72,22 @@ class Frames:
         """Encoded bytes. Raises NotFoundException, Missing, StoreUnavailable."""
         uris = self._uris.get(frame) or self._cache(frame, await self._picture_uris(frame))
         uri = (uris.thumbnail if small else "") or uris.original
-        return await self._services.blobs.get(self._services.settings.tenant, uri)
+        try:
+            return await self._services.blobs.get(self._services.settings.tenant, uri)
+        except Missing as missing:
+            raise Missing(await self._why_missing(frame) or str(missing)) from missing
+
+    async def kept(self, frame: str) -> dict[str, Any]:
+        """When and why somebody asked to keep the frame; empty where nobody did. Raises Unavailable."""
+        kept = await self._retained.kept(frame)
+        return {} if kept is None else {"kept": {"since": kept.since, "reason": kept.reason}}
+
+    async def _why_missing(self, frame: str) -> str:
+        try:
+            event = await self.event(frame)
+        except NotFoundException:
+            return ""
+        return await self._retained.why_missing(event.tenant, event.feed, frame, event.ingested)
 
     async def _picture_uris(self, frame: str) -> PictureUris:
         if event := self._live.event(frame):
@@ -95,8 +113,10 @@ class FramesController(Controller):
 
     @get("/")
     async def event(self, frame: FromPath[UUID], frames: NamedDependency[Frames]) -> Response[bytes]:
-        """The enriched event without its vectors, as subscribers see it."""
+        """The enriched event without its vectors, as subscribers see it; with `kept` where retention never takes it."""
         event = encode_frame(await frames.event(str(frame)), as_json=True, with_embeddings=False)
+        if kept := await frames.kept(str(frame)):
+            event = msgspec.json.encode(msgspec.json.decode(event) | kept)
         return Response(msgspec.json.format(event, indent=2), media_type="application/json")
 
     @get("/card")

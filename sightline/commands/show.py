@@ -23,6 +23,7 @@ from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened
 from stores.errors import Missing
 from streams.lifecycle.event_lookup import find_event, find_payload
+from streams.lifecycle.kept_frames import Retained
 
 Frame = Annotated[str, typer.Argument(help="The frame's id.")]
 Picture = Annotated[
@@ -43,12 +44,17 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
         event = await find_event(parts.transport, frame, point, config.tenant)
         if event is None:
             raise UsageError(f"no event of frame {frame} in the log; if it is dead, use `sightline dead show {frame}`")
+        retained = Retained(parts.transport)
         print(visible_json(msgspec.json.format(encode_frame(event, as_json=True), indent=2).decode()))
+        if (kept := await retained.kept(frame)) is not None:
+            note = f": {kept.reason}" if kept.reason else ""
+            err.print(f"Kept since {kept.since:%Y-%m-%d}: retention does not take this frame{note}", soft_wrap=True)
         if picture is None:
             return
         try:
             original = await parts.blobs.get(config.tenant, event.image.uri)
         except Missing as error:
-            raise UsageError(f"the original of frame {frame} no longer exists: {error}") from None
+            why = await retained.why_missing(event.tenant, event.feed, frame, event.ingested)
+            raise UsageError(f"the original of frame {frame} no longer exists: {why or error}") from None
         write_output(picture, annotated(event, decode_upload(original)))
         err.print(f"Annotated image written to {quoted(picture)}", soft_wrap=True)
