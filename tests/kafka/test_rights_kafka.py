@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,9 @@ from streams.kafka.transport import KafkaTransport
 from streams.lifecycle.accepted_frames import acceptance_record, accepted_frames
 from streams.lifecycle.dead_letters import DeadLetters
 from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.finish_topic import PlanGroups, onward
+from streams.lifecycle.unfinished import find_unfinished
+from streams.plan import Plan
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Position, TopicSpec
 from tests.contract.transport_suite import RecordingListener
@@ -35,7 +39,8 @@ from tests.support.deployment import declared, fated
 LOGIN = Login("anna", "a b/c")
 PAGE = Path(__file__).parents[2] / "docs" / "kafka.md"
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4, "transactional id": 5}
-OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
+OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Delete": 6, "Describe": 8, "DescribeConfigs": 10, "AlterConfigs": 11}
+PLAN, LEFT = Plan((("decode",),)), topics.between("gate")
 LITERAL, PREFIXED, ALLOW, ANY = 3, 4, 3, 1
 ROW = re.compile(
     r"\| (?P<commands>[^|]+) \| (?P<resource>topic|group|transactional id) \| (?P<names>[^|]+) \| (?P<rights>[^|]+) \|"
@@ -143,6 +148,29 @@ async def ingest(cluster: Cluster) -> None:
         await transport.publish([fated("ok"), acceptance_record("default", "lobby", ["1" * 32], 1.0)])
         await transport.publish([NewRecord(topics.OBSERVED, b"k", b"{}")])
         await transport.group_lag("sightline.decode", [topics.RAW])
+        await find_unfinished(transport, PLAN, "sightline", 0.0)
+
+
+async def apply(cluster: Cluster) -> None:
+    wanted = [replace(spec, retention_seconds=7_200.0) for spec in declared() if spec.name == topics.OBSERVED]
+    async with opened(cluster) as transport:
+        assert await transport.differences(wanted)
+        assert await transport.apply(wanted)
+        assert not await transport.differences(wanted)
+        await transport.apply([spec for spec in declared() if spec.name == topics.OBSERVED])
+
+
+async def finish(cluster: Cluster) -> None:
+    administrator = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
+    await administrator.open()
+    await administrator.create([TopicSpec(LEFT, 1)])
+    await administrator.publish([NewRecord(LEFT, b"k", b"{}") for _ in range(3)])
+    await administrator.close()
+    async with opened(cluster) as transport:
+        groups = PlanGroups(transport, PLAN, "sightline")
+        assert await groups.finish_topic(LEFT, onward(PLAN)) == 3
+        assert not (await find_unfinished(transport, PLAN, "sightline", 0.0)).left_over
+        assert "sightline.gate" not in await transport.groups()
 
 
 async def list_dead(cluster: Cluster) -> None:
@@ -167,7 +195,10 @@ async def test_a_worker_needs_the_rights_of_the_page_and_names_each_that_is_miss
         assert missing.name.rstrip("*") in message, missing
 
 
-@pytest.mark.parametrize(("command", "run"), [("ingest", ingest), ("dead list", list_dead)])
+@pytest.mark.parametrize(
+    ("command", "run"),
+    [("ingest", ingest), ("dead list", list_dead), ("topics apply", apply), ("topics finish", finish)],
+)
 async def test_a_command_needs_the_rights_of_the_page(
     guarded: Cluster, broker: AIOKafkaClient, command: str, run: Callable[[Cluster], Awaitable[None]]
 ) -> None:
