@@ -44,8 +44,8 @@ CREATE TABLE clock (
 """`topics.finished_by` is a JSON list of groups that must finish a record before it is dropped. `claims` registers a
 group with a partition and holds its owner (`epoch` is the lease's generation) and position; `release_by` is the boot
 time until which an owner that was asked to hand the partition over may drain. `groups.seen` is the wall time of the
-last renewal or commit. `partitions.compacted_to`: below it every key is there once; `erased`: so many single records
-are gone. `clock`: see `wall_clock`."""
+last renewal or commit. `partitions.compacted_to`: below it every key is there once; `erased` counts single records
+that are gone. `clock`: see `wall_clock`."""
 
 CHANGES_OF_FORMAT_2 = """
 ALTER TABLE topics ADD COLUMN finished_by TEXT NOT NULL DEFAULT '[]';

@@ -15,7 +15,7 @@ SALTS = slice(16, 24)
 SHM_HEADER_BYTES, SHM_FRAMES, SHM_SALTS = 48, slice(16, 20), slice(32, 40)
 """In the index of the write-ahead log: its frames that were synchronized and committed, and its salts."""
 END_FRAMES = 32
-"""So many of the last frames are checked here: what SQLite leaves out of its end, it leaves out silently."""
+"""The last frames, which are checked here: what SQLite leaves out of its end, it leaves out silently."""
 
 
 def is_wal_header(header: bytes) -> bool:
