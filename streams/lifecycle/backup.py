@@ -184,33 +184,35 @@ class _PictureCopier:
 
     def _copy(self, root: Path, file: Path) -> tuple[str, StoredPicture | None]:
         path = file.relative_to(root).as_posix()
-        known = self._known.get(path)
-        if known is not None and not self._is_stored(path, known):
-            known = None
         try:
             found = file.stat()
-            if known is not None and _is_same(path, known, found):
-                return path, replace(known, modified_ns=found.st_mtime_ns)
+            if (stored := self._stored(path, found)) is not None:
+                return path, replace(stored, modified_ns=found.st_mtime_ns)
             content = file.read_bytes()
         except FileNotFoundError:  # erased meanwhile
             return path, None
-        checksum = sha256(content).hexdigest()
-        if not path.endswith(THUMBNAIL) and checksum != file.name:
+        if not path.endswith(THUMBNAIL) and sha256(content).hexdigest() != file.name:
             self.damaged.add(path)
-            return path, known
-        if known is not None and known.sha256 == checksum:
-            return path, replace(known, modified_ns=found.st_mtime_ns)
+            known = self._known.get(path)
+            return path, known if known is not None and self._holds(path, known) else None
         self.new.add(path)
         return path, self._folder.store_picture(path, content, found.st_mtime_ns)
 
-    def _is_stored(self, path: str, known: StoredPicture) -> bool:
-        return self._folder.holds(self._folder.picture(path), known.bytes, known.sha256)
+    def _stored(self, path: str, found: os.stat_result) -> StoredPicture | None:
+        """The picture as the folder has it, perhaps from a backup that was broken off; None: copy it.
 
+        An original's name is its content: one that is put again, as every night's ingest does, has another time only.
+        """
+        if path.endswith(THUMBNAIL):
+            known = self._known.get(path)
+            is_same = known is not None and (known.bytes, known.modified_ns) == (found.st_size, found.st_mtime_ns)
+            stored = known if is_same else None
+        else:
+            stored = StoredPicture(found.st_size, path.rpartition("/")[2], found.st_mtime_ns)
+        return stored if stored is not None and self._holds(path, stored) else None
 
-def _is_same(path: str, known: StoredPicture, found: os.stat_result) -> bool:
-    """An original's name is its content. One that is put again, as every night's ingest does, has another time."""
-    is_original = not path.endswith(THUMBNAIL)
-    return known.bytes == found.st_size and (is_original or known.modified_ns == found.st_mtime_ns)
+    def _holds(self, path: str, stored: StoredPicture) -> bool:
+        return self._folder.holds(self._folder.picture(path), stored.bytes, stored.sha256)
 
 
 def _files(root: Path) -> Iterator[Path]:
