@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from streams.errors import DamagedLog, Unavailable
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Record, TopicSpec
 from tests.contract.transport_suite import RecordingListener
+from tests.support.without_rights import run_without_rights
 
 TOPICS = [TopicSpec("t", 2, retention_seconds=1e9, finished_by=("g",)), TopicSpec("c", 1, compacted=True)]
 RECORDS = [NewRecord("t", b"%d" % number, b"%d " % number * 400, {"n": b"%d" % number}) for number in range(200)]
 SECONDS = 20.0
+SIGHTLINE = str(Path(sys.executable).with_name("sightline"))
 
 
 async def fill(path: Path) -> None:
@@ -213,3 +216,17 @@ async def test_a_read_only_log_is_read_and_not_written(
     await transport.close()
     assert [file.name for file in path.parent.iterdir()] == ["log.sqlite"]
     assert path.read_bytes() == before
+
+
+async def test_commands_read_a_folder_that_may_not_be_written(whole: Path, tmp_path: Path) -> None:
+    path = copied(whole, tmp_path)
+    path.chmod(0o444)
+    path.parent.chmod(0o555)
+    try:
+        described = await asyncio.to_thread(
+            run_without_rights, SIGHTLINE, "topics", "describe", "--data", "data", cwd=tmp_path
+        )
+    finally:
+        path.parent.chmod(0o755)
+    assert (described.returncode, "frames.raw" in described.stdout) == (0, True), described.stderr
+    assert [file.name for file in path.parent.iterdir()] == ["log.sqlite"]
