@@ -8,16 +8,19 @@ from typing import Any
 
 import structlog
 
+from schemas import cloudevents
 from schemas.codec import decode_frame, decode_observed
 from schemas.errors import NewerMajor, Undecodable
 from schemas.events import Observed
 from schemas.identity import DEFAULT_TENANT
 from schemas.topics import OBSERVED, RAW
 from sightline.api.skip_state import skip_states
+from streams.lifecycle.dead_letters import REPLAYED_HEADER
 from streams.topic_reader import TopicReader
 from streams.transport import Record, Transport
 
 _log = structlog.get_logger("sightline.api")
+SEGMENT = cloudevents.SEGMENT_TYPE.encode()
 CHUNK_RECORDS = 1000
 """Records of under 1 KB each; between two chunks the page gets its pictures."""
 
@@ -78,7 +81,9 @@ class Tally:
 
 def _raw_tenant(record: Record) -> str:
     """Of a record that cannot be read, the default tenant, as in its dead letter; empty where it waits for a newer
-    version of Sightline."""
+    version of Sightline, and where the frame was accepted before: it was dead, or comes from another plan's topic."""
+    if REPLAYED_HEADER in record.headers or record.headers.get("ce_type") == SEGMENT:
+        return ""
     try:
         return decode_frame(record.value, record.headers).event.tenant
     except Undecodable:

@@ -14,10 +14,12 @@ from sightline.terminal.options import CommandError, UsageError, configured, out
 from sightline.terminal.render import counted, local_time, new_table
 from sightline.terminal.signals import doing
 from sightline.wiring.existing_data import check_data_folder
-from sightline.wiring.parts import connected_transport, group_topics, opened
+from sightline.wiring.parts import connected_transport, opened
 from sightline.wiring.unfinished import dead_records, plan_groups
 from streams.feeds.group_member import GROUP as FEEDS_GROUP
 from streams.lifecycle.finish_topic import GiveUp
+from streams.lifecycle.unfinished import known_groups
+from streams.plan import Plan
 from streams.transport import Group, TopicSpec
 
 app = typer.Typer(no_args_is_help=True, help="Consumer groups: list them; give up one that does not come back.")
@@ -41,12 +43,11 @@ async def list_(config: Config) -> None:
     The oldest record is the one that the group has not finished for the longest time.
     """
     check_data_folder(config)
-    own = {*group_topics(config), FEEDS_GROUP}
+    readers = Plan(config.segments).readers(config.worker.group)
+    own = {*readers, FEEDS_GROUP}
     async with connected_transport(config) as transport:
-        specs, groups = await transport.topics(), await transport.groups()
-    if not groups:
-        out.print("no groups; a group is made by its first worker: `sightline work`")
-        return
+        specs = await transport.topics()
+        groups = await known_groups(transport, specs, readers)
     table = new_table(COLUMNS, right=NUMBERS)
     for name, group in sorted(groups.items()):
         table.add_row(quoted(name), "yes" if name in own else "no", *_row(group, specs, config.zone))

@@ -9,7 +9,7 @@ from schemas import codec, topics
 from schemas.errors import SchemaError
 from streams.errors import Forbidden, GroupInUse
 from streams.lifecycle.group_drain import Convert, drain
-from streams.lifecycle.unfinished import is_left_over
+from streams.lifecycle.unfinished import carries_work, is_left_over, known_groups
 from streams.plan import Plan
 from streams.transport import Group, NewRecord, Partition, Record, Transport
 
@@ -73,13 +73,13 @@ class PlanGroups:
 
     async def give_up_means(self, name: str) -> GiveUp | None:
         """None where there is no such group."""
-        groups = await self._transport.groups()
+        groups = await known_groups(self._transport, await self._transport.topics(), self._readers)
         if (group := groups.get(name)) is None:
             return None
         held = {partition: position.lag for partition, position in group.positions.items() if position.lag}
         dead: dict[str, int] = {}
         for partition, lag in held.items():
-            if _carries_work(partition.topic) and not self._has_other(partition, name, groups):
+            if carries_work(partition.topic) and not self._has_other(partition, name, groups):
                 dead[partition.topic] = dead.get(partition.topic, 0) + lag
         return GiveUp(name, name in self._readers, group.members, sum(held.values()), dead)
 
@@ -140,11 +140,6 @@ class _Once:
         self._next[partition] = new[-1].offset + 1
         self.finished += len(new)
         return outgoing
-
-
-def _carries_work(topic: str) -> bool:
-    """Whether frames on it wait for a segment."""
-    return topic == topics.RAW or topics.is_between(topic)
 
 
 def _positions(groups: Mapping[str, Group], topic: str) -> dict[str, dict[Partition, int]]:

@@ -7,13 +7,15 @@ broker is about to drop although a group of the plan has not finished them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas import topics
 from streams.errors import Forbidden
 from streams.plan import Plan
 from streams.transport import Group, GroupPosition, Partition, TopicSpec, Transport
 
+OWN = frozenset(topic.name for topic in topics.declared(partitions=1))
+"""Topics of every deployment; those between segments are named after stages."""
 ABSENT_SECONDS = 86_400.0
 """A group that holds records back is reported when it had no member for a day: nightly runs are no fault. Where the
 log does not say when it had one, the age of its oldest record counts."""
@@ -98,20 +100,50 @@ class Unfinished:
 
 async def find_unfinished(transport: Transport, plan: Plan, group_prefix: str, now: float) -> Unfinished:
     """`now` is seconds since the epoch. Raises Unavailable, Forbidden."""
-    specs = await transport.topics()
-    groups = dict(await transport.groups())
-    readers = plan.readers(group_prefix)
-    for name, topic in readers.items():
-        if topic in specs:
-            groups[name] = await _with_topic(transport, groups.get(name, Group(0, {})), topic)
+    specs, readers = await transport.topics(), plan.readers(group_prefix)
+    groups = await known_groups(transport, specs, readers)
     left_over = await _left_over(transport, specs, plan.topics(), groups)
     topics_left = {entry.topic for entry in left_over}
+    if transport.drops_unfinished:  # what other programs have not read of the results is not held back for them
+        groups = {name: _working(group) for name, group in groups.items()}
     absent = [
         found
         for name, group in sorted(groups.items())
         if (found := _absent(name, group, specs, topics_left, readers, now))
     ]
     return Unfinished(left_over, absent, _oldest(groups, readers, specs, now) if transport.drops_unfinished else ())
+
+
+async def known_groups(transport: Transport, specs: Collection[str], readers: Mapping[str, str]) -> dict[str, Group]:
+    """The groups that have read topics of this deployment, and those of the plan, whether or not they ever came.
+
+    Topics of other programs on the same cluster are left out, and groups that read no other.
+    """
+    groups = {}
+    for name, group in (await transport.groups()).items():
+        own = {partition: position for partition, position in group.positions.items() if _is_own(partition.topic)}
+        if own:
+            groups[name] = replace(group, positions=own)
+    for name, topic in readers.items():
+        if topic in specs:
+            groups[name] = await _with_topic(transport, groups.get(name, Group(0, {})), topic)
+    return groups
+
+
+def _working(group: Group) -> Group:
+    positions = {
+        partition: position for partition, position in group.positions.items() if carries_work(partition.topic)
+    }
+    return replace(group, positions=positions)
+
+
+def _is_own(topic: str) -> bool:
+    return topic in OWN or topics.is_between(topic)
+
+
+def carries_work(topic: str) -> bool:
+    """Whether frames on it wait for a segment of this or another plan."""
+    return topic == topics.RAW or topics.is_between(topic)
 
 
 async def _with_topic(transport: Transport, group: Group, topic: str) -> Group:

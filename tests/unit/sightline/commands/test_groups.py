@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sightline.api.tally import Tally
 from sightline.config import Config
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.parts import opened
@@ -39,6 +40,15 @@ async def work_on_first_segment(data: Path, group: str = "sightline") -> None:
         await until(finished)
 
 
+async def counted_as_accepted(data: Path) -> int:
+    """What the page says."""
+    async with opened(Config(data=str(data), segments=FUSED)) as parts:
+        tally = Tally(parts.transport, {}, "default")
+        while await tally.step():
+            pass
+        return tally.counts()["in"]
+
+
 @pytest.fixture
 def left_over(typed: Typed, pictures: Path, tmp_path: Path) -> None:
     """Five frames on the topic between two segments; the sixth picture is dead."""
@@ -47,7 +57,7 @@ def left_over(typed: Typed, pictures: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("left_over")
-def test_frames_of_a_plan_that_changed_are_told_and_moved_on(typed: Typed, pictures: Path) -> None:
+def test_frames_of_a_plan_that_changed_are_told_and_moved_on(typed: Typed, pictures: Path, tmp_path: Path) -> None:
     checked = typed("topics", "check", plan(FUSED))
     assert checked.exit_code == 1
     assert LINE in words(checked.stderr)
@@ -65,6 +75,7 @@ def test_frames_of_a_plan_that_changed_are_told_and_moved_on(typed: Typed, pictu
     assert result.exit_code == 0
     assert "sightline.gate" not in typed("groups", "list", plan(FUSED)).stdout
     assert "0 frames moved on" in typed("topics", "finish", LEFT, plan(FUSED)).stdout
+    assert asyncio.run(counted_as_accepted(tmp_path / "data")) == 6
 
 
 @pytest.mark.usefixtures("left_over")

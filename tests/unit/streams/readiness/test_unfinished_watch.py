@@ -33,9 +33,8 @@ PLAN = Plan((("decode", "gate"),))
 async def transport(tmp_path: Path) -> AsyncIterator[SqliteTransport]:
     transport = SqliteTransport(tmp_path / "log.sqlite")
     await transport.open()
-    await transport.create(
-        [TopicSpec(topics.RAW, 2), TopicSpec(LEFT, 2), TopicSpec(topics.DELETIONS, 1, compacted=True)]
-    )
+    compacted = TopicSpec(topics.DELETIONS, 1, compacted=True)
+    await transport.create([TopicSpec(topics.RAW, 2), TopicSpec(LEFT, 2), TopicSpec("orders", 1), compacted])
     yield transport
     await transport.close()
 
@@ -63,6 +62,8 @@ async def test_warnings_come_and_go(transport: SqliteTransport) -> None:
     await commit(transport, "sightline.gate", LEFT, 1)
     await transport.publish(values(topics.DELETIONS, "a", range(2)))
     await commit(transport, "sightline-feeds", topics.DELETIONS, 0)
+    await transport.publish(values("orders", "a", range(2)))
+    await commit(transport, "another program", "orders", 1)
     watching = asyncio.create_task(watch.run(PLAN, "sightline"))
     await until(lambda: clock.sleepers)
     left = f"3 frames are left on {LEFT}, which this plan does not read: run `sightline topics finish {LEFT}`"
