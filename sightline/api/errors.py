@@ -17,7 +17,14 @@ from stores.errors import Missing, Refused, StoreUnavailable
 from streams.errors import Forbidden, Unavailable
 
 _log = structlog.get_logger("sightline.api")
-_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large", 421: "wrong_host"}
+_BY_STATUS = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    410: "erased",
+    413: "too_large",
+    421: "wrong_host",
+}
 _PLAIN = {
     405: "this address does not take that method",
     413: f"the body is larger than {MAX_UPLOAD_BYTES >> 20} MB; send less",
@@ -48,6 +55,15 @@ def missing(request: AnyRequest, error: Missing) -> Response[dict[str, Any]]:
     """Of a picture that an event names; what a client asks for itself, routes refuse in their own words."""
     _log.info("stored object missing", path=request.url.path, reason=str(error))
     return _error(404, "not_found", "this picture is no longer stored")
+
+
+class DamagedPicture(Exception):  # noqa: N818 - named for the state
+    """The bytes of a stored picture are not those that were stored."""
+
+
+def damaged(request: AnyRequest, error: DamagedPicture) -> Response[dict[str, Any]]:
+    _log.error("stored picture damaged", path=request.url.path, reason=str(error), next="sightline check --deep")
+    return _error(502, "damaged_picture", "the stored picture is damaged; `sightline repair --deep` may bring it back")
 
 
 def refused(request: AnyRequest, error: Refused) -> Response[dict[str, Any]]:
@@ -85,6 +101,7 @@ HANDLERS: dict[Any, Any] = {
     BadQuery: bad_query,
     Unreadable: unreadable,
     Missing: missing,
+    DamagedPicture: damaged,
     Refused: refused,
     StoreUnavailable: unavailable,
     Unavailable: unavailable,

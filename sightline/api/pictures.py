@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -22,9 +23,11 @@ from schemas.pictures import MEDIA_TYPES, picture_format
 from search.annotate import annotated
 from search.uploads import decode_upload
 from sightline.api.cards import event_card, payload_card
+from sightline.api.erased import ErasedFrames
+from sightline.api.errors import DamagedPicture
 from sightline.api.live import Live
 from sightline.api.services import Services
-from stores.errors import Missing
+from stores.errors import Missing, Refused
 from streams.lifecycle.event_lookup import find_event, find_payload
 from streams.lifecycle.kept_frames import Retained
 
@@ -49,11 +52,12 @@ class Frames:
     def __init__(self, services: Services, live: Live) -> None:
         self._services = services
         self._live = live
-        self._retained = Retained(services.transport)
+        self._retained, self._erased = Retained(services.transport), ErasedFrames(services.transport)
         self._uris: OrderedDict[str, PictureUris] = OrderedDict()
 
     async def event(self, frame: str) -> FrameEvent:
-        """Raises NotFoundException, StoreUnavailable, Unavailable."""
+        """Raises NotFoundException, HTTPException (410) for an erased frame, StoreUnavailable, Unavailable."""
+        await self._erased.check(frame)
         tenant = self._services.settings.tenant
         if event := self._live.event(frame):
             return event
@@ -63,17 +67,24 @@ class Frames:
         return logged
 
     async def card(self, frame: str) -> dict[str, Any]:
-        """As a search shows it. Raises NotFoundException, StoreUnavailable, Unavailable."""
+        """As a search shows it. Raises as `event`."""
+        await self._erased.check(frame)
         if (event := self._live.event(frame)) is None and (point := await self._point(frame)):
             return payload_card(frame, point)
         return event_card(event or await self.event(frame), self._services.settings.skip_states)
 
     async def picture(self, frame: str, *, small: bool) -> bytes:
-        """Encoded bytes. Raises NotFoundException, Missing, StoreUnavailable."""
+        """Encoded bytes. Raises as `event`, and Missing, DamagedPicture."""
+        await self._erased.check(frame)
         uris = self._uris.get(frame) or self._cache(frame, await self._picture_uris(frame))
-        uri = (uris.thumbnail if small else "") or uris.original
+        tenant, blobs = self._services.settings.tenant, self._services.blobs
+        if small and uris.thumbnail not in ("", uris.original):
+            with suppress(Missing):  # the original is shown in the place of a thumbnail that is gone
+                return await blobs.get(tenant, uris.thumbnail)
         try:
-            return await self._services.blobs.get(self._services.settings.tenant, uri)
+            return await blobs.get(tenant, uris.original)
+        except Refused as damaged:
+            raise DamagedPicture(str(damaged)) from damaged
         except Missing as missing:
             raise Missing(await self._why_missing(frame) or str(missing)) from missing
 

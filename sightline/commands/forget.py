@@ -1,64 +1,260 @@
-"""`sightline forget`: request that frames are erased."""
+"""`sightline forget`: request that frames are erased, and prove that they are."""
 
 from __future__ import annotations
 
+import hashlib
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from schemas.events import Deletion
-from schemas.points import collection
+from search.query import BadQuery, parse_time, parse_until
 from sightline.config import Config
+from sightline.terminal.console import quoted
 from sightline.terminal.frame_ids import check_frame_ids
-from sightline.terminal.options import UsageError, configured, out
-from sightline.terminal.render import counted
-from sightline.wiring.build_worker import worker_settings
+from sightline.terminal.options import CommandError, UsageError, configured, err, out
+from sightline.terminal.render import counted, new_table
+from sightline.terminal.signals import doing
+from sightline.wiring.deletion_copy import append_copy
 from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.parts import Parts, opened
-from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
-from streams.lifecycle.eraser import deletion_record
-from streams.lifecycle.event_lookup import find_event, find_payload
+from streams.backends import Backends
+from streams.clock import utc
+from streams.lifecycle.erasure import Proof, Request, erased_words, prove, publish, requested_deletions
+from streams.lifecycle.frame_search import ACCEPTED, FoundFrame, FoundFrames, FrameSelection, find_frames
+from streams.sources.uuid7 import uuid7
 
-Frames = Annotated[list[str], typer.Argument(help="Frame ids, as `search` and `dead list` show them.")]
+VERIFY = "verify"
+EXAMPLES = 5
+MOST_UNASKED = 100
+"""More frames than this need `--yes`."""
+STANDARD_INPUT = "-"
+
+Frames = Annotated[
+    list[str] | None,
+    typer.Argument(help="Frame ids, as `search` and `dead` show them; or `verify REQUEST`."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Selectors:
+    """Options that select frames; together they narrow the selection."""
+
+    ids: Annotated[Path | None, typer.Option(help="File with a frame id per line; - is standard input.")] = None
+    feed: Annotated[list[str] | None, typer.Option(help="Only frames of this feed. Repeatable.")] = None
+    since: Annotated[
+        str, typer.Option(help="Only frames captured at or after this time: 2h, 3d, or a date, from its start.")
+    ] = ""
+    until: Annotated[
+        str, typer.Option(help="Only frames captured before this time: 2h, 3d, or a date, to its end.")
+    ] = ""
+    picture: Annotated[Path | None, typer.Option(help="Only frames with exactly this picture: a file.")] = None
+    every: Annotated[bool, typer.Option("--all", help="All frames of the tenant.")] = False
+
+    def selection(self, config: Config, frames: list[str]) -> FrameSelection:
+        """Raises UsageError, CommandError."""
+        listed = [*frames, *(_listed(self.ids) if self.ids else ())]
+        if self.ids and not listed:
+            raise UsageError(f"{self.ids} holds no frame id")
+        now = datetime.now(UTC)
+        try:
+            since = parse_time(self.since, now, config.zone) if self.since else None
+            until = parse_until(self.until, now, config.zone) if self.until else None
+        except BadQuery as error:
+            raise UsageError(str(error)) from None
+        if not (listed or self.feed or since or until or self.picture or self.every):
+            raise UsageError("name frames, or select by --ids, --feed, --since, --until, --picture; --all selects all")
+        return FrameSelection(
+            tenant=config.tenant,
+            frames=frozenset(check_frame_ids(listed)),
+            feeds=frozenset(self.feed or ()),
+            since=since,
+            until=until,
+            sha256=_sha256(self.picture) if self.picture else "",
+        )
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be erased, and where it lies.")]
+Yes = Annotated[bool, typer.Option("--yes", help=f"Also erase more than {MOST_UNASKED} frames.")]
 Reason = Annotated[str, typer.Option(help="A note that is kept with the request.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the receipt or the proof as one JSON object.")]
 
 
 @configured
-async def forget(config: Config, frames: Frames, reason: Reason = "") -> None:
-    """Erase frames: their points, original and thumbnail. A replay does not bring them back.
+async def forget(
+    config: Config,
+    selectors: Selectors,
+    frames: Frames = None,
+    reason: Reason = "",
+    dry_run: DryRun = False,  # noqa: FBT002 - a flag as typed
+    yes: Yes = False,  # noqa: FBT002
+    as_json: AsJson = False,  # noqa: FBT002
+) -> None:
+    """Erase frames: their points, pictures and records, wherever they lie. A replay does not bring them back.
 
-    Running workers apply the request within seconds; otherwise it is applied when a worker starts. A picture that
-    another frame has too is kept until that frame is forgotten as well. Records on the log expire with retention
-    (`storage.log_hours`).
+    Running workers apply the request within minutes; otherwise it is applied when a worker starts. A picture that
+    another frame has too is kept until that frame is forgotten as well. The embedded log removes the records at once,
+    Kafka by retention. `sightline forget verify REQUEST` proves what is gone.
     """
-    frames = check_frame_ids(frames)
     check_data_folder(config)
+    if frames and frames[0] == VERIFY:
+        await _verify(config, frames[1:], as_json=as_json)
+        return
+    selection = selectors.selection(config, list(frames or ()))
     async with opened(config) as parts:
-        requests = [await _deletion(parts, frame, reason) for frame in frames]
-        await parts.transport.publish([deletion_record(deletion) for deletion in requests])
+        with doing("looking for the frames; nothing is requested yet"):
+            found = await find_frames(_backends(parts), selection, time.time())
+            erased = await _take_erased(parts, found, selection)
+        unknown = sorted(selection.frames - found.frames.keys() - erased)
+        if not as_json:
+            _print_found(found, unknown)
+        elif dry_run or not found.frames:
+            out.print_json(data=_found_fields(found.frames, unknown))
+        if dry_run or not found.frames:
+            raise typer.Exit(int(bool(unknown) or not (found.frames or erased)))
+        if len(found.frames) > MOST_UNASKED and not yes:
+            raise CommandError(f"these are {len(found.frames)} frames: --yes erases them, --dry-run only lists")
+        request = Request(id=uuid7(time.time()), selection=selection, requested=utc(time.time()), reason=reason)
+        deletions = request.deletions(found.frames)
+        with doing("requesting the deletion; run it again to go on"):
+            await append_copy(config, deletions)
+            await publish(_backends(parts), deletions)
+    _print_receipt(config, request, found.frames, unknown, as_json=as_json)
+    raise typer.Exit(int(bool(unknown)))
+
+
+async def _take_erased(parts: Parts, found: FoundFrames, selection: FrameSelection) -> set[str]:
+    """Take frames out of `found` that are erased already, and say so."""
+    erased: set[str] = set()
+    for frame, deletion in (await requested_deletions(parts.transport)).items():
+        left = found.frames.get(frame)
+        is_meant = frame in selection.frames or left is not None
+        if is_meant and deletion.erased is not None and (left is None or left.places == {ACCEPTED}):
+            found.frames.pop(frame, None)
+            erased.add(frame)
+            err.print(f"frame {frame} {erased_words(deletion)}", soft_wrap=True)
+    return erased
+
+
+def _print_found(found: FoundFrames, unknown: list[str]) -> None:
+    table = new_table(("where", "frames"), right=("frames",))
+    for place, frames in sorted(Counter(_places(found.frames)).items()):
+        table.add_row(place, str(frames))
+    if found.frames:
+        out.print(table)
+    for frame, each in list(found.frames.items())[:EXAMPLES]:
+        out.print(f"[dim]{frame}  {quoted(each.feed)}: {', '.join(sorted(each.places))}[/]", markup=True)
+    if len(found.frames) > EXAMPLES:
+        out.print(f"[dim]and {len(found.frames) - EXAMPLES} more[/]", markup=True)
+    for frame in unknown:
+        err.print(f"! frame {frame} is unknown: nothing of it is left, or it never was", soft_wrap=True)
+    if not found.frames:
+        out.print("nothing of these frames is left")
+
+
+def _print_receipt(
+    config: Config, request: Request, found: dict[str, FoundFrame], unknown: list[str], *, as_json: bool
+) -> None:
+    if as_json:
+        receipt = {
+            "request": request.id,
+            "requested": request.requested.isoformat(),
+            "selection": request.digest,
+            "reason": request.reason,
+        }
+        out.print_json(data=receipt | _found_fields(found, unknown))
+        return
     out.print(
-        f"Deletion of {counted(len(requests), 'frame')} requested; workers will apply it. Records on the log expire "
-        f"within {config.storage.log_hours:g} h."
+        f"Deletion of {counted(len(found), 'frame')} requested; workers will apply it. {_deadline(config)}\n"
+        f"Request {request.id} (selection {request.digest[:16]}…): `sightline forget {VERIFY} {request.id}` proves it."
     )
 
 
-async def _deletion(parts: Parts, frame: str, reason: str) -> Deletion:
-    """The request for one frame. Raises UsageError for a frame that is unknown."""
-    tenant = parts.config.tenant
-    point = await find_payload(
-        parts.index, collection("frames", worker_settings(parts.config).model_set), frame, tenant
+def _found_fields(found: dict[str, FoundFrame], unknown: list[str]) -> dict[str, object]:
+    return {"frames": sorted(found), "where": Counter(_places(found)), "unknown": unknown}
+
+
+def _places(found: dict[str, FoundFrame]) -> list[str]:
+    return [place for frame in found.values() for place in sorted(frame.places)]
+
+
+def _deadline(config: Config) -> str:
+    if config.transport_url.startswith("sqlite:"):
+        return "No byte is left within minutes, while a worker runs."
+    return f"Records on the log expire within {config.storage.log_hours:g} h."
+
+
+async def _verify(config: Config, requests: list[str], *, as_json: bool) -> None:
+    if len(requests) != 1:
+        raise UsageError(f"name one request, as `sightline forget` printed it: sightline forget {VERIFY} REQUEST")
+    (request,) = check_frame_ids(requests)
+    async with opened(config) as parts:
+        with doing("looking for what is left"):
+            proof = await prove(_backends(parts), request)
+    if proof is None:
+        raise CommandError(f"there is no request {request}")
+    if as_json:
+        out.print_json(data=_proof_fields(request, proof))
+    else:
+        _print_proof(config, proof)
+    raise typer.Exit(int(not proof.is_done))
+
+
+def _proof_fields(request: str, proof: Proof) -> dict[str, object]:
+    first = proof.deletions[0]
+    return {
+        "request": request,
+        "requested": first.requested.isoformat(),
+        "selection": first.selection,
+        "frames": len(proof.deletions),
+        "pending": proof.pending,
+        "in_index": proof.in_index,
+        "on_log": proof.on_log,
+        "pictures": proof.pictures,
+        "shared": proof.shared,
+        "done": proof.is_done,
+    }
+
+
+def _print_proof(config: Config, proof: Proof) -> None:
+    first = proof.deletions[0]
+    out.print(
+        f"{counted(len(proof.deletions), 'frame')}, requested {first.requested.isoformat()} {quoted(first.reason)}"
     )
-    event = await find_event(parts.transport, frame, point, tenant)
-    cited = [event.image.uri, event.image.thumbnail] if event else []
-    cited += [str(point.get(name) or "") for name in ("uri", "thumbnail")] if point else []
-    feed = event.feed if event else str(point["feed"]) if point else await _dead_feed(parts, frame)
-    if feed is None:
-        raise UsageError(f"frame {frame} is unknown: it has no event, no point and no dead letter")
-    uris = tuple(sorted({uri for uri in cited if uri}))
-    return Deletion(frame=frame, tenant=tenant, feed=feed, requested=datetime.now(UTC), reason=reason, uris=uris)
+    for what, left in (
+        ("not reported as erased by a worker yet: run `sightline work --until-idle`", proof.pending),
+        ("still in the index", proof.in_index),
+        (f"still on the log. {_deadline(config)}", proof.on_log),
+        ("stored", proof.pictures),
+    ):
+        if left:
+            noun = "picture" if left is proof.pictures else "frame"
+            out.print(f"[yellow]{counted(len(left), noun)} {what}[/], for example {left[0]}", markup=True)
+    if proof.shared:
+        out.print(f"{counted(len(proof.shared), 'picture')} kept: a frame that is not erased has the same one")
+    if proof.is_done:
+        out.print("[green]Erased: nothing of them is in the index, on the log or among the pictures.[/]", markup=True)
 
 
-async def _dead_feed(parts: Parts, frame: str) -> str | None:
-    letters = await DeadLetters(parts.transport).choose(LetterFilter(frames=(frame,)))
-    return next((entry.letter.feed for entry in letters if entry.letter.tenant == parts.config.tenant), None)
+def _listed(path: Path) -> list[str]:
+    try:
+        text = sys.stdin.read() if str(path) == STANDARD_INPUT else path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from None
+    return text.split()
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def _backends(parts: Parts) -> Backends:
+    return Backends(parts.transport, parts.index, parts.blobs)

@@ -22,6 +22,7 @@ from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened
 from stores.errors import Missing
+from streams.lifecycle.erasure import erased_words, requested_deletions
 from streams.lifecycle.event_lookup import find_event, find_payload
 from streams.lifecycle.kept_frames import Retained
 
@@ -40,6 +41,8 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
         check_output(picture)
     async with opened(config) as parts:
         print_lines(await check_parts(config, parts.transport))
+        if (deletion := (await requested_deletions(parts.transport)).get(frame)) is not None:
+            raise UsageError(f"frame {frame} {erased_words(deletion)}")
         point = await find_payload(parts.index, frames_collection(config), frame, config.tenant)
         event = await find_event(parts.transport, frame, point, config.tenant)
         if event is None:

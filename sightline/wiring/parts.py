@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+
+import structlog
 
 from schemas import topics
 from sightline.config import Config
 from sightline.config_parser import ConfigError
+from sightline.wiring.deletion_copy import restore_deletions
 from sightline.wiring.lost_log import check_log
 from stores.blobs import BlobStore
 from stores.index import Index
@@ -18,9 +22,11 @@ from stores.open import open_blobs, open_index
 from streams.errors import Unavailable
 from streams.namespaced import NamespacedTransport
 from streams.plan import Plan
-from streams.retry import Retry
+from streams.retry import SLOW_SECONDS, Retry
 from streams.transport import TopicSpec, Transport
 from streams.url_options import with_default
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,8 @@ def group_topics(config: Config) -> dict[str, list[str]]:
 async def connected_transport(config: Config) -> AsyncIterator[Transport]:
     """The transport, whatever topics it has; closed at the end."""
     async with unopened_transport(config) as transport:
-        await transport.open()
+        with _told_when_slow():
+            await transport.open()
         yield transport
 
 
@@ -128,11 +135,24 @@ async def open_with_topics(transport: Transport, config: Config, retry: Retry | 
     """See `opened_transport`."""
     topics = declared_topics(config, Plan(config.segments))
     if retry is None:
-        await transport.open()
-        await transport.create(topics)
+        with _told_when_slow():
+            await transport.open()
+            await transport.create(topics)
     else:
         await retry.connect("broker", partial(_open_once, transport), Unavailable)
         await retry.connect("broker", partial(transport.create, topics), Unavailable)
+    await restore_deletions(config, transport)
+
+
+@contextmanager
+def _told_when_slow() -> Iterator[None]:
+    """A log that is away is waited for as long as a request may take: a person should know that it is waited for."""
+    reason = f"no answer in {SLOW_SECONDS:g} s yet"
+    slow = asyncio.get_running_loop().call_later(SLOW_SECONDS, partial(log.warning, "waits", what="broker", why=reason))
+    try:
+        yield
+    finally:
+        slow.cancel()
 
 
 async def _open_once(transport: Transport) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from schemas import codec, topics
+from schemas import cloudevents, codec, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
 from streams.errors import PlanError
 from streams.topic_reader import TopicReader
-from streams.transport import Record, Transport
+from streams.transport import NewRecord, Record, Transport
 
 
 class Deletions:
@@ -60,3 +60,15 @@ class Deletions:
             self._pending[deletion.frame] = deletion
         else:
             self._pending.pop(deletion.frame, None)
+
+
+def deletion_record(deletion: Deletion) -> NewRecord:
+    """The record that requests a deletion, or reports that it was done."""
+    headers = cloudevents.headers(
+        cloudevents.DELETION_TYPE,
+        tenant=deletion.tenant,
+        feed=deletion.feed,
+        frame=deletion.frame,
+        time=deletion.erased or deletion.requested,
+    )
+    return NewRecord(topics.DELETIONS, deletion.frame.encode(), codec.encode_deletion(deletion), headers)

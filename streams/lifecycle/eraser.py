@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 from msgspec.structs import replace
 
-from schemas import cloudevents, codec, points, topics
+from schemas import points, topics
 from schemas.events import Deletion
 from schemas.pictures import feed_of_source
 from stores.blobs import SCHEME
@@ -26,10 +26,10 @@ from streams.backends import Backends
 from streams.clock import Clock, utc
 from streams.errors import LogFull, Unavailable
 from streams.lifecycle.citations import Citation, Place, citation_of, is_original
-from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.deletions import Deletions, deletion_record
 from streams.retry import Retry
 from streams.topic_reader import read_topic
-from streams.transport import NewRecord, Partition, Record, Transport
+from streams.transport import Partition, Record, Transport
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -204,15 +204,3 @@ class _RetryingLog:
 
 def _within(uri: str, deletion: Deletion) -> bool:
     return uri.startswith(f"{SCHEME}{deletion.tenant}/{deletion.feed}/")
-
-
-def deletion_record(deletion: Deletion) -> NewRecord:
-    """The record that requests a deletion, or reports that it was done."""
-    headers = cloudevents.headers(
-        cloudevents.DELETION_TYPE,
-        tenant=deletion.tenant,
-        feed=deletion.feed,
-        frame=deletion.frame,
-        time=deletion.erased or deletion.requested,
-    )
-    return NewRecord(topics.DELETIONS, deletion.frame.encode(), codec.encode_deletion(deletion), headers)

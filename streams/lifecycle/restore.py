@@ -22,8 +22,7 @@ from streams.lifecycle.backup_manifest import (
     StoredFile,
     StoredPicture,
 )
-from streams.lifecycle.deletions import Deletions
-from streams.lifecycle.eraser import deletion_record
+from streams.lifecycle.deletions import Deletions, deletion_record
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Transport
 

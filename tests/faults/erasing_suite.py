@@ -16,8 +16,7 @@ from schemas.identity import frame_id
 from stores.blobs import blob_uri, sha256_hex
 from stores.errors import Missing
 from stores.index import Point
-from streams.lifecycle.deletions import Deletions
-from streams.lifecycle.eraser import deletion_record
+from streams.lifecycle.deletions import Deletions, deletion_record
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord
 from streams.worker.worker import Worker

@@ -17,7 +17,7 @@ from stores.index import Filter, Match, Point
 from streams.backends import Backends
 from streams.clock import SystemClock
 from streams.lifecycle.accepted_frames import feeds_of_accepted
-from streams.lifecycle.eraser import deletion_record
+from streams.lifecycle.deletions import deletion_record
 from streams.lifecycle.known_frames import KnownFrames, known_frames
 from streams.lifecycle.repair import Repair
 from streams.lifecycle.repair_plan import Circumstances, RepairPlan, plan_repair

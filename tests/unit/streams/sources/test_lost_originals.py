@@ -10,7 +10,7 @@ import pytest
 from schemas.events import Deletion, FrameEvent
 from stores.errors import Missing
 from streams.lifecycle.accepted_frames import LostOriginal, lost_record
-from streams.lifecycle.eraser import deletion_record
+from streams.lifecycle.deletions import deletion_record
 from tests.contract.source_suite import FEED, TENANT, IngestTarget, ingest_target
 from tests.unit.streams.sources.test_ingest import Listed, picture
 

@@ -1,0 +1,165 @@
+"""A request to erase frames: what is written, and the proof that it was done.
+
+Every deletion of a request carries its id and the hash of what was selected, so the receipt lies on `deletions` itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+from schemas import codec, points, topics
+from schemas.errors import SchemaError
+from schemas.events import Deletion
+from stores.errors import Missing
+from stores.index import Filter, Match
+from streams.backends import Backends
+from streams.lifecycle.citations import citation_of
+from streams.lifecycle.deletions import deletion_record
+from streams.lifecycle.frame_search import FoundFrame, FrameSelection
+from streams.topic_reader import read_topic
+from streams.transport import Transport
+
+RECORDS_PER_WRITE = 1_000
+IDS_PER_REQUEST = 500
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """Who selected what, and when."""
+
+    id: str
+    selection: FrameSelection
+    requested: datetime
+    reason: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what was selected, in hexadecimal."""
+        return hashlib.sha256(msgspec.json.encode(self.selection, order="deterministic")).hexdigest()
+
+    def deletions(self, found: Mapping[str, FoundFrame]) -> list[Deletion]:
+        return [
+            Deletion(
+                frame=frame,
+                tenant=self.selection.tenant,
+                feed=each.feed,
+                requested=self.requested,
+                reason=self.reason,
+                uris=tuple(sorted(each.uris)),
+                request=self.id,
+                selection=self.digest,
+            )
+            for frame, each in found.items()
+        ]
+
+
+async def publish(backends: Backends, deletions: Sequence[Deletion]) -> None:
+    """Raises Unavailable, LogFull: what was not written is requested by the same command again."""
+    for start in range(0, len(deletions), RECORDS_PER_WRITE):
+        records = [deletion_record(deletion) for deletion in deletions[start : start + RECORDS_PER_WRITE]]
+        await backends.transport.publish(records)
+
+
+@dataclass(slots=True)
+class Proof:
+    """Of a request, where something of its frames still lies. Nothing is left where all of it is empty."""
+
+    deletions: list[Deletion]
+    pending: list[str] = field(default_factory=list)
+    """Frames that no worker has reported as erased."""
+    in_index: list[str] = field(default_factory=list)
+    on_log: list[str] = field(default_factory=list)
+    """Frames of which a record is left."""
+    pictures: list[str] = field(default_factory=list)
+    """Blobs."""
+    shared: list[str] = field(default_factory=list)
+    """Blobs that stay because a frame that is not erased has the same picture."""
+
+    @property
+    def is_done(self) -> bool:
+        return not (self.pending or self.in_index or self.on_log or self.pictures)
+
+
+async def prove(backends: Backends, request: str) -> Proof | None:
+    """Look for everything of the request's frames; None where there is no such request. Raises Unavailable."""
+    requested = await requested_deletions(backends.transport)
+    deletions = [deletion for deletion in requested.values() if deletion.request == request]
+    if not deletions:
+        return None
+    frames = {deletion.frame for deletion in deletions}
+    proof = Proof(deletions, sorted(deletion.frame for deletion in deletions if deletion.erased is None))
+    proof.in_index = sorted(await _in_index(backends, sorted(frames)))
+    cited_by_others, on_log = await _on_log(backends, frames)
+    proof.on_log = sorted(on_log)
+    for deletion in deletions:
+        for uri in deletion.uris:
+            if await _exists(backends, deletion.tenant, uri):
+                (proof.shared if uri in cited_by_others else proof.pictures).append(uri)
+    return proof
+
+
+async def requested_deletions(transport: Transport) -> dict[str, Deletion]:
+    """By frame, as they stand now. Raises Unavailable."""
+    latest: dict[bytes, Deletion] = {}
+    if topics.DELETIONS not in await transport.topics():
+        return {}
+    async for record in read_topic(transport, topics.DELETIONS):
+        try:
+            latest[record.key] = codec.decode_deletion(record.value, record.headers)
+        except SchemaError:
+            latest.pop(record.key, None)  # taken back, or of another producer
+    return {deletion.frame: deletion for deletion in latest.values()}
+
+
+def erased_words(deletion: Deletion) -> str:
+    """What is said of a frame that was deleted: when, and by which request."""
+    request = f", request {deletion.request}" if deletion.request else ""
+    if deletion.erased is None:
+        return f"is being erased: requested {deletion.requested.isoformat(' ', 'seconds')}{request}"
+    return f"was erased {deletion.erased.isoformat(' ', 'seconds')}{request}"
+
+
+async def _in_index(backends: Backends, frames: Sequence[str]) -> set[str]:
+    """Frames with a point, or a region's."""
+    left: set[str] = set()
+    for collection in await backends.index.collections():
+        for ids in _pages(frames):
+            where = Filter(must=(Match(field="frame", any_of=tuple(ids)),))
+            if points.holds_frames(collection):
+                left |= {hit.id for hit in await backends.index.get(collection, ids)}
+            elif await backends.index.count(collection, where):
+                hits, _ = await backends.index.scroll(collection, where=where, limit=IDS_PER_REQUEST)
+                left |= {str(hit.payload["frame"]) for hit in hits}
+    return left
+
+
+async def _on_log(backends: Backends, frames: set[str]) -> tuple[set[str], set[str]]:
+    """Blobs that other frames cite, and the frames of which a record is left."""
+    cited: set[str] = set()
+    left: set[str] = set()
+    for topic in filter(topics.carries_frames, await backends.transport.topics()):
+        async for record in read_topic(backends.transport, topic):
+            if (citation := citation_of(record)) is None:
+                continue
+            if citation.frame in frames:
+                left.add(citation.frame)
+            else:
+                cited |= citation.uris
+    return cited, left
+
+
+async def _exists(backends: Backends, tenant: str, uri: str) -> bool:
+    try:
+        await backends.blobs.get(tenant, uri)
+    except Missing:
+        return False
+    return True
+
+
+def _pages(frames: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (frames[start : start + IDS_PER_REQUEST] for start in range(0, len(frames), IDS_PER_REQUEST))

@@ -1,0 +1,181 @@
+"""Finds the frames that a request to erase means: by id, feed, time or picture, as long as a byte of them is left.
+
+One pass over the topics and one over the index, however many frames are meant. Pictures that no record, dead letter or
+point cites (an ingest was killed, or log and index have dropped their frame) are found in the blob store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from schemas import points, topics
+from schemas.identity import frame_id
+from stores.blobs import SCHEME, THUMBNAIL, StoredBlob
+from stores.index import Filter, Match
+from streams.backends import Backends
+from streams.lifecycle.accepted_frames import feeds_of_accepted
+from streams.lifecycle.citations import citation_of
+from streams.topic_reader import read_topic
+
+UNCITED_SECONDS = 600.0
+"""A picture is stored before its record: a younger one may be that of a frame that is just being accepted."""
+PAGE_POINTS = 1_000
+URIS_PER_REQUEST = 100
+LOG, DEAD, INDEX, ACCEPTED, PICTURE = "on the log", "dead-lettered", "in the index", "accepted", "a picture alone"
+
+
+class FrameSelection(Struct, frozen=True, kw_only=True):
+    """Frames of a tenant that meet every condition; without a condition all of them."""
+
+    tenant: str
+    frames: frozenset[str] = frozenset()
+    feeds: frozenset[str] = frozenset()
+    since: datetime | None = None
+    until: datetime | None = None
+    """Before it. Times are those of capture, else of ingestion; of a picture alone, when it was stored."""
+    sha256: str = ""
+    """Of the original, in hexadecimal."""
+
+    def takes(self, frame: str, tenant: str, feed: str, when: datetime | None, sha256: str) -> bool:
+        if tenant != self.tenant or (self.frames and frame not in self.frames):
+            return False
+        if self.feeds and feed not in self.feeds:
+            return False
+        if (self.since or self.until) and (when is None or not self._within(when)):
+            return False
+        return not self.sha256 or sha256 == self.sha256
+
+    def _within(self, when: datetime) -> bool:
+        return (self.since is None or when >= self.since) and (self.until is None or when < self.until)
+
+    def as_filter(self) -> Filter:
+        """What an index can tell of it."""
+        must = [Match(field="tenant", any_of=(self.tenant,))]
+        must += [Match(field="feed", any_of=tuple(sorted(self.feeds)))] if self.feeds else []
+        return Filter(must=tuple(must))
+
+
+@dataclass(slots=True)
+class FoundFrame:
+    feed: str
+    uris: set[str] = field(default_factory=set)
+    places: set[str] = field(default_factory=set)
+    """Where something of it lies."""
+
+
+@dataclass(slots=True)
+class FoundFrames:
+    frames: dict[str, FoundFrame] = field(default_factory=dict)
+    cited: set[str] = field(default_factory=set)
+    """Blobs that any frame cites."""
+
+    def add(self, frame: str, feed: str, uris: Iterable[str], place: str) -> None:
+        found = self.frames.setdefault(frame, FoundFrame(feed))
+        found.uris |= set(uris) - {""}
+        found.places.add(place)
+
+
+async def find_frames(backends: Backends, selection: FrameSelection, now: float) -> FoundFrames:
+    """`now` is in seconds since the epoch. Raises Unavailable, StoreUnavailable."""
+    found = FoundFrames()
+    await _on_topics(backends, selection, found)
+    await _in_index(backends, selection, found)
+    if selection.frames - found.frames.keys():
+        await _among_accepted(backends, selection, found)
+    if not selection.frames:
+        await _pictures_alone(backends, selection, found, now)
+    return found
+
+
+async def _on_topics(backends: Backends, selection: FrameSelection, found: FoundFrames) -> None:
+    for topic in sorted(filter(topics.carries_frames, await backends.transport.topics())):
+        place = DEAD if topic == topics.DEAD else LOG
+        async for record in read_topic(backends.transport, topic):
+            if (citation := citation_of(record)) is None:
+                continue
+            found.cited |= citation.uris
+            tenant, feed = citation.feed
+            if selection.takes(citation.frame, tenant, feed, citation.when, citation.sha256):
+                found.add(citation.frame, feed, citation.uris, place)
+
+
+async def _in_index(backends: Backends, selection: FrameSelection, found: FoundFrames) -> None:
+    for collection in sorted(filter(points.holds_frames, await backends.index.collections())):
+        async for payload in _payloads(backends, collection, selection):
+            uris = [str(payload.get(name) or "") for name in ("uri", "thumbnail")]
+            found.cited |= set(uris)
+            frame, feed = str(payload["frame"]), str(payload.get("feed") or "")
+            if selection.takes(frame, str(payload.get("tenant") or ""), feed, _time(payload), _sha256(uris[0])):
+                found.add(frame, feed, uris, INDEX)
+
+
+async def _payloads(backends: Backends, collection: str, selection: FrameSelection) -> AsyncIterator[dict[str, Any]]:
+    if selection.frames:
+        for ids in _pages(sorted(selection.frames), PAGE_POINTS):
+            for hit in await backends.index.get(collection, ids):
+                yield hit.payload
+        return
+    after: str | None = None
+    while True:
+        where = selection.as_filter()
+        hits, after = await backends.index.scroll(collection, where=where, limit=PAGE_POINTS, after=after)
+        for hit in hits:
+            yield hit.payload
+        if after is None:
+            return
+
+
+async def _among_accepted(backends: Backends, selection: FrameSelection, found: FoundFrames) -> None:
+    """Frames of which only the acceptance is left: their deletion is obeyed when a copy of them comes back."""
+    if topics.ACCEPTED not in await backends.transport.topics():
+        return
+    for frame, (tenant, feed) in (await feeds_of_accepted(backends.transport)).items():
+        if frame not in found.frames and selection.takes(frame, tenant, feed, None, ""):
+            found.add(frame, feed, (), ACCEPTED)
+
+
+async def _pictures_alone(backends: Backends, selection: FrameSelection, found: FoundFrames, now: float) -> None:
+    """A picture without a frame is requested under an id that is made of its name."""
+    candidates: set[str] = set()
+    for feed in sorted(selection.feeds) or [""]:
+        async for blob in backends.blobs.list(selection.tenant, feed):
+            if now - blob.modified >= UNCITED_SECONDS and _is_meant(blob, selection) and blob.uri not in found.cited:
+                candidates.add(blob.uri)
+    for uri in candidates - await _cited_in_index(backends, sorted(candidates)):
+        original = uri.removesuffix(THUMBNAIL)
+        feed = original.removeprefix(SCHEME).split("/")[1]
+        found.add(frame_id(selection.tenant, feed, original), feed, (uri,), PICTURE)
+
+
+def _is_meant(blob: StoredBlob, selection: FrameSelection) -> bool:
+    feed, stored = blob.uri.removeprefix(SCHEME).split("/")[1], datetime.fromtimestamp(blob.modified, UTC)
+    return selection.takes("", selection.tenant, feed, stored, _sha256(blob.uri))
+
+
+async def _cited_in_index(backends: Backends, uris: Sequence[str]) -> set[str]:
+    cited: set[str] = set()
+    for collection in filter(points.holds_frames, await backends.index.collections()):
+        for page in _pages(uris, URIS_PER_REQUEST):
+            for name in ("uri", "thumbnail"):
+                where = Filter(must=(Match(field=name, any_of=tuple(page)),))
+                hits, _ = await backends.index.scroll(collection, where=where, limit=PAGE_POINTS)
+                cited |= {str(hit.payload.get(name)) for hit in hits}
+    return cited
+
+
+def _time(payload: dict[str, Any]) -> datetime | None:
+    typed = payload.get("captured") or payload.get("ingested")
+    return datetime.fromisoformat(typed) if typed else None
+
+
+def _sha256(uri: str) -> str:
+    return uri.removesuffix(THUMBNAIL).rpartition("/")[2]
+
+
+def _pages(entries: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    return (entries[start : start + size] for start in range(0, len(entries), size))

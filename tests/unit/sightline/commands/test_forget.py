@@ -1,0 +1,110 @@
+"""Erasing as people ask for it: by id, list, feed and picture, wherever frames lie, with a receipt and its proof."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from stores.blobs import sha256_hex
+from tests.support.pictures import encoded, scene
+from tests.unit.sightline.conftest import Typed
+
+DECODE_ONLY = '--set=segments=[["decode"]]'
+QUICK = (DECODE_ONLY, "--set", "worker.watch_seconds=0.1")
+NO_FRAME = "00000000-0000-5000-8000-000000000000"
+
+
+@pytest.fixture
+def worked(typed: Typed, pictures: Path) -> Typed:
+    """Five frames are enriched without a point, and one is dead; all of feed `shots`."""
+    assert typed("ingest", "shots", DECODE_ONLY).exit_code == 0
+    assert typed("work", "--until-idle", *QUICK).exit_code == 0
+    return typed
+
+
+def originals(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "data" / "blobs").rglob("*") if path.is_file() and not path.suffix}
+
+
+def ids(typed: Typed, *selectors: str) -> list[str]:
+    """Of everything that the selectors mean, requested for erasure."""
+    result = typed("forget", *selectors, "--json", *QUICK)
+    assert result.exit_code == 0, result.stderr
+    return list(json.loads(result.stdout)["frames"])
+
+
+def test_frames_that_no_worker_has_seen_are_erased(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+    assert typed("ingest", "shots", DECODE_ONLY).exit_code == 0
+    assert len(ids(typed, "--feed", "shots")) == 6
+    assert typed("work", "--until-idle", *QUICK).exit_code == 0
+    assert originals(tmp_path) == set()
+    assert "no dead letters" in typed("dead", "list", *QUICK).stdout
+
+
+def test_a_picture_selects_its_frames_and_another_frame_keeps_it(worked: Typed, pictures: Path, tmp_path: Path) -> None:
+    shutil.copy(pictures / "0.jpg", tmp_path / "copy.jpg")
+    assert worked("ingest", "copy.jpg", "--feed", "other", DECODE_ONLY).exit_code == 0
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    dry = worked("forget", "--picture", "copy.jpg", "--dry-run", *QUICK)
+    assert dry.exit_code == 0
+    assert len(ids(worked, "--picture", "copy.jpg")) == 2
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    assert sha256_hex((pictures / "0.jpg").read_bytes()) not in originals(tmp_path)
+    assert len(originals(tmp_path)) == 5
+
+
+def test_a_picture_that_a_killed_ingest_left_is_erased(worked: Typed, tmp_path: Path) -> None:
+    left = encoded(scene(77))
+    folder = next(path.parent for path in (tmp_path / "data" / "blobs").rglob("*") if path.name in originals(tmp_path))
+    (folder / sha256_hex(left)).write_bytes(left)
+    old = time.time() - 3600
+    os.utime(folder / sha256_hex(left), (old, old))
+    (tmp_path / "left.jpg").write_bytes(left)
+    assert len(ids(worked, "--picture", "left.jpg")) == 1
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    assert sha256_hex(left) not in originals(tmp_path)
+
+
+def test_a_receipt_is_proved_and_an_unknown_id_refuses_no_other(worked: Typed, tmp_path: Path) -> None:
+    listed = json.loads(worked("forget", "--all", "--dry-run", "--json", *QUICK).stdout)
+    assert listed["where"] == {"on the log": 6, "dead-lettered": 1}
+    frame = listed["frames"][0]
+
+    (tmp_path / "ids.txt").write_text(f"{frame}\n{NO_FRAME}\n")
+    result = worked("forget", "--ids", "ids.txt", "--json", "--reason", "request 4711", *QUICK)
+    assert result.exit_code == 1
+    receipt = json.loads(result.stdout)
+    assert (receipt["frames"], receipt["unknown"], receipt["reason"]) == ([frame], [NO_FRAME], "request 4711")
+
+    pending = worked("forget", "verify", receipt["request"], *QUICK)
+    assert (pending.exit_code, "not reported as erased" in pending.stdout) == (1, True)
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    proved = worked("forget", "verify", receipt["request"], "--json", *QUICK)
+    assert proved.exit_code == 0, proved.stdout
+    assert json.loads(proved.stdout)["selection"] == receipt["selection"]
+    assert f"frame {frame} was erased" in worked("show", frame, *QUICK).stderr
+    assert "there is no request" in worked("forget", "verify", NO_FRAME, *QUICK).stderr
+
+
+def test_an_older_copy_of_the_log_does_not_bring_a_frame_back(worked: Typed, tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "data", tmp_path / "older")
+    assert len(ids(worked, "--feed", "shots")) == 6
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    for path in (tmp_path / "data").glob("log.sqlite*"):
+        path.unlink()
+    shutil.copy(tmp_path / "older" / "log.sqlite", tmp_path / "data" / "log.sqlite")
+    shutil.rmtree(tmp_path / "data" / "blobs")
+    shutil.copytree(tmp_path / "older" / "blobs", tmp_path / "data" / "blobs")
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    assert originals(tmp_path) == set()
+    assert "no dead letters" in worked("dead", "list", *QUICK).stdout
+
+
+def test_many_frames_need_a_yes_and_nothing_selected_is_refused(worked: Typed) -> None:
+    assert "select by" in worked("forget", *QUICK).stderr
+    assert worked("forget", "--feed", "nowhere", *QUICK).exit_code == 1
