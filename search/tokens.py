@@ -11,7 +11,9 @@ from typing import Literal
 from search.errors import BadQuery
 
 FILTERS = ("feed", "label", "since", "until")
-NEGATIONS = frozenset({"no", "not", "without", "except", "excluding", "minus", "nor", "neither", "never", "w/o", "0", "zero"})
+NEGATIONS = frozenset(
+    {"no", "not", "without", "except", "excluding", "minus", "nor", "neither", "never", "w/o", "0", "zero"}
+)
 _CONTRACTED = re.compile(r".+n['’]t")
 _MINUS = "[-‐‑−–—―]+"
 """Every dash that a keyboard or a text editor puts there."""

@@ -94,7 +94,8 @@ class Config(Struct, frozen=True, kw_only=True):
     workers: Positive = 1
     """Number of workers that share this machine; each uses its part of the cores."""
     log_format: Literal["auto", "console", "json"] = "auto"
-    """`auto` is `console` on a terminal and `json` elsewhere."""
+    """Of standard error. `json`: every line is JSON, also sentences such as "drained and committed". `auto` is `json`
+    for `work`, `feeds run`, `serve` and `analytics` where it is not a terminal, and else `console`."""
     segments: tuple[tuple[str, ...], ...] = FUSED
     """The plan: the stages of each segment, in order. A worker runs one segment."""
     stages: dict[str, dict[str, Any]] = {}

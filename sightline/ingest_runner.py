@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
@@ -20,7 +20,7 @@ from streams.clock import Clock, SystemClock
 from streams.lifecycle.accepted_frames import PicturesOfOneCommand
 from streams.sources.feed_names import feed_name
 from streams.sources.ingest import IngestSettings, ingest
-from streams.sources.ingest_counts import Report, Summary
+from streams.sources.ingest_counts import Progress, Report, Summary
 from streams.sources.playback import INCOMPLETE, Playback
 from streams.sources.source import Refusal, Source
 from streams.sources.source_choice import RemoteOptions, choose_source
@@ -101,11 +101,43 @@ async def ingest_source(
     )
 
 
+class AcceptedSoFar:
+    """The counts of ingests that run, for the line that says that they were interrupted."""
+
+    def __init__(self) -> None:
+        self._latest: dict[int, Progress] = {}
+
+    def of(self, number: int, report: Report | None) -> Report:
+        """Passes on to `report`; `number` tells the ingests apart."""
+
+        def keep(progress: Progress) -> None:
+            self._latest[number] = progress
+            if report is not None:
+                report(progress)
+
+        return keep
+
+    def activity(self) -> str:
+        accepted = sum(progress.accepted for progress in self._latest.values())
+        repeated = sum(progress.repeated for progress in self._latest.values())
+        before = f", {repeated} ingested before" if repeated else ""
+        return f"ingesting: {counted(accepted, 'frame')} accepted{before}; what is accepted is kept"
+
+
 async def run_jobs(
-    parts: Parts, jobs: Sequence[IngestJob], console: Console, refused: OnRefusal | None = None
+    parts: Parts,
+    jobs: Sequence[IngestJob],
+    console: Console,
+    refused: OnRefusal | None = None,
+    counts: AcceptedSoFar | None = None,
 ) -> list[Summary | Exception]:
     """All jobs side by side, with the summary or the error of each: an error of one source does not end the others."""
-    return await with_bars([(job.feed, partial(run_job, parts, job, refused=refused)) for job in jobs], console)
+    counts = counts or AcceptedSoFar()
+
+    def run(number: int, job: IngestJob, report: Report) -> Coroutine[Any, Any, Summary]:
+        return run_job(parts, job, counts.of(number, report), refused=refused)
+
+    return await with_bars([(job.feed, partial(run, number, job)) for number, job in enumerate(jobs)], console)
 
 
 def error_lines(results: Sequence[Summary | Exception]) -> list[str]:

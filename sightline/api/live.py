@@ -33,6 +33,8 @@ CACHED_EVENTS = 512
 MAX_WAITING_MESSAGES = 64
 """Of a slow listener; its oldest messages are dropped, because a page shows what is new."""
 STATUS_EVERY_STEPS = 4
+QUIET_SECONDS = 3.0
+"""A log that is opened while the page is served already, or that answers again at once, is nothing to warn of."""
 
 
 class Message(NamedTuple):
@@ -56,6 +58,7 @@ class Live:
         tenant: str = DEFAULT_TENANT,
         *,
         reads_raw: bool = True,
+        quiet_seconds: float = QUIET_SECONDS,
     ) -> None:
         self._transport = transport
         self._poll_seconds = poll_seconds
@@ -67,6 +70,7 @@ class Live:
         self._recent: deque[Message] = deque(maxlen=RECENT_CARDS)
         self._listeners: set[asyncio.Queue[Message | None]] = set()
         self._reachable = True
+        self._outage = _Outage(quiet_seconds)
         self._closed = False
 
     async def run(self) -> None:
@@ -75,10 +79,10 @@ class Live:
             try:
                 busy = await self.step()
                 self._reachable = True
+                self._outage.ended()
             except StreamError as error:  # a right that was withdrawn, or a topic that was deleted, may come back
-                if self._reachable:
-                    _log.warning("log unavailable", reason=str(error))
                 busy, self._reachable = False, False
+                self._outage.lasts(str(error))
             if steps % STATUS_EVERY_STEPS == 0:
                 self._send(self._status_message())
             steps += 1
@@ -139,6 +143,25 @@ class Live:
     def _send(self, message: Message) -> None:
         for queue in self._listeners:
             _put(queue, message)
+
+
+class _Outage:
+    """Warns once of a log that has been away for `quiet_seconds`."""
+
+    def __init__(self, quiet_seconds: float) -> None:
+        self._quiet_seconds = quiet_seconds
+        self._began: float | None = None
+        self._warned = False
+
+    def lasts(self, reason: str) -> None:
+        now = asyncio.get_running_loop().time()
+        self._began = now if self._began is None else self._began
+        if now - self._began >= self._quiet_seconds and not self._warned:
+            self._warned = True
+            _log.warning("log unavailable", reason=reason)
+
+    def ended(self) -> None:
+        self._began, self._warned = None, False
 
 
 def _put(queue: asyncio.Queue[Message | None], message: Message | None) -> None:

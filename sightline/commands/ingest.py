@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sightline.config import Config
-from sightline.ingest_runner import ingest_jobs, raise_errors, run_jobs, summary_lines
+from sightline.ingest_runner import AcceptedSoFar, ingest_jobs, raise_errors, run_jobs, summary_lines
 from sightline.terminal.options import UsageError, configured, err, out, print_lines
 from sightline.terminal.outputs import check_output, refusals_to
 from sightline.terminal.signals import doing
@@ -86,8 +86,9 @@ async def ingest(
     async with opened(config) as parts:
         print_lines(await check_parts(config, parts.transport, needed=("pictures",)))
         print_lines(await unfinished_lines(config, parts.transport))
-        with doing("ingesting; every frame accepted so far is kept"), refusals_to(refused) as on_refusal:
-            results = await run_jobs(parts, jobs, err, on_refusal)
+        counts = AcceptedSoFar()
+        with doing(counts.activity), refusals_to(refused) as on_refusal:
+            results = await run_jobs(parts, jobs, err, on_refusal, counts)
     for job, result in zip(jobs, results, strict=True):
         for line in [] if isinstance(result, Exception) else summary_lines(job.feed, result):
             out.print(line, markup=True, soft_wrap=True)

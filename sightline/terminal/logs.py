@@ -1,11 +1,17 @@
-"""Logs go to standard error: as lines on a terminal, else as JSON. Standard output carries results only."""
+"""Logs go to standard error, as text or as JSON. Standard output carries results only.
+
+Where they are JSON, every line is: also sentences for people (`SafeConsole`) and the messages of libraries.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -13,6 +19,7 @@ import structlog
 from sightline.config import Config
 from sightline.terminal.foreign_text import visible, visible_lines
 from sightline.terminal.repeated_lines import RepeatedLines
+from sightline.terminal.signals import write_json
 
 QUIET = ("uvicorn", "uvicorn.error", "uvicorn.access", "httpx", "transformers", "ultralytics", "litestar")
 """Libraries whose informational messages are suppressed; their warnings pass."""
@@ -25,6 +32,15 @@ class VisibleFormatter(logging.Formatter):
         return visible_lines(super().format(record))
 
 
+class JsonFormatter(VisibleFormatter):
+    """The same lines with the fields that ours have."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z")
+        fields = {"logger": record.name, "level": record.levelname.lower(), "timestamp": moment}
+        return json.dumps({"event": super().format(record), **fields})
+
+
 def _made_visible(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
         if isinstance(value, str):
@@ -32,10 +48,13 @@ def _made_visible(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMa
     return event
 
 
-def configure(config: Config) -> None:
-    """Set up structlog and logging once, for the whole process."""
-    as_lines = config.log_format == "console" or (config.log_format == "auto" and sys.stderr.isatty())
-    renderer = structlog.dev.ConsoleRenderer() if as_lines else structlog.processors.JSONRenderer()
+def configure(config: Config, *, is_service: bool = False) -> None:
+    """Set up structlog and logging once, for the whole process; `is_service`: it runs until it is stopped."""
+    on_terminal = sys.stderr.isatty()
+    as_json = config.log_format == "json" or (config.log_format == "auto" and is_service and not on_terminal)
+    write_json(as_json)
+    colors = on_terminal and "NO_COLOR" not in os.environ
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=colors)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -50,7 +69,8 @@ def configure(config: Config) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(RepeatedLines())
-    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
+    plain = VisibleFormatter("%(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter("%(message)s") if as_json else plain)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -37,6 +37,8 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Set any configuration key, e.g. --set worker.batch_frames=32. Repeatable."),
 ]
+SERVICES = ("work", "feeds run", "serve", "analytics")
+"""Commands that run until they are stopped: programs read their standard error, people that of the others."""
 _COMMON = {"config_file": ConfigFile, "data": Data, "models": Models, "settings": Settings}
 
 
@@ -80,7 +82,7 @@ def _with_options(
         try:
             flags = _flags(chosen["data"], chosen["models"], chosen["settings"])
             first = prepare(chosen["config_file"], flags)
-            configure(first[0])
+            configure(first[0], is_service=_title(command) in SERVICES)
             print_lines(renamed_keys(chosen["config_file"], flags))
             with doing(f"running sightline {_title(command)}"):
                 result = command(*first, **_arguments(own, given))

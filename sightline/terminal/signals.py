@@ -14,6 +14,7 @@ In the last two cases one line says what was interrupted.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import select
 import shutil
@@ -24,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,6 +33,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_SECONDS = 1.2
 """From Ctrl-C to the end of the process at the latest, where nothing has to be finished."""
 SHOW_CURSOR = "\x1b[?25h"
+Activity = str | Callable[[], str]
 
 
 @dataclass(slots=True)
@@ -38,7 +41,7 @@ class _State:
     """Of this process; signals have no other owner."""
 
     installed: bool = False
-    activities: list[str] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
     """What the process does, from the outermost to the innermost."""
     stop: Callable[[], None] | None = None
     cancel: Callable[[], None] | None = None
@@ -46,13 +49,15 @@ class _State:
     """Seconds that `stop` has after Ctrl-C; None: as long as it takes."""
     received: int = 0
     """The first signal; 0: none yet."""
-    interrupted: str = ""
+    interrupted: Activity = ""
     """What the process did when the first signal came."""
     deadline: float | None = None
     """When the process ends whatever it does (monotonic)."""
     status: int = 0
     folders: list[Path] = field(default_factory=list)
     """Temporary folders to remove."""
+    as_json: bool = False
+    """Whether a line on standard error is JSON."""
 
 
 _state = _State()
@@ -91,8 +96,11 @@ def installed() -> Iterator[None]:
 
 
 @contextmanager
-def doing(activity: str) -> Iterator[None]:
-    """Name what the process does, for the line that says what was interrupted: `loading models`."""
+def doing(activity: Activity) -> Iterator[None]:
+    """Name what the process does, for the line that says what was interrupted: `loading models`.
+
+    A function is called when the line is written.
+    """
     _state.activities.append(activity)
     try:
         yield
@@ -104,14 +112,15 @@ def doing(activity: str) -> Iterator[None]:
 def stopping(stop: Callable[[], None], *, within: float | None = None, note: str = "") -> Iterator[None]:
     """While inside, the first signal prints `note` and calls `stop` in the event loop; the second exits at once.
 
-    With `within`, the process ends that many seconds after Ctrl-C even if what `stop` began has not ended; its exit
-    status is then 0. SIGTERM has no such limit: its sender has one.
+    With `within`, the process ends when the command's task has ended, without the interpreter's own end, and that many
+    seconds after Ctrl-C even if what `stop` began has not ended; its exit status is then 0. SIGTERM has no such limit:
+    its sender has one.
     """
     loop, outer = asyncio.get_running_loop(), (_state.stop, _state.within)
 
     def request() -> None:
         if note:
-            print(note, file=sys.stderr, flush=True)
+            print(_line(note, "info"), file=sys.stderr, flush=True)
         stop()
 
     with installed():
@@ -170,9 +179,10 @@ def _receive(number: int) -> None:
         os._exit(128 + number)
     _state.received = number
     if _state.stop is not None:
-        if _state.within is not None and number == signal.SIGINT:
+        if _state.within is not None:
             _state.interrupted = _activity()
-            _state.deadline = time.monotonic() + _state.within
+            if number == signal.SIGINT:
+                _state.deadline = time.monotonic() + _state.within
         _state.stop()
         return
     _state.interrupted = _activity()
@@ -183,7 +193,12 @@ def _receive(number: int) -> None:
     _state.cancel()
 
 
-def _activity() -> str:
+def write_json(as_json: bool) -> None:  # noqa: FBT001 - what it sets
+    """Write lines on standard error as those of the log, if that is JSON."""
+    _state.as_json = as_json
+
+
+def _activity() -> Activity:
     return _state.activities[-1] if _state.activities else "starting"
 
 
@@ -209,12 +224,21 @@ def _folders_of_libraries() -> list[Path]:
 def _say_interrupted() -> None:
     """Written to the descriptor: another thread may hold the locks of the console and of `sys.stderr`."""
     on_terminal = os.isatty(2)
-    what = "✗ interrupted" if _state.status else "stopped"
-    line = f"{what} while {_state.interrupted}\n" if _state.interrupted else ""
+    what, level = ("✗ interrupted", "error") if _state.status else ("stopped", "info")
+    activity = _state.interrupted if isinstance(_state.interrupted, str) else _state.interrupted()
+    line = _line(f"{what} while {activity}", level) + "\n" if activity else ""
     text = f"{SHOW_CURSOR}\n{line}" if on_terminal else line
     encoding = getattr(sys.stderr, "encoding", None) or "ascii"
     with suppress(OSError):  # standard error may be closed
         os.write(2, text.encode(encoding, "replace"))
+
+
+def _line(text: str, level: str) -> str:
+    """Without its mark and with the fields of the log, where that is JSON."""
+    if not _state.as_json:
+        return text
+    moment = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return json.dumps({"event": text.removeprefix("✗ "), "level": level, "timestamp": moment})
 
 
 def _ignore(number: int, frame: object) -> None:
@@ -223,7 +247,7 @@ def _ignore(number: int, frame: object) -> None:
 
 def _reset() -> None:
     global _state
-    _state = _State(activities=_state.activities, folders=_state.folders)
+    _state = _State(activities=_state.activities, folders=_state.folders, as_json=_state.as_json)
 
 
 def leave_hung_stages(grace_seconds: float = 2.0, status: int = 1) -> None:

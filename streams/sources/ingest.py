@@ -6,6 +6,7 @@ is named by its content, and the next ingest of the same source continues where 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -98,10 +99,14 @@ async def ingest(
     offers = source.offers(acceptor.is_accepted)
     if settings.frames_per_second is not None:
         offers = rate_limited(offers, settings.frames_per_second, clock, sheds=not source.repeatable)
-    async with buffered(offers, settings.batch_frames, settings.batch_bytes) as buffer:
-        while batch := await buffer.take():
-            if backpressure is not None:
-                await backpressure()
-            await acceptor.take(batch)
+    try:
+        async with buffered(offers, settings.batch_frames, settings.batch_bytes) as buffer:
+            while batch := await buffer.take():
+                if backpressure is not None:
+                    await backpressure()
+                await acceptor.take(batch)
+    except asyncio.CancelledError:
+        acceptor.counts.report_progress()  # with what the write has added that was finished first
+        raise
     await acceptor.finish()
     return acceptor.counts.summary()

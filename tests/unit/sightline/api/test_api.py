@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -12,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
+import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from schemas.events import FrameEvent
@@ -23,7 +26,9 @@ from sightline.api.services import ApiSettings, Services
 from streams.clock import ManualClock
 from streams.lifecycle.event_lookup import find_event, find_payload
 from streams.readiness.health import Health
+from streams.sqlite.transport import SqliteTransport
 from tests.browser.world import NAME, TENANT, Shown, World, opened, shown
+from tests.support.deployment import until
 from tests.unit.search.bags import Bags
 from tinyworld.samples import staged
 
@@ -145,6 +150,20 @@ async def test_events_are_found_in_the_log_alone(served: Served) -> None:
         assert logged is not None
         assert logged.id == event.id
         assert await find_event(transport, event.id, payload, "others") is None
+
+
+@pytest.mark.parametrize(("quiet_seconds", "warnings"), [(60.0, 0), (0.0, 1)])
+async def test_a_log_that_opens_while_the_page_is_served_is_no_warning(
+    tmp_path: Path, quiet_seconds: float, warnings: int
+) -> None:
+    unopened = SqliteTransport(tmp_path / "log.sqlite")
+    live = Live(unopened, 0.01, GATED, quiet_seconds=quiet_seconds)
+    with structlog.testing.capture_logs() as logged:
+        running = asyncio.create_task(live.run())
+        await until(lambda: not live.status()["log"])
+        await asyncio.sleep(0.05)
+        running.cancel()
+    assert [line["event"] for line in logged] == ["log unavailable"] * warnings
 
 
 async def test_status_counts_the_log(served: Served) -> None:

@@ -97,6 +97,15 @@ def test_a_qdrant_server_that_is_away_at_start(started: Started, closed_port: in
     check_it_waits(started("work", *PORTS, plan, f"--set=index=http://127.0.0.1:{closed_port}"), "index")
 
 
+def test_an_ingest_says_that_it_waits_for_the_log(started: Started, closed_port: int, tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    process = started("ingest", "shots", "--set=log_format=json", f"--set=transport=kafka://127.0.0.1:{closed_port}")
+    asyncio.run(until(lambda: waits(process) == ["broker"], seconds=STOP_SECONDS))
+    process.process.send_signal(signal.SIGINT)
+    assert process.process.wait(STOP_SECONDS) == 130, process.stderr
+    assert "interrupted while" in process.stderr
+
+
 def test_a_port_that_was_chosen_and_is_in_use_is_refused(typed: Typed) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,6 +27,23 @@ END_SECONDS = 10.0
 """The promise is two; a busy machine takes longer, and what is interrupted here would take minutes."""
 SAMPLE = Path(__file__).parents[4] / "tinyworld" / "samples" / "left.mp4"
 STUCK_PLAN = f'segments = [["decode", "stuck"]]\nserve.metrics_port = 0\n[stages.stuck]\nfile = "{stuck.__file__}"\n'
+
+
+SLOW_END = """
+import asyncio, atexit, os, sys, time
+from sightline.terminal import signals
+
+async def show():
+    closed = asyncio.Event()
+    with signals.cancelling(), signals.doing("showing"), signals.stopping(closed.set, within=1.2):
+        os.kill(os.getpid(), int(sys.argv[1]))
+        await closed.wait()
+
+atexit.register(time.sleep, 60)
+with signals.installed():
+    asyncio.run(show())
+"""
+"""A program whose models take a minute to be unloaded."""
 
 
 def interrupt(process: Process, began: Callable[[], Any], number: signal.Signals = signal.SIGINT) -> list[str]:
@@ -62,7 +82,8 @@ def test_a_worker_whose_models_load_stops_before_it_takes_a_frame(
 ) -> None:
     (tmp_path / "sightline.toml").write_text(STUCK_PLAN)
     process = started("work")
-    assert interrupt(process, (tmp_path / "stuck").exists, number)[-1] == "stopped before it took any frame"
+    lines = [json.loads(line) for line in interrupt(process, (tmp_path / "stuck").exists, number)]
+    assert lines[-1]["event"] == "stopped before it took any frame", "a service's sentences are lines of its log"
     assert process.process.returncode == 0
 
 
@@ -74,9 +95,19 @@ def test_an_ingest_keeps_what_it_has_accepted(started: Started, tmp_path: Path) 
             return sum(end for _, end in (await transport.ends(topics.RAW)).values())
 
     lines = interrupt(process, accepted)
-    assert lines == ["✗ interrupted while ingesting; every frame accepted so far is kept"]
     assert process.process.returncode == 130
-    assert asyncio.run(accepted()) > 0
+    kept = asyncio.run(accepted())
+    assert kept > 0
+    frames = "1 frame" if kept == 1 else f"{kept} frames"
+    assert lines == [f"✗ interrupted while ingesting: {frames} accepted; what is accepted is kept"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=str)
+def test_what_has_nothing_to_finish_does_not_wait_for_the_interpreter(tmp_path: Path, number: signal.Signals) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_END, str(int(number))], capture_output=True, text=True, timeout=END_SECONDS
+    )
+    assert (done.returncode, done.stderr) == (0, "stopped while showing\n")
 
 
 @pytest.mark.whole
@@ -93,7 +124,7 @@ def test_commands_that_load_models_end_at_once(
     for arguments, status, said in (
         (("search", "a red circle"), 130, "✗ interrupted while loading models"),
         (("demo",), 130, "✗ interrupted while loading models"),
-        (("serve", "--set", "serve.port=0"), 0, "stopped while loading models"),
+        (("serve", "--set", "serve.port=0", "--set=log_format=console"), 0, "stopped while loading models"),
         (("caption", "shots/1.jpg"), 130, "✗ interrupted while running sightline caption"),
     ):
         process = started(*arguments)
