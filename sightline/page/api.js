@@ -28,4 +28,7 @@ export function search({ q, like, feed, since, picture, cursor }, signal) {
   return request(`/api/search/image?${parameters}`, { method: "POST", body: picture, signal });
 }
 
+// Why the server has no picture of a frame, in its own words; empty where it has one.
+export const whyNoPicture = (id) => request(`/api/frames/${id}/thumbnail`).then(() => "", (error) => error.message);
+
 export const pictureUrl = (id, kind = "thumbnail") => `/api/frames/${id}/${kind}`;

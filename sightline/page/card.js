@@ -28,7 +28,17 @@ export function refreshTimes(root = document) {
 
 export function picture(frame, { kind = "thumbnail", fit = "slice", lettersPerSide = 0 } = {}) {
   const image = h("img", { src: api.pictureUrl(frame.id, kind), alt: describe(frame), decoding: "async" });
-  return [image, overlay(frame, { fit, lettersPerSide })];
+  const boxes = overlay(frame, { fit, lettersPerSide });
+  image.addEventListener("error", () => placeholder(frame, image, boxes));
+  return [image, boxes];
+}
+
+// A word in the place of a picture that is lost, erased or damaged; the server says which.
+function placeholder(frame, image, boxes) {
+  const word = h("span", { class: "no-picture", role: "img", "aria-label": `${describe(frame)} (no picture)` }, "No picture");
+  image.replaceWith(word);
+  boxes?.remove();
+  api.whyNoPicture(frame.id).then((reason) => word.setAttribute("title", reason));
 }
 
 export function card(frame, open) {

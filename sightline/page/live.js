@@ -117,7 +117,7 @@ export class Live {
         tile.meta.replaceChildren(h("span", { class: "feed" }, frame.feed), when(frame) ?? "", tile.note);
         tile.element.classList.remove("new");
       },
-      () => tile.element.classList.remove("new"),
+      () => tile.element.classList.remove("new"), // The picture is gone: the tile keeps the one before.
     );
     return before;
   }

@@ -159,3 +159,18 @@ async def test_a_search_has_an_address_and_works_by_keyboard(site: Site, page: P
 def sentences(caption: str) -> str:
     """As the page writes it."""
     return ". ".join(part[:1].upper() + part[1:] for part in caption.split(". "))
+
+
+async def test_a_picture_that_is_gone_has_a_word_in_its_place(empty_site: Site, page: Page, errors: list[str]) -> None:
+    made = pictures()[:2]
+    events = await empty_site.world.add(made, feed="lobby")
+    for uri in filter(None, (events[0].image.uri, events[0].image.thumbnail)):
+        await empty_site.world.blobs.delete(events[0].tenant, uri)
+    await page.goto(empty_site.url)
+    await ask(page, "feed:lobby")
+    card = page.locator(f'#hits .card[data-id="{events[0].id}"]')
+    await expect(card.locator(".no-picture")).to_have_text("No picture")
+    await expect(card.locator(".no-picture")).to_have_attribute("title", "this picture is no longer stored")
+    await expect(card.locator("img")).to_have_count(0)
+    await expect(page.locator(f'#hits .card[data-id="{events[1].id}"] img')).to_have_count(1)
+    errors[:] = [error for error in errors if "404" not in error]
