@@ -42,10 +42,14 @@ class Appender:
     size_limit: SizeLimit = field(default_factory=SizeLimit)
 
     def records(self, outgoing: Sequence[NewRecord]) -> Append:
-        """Raises TooLarge, PlanError."""
-        return Append(Batch(self.catalog, outgoing), self.size_limit, self.max_bytes, self.wall)
+        """Raises TooLarge, PlanError. A full log still takes records of compacted topics: deletions must not wait."""
+        batch = Batch(self.catalog, outgoing)
+        is_control = all(rows.compacted for rows in batch.by_partition.values())
+        return Append(batch, self.size_limit, self._outputs_bytes() if is_control else self.max_bytes, self.wall)
 
     def outputs(self, outgoing: Sequence[NewRecord]) -> Append:
         """As `records`, for those that are written in one transaction with their inputs' positions."""
-        limit_bytes = int(self.max_bytes * OUTPUT_LIMIT_FACTOR)
-        return Append(Batch(self.catalog, outgoing), self.size_limit, limit_bytes, self.wall)
+        return Append(Batch(self.catalog, outgoing), self.size_limit, self._outputs_bytes(), self.wall)
+
+    def _outputs_bytes(self) -> int:
+        return int(self.max_bytes * OUTPUT_LIMIT_FACTOR)

@@ -10,6 +10,8 @@ from pathlib import Path
 NAMESPACE = Path("/proc/self/ns/pid")
 """Identifies this process's PID namespace: a PID says nothing about a process in another container."""
 
+UNKNOWN_BOOT = "unknown"
+
 
 def boot_seconds() -> float:
     """Seconds since boot, time asleep included; other systems than Linux have only their monotonic clock."""
@@ -22,7 +24,7 @@ def boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return "unknown"
+        return UNKNOWN_BOOT
 
 
 def process_id() -> str:

@@ -10,7 +10,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from streams.sqlite.process_identity import boot_id
+from streams.sqlite.process_identity import UNKNOWN_BOOT, boot_id
 
 TOLERANCE_SECONDS = 300.0
 """Smaller corrections of the clock are no jump."""
@@ -35,7 +35,7 @@ class Reading(NamedTuple):
     def leads_to(self, later: Reading) -> bool:
         """Whether the clock of this reading, running evenly, shows the later one."""
         passed = later.wall - self.wall
-        if self.boot_id == later.boot_id:
+        if self.boot_id == later.boot_id != UNKNOWN_BOOT:
             return abs(passed - (later.boot - self.boot)) <= TOLERANCE_SECONDS
         return -TOLERANCE_SECONDS <= passed <= OFF_SECONDS
 

@@ -83,11 +83,13 @@ class TestFullLog:
 
     async def test_only_unfinished_records_refuse_and_the_message_names_their_group(self, logs: Logs) -> None:
         transport = await logs.open(max_bytes=2_000_000)
-        await transport.create([FRAMES, TopicSpec("enriched", 1, retention_seconds=DAY)])
+        deletions = TopicSpec("deletions", 1, compacted=True)
+        await transport.create([FRAMES, TopicSpec("enriched", 1, retention_seconds=DAY), deletions])
         await transport.publish([NewRecord("enriched", b"k", bytes(100_000)) for _ in range(10)])
         with pytest.raises(LogFull, match=r"group plan has not finished 1\d records of frames.*log_bytes"):  # noqa: PT012
             for _ in range(20):
                 await transport.publish([NewRecord("frames", b"k", bytes(100_000))])
+        await transport.publish([NewRecord("deletions", b"k", bytes(60_000))])  # takes what a full log has no room for
         assert await first_offset(transport, "enriched") == 10
         assert await first_offset(transport) == 0
         consumer = await transport.consumer("plan", ["frames"], RecordingListener())
