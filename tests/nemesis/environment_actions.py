@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from tests.nemesis.network import Direction
 from tests.nemesis.rig import ExpectationError, Rig, WorkerProcess
 from tests.nemesis.servers import fill
+from tests.nemesis.worker import index_at
+from tests.support.damage import DAMAGES, copied, data_files, seen
+from tests.support.edge_folder import end
 
 COORDINATOR_SECONDS = 30.0
 """Loading takes a moment; a broker that failed to load its coordinator never answers."""
@@ -127,6 +132,53 @@ class TearLog:
             wal.write_bytes(wal_content + random.randbytes(random.randint(1, 20_000)))
 
         await rig.reopen(tear)
+
+
+@dataclass(frozen=True)
+class DamageEveryFile:
+    """Stop every worker; then cut and flip each file of log, index and blobs, each time in a copy of its own.
+
+    Raises ExpectationError where a damaged copy says nothing and returns anything else than before, and for a hang.
+    """
+
+    async def run(self, rig: Rig) -> None:
+        for process in list(rig.workers):
+            await rig.stop(process)
+        rest, damaged = rig.folder / "rest", rig.folder / "damaged"
+        await self._copy(rig, rest)
+        copied(rest, damaged)
+        whole, harmless = await seen(damaged), 0
+        if whole.told:
+            raise ExpectationError(f"before any damage: {whole.told}")
+        files = list(data_files(rest))
+        for path in files:
+            for damage in DAMAGES:
+                shutil.rmtree(damaged)
+                copied(rest, damaged)
+                damage.do(damaged / path)
+                try:
+                    found = await seen(damaged)
+                except TimeoutError:
+                    raise ExpectationError(f"{path}, {damage}: it hangs") from None
+                if not found.told and found != whole:
+                    raise ExpectationError(f"{path}, {damage}: nothing is said, and the content differs")
+                harmless += not found.told
+        rig.notes.append(f"{len(DAMAGES) * len(files)} damages, {harmless} harmless")
+
+    async def _copy(self, rig: Rig, to: Path) -> None:
+        """Of a deployment that nobody has open meanwhile."""
+        await rig.index.close()
+        await asyncio.to_thread(end, rig.folder / "index", signal.SIGTERM)
+
+        def copy() -> None:
+            for part in ("index", "blobs"):
+                copied(rig.folder / part, to / part)
+            for path in rig.folder.glob("log.sqlite*"):
+                shutil.copy(path, to / path.name)
+
+        await rig.reopen(copy)
+        rig.index = index_at(rig.index_url)
+        await rig.index.collections()
 
 
 async def _kill(rig: Rig, victims: Sequence[WorkerProcess]) -> None:

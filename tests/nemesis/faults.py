@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tests.nemesis.action import Action, Produce, Repeat, Stream, Wait, WaitForProgress
 from tests.nemesis.environment_actions import (
     CutLink,
+    DamageEveryFile,
     RestoreLink,
     SetBroker,
     SetDisk,
@@ -220,6 +221,11 @@ FAULTS: Mapping[str, Fault] = {
     "torn-log": Fault(
         "power fails during a write to the embedded log: everything acknowledged before is there",
         (Stream(40), RunWorkers(2), WaitForProgress(40), TearLog(), Produce(100)),
+        on=("sqlite",),
+    ),
+    "damaged-files": Fault(
+        "every file of log, index and pictures is cut to half, and flipped at five places: it is told, or does no harm",
+        (Produce(4, {"invalid": 300}), RestartUntilDrained(0), DamageEveryFile()),
         on=("sqlite",),
     ),
 }
