@@ -10,9 +10,9 @@ import typer
 from sightline.config import Config
 from sightline.terminal.options import CommandError, UsageError, configured, out
 from sightline.terminal.render import counted, local_time
-from sightline.wiring.backup_parts import backup_source, elsewhere, picture_folder
+from sightline.wiring.backup_parts import backup_source, elsewhere
 from sightline.wiring.existing_data import check_data_folder
-from sightline.wiring.lost_log import index_folder, log_path
+from sightline.wiring.lost_log import index_folder, log_path, picture_folder
 from streams.lifecycle.backup import BackupReport, back_up
 from streams.lifecycle.backup_folder import BackupFolder
 

@@ -12,8 +12,8 @@ from sightline.config import Config
 from sightline.terminal.options import CommandError, configured, out
 from sightline.terminal.progress import with_status
 from sightline.terminal.signals import doing
-from sightline.wiring.backup_parts import index_folder, log_path
 from sightline.wiring.existing_data import check_data_folder
+from sightline.wiring.lost_log import index_folder, log_path
 from sightline.wiring.parts import connected_transport
 from stores.edge.client import EdgeIndex
 from streams.sqlite.transport import SqliteTransport

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from sightline.config import Config
 from sightline.wiring.config_check import without_passwords
-from sightline.wiring.lost_log import index_folder, log_path
+from sightline.wiring.lost_log import index_folder, log_path, picture_folder
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import connected_transport
-from stores.open import blob_folder
 from streams.lifecycle.backup import BackupSource
 from streams.lifecycle.restore import RestoreTargets
 from streams.sqlite.backup import side_files, snapshot
@@ -24,11 +23,6 @@ OWN_TOOLS = {
     "blobs": "the pictures at {}: use the object store's versions or replication",
 }
 """What a backup of ours does not hold, by key of the configuration."""
-
-
-def picture_folder(config: Config) -> Path | None:
-    folder = blob_folder(config.blobs_url)
-    return None if folder is None else folder.absolute()
 
 
 def elsewhere(config: Config) -> list[str]:

@@ -65,6 +65,12 @@ def index_folder(config: Config) -> Path | None:
     return Path(config.index_url.removeprefix(EMBEDDED)).absolute() if is_embedded else None
 
 
+def picture_folder(config: Config) -> Path | None:
+    """The folder of originals and thumbnails; None for an object store."""
+    folder = blob_folder(config.blobs_url)
+    return None if folder is None else folder.absolute()
+
+
 def _pictures_left(config: Config) -> Iterator[str]:
     """Pictures in the data folder are the lost log's; a folder elsewhere may be that of several deployments."""
     folder = blob_folder(config.blobs_url)
