@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -25,7 +28,8 @@ class IndexFolder:
     Collections whose files are damaged are in `broken` instead of `collections`: each call on one raises its error.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, open_seconds: float = 0.0) -> None:
+        """A shard that takes longer than `open_seconds` to open ends the process by SIGALRM; 0 is no limit."""
         self.folder = folder
         self._catalog = catalog.load(folder)
         catalog.remove_leftovers(folder, self._catalog)
@@ -33,7 +37,8 @@ class IndexFolder:
         self.broken: dict[str, Damaged] = {}
         for name, entry in self._catalog.collections.items():
             try:
-                self.collections[name] = opened(folder / entry.shard, entry)
+                with _opening(folder / entry.shard, open_seconds):
+                    self.collections[name] = opened(folder / entry.shard, entry)
             except Damaged as error:
                 _log.error("collection %s: %s", name, error)
                 self.broken[name] = error
@@ -191,10 +196,25 @@ def _warning(name: str, collection: Collection) -> str:
     return f"collection {name!r}: {' and '.join(parts)}; {file_sums.WAY_OUT}" if parts else ""
 
 
+@contextmanager
+def _opening(shard: Path, seconds: float) -> Iterator[None]:
+    """A note for the parent process, which blames the shard if this process ends meanwhile."""
+    note = shard.with_name(catalog.OPENING)
+    note.write_text(shard.name)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        note.unlink()
+
+
 def opened(folder: Path, entry: catalog.Entry) -> Collection:
     """The collection of a shard whose files are as they were recorded. Raises Damaged, StoreUnavailable."""
     if not folder.is_dir():
         raise Damaged(f"{folder} is missing; {file_sums.WAY_OUT}")
+    if catalog.crash_mark(folder).exists():
+        raise Damaged(f"{folder} cannot be opened, the index process crashes; {file_sums.WAY_OUT}")
     try:
         sums = file_sums.read(folder)
     except Damaged as error:
@@ -204,8 +224,6 @@ def opened(folder: Path, entry: catalog.Entry) -> Collection:
         file_sums.verify(folder, sums)
         # Edge changes files when it opens a shard.
         file_sums.remove(folder)
-    if catalog.crash_mark(folder).exists():
-        raise Damaged(f"{folder} cannot be opened, the index process crashes; {file_sums.WAY_OUT}")
     collection = Collection(entry.spec, folder, _load(folder), sealed=entry.sealed, verified=sums is not None)
     if sums is not None and collection.points != sums.points:
         raise Damaged(f"{folder} has {collection.points} points of {sums.points}; {file_sums.WAY_OUT}")
@@ -218,13 +236,9 @@ def opened(folder: Path, entry: catalog.Entry) -> Collection:
 
 def _load(folder: Path) -> edge.EdgeShard:
     """Raises Damaged for files that Edge cannot read, StoreUnavailable where the machine is the cause."""
-    opening = folder.parent / catalog.OPENING
-    opening.write_text(folder.name)
     try:
         return attempt(lambda: edge.EdgeShard.load(str(folder)))
     except StoreBlocked:
         raise
     except (StoreUnavailable, Refused) as error:
         raise Damaged(f"{folder} cannot be opened, its files are damaged ({error}); {file_sums.WAY_OUT}") from error
-    finally:
-        opening.unlink()

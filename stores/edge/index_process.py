@@ -18,8 +18,9 @@ LOCK = "index.lock"
 LOG = "index.log"
 LARGEST_LOG_BYTES = 1 << 20
 READY = b"ready"
-CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE)
-"""Signals by which a process ends itself; others are sent by people and by the system."""
+CRASHES = (signal.SIGALRM, signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE)
+"""Signals by which a process ends itself, SIGALRM when a shard takes too long to open; people and the system send others.
+"""
 LEAST_FREE_BYTES = 1 << 20
 """With less, a process that ended without a word ended because the disk is full: it could not even write its log."""
 
@@ -93,7 +94,7 @@ def _crashed(folder: Path, how: signal.Signals) -> bytes:
         catalog.crash_mark(shard).touch()
     except OSError:
         return f"StoreUnavailable the index process crashed ({how.name}), see {folder / LOG}".encode()
-    cause = f"the index process crashed as it opened {shard} ({how.name}): its files are damaged"
+    cause = f"the index process ended as it opened {shard} ({how.name}): its files are damaged"
     return f"Damaged {cause}; {file_sums.WAY_OUT}".encode()
 
 

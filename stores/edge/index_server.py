@@ -27,7 +27,7 @@ async def run(path: Path, settings: EdgeSettings, on_listening: Callable[[], Non
     Calls `on_listening` once. Raises WrongLayout for a folder that is not an index's.
     """
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    folder = IndexFolder(path)
+    folder = IndexFolder(path, settings.open_seconds)
     scheduler = RequestScheduler(folder, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, scheduler.stopped.set)

@@ -8,6 +8,8 @@ from msgspec import Struct
 class EdgeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     idle_seconds: float = 30.0
     """The index process ends after this time without a connection."""
+    open_seconds: float = 100.0
+    """A shard that takes longer to open is damaged: 200,000 points take some seconds."""
     flush_seconds: float = 5.0
     """The interval of flushes that no client requests: it bounds the write-ahead log."""
     optimize_points: int = 50_000

@@ -159,6 +159,19 @@ async def test_a_file_that_crashes_the_process_is_survived(folder: Path) -> None
     await index.close()
 
 
+async def test_a_shard_that_never_opens_is_reported(folder: Path) -> None:
+    """A pipe that nothing is written to takes the place of a file: reading it does not end."""
+    path = file(folder, "edge_config.json")
+    path.unlink()
+    os.mkfifo(path)
+    index = EdgeIndex(folder, EdgeSettings(open_seconds=0.5))
+    for _ in range(2):
+        with pytest.raises(Damaged, match=r"shard-000001.*sightline repair"):
+            await index.count("frames")
+    assert await index.count("regions") == 0
+    await index.close()
+
+
 async def unproven(folder: Path) -> EdgeIndex:
     """The folder after a kill: there is no record of the files' checksums, and points are verified one by one."""
     file_sums.path_of(shard(folder)).unlink()
