@@ -19,8 +19,7 @@ LOG = "index.log"
 LARGEST_LOG_BYTES = 1 << 20
 READY = b"ready"
 CRASHES = (signal.SIGALRM, signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE)
-"""Signals by which a process ends itself, SIGALRM when a shard takes too long to open; people and the system send others.
-"""
+"""Signals by which a process ends itself, SIGALRM when a shard takes too long to open; people send others."""
 LEAST_FREE_BYTES = 1 << 20
 """With less, a process that ended without a word ended because the disk is full: it could not even write its log."""
 
