@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import VERSION, Cluster
 from schemas import topics
 from sightline.config import Config
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.parts import opened
+from streams.errors import GroupInUse
 from streams.kafka.transport import KafkaTransport
 from streams.lifecycle.finish_topic import PlanGroups, onward
 from streams.lifecycle.unfinished import find_unfinished
@@ -76,6 +77,31 @@ async def test_an_interrupted_move_goes_on_and_loses_nothing(transport: KafkaTra
     assert {first == end for first, end in (await transport.ends(LEFT)).values()} == {True}
 
 
+async def test_a_group_is_given_up(transport: KafkaTransport) -> None:
+    groups = PlanGroups(transport, PLAN, "sightline")
+    assert await groups.give_up_means("sightline.gate") is None
+    await transport.publish(values(LEFT, "a", range(20)) + values(topics.RAW, "a", range(2)))
+    consumer = await transport.consumer("sightline.gate", [LEFT, topics.RAW], RecordingListener())
+    async with asyncio.timeout(30):
+        while not (records := await consumer.poll(5, 1.0)):
+            pass
+        await consumer.commit({records[0].partition: Position(records[0].offset + 1)}, consumer.assignment())
+    present = await groups.give_up_means("sightline.gate")
+    assert present is not None
+    with pytest.raises(GroupInUse):
+        await groups.give_up(present, onward(PLAN))
+    await consumer.close()
+    given_up = await groups.give_up_means("sightline.gate")
+    assert given_up is not None
+    of_left = 19 if records[0].partition.topic == LEFT else 20
+    assert dict(given_up.dead) == {LEFT: of_left}, "the plan finishes what is on frames.raw"
+    assert await groups.give_up(given_up, onward(PLAN)) == of_left
+    assert len(await raw(transport)) == 2 + of_left
+    assert await groups.give_up_means("sightline.gate") is None
+    assert not (await find_unfinished(transport, PLAN, "sightline", time.time())).left_over
+
+
+@pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
 async def test_what_expires_soon_is_told(transport: KafkaTransport) -> None:
     await transport.publish(values(topics.RAW, "a", range(3)))
     now = time.time()
@@ -86,7 +112,9 @@ async def test_what_expires_soon_is_told(transport: KafkaTransport) -> None:
     assert "group sightline.decode of this plan has no worker and 3 records" in absent
     assert "is 6 days old, and the broker drops it after 7 days" in expiring
     consumer = await transport.consumer("sightline.decode", [topics.RAW], RecordingListener())
-    records = [record for _ in range(20) for record in await consumer.poll(10, 0.5)]
+    async with asyncio.timeout(30):
+        while not (records := await consumer.poll(10, 1.0)):
+            pass
     await consumer.commit({records[0].partition: Position(3)}, consumer.assignment())
     await consumer.close()
     assert not (await find_unfinished(transport, PLAN, "sightline", now + 6 * 86_400)).warnings
@@ -116,6 +144,7 @@ async def work_on_first_segment(cluster: Cluster, data: Path) -> None:
         await until(finished)
 
 
+@pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
 def test_frames_of_a_plan_that_changed(
     cluster: Cluster, on_broker: Callable[..., Result], pictures: Path, tmp_path: Path
 ) -> None:
