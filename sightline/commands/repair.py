@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from sightline.config import Config
-from sightline.terminal.options import configured, err, out
+from sightline.terminal.options import CommandError, configured, err, out
 from sightline.terminal.progress import CountLine
 from sightline.terminal.render import counted, new_table
 from sightline.terminal.signals import doing
@@ -16,11 +17,12 @@ from sightline.wiring.build_worker import collections, worker_settings
 from sightline.wiring.damaged_index import salvage_index
 from sightline.wiring.examination import Examination, examine, frames_of_damaged
 from sightline.wiring.existing_data import check_data_folder
-from sightline.wiring.lost_log import found_pictures_folder, missing_log
+from sightline.wiring.lost_log import found_pictures_folder, missing_log, set_log_aside
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.thumbnails import thumbnail_maker
 from streams.backends import Backends
 from streams.clock import SystemClock
+from streams.errors import DamagedLog
 from streams.lifecycle.accepted_frames import feeds_of_accepted
 from streams.lifecycle.repair import Repair
 from streams.lifecycle.repair_plan import Circumstances, RepairPlan, plan_repair
@@ -39,11 +41,22 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be 
 Deep = Annotated[bool, typer.Option("--deep", help="Read every picture and point, and repair the damaged ones too.")]
 
 
+NewLog = Annotated[
+    bool,
+    typer.Option(
+        "--new-log",
+        help="Move a damaged embedded log aside, and make a new one from the index and the pictures. Dead letters, and "
+        "frames that no worker has finished, are in the old one only.",
+    ),
+]
+
+
 @configured
 async def repair(
     config: Config,
     dry_run: DryRun = False,  # noqa: FBT002 - a flag as typed
     deep: Deep = False,  # noqa: FBT002 - a flag as typed
+    new_log: NewLog = False,  # noqa: FBT002 - a flag as typed
 ) -> None:
     """Make points, records, thumbnails and originals again that are lost or damaged, as far as the rest tells them.
 
@@ -52,10 +65,20 @@ async def repair(
     the pictures that only their sources have. Exit status 1 means that something cannot be repaired here.
     """
     check_data_folder(config)
+    if new_log and not dry_run:
+        for path in await asyncio.to_thread(set_log_aside, config):
+            err.print(f"! the log is now {path}: remove it once it is not needed", soft_wrap=True)
     for line in missing_log(config):
         err.print(f"! {line.partition(';')[0]}; {'a new one would be' if dry_run else 'a new one is'} made")
     if dry_run and missing_log(config):
         return
+    try:
+        await _repair(config, dry_run=dry_run, deep=deep)
+    except DamagedLog as error:
+        raise CommandError(f"{error}; `sightline repair --new-log` makes a new log from the index") from error
+
+
+async def _repair(config: Config, *, dry_run: bool, deep: bool) -> None:
     for line in await salvage_index(config, dry_run=dry_run):
         out.print(line)
     async with opened(config, new_log=True) as parts:

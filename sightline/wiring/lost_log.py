@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def missing_log(config: Config) -> list[str]:
     except Missing as gone:
         return [str(gone)]
     return []
+
+
+def set_log_aside(config: Config) -> list[Path]:
+    """Rename the embedded log and its side files; where it is now. Blocks. Raises Unavailable while it is in use."""
+    from streams.sqlite.backup import check_unused, side_files
+
+    if (path := log_path(config)) is None or not path.exists():
+        return []
+    check_unused(path)
+    suffix = f".damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+    return [each.rename(each.with_name(each.name + suffix)) for each in (*side_files(path), path) if each.exists()][-1:]
 
 
 def log_path(config: Config) -> Path | None:
@@ -79,7 +91,7 @@ def _pictures_left(config: Config) -> Iterator[str]:
 
 
 def found_pictures_folder(config: Config) -> None:
-    """Begin the folder of pictures anew where it is gone: from now on an ingest may write to it."""
+    """Make the folder of pictures again where it is gone: from now on an ingest may write to it."""
     if (folder := blob_folder(config.blobs_url)) is not None and not has_pictures(folder):
         (folder / PARTIAL).mkdir(parents=True, exist_ok=True)
 

@@ -93,7 +93,7 @@ class Repair:
         return content
 
     async def _may_write(self, frame: str) -> bool:
-        """Whether nobody has asked meanwhile that the frame is erased."""
+        """Whether the frame was not erased meanwhile."""
         if self._deletions is None:
             return True
         await self._deletions.catch_up()

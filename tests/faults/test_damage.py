@@ -29,7 +29,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three pictures, processed, with thumbnails; nobody has it open."""
+    """Three pictures, processed, with thumbnails; no process has it open."""
     folder, shots = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("shots")
     for number in range(3):
         (shots / f"{number}.jpg").write_bytes(commented(encoded(scene(number, 640, 480)), f"ok#{number}"))

@@ -119,7 +119,7 @@ async def repair(here: Deployment, *, deep: bool = False) -> RepairPlan:
 
 
 def copied(folder: Path, to: Path, *parts: str) -> None:
-    """Copy parts of a data folder that nobody has open."""
+    """Copy parts of a data folder that no process has open."""
     for part in parts:
         source, target = folder / part, to / part
         if source.is_dir():

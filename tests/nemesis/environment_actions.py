@@ -166,7 +166,7 @@ class DamageEveryFile:
         rig.notes.append(f"{len(DAMAGES) * len(files)} damages, {harmless} harmless")
 
     async def _copy(self, rig: Rig, to: Path) -> None:
-        """Of a deployment that nobody has open meanwhile."""
+        """Of a deployment that no process has open meanwhile."""
         await rig.index.close()
         await asyncio.to_thread(end, rig.folder / "index", signal.SIGTERM)
 

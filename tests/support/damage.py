@@ -57,7 +57,7 @@ def data_files(folder: Path) -> Iterator[Path]:
 
 
 def copied(source: Path, target: Path) -> None:
-    """Copy a data folder that nobody has open; `target` is made."""
+    """Copy a data folder that no process has open; `target` is made."""
     target.mkdir(parents=True, exist_ok=True)
     for path in sorted(source.rglob("*")):
         if path.is_dir():
