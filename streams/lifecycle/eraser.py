@@ -8,10 +8,11 @@ which frames cite a blob. See `docs/decisions/060-erasing-blobs.md`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -37,8 +38,9 @@ SETTLE_WATCHES = 5
 """After this many intervals of `watch_seconds` every worker has read the deletion."""
 PAYLOAD = ("uri", "thumbnail")
 """Where a point cites its frame's blobs."""
-FRAMES_PER_PASS = 256
+FRAMES_PER_PASS = 20_000
 """Frames erased in one pass over the topics."""
+FRAMES_PER_REQUEST, RECORDS_PER_WRITE, BLOBS_AT_ONCE = 500, 1_000, 32
 
 
 @dataclass(slots=True)
@@ -63,8 +65,8 @@ class Eraser:
         The record goes to `deletions`: another worker may be the one that erases, or this one may end before that.
         """
         pending = [frame for frame in frames if frame in self.deletions.pending]
-        for start in range(0, len(pending), FRAMES_PER_PASS):
-            requested = (frame for frame in pending[start : start + FRAMES_PER_PASS] if frame in self.deletions.pending)
+        for page in _pages(pending, FRAMES_PER_REQUEST):
+            requested = (frame for frame in page if frame in self.deletions.pending)
             await self._note({frame: self.deletions.pending[frame] for frame in requested})
 
     async def _note(self, requested: Mapping[str, Deletion]) -> None:
@@ -78,9 +80,8 @@ class Eraser:
         self._noted |= dict.fromkeys(requested, self.clock.monotonic())
 
     async def _publish(self, deletions: Sequence[Deletion]) -> None:
-        if deletions:
-            records = [deletion_record(deletion) for deletion in deletions]
-            publish = partial(self.backends.transport.publish, records)
+        for page in _pages(deletions, RECORDS_PER_WRITE):
+            publish = partial(self.backends.transport.publish, [deletion_record(deletion) for deletion in page])
             await self.retry.forever("broker", publish, (Unavailable, LogFull))
 
     async def erase(self) -> int:
@@ -100,15 +101,14 @@ class Eraser:
         own, places = await self._own(due)
         shared = await self._shared({uri for uris in own.values() for uri in uris}, due)
         due = {frame: deletion for frame, deletion in due.items() if frame in self.deletions.pending}  # not taken back
-        for frame, deletion in due.items():
-            for uri in own[frame] - shared:
-                await self._delete(deletion.tenant, uri)
+        blobs = [(deletion.tenant, uri) for frame, deletion in due.items() for uri in own[frame] - shared]
+        for page in _pages(blobs, BLOBS_AT_ONCE):
+            await asyncio.gather(*(self._delete(tenant, uri) for tenant, uri in page))
         unfinished = await self._erase_records({frame: places[frame] for frame in due if frame in places})
         due = {frame: deletion for frame, deletion in due.items() if frame not in unfinished}
         erased = utc(self.clock.now())
         await self._publish([replace(deletion, erased=erased) for deletion in due.values()])
-        blobs = sum(len(uris - shared) for uris in own.values())
-        log.info("erased", frames=len(due), blobs=blobs, shared=len(shared))
+        log.info("erased", frames=len(due), blobs=len(blobs), shared=len(shared))
 
     async def _own(self, due: Mapping[str, Deletion]) -> tuple[dict[str, set[str]], dict[str, set[Place]]]:
         """The blobs and the records of each frame. Blobs that a deletion names outside the frame's feed are ignored."""
@@ -138,9 +138,10 @@ class Eraser:
                 owners.setdefault(partition, {})[offset] = frame
         left: set[str] = set()
         for partition, frames in owners.items():
-            erase = partial(transport.erase, partition, sorted(frames))
-            stay = await self.retry.forever("broker", erase, (Unavailable, LogFull))
-            left |= {frames[offset] for offset in stay}
+            for page in _pages(sorted(frames), RECORDS_PER_WRITE):
+                erase = partial(transport.erase, partition, page)
+                stay = await self.retry.forever("broker", erase, (Unavailable, LogFull))
+                left |= {frames[offset] for offset in stay}
         return set() if transport.drops_unfinished else left  # there, retention drops them
 
     async def _shared(self, uris: set[str], due: Mapping[str, Deletion]) -> set[str]:
@@ -151,14 +152,24 @@ class Eraser:
         async for citation in self._cited(due.values()):
             if citation.frame not in self.deletions:
                 shared |= citation.uris & uris
-        others = Match(field="frame", any_of=tuple(due))
         for collection in await self._frame_collections():
-            for uri in sorted(uris - shared):
+            for page in _pages(sorted(uris - shared), FRAMES_PER_REQUEST):
                 for name in PAYLOAD:
-                    where = Filter(must=(Match(field=name, any_of=(uri,)),), must_not=(others,))
-                    if await self._ask_index(partial(self.backends.index.count, collection, where)):
-                        shared.add(uri)
+                    async for payload in self._citing(collection, name, page):
+                        if payload.get("frame") not in due:
+                            shared.add(str(payload[name]))
         return shared
+
+    async def _citing(self, collection: str, name: str, uris: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
+        """Payloads of the points that cite any of the blobs."""
+        where, after = Filter(must=(Match(field=name, any_of=tuple(uris)),)), None
+        while True:
+            scroll = partial(self.backends.index.scroll, collection, where=where, limit=RECORDS_PER_WRITE, after=after)
+            hits, after = await self._ask_index(scroll)
+            for hit in hits:
+                yield hit.payload
+            if after is None:
+                return
 
     async def _cited(self, deletions: Iterable[Deletion]) -> AsyncIterator[Citation]:
         """The records of the deletions' feeds on all topics."""
@@ -200,6 +211,10 @@ class _RetryingLog:
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         read = partial(self.transport.read, partition, offset, max_records)
         return await self.retry.forever("broker", read, Unavailable)
+
+
+def _pages(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (entries[start : start + size] for start in range(0, len(entries), size))
 
 
 def _within(uri: str, deletion: Deletion) -> bool:

@@ -92,9 +92,12 @@ async def test_no_byte_of_an_erased_frame_is_left_in_any_file(tmp_path: Path) ->
 
             await here.publish([deletion(frame)])
             await work(here, until_erased=[frame])
-            await here.transport.drop_old()
-            await until(lambda: not traces(tmp_path / "index", id=frame.encode(), raw=UUID(frame).bytes, **wanted))
-            assert traces(tmp_path, **wanted) == {}
+
+            async def gone() -> bool:
+                await here.transport.drop_old()
+                return not traces(tmp_path, id_in_index=UUID(frame).bytes, **wanted)
+
+            await until(gone)
             assert [hit.id for hit in await here.index.get("frames-scripted", [frame, identity(other)])] == [
                 identity(other)
             ]
