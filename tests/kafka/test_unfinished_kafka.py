@@ -68,6 +68,7 @@ async def test_an_interrupted_move_goes_on_and_loses_nothing(transport: KafkaTra
 
     with pytest.raises(asyncio.CancelledError):
         await groups.finish_topic(LEFT, interrupted)
+    await transport.group_lag("sightline.gate", [LEFT])  # waits for a transaction that is ending
     (left,) = (await find_unfinished(transport, PLAN, "sightline", time.time())).left_over
     assert 0 < left.records < 120
     assert await groups.finish_topic(LEFT, move) == left.records
