@@ -4,7 +4,7 @@ StreamError
 ├── Unavailable       the broker or the log cannot be reached: wait, keep membership, retry
 ├── Fenced            another owner has taken over (a lease or a transaction): drop the work, poll again
 ├── Gap               records between the committed offset and the log's start are gone: stop the partition
-├── LogFull           the log refuses writes until what registered groups have not finished is finished
+├── LogFull           the log holds only what groups have not finished: it refuses writes until they do
 ├── TooLarge          a record exceeds the topic's limit: dead-letter it with a reference, never truncate
 ├── DamagedLog        the log's file is torn or not ours: stop, name the file, never reset it
 ├── StageBroken       a stage fails for frames of all kinds: stop, unready, leave the frames where they are
@@ -32,7 +32,7 @@ class Gap(StreamError):  # noqa: N818 - named for the state
 
 
 class LogFull(StreamError):  # noqa: N818 - named for the state
-    """The log has reached its size limit and holds only records that a registered group still needs."""
+    """The log has reached its size limit and holds only records that a group of the plan, or another one, still needs."""
 
 
 class TooLarge(StreamError):  # noqa: N818 - named for the state

@@ -66,8 +66,15 @@ def rebuild(path: Path) -> None:
 
 def file_bytes(path: Path) -> int:
     """The log's size on the disk, its write-ahead log included."""
-    files = (path, path.with_name(path.name + "-wal"))
-    return sum(file.stat().st_size for file in files if file.exists())
+    return path.stat().st_size + wal_bytes(path)
+
+
+def wal_bytes(path: Path) -> int:
+    """The size of the write-ahead log, which another process may remove at any time."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

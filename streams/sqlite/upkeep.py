@@ -57,7 +57,7 @@ class Upkeep:
             except StreamError as error:
                 log.warning("retention_put_off", path=str(self._path), error=str(error))
             await asyncio.sleep(every_seconds)
-            has_left = self._wal_bytes() > 0
+            has_left = space.wal_bytes(self._path) > 0
 
     async def end(self) -> None:
         """Before the log is closed: what may have become old since the last time, in bounded time."""
@@ -136,10 +136,6 @@ class Upkeep:
             for partition_id in self._catalog.topic(name).partition_ids
             if _is_due(connection, spec, partition_id, now)
         ]
-
-    def _wal_bytes(self) -> int:
-        wal = self._path.with_name(self._path.name + "-wal")
-        return wal.stat().st_size if wal.exists() else 0
 
     def _say_restamped(self, spec: TopicSpec, dropped: Dropped) -> None:
         if dropped.restamped:
