@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from stores.errors import Missing, Refused, WrongLayout
-from stores.index import CollectionSpec, Filter, Index, Match, PayloadType, Point, Vector
+from stores.index import CollectionSpec, Filter, Index, Match, PayloadType, Point, Vector, Verified
 from stores.open import open_index
 
 SIZE = 8
@@ -305,6 +305,13 @@ class IndexSuite:
         assert await filled.facet("frames", "labels", where=having("feed", "gate")) == {"triangle": 1}
         with pytest.raises(Refused):
             await filled.facet("frames", "uri")
+
+    async def test_verified_points_are_counted_and_intact(self, filled: Index) -> None:
+        await filled.delete("frames", having("feed", "gate"))
+        await filled.upsert("frames", [point(1, feed="lobby", _sums="a caller's own")])
+        assert await filled.verify("frames") == Verified(2, ())
+        with pytest.raises(Missing):
+            await filled.verify("regions")
 
     # What is refused
 
