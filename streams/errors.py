@@ -32,7 +32,7 @@ class Gap(StreamError):  # noqa: N818 - named for the state
 
 
 class LogFull(StreamError):  # noqa: N818 - named for the state
-    """The log has reached its size limit and holds only records that a group of the plan, or another one, still needs."""
+    """The log has reached its size limit and holds only records that some group has not finished."""
 
 
 class TooLarge(StreamError):  # noqa: N818 - named for the state
