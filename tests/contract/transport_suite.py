@@ -238,6 +238,20 @@ class TransportSuite:
             await transport.create([TopicSpec(topic, 3, compacted=True)])
         assert len(refused.value.reasons) == 2
 
+    async def test_settings_of_an_existing_topic_are_applied(self, transport: Transport) -> None:
+        name = await self.new_topic(transport, 2, retention_seconds=3600)
+        wanted = TopicSpec(name, 2, retention_seconds=7200)
+        (difference,) = await transport.differences([wanted])
+        assert f"{name}: retention_seconds is 3600.0, wanted 7200" in difference
+        assert "`sightline topics apply`" in difference
+        assert (await transport.topics())[name].retention_seconds == 3600, "nothing was changed"
+        assert len(await transport.apply([wanted])) == 1
+        assert (await transport.topics())[name].retention_seconds == 7200
+        assert not await transport.differences([wanted])
+        with pytest.raises(PlanError, match="partitions is 2, wanted 3"):
+            await transport.apply([TopicSpec(name, 3, retention_seconds=3600)])
+        assert (await transport.topics())[name].retention_seconds == 7200
+
     async def test_a_topic_that_does_not_exist_is_named(self, transport: Transport, group: str) -> None:
         with pytest.raises(PlanError, match="no-such-topic"):
             await transport.publish(values("no-such-topic", "a", [1]))
