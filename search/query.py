@@ -39,6 +39,9 @@ MAX_NAMES = 100
 MAX_NAME_CHARACTERS = 200
 """Each feed and label is looked up in the index."""
 
+OR_NOTE = "'or' is not understood: the query is one description; filters take lists, as label:circle,square"
+PARENTHESES_NOTE = "parentheses are not understood: the query is one description"
+
 _LEADS = frozenset(
     {"but", "and", "or", "with", "that", "which", "who", "is", "are", "was", "were", "has", "have", "having",
      "there", "it", "contains", "containing", "does", "do"}
@@ -87,6 +90,8 @@ class Query:
     """Where a further page begins; None is the first page."""
     fold: bool = False
     """Whether nearly equal pictures of one scene are one hit, see `search.scenes`."""
+    notes: tuple[str, ...] = ()
+    """What was typed as logic and is not read so."""
 
 
 def term(text: str) -> Term:
@@ -128,7 +133,8 @@ def parse(
     if not (positive or negatives or image or like) and filters == Filters():
         raise BadQuery("say what to look for, for example: a red circle, but no square")
     terms = tuple(Term(" ".join(chunk), chunk) for chunk in content_terms(token.text for token in positive_tokens))
-    return Query(positive, terms, negatives, image, _checked_id(like), filters, limit, parse_cursor(cursor), fold)
+    like, notes, page = _checked_id(like), _notes(positive_tokens), parse_cursor(cursor)
+    return Query(positive, terms, negatives, image, like, filters, limit, page, fold, notes)
 
 
 def parse_filters(
@@ -151,6 +157,14 @@ def parse_filters(
 def unique(terms: Iterable[Term]) -> tuple[Term, ...]:
     """Terms without repetitions, in order."""
     return tuple({entry.words: entry for entry in terms}.values())
+
+
+def _notes(positive: Sequence[Token]) -> tuple[str, ...]:
+    notes = {
+        OR_NOTE: any(token.folded == "or" for token in positive),
+        PARENTHESES_NOTE: any({"(", ")"} & set(token.text) for token in positive if token.kind == "word"),
+    }
+    return tuple(note for note, applies in notes.items() if applies)
 
 
 def _checked_id(like: str) -> str:

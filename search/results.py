@@ -48,6 +48,8 @@ class SearchResult(Struct, frozen=True, kw_only=True):
     negatives: tuple[str, ...] = ()
     counts: tuple[str, ...] = ()
     """What is counted in each picture, as "2 circles" or "at least 2 circles"."""
+    notes: tuple[str, ...] = ()
+    """What was typed as logic and is not read so, as a sentence each."""
     hits: tuple[SearchHit, ...] = ()
     cursor: str = ""
     """Gives the next page; empty on the last one."""

@@ -193,6 +193,7 @@ def _understood(reading: Reading, counted: Sequence[Count]) -> SearchResult:
         text=reading.query.text,
         negatives=tuple(negative.text for negative in reading.query.negatives),
         counts=tuple(map(str, counted)),
+        notes=reading.query.notes,
         unknown_words=tuple(word for word in reading.unknown if word not in numbers),
     )
 

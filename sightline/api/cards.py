@@ -13,7 +13,7 @@ from sightline.api.skip_state import skip_states
 from streams.sources.url_guard import redacted
 
 _FROM_PAYLOAD = ("feed", "kind", "time", "captured", "ingested", "published", "caption", "width", "height")
-_FROM_RESULT = ("text", "negatives", "counts", "unknown_words", "cursor", "total", "total_is_exact", "ranked",
+_FROM_RESULT = ("text", "negatives", "counts", "notes", "unknown_words", "cursor", "total", "total_is_exact", "ranked",
                 "calibrated", "nothing_matches", "nothing_left", "out_of_domain")  # fmt: skip
 
 

@@ -33,6 +33,7 @@ export function interpretation(result, { picture, like, feed, sinceText }) {
 export function notices(result, { hits, modelSet, isNarrowed, isSimilar, suggestion }) {
   return [
     result.unknown_words.length ? unknownWords(result, modelSet) : null,
+    ...result.notes.map(failure),
     ...result.unknown_names.map(unknownName),
     result.out_of_domain ? outOfDomain(result.out_of_domain) : null,
     hits.length ? null : nothingMatches(result, { isNarrowed, isSimilar, suggestion }),

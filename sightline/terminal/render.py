@@ -40,6 +40,8 @@ def print_result(result: SearchResult, config: Config) -> None:
         out.print(
             f"[yellow]the {config.models} models do not know: {quoted(', '.join(result.unknown_words))}[/]", markup=True
         )
+    for note in result.notes:
+        out.print(f"[yellow]{quoted(note)}[/]", markup=True)
     for name in result.unknown_names:
         nearest = f"; nearest: {', '.join(name.nearest)}" if name.nearest else ""
         out.print(f"[yellow]no {name.kind} {quoted(repr(name.name))} in the index{quoted(nearest)}[/]", markup=True)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from search.query import BadQuery, Filters, parse, parse_filters, parse_time
+from search.query import OR_NOTE, PARENTHESES_NOTE, BadQuery, Filters, parse, parse_filters, parse_time
 
 NOW = datetime(2026, 11, 21, 8, tzinfo=UTC)
 
@@ -124,3 +124,13 @@ def test_times() -> None:
     assert parse_time("2026-11-21T10:00+02:00", NOW) == NOW
     with pytest.raises(BadQuery):
         parse_time("99999999999d", NOW)
+
+
+def test_what_is_typed_as_logic_is_named() -> None:
+    for typed, notes in (
+        ("circle OR square", (OR_NOTE,)),
+        ("a (red) circle or a square", (OR_NOTE, PARENTHESES_NOTE)),
+        ('circle "(square)"', ()),
+        ("a photo without squares, stars or circles", ()),
+    ):
+        assert parse(typed, now=NOW).notes == notes, typed

@@ -62,11 +62,17 @@ def test_filters_alone_have_no_scores(capsys: pytest.CaptureFixture[str]) -> Non
 def test_what_is_not_understood_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     unknown = UnknownName(kind="label", name="sqare", nearest=("square", "star"))
     result = SearchResult(
-        text="", counts=("2 circles",), unknown_words=("🦊",), unknown_names=(unknown,), nothing_matches=True
+        text="",
+        counts=("2 circles",),
+        notes=("parentheses are not understood",),
+        unknown_words=("🦊",),
+        unknown_names=(unknown,),
+        nothing_matches=True,
     )
     text = shown(result, capsys)
     assert "do not know: 🦊" in text
     assert "no label 'sqare' in the index; nearest: square, star" in text
     assert "with: 2 circles" in text
+    assert "parentheses are not understood" in text
     nothing = SearchResult(text="", nothing_matches=True, nothing_left=True)
     assert "nothing to search for is left" in shown(nothing, capsys)
