@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.edge_folder import edge_folder
+from tests.support.edge_folder import edge_folder, end
 from tests.unit.sightline.conftest import Typed
 
 PLAN = (
@@ -90,3 +92,18 @@ def test_a_part_that_is_gone_is_told_and_made_again(typed: Typed, folder: Path, 
     assert not faults
     assert not {name: ids for name, ids in found["pictures"].items() if isinstance(ids, list) and ids}
     assert " gone" not in typed("topics", "describe", *PLAN).stderr
+
+
+@pytest.mark.parametrize("files", ["page_0.dat", "catalog*.json"])
+def test_a_damaged_index_is_told_and_made_whole(typed: Typed, folder: Path, pictures: Path, files: str) -> None:
+    end(folder / "index", signal.SIGTERM)
+    for path in [path for path in (folder / "index").rglob(files) if path.is_file()]:
+        os.truncate(path, path.stat().st_size // 2)
+    for command in (("search", "circle"), ("check",)):
+        told = typed(*command, *PLAN)
+        assert told.exit_code == 1
+        assert "damaged" in told.stderr
+        assert "sightline repair" in told.stderr
+    assert typed("repair", *PLAN).exit_code == 0
+    assert typed("work", "--until-idle", *PLAN).exit_code == 0
+    assert json.loads(typed("check", "--deep", "--json", *PLAN).stdout)["kept"]
