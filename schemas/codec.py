@@ -28,12 +28,11 @@ from schemas.events import (
     Event,
     Feed,
     FrameEvent,
-    Kept,
     Observed,
-    Trimmed,
 )
 from schemas.identity import frame_id
 from schemas.pictures import check_names, picture_event, picture_format
+from schemas.retention import Kept, Trimmed
 from schemas.shape import Misshapen, check_values
 from schemas.trim import trimmed
 from schemas.unknown import restore_unknown, unknown_fields

@@ -22,11 +22,10 @@ from schemas.events import (
     Event,
     Feed,
     FrameEvent,
-    Kept,
     Observed,
-    Trimmed,
 )
 from schemas.pictures import FORMATS
+from schemas.retention import Kept, Trimmed
 from schemas.topics import (
     ACCEPTED,
     BATCH_OVERHEAD_BYTES,

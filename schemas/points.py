@@ -60,6 +60,11 @@ def collection(kind: PointKind, model_set: str) -> str:
     return f"{kind}-{model_set}"
 
 
+def is_ours(collection: str) -> bool:
+    """Whether the collection's points are frames or regions."""
+    return collection.startswith((f"{FRAMES}-", f"{REGIONS}-"))
+
+
 def holds_frames(collection: str) -> bool:
     """Whether the collection's points are frames, not regions."""
     return collection.startswith(f"{FRAMES}-")

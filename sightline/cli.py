@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # imported below, when Ctrl-C is answered already
 
 CHAIN = (
     *("demo", "ingest", "work", "serve", "search", "explore", "show"),
-    *("check", "repair", "forget", "keep", "compact", "backup", "restore", "calibrate", "analytics"),
+    *("check", "repair", "forget", "keep", "storage", "compact", "backup", "restore", "calibrate", "analytics"),
 )
 ON_ONE_PICTURE = ("caption", "detect", "embed", "classify")
 GROUPS = ("models", "dead", "topics", "groups", "feeds", "config")

@@ -34,12 +34,14 @@ from sightline.terminal.outputs import write_output
 from sightline.terminal.progress import with_status
 from sightline.terminal.render import print_result
 from sightline.terminal.signals import GRACE_SECONDS, doing, stopping
+from sightline.terminal.storage import print_storage
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.idle import caught_up, describe_left
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.searcher import opened_searcher
 from sightline.wiring.server import page_url, served
+from sightline.wiring.storage import storage_lines
 from sightline.wiring.unfinished import unfinished_lines
 from streams.clock import SystemClock
 from streams.sources.feed_names import STANDARD_INPUT
@@ -96,6 +98,7 @@ async def run(demo: Demo, listener: socket.socket) -> None:
     async with opened(demo.config) as parts, AsyncExitStack() as stack:
         await check_parts(demo.config, parts.transport, parts.index, needed=("index", "pictures"))
         print_lines(await unfinished_lines(demo.config, parts.transport))
+        print_storage(await storage_lines(demo.config, parts.blobs))
         registries = [CollectorRegistry() for _ in parts.plan.segments]  # a registry holds each metric's name once
         workers = [build_worker(parts, number, registry) for number, registry in enumerate(registries)]
         err.print("loading models")

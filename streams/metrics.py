@@ -60,6 +60,15 @@ class ProcessMetrics:
             ["group", "topic"],
             registry=registry,
         )
+        self.storage = Gauge(
+            "sightline_storage_bytes", "Bytes in use of log, pictures, index and disk", ["part"], registry=registry
+        )
+        self.storage_limit = Gauge(
+            "sightline_storage_limit_bytes",
+            "Limit of log, pictures and index, where there is one, and the size of the disk",
+            ["part"],
+            registry=registry,
+        )
         for what in WAITS:
             self.retries.labels(what)
             self.waiting.labels(what)

@@ -89,7 +89,7 @@ class Frames:
             raise Missing(await self._why_missing(frame) or str(missing)) from missing
 
     async def kept(self, frame: str) -> dict[str, Any]:
-        """When and why somebody asked to keep the frame; empty where nobody did. Raises Unavailable."""
+        """When and why somebody asked to keep the frame; empty where no one did. Raises Unavailable."""
         kept = await self._retained.kept(frame)
         return {} if kept is None else {"kept": {"since": kept.since, "reason": kept.reason}}
 

@@ -20,10 +20,12 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, out, print_lines
 from sightline.terminal.render import local_time, monitor_line, new_table
 from sightline.terminal.signals import GRACE_SECONDS, stopping
+from sightline.terminal.storage import print_storage
 from sightline.wiring.existing_data import existing_transport
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import group_topics, opened_blobs, opened_transport
+from sightline.wiring.storage import storage_lines
 from sightline.wiring.unfinished import warn_of_unfinished
 from streams.errors import Unavailable
 from streams.feeds.credentials import check_credentials
@@ -185,6 +187,7 @@ async def _read_feeds(config: Config, instruments: Instruments[ProcessMetrics]) 
         check = partial(check_parts, config, transport, needed=("pictures",))
         print_lines(await instruments.retry.forever("broker", check, Unavailable))
         print_lines(await warn_of_unfinished(config, transport, instruments))
+        print_storage(await storage_lines(config, blobs))
         watch = UnfinishedWatch(transport, clock, instruments.metrics, instruments.health)
         reader = FeedReader(
             transport=transport,

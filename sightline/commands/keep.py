@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from schemas import topics
-from schemas.events import Kept
+from schemas.retention import Kept
 from sightline.config import Config
 from sightline.terminal.frame_ids import check_frame_ids
 from sightline.terminal.options import configured, err, out

@@ -12,11 +12,13 @@ from schemas.topics import OBSERVED
 from sightline.config import Config
 from sightline.terminal.options import configured, err, print_lines
 from sightline.terminal.signals import GRACE_SECONDS, doing, stopping
+from sightline.terminal.storage import print_storage
 from sightline.wiring.build_worker import frames_collection
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import Parts, open_with_topics, unopened
 from sightline.wiring.searcher import opened_searcher
 from sightline.wiring.server import listening_socket, page_url, served
+from sightline.wiring.storage import storage_lines
 from streams.metrics import ProcessMetrics
 from streams.readiness.instruments import Instruments, instruments
 from streams.readiness.probes import Probes
@@ -47,6 +49,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         with doing("serving the page"):
             await open_with_topics(parts.transport, config, measured.retry)
             print_lines(await check_parts(config, parts.transport, needed=("index",)))
+            print_storage(await storage_lines(config, parts.blobs))
             health.warmed()
             await _probe(parts, measured)
 

@@ -15,18 +15,20 @@ from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, print_lines
 from sightline.terminal.render import monitor_line
 from sightline.terminal.signals import leave_hung_stages, stopping
+from sightline.terminal.storage import print_storage
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.config_check import check_config
 from sightline.wiring.idle import caught_up
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.monitoring import monitored
-from sightline.wiring.parts import opened
+from sightline.wiring.parts import Parts, opened
+from sightline.wiring.storage import storage_lines
 from sightline.wiring.unfinished import warn_of_unfinished
 from streams.errors import Unavailable
 from streams.metrics import Metrics
 from streams.tasks import in_daemon_thread, unless_stopped
 from streams.worker.gc_tuning import collect_rarely
-from streams.worker.instruments import worker_instruments
+from streams.worker.instruments import Instruments, worker_instruments
 from streams.worker.worker import End, Worker
 
 Segment = Annotated[int, typer.Option(help="The segment of the plan to work on, counted from 1.")]
@@ -79,13 +81,20 @@ async def _work(config: Config, segment: int, *, until_idle: bool) -> End:
         if (lines := await unless_stopped(stop, warn_of_unfinished(config, parts.transport, instruments))) is None:
             return "not_begun"
         print_lines(lines)
+        print_storage(await storage_lines(config, parts.blobs))
         build = partial(build_worker, parts, segment, instruments=instruments)
         if (worker := await unless_stopped(stop, in_daemon_thread(build))) is None:
             return "not_begun"
         collect_rarely()
-        idle = instruments.retry.forever("broker", partial(caught_up, parts), Unavailable) if until_idle else None
+        idle = _until_idle(parts, worker, instruments) if until_idle else None
         await _run(worker, stop, idle)
     return worker.end
+
+
+async def _until_idle(parts: Parts, worker: Worker, instruments: Instruments) -> None:
+    """A run that is too short for the worker's own upkeep applies retention at its end."""
+    await instruments.retry.forever("broker", partial(caught_up, parts), Unavailable)
+    await worker.keep_storage()
 
 
 async def _run(worker: Worker, stop: asyncio.Event, idle: Coroutine[Any, Any, None] | None) -> None:

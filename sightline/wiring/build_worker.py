@@ -12,6 +12,7 @@ from schemas import points
 from sightline.config import Config
 from sightline.wiring.parts import Parts
 from sightline.wiring.stage_loader import checked_stages
+from sightline.wiring.storage import storage_spec
 from sightline.wiring.weights import EMBED, WEIGHT_ROLES, chosen_device, model_set, with_weights
 from stores.index import CollectionSpec
 from streams.backends import Backends
@@ -78,6 +79,7 @@ def build_worker(
         stages=stages.build(plan.segments[segment]),
         plan_stages=stages.shapes,
         collections=collections(config, settings),
+        storage=storage_spec(config),
     )
     backends = Backends(parts.transport, parts.index, parts.blobs)
     own = instruments or worker_instruments(settings, Metrics(registry or CollectorRegistry()))

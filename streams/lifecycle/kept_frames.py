@@ -7,8 +7,8 @@ from datetime import datetime
 
 from schemas import cloudevents, codec, topics
 from schemas.errors import SchemaError
-from schemas.events import Kept, Trimmed
 from schemas.identity import partition_key
+from schemas.retention import Kept, Trimmed
 from streams.errors import PlanError
 from streams.topic_reader import TopicReader
 from streams.transport import NewRecord, Transport

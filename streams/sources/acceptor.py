@@ -35,6 +35,8 @@ from streams.sources.source import DAMAGED, LeftOut, Offer, Picture, Reading, Re
 from streams.transport import NewRecord, Transport
 
 log = structlog.get_logger()
+PUT_AGAIN_SECONDS = 300.0
+"""Pictures whose records wait longer for the log are put again: retention takes none that was put lately."""
 FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.1, 5.0
 
 
@@ -170,9 +172,10 @@ class Acceptor:
         await self._retry("blobs", lambda: self._put(contents), StoreUnavailable)
         events = [event for event, _ in new]
         try:
-            await self._publish(events)
+            await self._publish(events, contents)
         except TooLarge:
-            await self._publish([replace(event, image=replace(event.image, inline=None)) for event in events])
+            shorter = [replace(event, image=replace(event.image, inline=None)) for event in events]
+            await self._publish(shorter, contents)
 
     async def _restore(self, lost: Sequence[tuple[LostOriginal, bytes]]) -> None:
         """Write originals again where they were; what is damaged there is removed first."""
@@ -198,10 +201,18 @@ class Acceptor:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _publish(self, events: Sequence[FrameEvent]) -> None:
+    async def _publish(self, events: Sequence[FrameEvent], contents: dict[str, bytes]) -> None:
         ids = [event.id for event in events]
-        write = partial(self._write, self._writes(events, ids), ids)
-        await self._retry("log", write, (LogFull, Unavailable))
+        writes, put = self._writes(events, ids), self.clock.monotonic()
+
+        async def write() -> None:
+            nonlocal put
+            if self.clock.monotonic() > put + PUT_AGAIN_SECONDS:
+                await self._put(contents)
+                put = self.clock.monotonic()
+            await self._write(writes, ids)
+
+        await self._retry("log", write, (LogFull, Unavailable, StoreUnavailable))
 
     def _writes(self, events: Sequence[FrameEvent], ids: Sequence[str]) -> list[list[NewRecord]]:
         """The frames' records, then their acceptance record; in one write where a write is atomic."""

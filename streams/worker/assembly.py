@@ -14,6 +14,7 @@ from streams.backends import Backends
 from streams.clock import Signal
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.eraser import Eraser
+from streams.lifecycle.storage_upkeep import StorageUpkeep, make_upkeep
 from streams.readiness.probes import Probes
 from streams.readiness.unfinished_watch import UnfinishedWatch
 from streams.transport import Consumer, TopicSpec
@@ -49,6 +50,7 @@ class Core:
     segment: Segment
     deletions: Deletions
     eraser: Eraser
+    upkeep: StorageUpkeep | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,17 @@ def make_core(backends: Backends, spec: SegmentSpec, settings: WorkerSettings, i
         segment=Segment(spec, lanes, states, settings.shed_first, worker, instruments),
         deletions=deletions,
         eraser=Eraser(backends, deletions, instruments.retry, clock, settings.watch_seconds),
+        upkeep=_upkeep(backends, spec, settings, instruments),
     )
+
+
+def _upkeep(
+    backends: Backends, spec: SegmentSpec, settings: WorkerSettings, instruments: Instruments
+) -> StorageUpkeep | None:
+    if spec.storage is None:
+        return None
+    clock, retry, metrics = instruments.clock, instruments.retry, instruments.metrics
+    return make_upkeep(backends, spec.storage, spec.plan, settings.group, clock, retry, metrics)
 
 
 def make_loop_parts(

@@ -13,6 +13,7 @@ a frame whose original is absent waits again (`_park`) |
 `BlobStore.get` | |
 | `_delete` | deletes the points of frames that people asked to forget | `Sinks.forget` | |
 | `_erase` | erases their blobs, in one worker of the deployment | `Eraser.erase` | |
+| `_keep_storage` | removes what retention takes, and reports the storage, in the same worker | `StorageUpkeep.run` | |
 
 The first task that fails stops them all; what is in flight is finished first.
 """
@@ -53,6 +54,7 @@ class WorkerLoop:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._assignments, self._deletions, self._eraser = core.assignments, core.deletions, core.eraser
+        self._upkeep = core.upkeep
         self._poller, self._dispatcher, self._runner = parts.poller, parts.dispatcher, parts.runner
         self._committer, self._sinks, self._gauges = parts.committer, parts.sinks, parts.gauges
         self._probes, self._arrived, self._room_freed = parts.probes, parts.arrived, parts.room_freed
@@ -73,6 +75,7 @@ class WorkerLoop:
             self._watch(),
             self._delete(deleted),
             self._erase(),
+            self._keep_storage(),
             *(probe() for probe in self._probes),
         ):
             self._tasks.spawn(task)
@@ -145,6 +148,13 @@ class WorkerLoop:
             await self._clock.sleep(self._settings.watch_seconds)
             if self._is_eraser():
                 await self._eraser.erase()
+
+    async def _keep_storage(self) -> None:
+        """As `_erase`: whatever is read or listed for it takes a small share of the time."""
+        while self._upkeep is not None:
+            if self._is_eraser():
+                await self._upkeep.run()
+            await self._clock.sleep(self._settings.watch_seconds)
 
     # The end of an assignment, and of the work
 

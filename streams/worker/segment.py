@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from processors.stage import AnyStage, traits
 from stores.index import CollectionSpec
+from streams.lifecycle.storage_upkeep import StorageSpec
 from streams.plan import Plan, StageShape, shapes
 from streams.worker.in_flight import InFlightFrame
 from streams.worker.instruments import Instruments
@@ -31,6 +32,8 @@ class SegmentSpec:
     stages: Sequence[AnyStage]
     plan_stages: Mapping[str, StageShape] = field(default_factory=dict)
     collections: Mapping[str, CollectionSpec] = field(default_factory=dict)
+    storage: StorageSpec | None = None
+    """What retention keeps; None: everything, and no one counts it."""
 
     @property
     def shapes(self) -> Mapping[str, StageShape]:

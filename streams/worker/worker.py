@@ -119,6 +119,11 @@ class Worker:
             raise loop.failure
         return "committed" if committed else "unfinished"
 
+    async def keep_storage(self) -> None:
+        """Remove what retention takes now. Another worker that does the same at this moment does no harm."""
+        if self._core.upkeep is not None and self._spec.is_last:
+            await self._core.upkeep.run()
+
     def _failed(self, error: BaseException) -> None:
         self.health.stopped(f"{type(error).__name__}: {error}")
         log.error("worker_stops", error=str(error), kind=type(error).__name__)

@@ -138,8 +138,8 @@ class BlobSuite:
             "lobby": [DAY, NEXT_DAY],
             "北门-1": [DAY],
         }
-        assert await sizes(blobs, "nobody") == {}
-        assert await blobs.days("nobody") == {}
+        assert await sizes(blobs, "absent") == {}
+        assert await blobs.days("absent") == {}
 
     async def test_a_listing_reads_more_than_a_page(self, blobs: BlobStore) -> None:
         contents = [str(number).encode() for number in range(1100)]

@@ -1,0 +1,66 @@
+"""Where log, index and pictures lie, how much they take, and how long there is room: told at start and on request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sightline.config import Config
+from sightline.wiring.lost_log import index_folder, log_path, picture_folder
+from stores.blobs import BlobStore
+from stores.errors import StoreUnavailable
+from streams.clock import SystemClock
+from streams.lifecycle.storage_parts import Part, StorageFolders, warnings
+from streams.lifecycle.storage_upkeep import StorageSpec, parts
+from streams.lifecycle.stored_bytes import StoredBytes
+
+ESTIMATE_SECONDS = 2.0
+"""A start waits no longer for the estimate: listing a million pictures takes longer."""
+UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+
+
+def storage_spec(config: Config) -> StorageSpec:
+    folders = StorageFolders(log=log_path(config), index=index_folder(config), pictures=picture_folder(config))
+    return StorageSpec(config.tenant, config.storage, folders)
+
+
+async def storage_parts(config: Config, blobs: BlobStore) -> list[Part]:
+    """Every part, counted now. Raises StoreUnavailable."""
+    stored = StoredBytes(blobs, config.tenant, SystemClock())
+    await stored.refresh()
+    return await parts(storage_spec(config), stored)
+
+
+async def storage_lines(config: Config, blobs: BlobStore) -> list[str]:
+    """One line with what the parts take and how long there is room, and one for each that is nearly full.
+
+    Nothing where counting takes too long, or the store is away: a start does not wait for it.
+    """
+    try:
+        async with asyncio.timeout(ESTIMATE_SECONDS):
+            counted = await storage_parts(config, blobs)
+    except (TimeoutError, StoreUnavailable):
+        return []
+    return [f"Storage: {', '.join(map(words, counted))}", *warnings(counted), *not_applied(config)]
+
+
+def not_applied(config: Config) -> Sequence[str]:
+    if config.storage.index_bytes is None or index_folder(config) is not None:
+        return ()
+    return ("storage.index_bytes limits the embedded index alone; points on a Qdrant server go with their pictures",)
+
+
+def words(part: Part) -> str:
+    """`pictures 3.1 GB of 20 GB (+1.2 GB a day, 14 days left)`."""
+    limit = "" if part.limit_bytes is None else f" of {size(part.limit_bytes)}"
+    rate = [f"+{size(part.day_bytes)} a day"] if part.day_bytes else []
+    left = [f"{part.days_left:.0f} days left"] if part.days_left is not None else []
+    return f"{part.name} {size(part.used_bytes)}{limit}" + (f" ({', '.join(rate + left)})" if rate else "")
+
+
+def size(count: float) -> str:
+    """In the decimal units that disks are sold by."""
+    for unit, name in UNITS:
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count:.0f} bytes"

@@ -1,0 +1,41 @@
+"""The oldest blobs of a day, page by page, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from stores.blobs import BlobStore, StoredBlob
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AgedBlob:
+    """`moment` (seconds since the epoch) is when it was put last, within the day of its URI.
+
+    The day is part of the name; the time of the file is not: a folder that was restored or copied has other times.
+    """
+
+    moment: float
+    blob: StoredBlob
+    feed: str
+
+
+def day_start(day: date) -> float:
+    return datetime.combine(day, time(), UTC).timestamp()
+
+
+async def oldest(
+    blobs: BlobStore, tenant: str, feeds: Iterable[str], day: date, count: int, after: AgedBlob | None
+) -> list[AgedBlob]:
+    """At most `count` of the day's blobs behind `after`, oldest first. Raises StoreUnavailable."""
+    first, last = day_start(day), day_start(day + timedelta(days=1))
+    page: list[AgedBlob] = []
+    for feed in feeds:
+        async for blob in blobs.list(tenant, feed, day):
+            aged = AgedBlob(min(max(blob.modified, first), last), blob, feed)
+            if after is None or aged > after:
+                page.append(aged)
+            if len(page) >= 2 * count:
+                page = sorted(page)[:count]
+    return sorted(page)[:count]

@@ -1,0 +1,131 @@
+"""Removes pictures with the points that cite them: points first, so that nothing that a search finds lacks its picture.
+
+Kept frames stay, and frames that the plan has not finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from schemas import points
+from schemas.retention import Trimmed
+from stores.index import Filter, Hit, Match
+from streams.backends import Backends
+from streams.clock import utc
+from streams.lifecycle.kept_frames import KeptFrames, TrimmedFeeds, trimmed_record
+from streams.lifecycle.oldest_blobs import AgedBlob
+from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
+
+PAGE_POINTS = 1000
+DELETED_FRAMES = 256
+"""Frames whose points one call deletes."""
+DELETED_AT_ONCE = 8
+LATE_SECONDS = 600.0
+"""A frame may be ingested somewhat later than its picture was put, where another producer puts pictures itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    removed: Sequence[AgedBlob] = ()
+    blobs: int = 0
+    size_bytes: int = 0
+    points: int = 0
+    """Of frames, with those of their regions gone too."""
+
+    def __add__(self, other: Removed) -> Removed:
+        """The sums, without the list: it may be long."""
+        return Removed((), self.blobs + other.blobs, self.size_bytes + other.size_bytes, self.points + other.points)
+
+
+@dataclass(slots=True)
+class PictureRemoval:
+    backends: Backends
+    tenant: str
+    unfinished: UnfinishedBlobs
+    _kept: KeptFrames = field(init=False)
+    _trimmed: TrimmedFeeds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._kept, self._trimmed = KeptFrames(self.backends.transport), TrimmedFeeds(self.backends.transport)
+
+    async def count_points(self) -> int:
+        """Points of frames, of every model set. Raises StoreUnavailable."""
+        collections = await self.backends.index.collections()
+        return sum(count for name, count in collections.items() if points.holds_frames(name))
+
+    async def remove(self, due: Sequence[AgedBlob]) -> Removed:
+        """Remove these pictures, as far as they may go. Raises StoreUnavailable, Unavailable; then call it again."""
+        if not due:
+            return Removed()
+        await self._kept.catch_up()
+        await self.unfinished.update()
+        needed = {uri for entry in self._kept.frames.values() for uri in entry.uris}
+        last: dict[str, float] = {}
+        for aged in due:
+            last[aged.feed] = max(aged.moment, last.get(aged.feed, 0.0))
+        citing: dict[str, set[str]] = {}
+        for feed, moment in last.items():
+            async for hit in self._points(feed, utc(moment + LATE_SECONDS)):
+                cited = {str(hit.payload.get(name) or "") for name in ("uri", "thumbnail")} - {""}
+                if hit.id in self._kept.frames or any(uri in self.unfinished for uri in cited):
+                    needed |= cited
+                else:
+                    citing[hit.id] = cited
+        free = [aged for aged in due if aged.blob.uri not in needed and aged.blob.uri not in self.unfinished]
+        gone = {aged.blob.uri for aged in free}
+        return await self._remove(free, sorted(frame for frame, cited in citing.items() if not cited.isdisjoint(gone)))
+
+    async def _remove(self, free: Sequence[AgedBlob], frames: Sequence[str]) -> Removed:
+        if not free:
+            return Removed()
+        await self._tell(free)
+        for name in await self.backends.index.collections():
+            if points.is_ours(name):
+                for start in range(0, len(frames), DELETED_FRAMES):
+                    chosen = Match(field="frame", any_of=tuple(frames[start : start + DELETED_FRAMES]))
+                    await self.backends.index.delete(name, Filter(must=(chosen,)))
+        await self.backends.index.flush()
+        for start in range(0, len(free), DELETED_AT_ONCE):
+            await asyncio.gather(*(self._delete(aged) for aged in free[start : start + DELETED_AT_ONCE]))
+        return Removed(free, len(free), sum(aged.blob.size_bytes for aged in free), len(frames))
+
+    async def _delete(self, aged: AgedBlob) -> None:
+        """Unless it was put again since it was listed."""
+        later = math.nextafter(aged.blob.modified, math.inf)
+        await self.backends.blobs.delete(self.tenant, aged.blob.uri, put_before=later)
+
+    async def _tell(self, free: Iterable[AgedBlob]) -> None:
+        """Up to when pictures may be gone, before they are: a reader that misses one learns why."""
+        await self._trimmed.catch_up()
+        last: dict[str, datetime] = {}
+        for aged in free:
+            known = self._trimmed.before(self.tenant, aged.feed)
+            moments = (utc(aged.moment) + timedelta(milliseconds=1), last.get(aged.feed), known)
+            last[aged.feed] = max(moment for moment in moments if moment is not None)
+        news = [(feed, before) for feed, before in last.items() if before != self._trimmed.before(self.tenant, feed)]
+        entries = [Trimmed(tenant=self.tenant, feed=feed, before=before) for feed, before in news]
+        if entries:
+            await self.backends.transport.publish([trimmed_record(entry) for entry in entries])
+
+    async def _points(self, feed: str, until: datetime) -> AsyncIterator[Hit]:
+        """Points of the feed's frames that were ingested until then. Older ones are gone, so there are few."""
+        where = Filter(
+            must=(
+                Match(field="tenant", any_of=(self.tenant,)),
+                Match(field="feed", any_of=(feed,)),
+                Match(field="ingested", at_most=until.isoformat()),
+            )
+        )
+        for name in await self.backends.index.collections():
+            if points.holds_frames(name):
+                after: str | None = None
+                while True:
+                    page, after = await self.backends.index.scroll(name, where=where, limit=PAGE_POINTS, after=after)
+                    for hit in page:
+                        yield hit
+                    if after is None:
+                        break

@@ -1,0 +1,94 @@
+"""Keeps the storage within its limits and reports it: beside the erasing, in one worker of a deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from stores.errors import StoreUnavailable
+from streams.backends import Backends
+from streams.clock import Clock
+from streams.errors import Unavailable
+from streams.lifecycle.orphans import Orphans
+from streams.lifecycle.picture_removal import PictureRemoval
+from streams.lifecycle.storage_parts import Part, StorageFolders, disk_part, index_bytes, log_bytes, warnings
+from streams.lifecycle.storage_settings import StorageSettings
+from streams.lifecycle.stored_bytes import StoredBytes
+from streams.lifecycle.trimmer import Trimmer
+from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
+from streams.metrics import ProcessMetrics
+from streams.plan import Plan
+from streams.retry import Retry
+
+log = structlog.get_logger()
+
+MEASURED_EVERY_SECONDS = 60.0
+WARNED_EVERY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSpec:
+    """Whose pictures are kept within which limits, and where they lie."""
+
+    tenant: str
+    settings: StorageSettings
+    folders: StorageFolders = field(default_factory=StorageFolders)
+
+
+@dataclass(slots=True)
+class StorageUpkeep:
+    spec: StorageSpec
+    trimmer: Trimmer
+    orphans: Orphans
+    retry: Retry
+    clock: Clock
+    metrics: ProcessMetrics
+    _measured: float = field(default=float("-inf"))
+    _warned: float = field(default=float("-inf"))
+
+    async def run(self) -> None:
+        """Once every few seconds; it works once a minute."""
+        now = self.clock.monotonic()
+        if now < self._measured + MEASURED_EVERY_SECONDS:
+            return
+        self._measured = now
+        await self.trimmer.run(await index_bytes(self.spec.folders))
+        await self.retry.forever("storage", self.orphans.remove, (StoreUnavailable, Unavailable))
+        self._report(await self._parts())
+
+    async def _parts(self) -> list[Part]:
+        return await parts(self.spec, self.trimmer.stored)
+
+    def _report(self, measured: Sequence[Part]) -> None:
+        for part in measured:
+            self.metrics.storage.labels(part.name).set(part.used_bytes)
+            if part.limit_bytes is not None:
+                self.metrics.storage_limit.labels(part.name).set(part.limit_bytes)
+        now = self.clock.monotonic()
+        if (lines := warnings(measured)) and now >= self._warned + WARNED_EVERY_SECONDS:
+            self._warned = now
+            for line in lines:
+                log.warning("storage_nearly_full", what=line)
+
+
+async def parts(spec: StorageSpec, stored: StoredBytes) -> list[Part]:
+    """Log, pictures, index and disk, as far as they lie on this machine. `stored` is listed already."""
+    limits, found = spec.settings, []
+    if (used := await log_bytes(spec.folders)) is not None:
+        found.append(Part("log", used, limits.log_bytes))
+    found.append(Part("pictures", stored.total, limits.picture_bytes, stored.day_bytes))
+    if (used := await index_bytes(spec.folders)) is not None:
+        found.append(Part("index", used, limits.index_bytes))
+    disk = disk_part(spec.folders, stored.day_bytes if limits.picture_bytes is None else None)
+    return [*found, disk] if disk else found
+
+
+def make_upkeep(
+    backends: Backends, spec: StorageSpec, plan: Plan, group: str, clock: Clock, retry: Retry, metrics: ProcessMetrics
+) -> StorageUpkeep:
+    stored = StoredBytes(backends.blobs, spec.tenant, clock)
+    removal = PictureRemoval(backends, spec.tenant, UnfinishedBlobs(backends.transport, plan.readers(group)))
+    trimmer = Trimmer(backends, spec.settings, stored, removal, retry, clock)
+    return StorageUpkeep(spec, trimmer, Orphans(backends, clock, spec.tenant), retry, clock, metrics)

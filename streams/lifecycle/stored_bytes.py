@@ -1,0 +1,95 @@
+"""A running account of the bytes of a tenant's pictures, by feed and day.
+
+Past days change by deletions alone, so only the last two days are listed again; everything is listed once a day, for
+what others have removed. Listing takes a small share of the time, however many pictures there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date
+
+from stores.blobs import BlobStore
+from streams.clock import Clock
+
+LISTED_EVERY_SECONDS = 60.0
+PAUSE_PER_LISTING = 50
+"""A pause is this many times as long as the listing before it: at most two percent of the time is spent so."""
+OPEN_DAYS = 2
+"""Days of a feed to which pictures may be added: today, and yesterday around midnight."""
+FULL_LISTING_SECONDS = 86_400.0
+
+
+@dataclass(slots=True)
+class StoredBytes:
+    blobs: BlobStore
+    tenant: str
+    clock: Clock
+    growth_per_second: float = 0.0
+    """Bytes that were added lately; 0 until two listings have been made."""
+    pause_seconds: float = LISTED_EVERY_SECONDS
+    """Until the next listing, from the last one on."""
+    _days: dict[tuple[str, date], int] = field(default_factory=dict)
+    _listed: float | None = None
+    _listed_all: float = float("-inf")
+
+    @property
+    def total(self) -> int:
+        return sum(self._days.values())
+
+    def of(self, feed: str) -> int:
+        return sum(size for (name, _), size in self._days.items() if name == feed)
+
+    @property
+    def feeds(self) -> set[str]:
+        return {feed for feed, _ in self._days}
+
+    def days(self, feeds: Iterable[str]) -> list[date]:
+        """Days on which one of the feeds has pictures, oldest first."""
+        chosen = set(feeds)
+        return sorted({day for feed, day in self._days if feed in chosen})
+
+    def has(self, feed: str, day: date) -> bool:
+        return (feed, day) in self._days
+
+    @property
+    def day_bytes(self) -> int:
+        """Bytes of the last whole day that has pictures, else of the only one: the rate of a day."""
+        days: dict[date, int] = {}
+        for (_, day), size in self._days.items():
+            days[day] = days.get(day, 0) + size
+        whole = sorted(days)[-2:]
+        return days[whole[0]] if whole else 0
+
+    def note_removed(self, feed: str, day: date, size_bytes: int) -> None:
+        if (feed, day) in self._days:
+            self._days[feed, day] = max(0, self._days[feed, day] - size_bytes)
+
+    async def refresh(self) -> bool:
+        """List what may have changed, if it is time to. Returns whether it was. Raises StoreUnavailable."""
+        began = self.clock.monotonic()
+        if self._listed is not None and began < self._listed + self.pause_seconds:
+            return False
+        before, first = self.total, self._listed is None
+        everything = began >= self._listed_all + FULL_LISTING_SECONDS
+        existing = {(feed, day) for feed, days in (await self.blobs.days(self.tenant)).items() for day in days}
+        recent = {
+            (feed, day) for feed in {feed for feed, _ in existing} for day in _last(existing, feed)
+        } | existing - self._days.keys()
+        sizes = {key: size for key, size in self._days.items() if key in existing}
+        for feed, day in existing if everything else recent:
+            sizes[feed, day] = 0
+            async for blob in self.blobs.list(self.tenant, feed, day):
+                sizes[feed, day] += blob.size_bytes
+        self._days = {key: size for key, size in sizes.items() if size}
+        now = self.clock.monotonic()
+        if not first and self._listed is not None:
+            self.growth_per_second = max(0.0, self.total - before) / max(1.0, now - self._listed)
+        self._listed, self._listed_all = now, now if everything else self._listed_all
+        self.pause_seconds = max(LISTED_EVERY_SECONDS, PAUSE_PER_LISTING * (now - began))
+        return True
+
+
+def _last(existing: Iterable[tuple[str, date]], feed: str) -> list[date]:
+    return sorted(day for name, day in existing if name == feed)[-OPEN_DAYS:]

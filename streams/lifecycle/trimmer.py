@@ -1,0 +1,149 @@
+"""Retention of pictures and points: by age and by size, per feed and for all, oldest first.
+
+The event on the log goes with the log's own retention. Two trimmers at once do no harm. See
+`docs/decisions/084-retention-of-pictures.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+
+import structlog
+
+from stores.errors import StoreUnavailable
+from streams.backends import Backends
+from streams.clock import Clock
+from streams.errors import LogFull, Unavailable
+from streams.lifecycle.oldest_blobs import AgedBlob, day_start, oldest
+from streams.lifecycle.picture_removal import PictureRemoval, Removed
+from streams.lifecycle.storage_settings import StorageSettings
+from streams.lifecycle.stored_bytes import StoredBytes
+from streams.retry import Retry
+
+log = structlog.get_logger()
+
+ROOM_SHARE = 1 / 32
+"""Of a limit: so much is made free at once, so that not every pass removes a few pictures."""
+PAGE_BLOBS = 4096
+"""Blobs that are looked at and removed together."""
+SETTLE_SECONDS = 600.0
+"""A picture that was put so lately is not removed: its record may still be on its way."""
+INDEX_SETTLE_SECONDS = 300.0
+"""After points were deleted their space comes back within minutes; until then the index's size says nothing."""
+
+
+@dataclass(slots=True)
+class Trimmer:
+    """`run` removes what is due; it is called every minute and mostly has nothing to do."""
+
+    backends: Backends
+    storage: StorageSettings
+    stored: StoredBytes
+    removal: PictureRemoval
+    retry: Retry
+    clock: Clock
+    _index_trimmed: float = field(default=float("-inf"))
+
+    async def run(self, index_bytes: int | None = None) -> Removed:
+        """`index_bytes` is what the index takes on the disk, where it is embedded. Returns what was removed."""
+        listed = await self.retry.forever("blobs", self.stored.refresh, StoreUnavailable)
+        if not listed or not self.storage.limits_pictures:
+            return Removed()
+        removed = await self._remove_old()
+        removed += await self._remove_excess()
+        removed += await self._remove_points(index_bytes)
+        if removed.blobs or removed.points:
+            log.info("retention_removed", blobs=removed.blobs, size_bytes=removed.size_bytes, points=removed.points)
+        return removed
+
+    async def _remove_old(self) -> Removed:
+        removed = Removed()
+        for feed in sorted(self.stored.feeds):
+            if (hours := self.storage.hours_of(feed)) is not None:
+                removed += await self._take([feed], before=self.clock.now() - 3600 * hours)
+        return removed
+
+    async def _remove_excess(self) -> Removed:
+        """Each feed to its own limit, then all feeds to theirs."""
+        removed = Removed()
+        for feed, own in self.storage.feeds.items():
+            if own.bytes is not None and (excess := self._excess(self.stored.of(feed), own.bytes)):
+                removed += await self._take([feed], size_bytes=excess)
+        limit = self.storage.picture_bytes
+        if limit is not None and (excess := self._excess(self.stored.total, limit)):
+            removed += await self._take(self.stored.feeds, size_bytes=excess)
+        return removed
+
+    def _excess(self, used: int, limit: int) -> int:
+        """Bytes to be freed: what is added until the next listing has to find room too."""
+        ahead = min(int(self.stored.growth_per_second * self.stored.pause_seconds), limit // 4)
+        over = used + ahead - limit
+        return over + int(limit * ROOM_SHARE) if over > 0 else 0
+
+    async def _remove_points(self, index_bytes: int | None) -> Removed:
+        limit = self.storage.index_bytes
+        now = self.clock.monotonic()
+        if limit is None or index_bytes is None or index_bytes <= limit:
+            return Removed()
+        if now < self._index_trimmed + INDEX_SETTLE_SECONDS:
+            return Removed()
+        self._index_trimmed = now
+        points = await self.removal.count_points()
+        share = 1 - limit * (1 - ROOM_SHARE) / index_bytes
+        return await self._take(self.stored.feeds, points=math.ceil(points * share))
+
+    async def _take(
+        self, feeds: Collection[str], *, before: float | None = None, size_bytes: int = 0, points: int = 0
+    ) -> Removed:
+        """The oldest pictures of the feeds: those before a moment, or until as many bytes or points are free."""
+        removed, until = Removed(), self.clock.now() - SETTLE_SECONDS
+        until = until if before is None else min(before, until)
+        for day in self.stored.days(feeds):
+            own, after = [feed for feed in sorted(feeds) if self.stored.has(feed, day)], None
+            while day_start(day) < until and (
+                before is not None or removed.size_bytes < size_bytes or removed.points < points
+            ):
+                page = await self._page(own, day, after)
+                due = [aged for aged in page if aged.moment < until]
+                chosen = (
+                    due
+                    if before is not None
+                    else _needed(due, size_bytes - removed.size_bytes, points - removed.points)
+                )
+                taken = await self._remove(chosen, day)
+                removed += taken
+                if len(chosen) == len(due) and (len(due) < len(page) or len(page) < PAGE_BLOBS):
+                    break
+                after = chosen[-1]
+        if removed.size_bytes < size_bytes or removed.points < points:
+            log.warning(
+                "storage_over_limit",
+                missing_bytes=max(0, size_bytes - removed.size_bytes),
+                remedy="what is left is kept, new, or of frames that no worker has finished: run `sightline work`,"
+                " raise the limit in [storage], or see `sightline keep --undo`",
+            )
+        return removed
+
+    async def _page(self, feeds: Sequence[str], day: date, after: AgedBlob | None) -> list[AgedBlob]:
+        page = partial(oldest, self.backends.blobs, self.stored.tenant, feeds, day, PAGE_BLOBS, after)
+        return await self.retry.forever("blobs", page, StoreUnavailable)
+
+    async def _remove(self, chosen: Sequence[AgedBlob], day: date) -> Removed:
+        remove = partial(self.removal.remove, chosen)
+        taken = await self.retry.forever("index", remove, (StoreUnavailable, Unavailable, LogFull))
+        for aged in taken.removed:
+            self.stored.note_removed(aged.feed, day, aged.blob.size_bytes)
+        return taken
+
+
+def _needed(due: Sequence[AgedBlob], size_bytes: int, points: int) -> Sequence[AgedBlob]:
+    """The first of them until as many bytes are together, or as many points: a frame has two blobs."""
+    chosen, total = 0, 0
+    while chosen < len(due) and (total < size_bytes or chosen < 2 * points):
+        total += due[chosen].blob.size_bytes
+        chosen += 1
+    return due[:chosen]

@@ -1,0 +1,65 @@
+"""`sightline storage`, and retention as a short run of the real commands applies it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from schemas.identity import frame_id, still_position
+from stores.blobs import sha256_hex
+from tests.support.pictures import encoded, scene
+from tests.unit.sightline.conftest import Typed
+
+WORK = ("work", "--until-idle", '--set=segments=[["decode"]]', "--set=serve.metrics_port=0")
+
+
+@pytest.fixture
+def ingested(typed: Typed, tmp_path: Path) -> list[str]:
+    """Ids of five finished frames that were put two hours ago, and one of a moment ago."""
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    paths = [folder / f"{number}.jpg" for number in range(6)]
+    for number, path in enumerate(paths[:5]):
+        path.write_bytes(encoded(scene(number)))
+    assert typed("ingest", str(folder)).exit_code == 0
+    assert typed(*WORK).exit_code == 0
+    for blob in (tmp_path / "data" / "blobs" / "default").rglob("*"):
+        if blob.is_file():
+            os.utime(blob, (blob.stat().st_mtime - 7200,) * 2)
+    paths[5].write_bytes(encoded(scene(5)))
+    assert typed("ingest", str(folder)).exit_code == 0
+    positions = [still_position(str(path), sha256_hex(path.read_bytes())) for path in paths]
+    return [frame_id("default", "shots", position) for position in positions]
+
+
+def test_a_short_run_applies_retention_and_spares_kept_frames(
+    typed: Typed, ingested: list[str], tmp_path: Path
+) -> None:
+    assert typed("keep", ingested[0]).exit_code == 0
+    limits = ("--set=storage.log_hours=1", "--set=storage.picture_hours=1.0")
+    assert typed(*WORK, *limits).exit_code == 0
+    originals = {path.name for path in (tmp_path / "data" / "blobs").rglob("*") if len(path.name) == 64}
+    pictures = {number: sha256_hex((tmp_path / "shots" / f"{number}.jpg").read_bytes()) for number in range(6)}
+    assert originals == {pictures[0], pictures[5]}
+    assert "no longer exists" in typed("show", ingested[1], "--out", "x.jpg").stderr
+    assert typed("show", ingested[0], "--out", "x.jpg").exit_code == 0
+
+
+def test_the_parts_are_shown_with_their_limits_and_what_is_near_its_limit(typed: Typed, ingested: list[str]) -> None:
+    assert len(ingested) == 6
+    plain = typed("storage")
+    assert plain.exit_code == 0
+    for word in ("log", "pictures", "index", "disk", "17.2 GB"):
+        assert word in plain.stdout
+    parts = {part["name"]: part for part in json.loads(typed("storage", "--json").stdout)}
+    assert parts["pictures"]["limit_bytes"] is None
+    used = parts["pictures"]["used_bytes"]
+    assert used > 0
+    near = typed("storage", f"--set=storage.picture_bytes={int(used / 0.9)}")
+    assert "pictures: 90% of the limit in [storage] is used" in near.stderr
+    started = typed(*WORK, f"--set=storage.picture_bytes={int(used / 0.9)}")
+    assert "Storage: log " in started.stderr
+    assert "pictures: 90% of the limit" in started.stderr

@@ -1,0 +1,275 @@
+"""Retention of pictures and points over a real log, index and folder: what goes, what stays, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from schemas import codec, points, topics
+from schemas.cloudevents import RAW_TYPE, frame_headers
+from schemas.events import FrameEvent
+from schemas.retention import Kept
+from stores.blobs import THUMBNAIL, blob_uri, sha256_hex
+from stores.folder import BlobFolder
+from stores.index import Point
+from streams.backends import Backends
+from streams.clock import ManualClock
+from streams.lifecycle.kept_frames import Retained, TrimmedFeeds, kept_record
+from streams.lifecycle.orphans import Orphans
+from streams.lifecycle.picture_removal import PictureRemoval, Removed
+from streams.lifecycle.storage_settings import FeedStorage, StorageSettings
+from streams.lifecycle.stored_bytes import StoredBytes
+from streams.lifecycle.trimmer import Trimmer
+from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
+from streams.metrics import Metrics
+from streams.transport import NewRecord, Partition
+from streams.worker.instruments import worker_instruments
+from tests.support.deployment import QUICK, Deployment, collections, deployed
+from tests.support.events import frame_event
+from tests.support.fault_stages import DIMENSION
+
+FIRST = datetime(2026, 11, 1, tzinfo=UTC)
+READERS = {"sightline.decode": topics.RAW}
+SIZE, SMALL = 1000, 100
+
+
+@dataclass
+class Retention:
+    """A deployment with one picture an hour of each feed."""
+
+    deployment: Deployment
+    clock: ManualClock = field(default_factory=lambda: ManualClock(FIRST.timestamp()))
+
+    @property
+    def blobs(self) -> BlobFolder:
+        return BlobFolder(self.deployment.folder / "blobs", wall=self.clock.now)
+
+    def trimmer(self, storage: StorageSettings) -> Trimmer:
+        here = self.deployment
+        backends = Backends(here.transport, here.index, self.blobs)
+        retry = worker_instruments(QUICK, Metrics(CollectorRegistry()), self.clock).retry
+        removal = PictureRemoval(backends, "default", UnfinishedBlobs(here.transport, READERS))
+        return Trimmer(backends, storage, StoredBytes(self.blobs, "default", self.clock), removal, retry, self.clock)
+
+    async def add(self, number: int, feed: str = "lobby", *, finished: bool = True) -> FrameEvent:
+        """One frame: picture, thumbnail, its point and a region's; and its record, finished or not."""
+        content = np.random.default_rng((number, len(feed))).bytes(SIZE)
+        event = frame_event(f"{feed}:{number}", content, feed=feed, ingested=self.now, inline=False)
+        thumbnail = event.image.uri.replace(event.image.sha256, sha256_hex(content[:SMALL])) + THUMBNAIL
+        await self.blobs.put("default", event.image.uri, content)
+        await self.blobs.put("default", thumbnail, content[:SMALL])
+        if finished:
+            payload = {
+                "tenant": "default", "feed": feed, "frame": event.id, "ingested": self.now.isoformat(),
+                "uri": event.image.uri, "thumbnail": thumbnail,
+            }  # fmt: skip
+            vectors = {points.SEMANTIC: np.ones(DIMENSION, np.float32)}
+            region = event.id[:-1] + ("0" if event.id[-1] != "0" else "1")
+            for name, point in (("frames", event.id), ("regions", region)):
+                collection = collections()[name].name
+                await self.deployment.index.upsert(collection, [Point(id=point, vectors=vectors, payload=payload)])
+        else:
+            record = NewRecord(topics.RAW, b"key", codec.encode_frame(event), frame_headers(event, RAW_TYPE))
+            await self.deployment.transport.publish([record])
+        self.clock.advance(3600)
+        return event
+
+    async def put(self, content: bytes) -> str:
+        """A picture without a record."""
+        uri = blob_uri("default", "lobby", self.now.date(), sha256_hex(content))
+        await self.blobs.put("default", uri, content)
+        return uri
+
+    def orphans(self) -> Orphans:
+        return Orphans(Backends(self.deployment.transport, self.deployment.index, self.blobs), self.clock)
+
+    @property
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock.now(), UTC)
+
+    async def left(self) -> set[str]:
+        """Originals in the store; every point left cites one of them, with its thumbnail."""
+        stored = {blob.uri async for blob in self.blobs.list("default")}
+        owners = []
+        for spec in collections().values():
+            page, _ = await self.deployment.index.scroll(spec.name, limit=1000)
+            assert all({hit.payload["uri"], hit.payload["thumbnail"]} <= stored for hit in page)
+            owners.append({hit.payload["frame"] for hit in page})
+        assert owners[0] == owners[1]
+        return {uri for uri in stored if not uri.endswith(THUMBNAIL)}
+
+
+@pytest.fixture(scope="module")
+def index_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+@pytest.fixture
+async def retention(tmp_path: Path, index_folder: Path) -> AsyncIterator[Retention]:
+    async with deployed(tmp_path, index_folder=index_folder) as deployment:
+        for spec in collections().values():
+            await deployment.index.ensure(spec)
+        yield Retention(deployment)
+
+
+def uris(events: Sequence[FrameEvent]) -> set[str]:
+    return {event.image.uri for event in events}
+
+
+async def test_pictures_go_with_their_points_once_they_are_old(retention: Retention) -> None:
+    events = [await retention.add(number) for number in range(30)]
+    trimmer = retention.trimmer(StorageSettings(log_hours=1, picture_hours=12.5))
+    removed = await trimmer.run()
+    assert await retention.left() == uris(events[-12:])
+    assert (removed.blobs, removed.points, removed.size_bytes) == (36, 18, 18 * (SIZE + SMALL))
+    trimmed = TrimmedFeeds(retention.deployment.transport)
+    await trimmed.catch_up()
+    assert trimmed.took("default", "lobby", events[17].ingested)
+    assert not trimmed.took("default", "lobby", events[18].ingested)
+    retained = Retained(retention.deployment.transport)
+    why = await retained.why_missing("default", "lobby", events[0].id, events[0].ingested)
+    assert why.startswith(f"retention removed the picture of frame {events[0].id}")
+    assert await retained.why_missing("default", "lobby", events[29].id, events[29].ingested) == ""
+
+
+async def test_the_oldest_go_first_until_all_feeds_fit_and_each_fits_its_own_limit(retention: Retention) -> None:
+    each = SIZE + SMALL
+    events: dict[str, list[FrameEvent]] = {"lobby": [], "gate": []}
+    for number in range(20):
+        for feed, own in events.items():
+            own.append(await retention.add(number, feed))
+    limits = StorageSettings(picture_bytes=16 * each, feeds={"gate": FeedStorage(bytes=5 * each)})
+    await retention.trimmer(limits).run()
+    left = await retention.left()
+    assert left < uris(events["lobby"][-12:]) | uris(events["gate"][-5:])
+    used = sum([blob.size_bytes async for blob in retention.blobs.list("default")])
+    assert 14 * each <= used <= 16 * each
+    assert uris(events["lobby"][-10:]) | uris(events["gate"][-4:]) <= left
+
+
+async def test_kept_and_unfinished_frames_stay_and_what_was_put_just_now(retention: Retention) -> None:
+    events = [await retention.add(number, finished=number != 3) for number in range(8)]
+    kept = Kept(frame=events[1].id, tenant="default", feed="lobby", since=retention.now, uris=(events[1].image.uri,))
+    await retention.deployment.transport.publish([kept_record(kept)])
+    retention.clock.advance(-3600 + 60)
+    trimmer = retention.trimmer(StorageSettings(picture_bytes=1))
+    await trimmer.run()
+    assert uris([events[1], events[3], events[7]]) == {
+        uri for uri in await retention_originals(retention) if uri in uris(events)
+    }
+    assert events[1].id in await owners(retention)
+    await retention.deployment.transport.publish([NewRecord(topics.KEPT, events[1].id.encode(), None, {})])
+    await finish_everything(retention)
+    retention.clock.advance(3600)
+    await trimmer.run()
+    assert await retention.left() == set()
+
+
+async def test_listing_is_rare_and_deletions_are_accounted_for(retention: Retention) -> None:
+    for number in range(6):
+        await retention.add(number)
+    trimmer = retention.trimmer(StorageSettings(picture_bytes=100 * SIZE))
+    assert await trimmer.run() == Removed()
+    assert trimmer.stored.total == 6 * (SIZE + SMALL)
+    await retention.add(7)
+    assert trimmer.stored.total == 6 * (SIZE + SMALL)
+    await trimmer.run()
+    assert trimmer.stored.total == 7 * (SIZE + SMALL)
+    retention.clock.advance(30)
+    assert not await trimmer.stored.refresh()
+
+
+async def test_a_full_index_gives_up_the_oldest_pictures(retention: Retention) -> None:
+    events = [await retention.add(number) for number in range(20)]
+    trimmer = retention.trimmer(StorageSettings(index_bytes=1_000_000))
+    await trimmer.run(index_bytes=2_000_000)
+    left = await retention.left()
+    assert uris(events[-9:]) <= left <= uris(events[-10:])
+    retention.clock.advance(120)
+    await trimmer.run(index_bytes=2_000_000)  # its space comes back within minutes
+    assert await retention.left() == left
+
+
+async def test_two_trimmers_at_once_do_no_harm(retention: Retention) -> None:
+    events = [await retention.add(number) for number in range(12)]
+    limits = StorageSettings(log_hours=1, picture_hours=6.5)
+    first, second = retention.trimmer(limits), retention.trimmer(limits)
+    await first.run()
+    await second.run()
+    assert await retention.left() == uris(events[-6:])
+
+
+async def test_pictures_that_are_put_again_are_not_old(retention: Retention) -> None:
+    event = await retention.add(0)
+    await retention.add(1)
+    content = await retention.blobs.get("default", event.image.uri)
+    retention.clock.advance(20 * 3600)
+    await retention.blobs.put("default", event.image.uri, content)
+    retention.clock.advance(1000)
+    await retention.trimmer(StorageSettings(log_hours=1, picture_hours=5)).run()
+    assert event.image.uri in await retention_originals(retention)
+
+
+async def retention_originals(retention: Retention) -> set[str]:
+    return {blob.uri async for blob in retention.blobs.list("default") if not blob.uri.endswith(THUMBNAIL)}
+
+
+async def owners(retention: Retention) -> set[str]:
+    page, _ = await retention.deployment.index.scroll(collections()["frames"].name, limit=1000)
+    return {hit.payload["frame"] for hit in page}
+
+
+async def finish_everything(retention: Retention) -> None:
+    transport = retention.deployment.transport
+    for partition, (_, end) in (await transport.ends(topics.RAW)).items():
+        if end:
+            await transport.cut(Partition(topics.RAW, partition.index), end)
+    await transport.drop_old()
+
+
+def test_limits_of_a_feed_override_the_time_of_all() -> None:
+    settings = StorageSettings(log_hours=1, picture_hours=48, feeds={"gate": FeedStorage(hours=24)})
+    assert (settings.hours_of("gate"), settings.hours_of("lobby")) == (24, 48)
+    assert settings.limits_pictures
+    assert not StorageSettings().limits_pictures
+
+
+# Blobs that nothing cites
+
+
+async def test_pictures_of_a_killed_ingest_go_after_a_day_and_no_others(
+    retention: Retention,
+) -> None:
+    """The log began on the day before. What lies there since before the log may be another log's."""
+    foreign = await retention.put(b"of an earlier log")
+    retention.clock.advance(-retention.clock.now() + datetime.now(UTC).timestamp() - 2 * 86_400)
+    logged = await retention.add(1, finished=False)
+    retention.clock.advance(3 * 86_400)
+    indexed = await retention.add(2)
+    killed = await retention.put(b"killed")
+    orphans = retention.orphans()
+    assert await orphans.remove() == 0
+    retention.clock.advance(3 * 86_400)
+    assert await orphans.remove() == 1
+    left = await retention_originals(retention)
+    assert left == uris([logged, indexed]) | {foreign}
+    assert killed not in left
+    retention.clock.advance(3 * 86_400)
+    assert await orphans.remove() == 0
+
+
+async def test_many_pictures_without_a_record_mean_another_log_and_stay(retention: Retention) -> None:
+    retention.clock.advance(-retention.clock.now() + datetime.now(UTC).timestamp() - 2 * 86_400)
+    await retention.add(1, finished=False)
+    retention.clock.advance(3 * 86_400)
+    for number in range(101):
+        await retention.put(f"picture {number}".encode())
+    retention.clock.advance(3 * 86_400)
+    assert await retention.orphans().remove() == 0
+    assert len(await retention_originals(retention)) == 102
