@@ -47,3 +47,9 @@ def test_contrast_is_computed_as_wcag_does() -> None:
 def test_text_can_be_read(text: str, ground: str) -> None:
     for name, colors in zip(("light", "dark"), palettes(), strict=True):
         assert contrast(colors[text], colors[ground]) >= SMALL_TEXT, name
+
+
+def test_a_lone_live_picture_is_no_larger_than_one_among_several() -> None:
+    (several,) = re.findall(r"\.wall \{[^}]*minmax\(min\((\d+)px", STYLE)
+    (lone,) = re.findall(r'\.wall\[data-tiles="1"\] \{ max-width: (\d+)px', STYLE)
+    assert int(several) <= int(lone) <= int(several) * 1.25
