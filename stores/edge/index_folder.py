@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -103,7 +103,8 @@ class IndexFolder:
             points, whole = collection.points, collection.is_whole
             collection.close()
             if whole and not collection.proven:
-                file_sums.write(collection.folder, file_sums.of_files(collection.folder, points))
+                with suppress(OSError):  # a full disk: the points are verified at the next start
+                    file_sums.write(collection.folder, file_sums.of_files(collection.folder, points))
 
     def warning(self) -> str:
         """What a person should know of damaged and lost points; empty where there are none."""
@@ -143,7 +144,10 @@ class IndexFolder:
         ids = collection.matching(where)
         if ids and collection.unpurged_since is None:
             collection.unpurged_since = time.monotonic()
-            self.adopt(collection.spec.name, collection)
+            try:
+                self.adopt(collection.spec.name, collection)
+            except OSError as error:  # on a full disk, a deletion is what makes room
+                _log.warning("a deletion from %s is not noted durably: %s", collection.spec.name, error)
         if ids:
             collection.delete_ids(ids)
 
