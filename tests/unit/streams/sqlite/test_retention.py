@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
-from streams.errors import LogFull
+from streams.errors import LogFull, PlanError
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Position, TopicSpec
 from tests.contract.transport_suite import RecordingListener, values
@@ -212,3 +212,10 @@ class TestLimits:
         records = await transport.read(Partition("c", 0), 0, 100)
         assert [(record.key, record.value) for record in records if record.key == b"a"] == [(b"a", b"5")]
         assert len(records) == 7
+
+    async def test_another_number_of_partitions_is_refused_with_the_way_out(self, logs: Logs) -> None:
+        transport = await logs.open()
+        await transport.create([TopicSpec("t", 2, retention_seconds=DAY)])
+        with pytest.raises(PlanError, match=r"topic t: partitions is 2, wanted 4; .*keep `partitions`.*--data"):
+            await transport.create([TopicSpec("t", 4, retention_seconds=2 * DAY), TopicSpec("new", 1)])
+        assert await transport.topics() == {"t": TopicSpec("t", 2, retention_seconds=DAY)}
