@@ -19,7 +19,12 @@ from streams.metrics import AnalyticsMetrics, Metrics, ServerMetrics
 from streams.readiness.health import Health
 from streams.readiness.monitor import Monitor
 
-UNKNOWN_AT_START = {"sightline_lag_records", "sightline_recent_vectors_mean_cosine"}
+UNKNOWN_AT_START = {
+    "sightline_lag_records",
+    "sightline_recent_vectors_mean_cosine",
+    "sightline_storage_bytes",
+    "sightline_storage_limit_bytes",
+}
 """0 would be false before they are measured."""
 EMPTY_AT_START = {"sightline_http_requests", "sightline_http_request_seconds"}
 """Their labels are the routes that were asked for."""
