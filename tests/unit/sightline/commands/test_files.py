@@ -94,7 +94,8 @@ def test_a_data_folder_that_may_not_be_written_is_told_at_once(other_index: Path
         describe = run_without_rights(SIGHTLINE, "topics", "describe", "--data", "data", cwd=tmp_path)
     finally:
         subprocess.run(("chmod", "-R", "u+w", str(tmp_path / "data")), check=True)
-    assert only_line(search) == f"✗ the index {other_index}: Permission denied; make it writable"
+    assert search.returncode == 1
+    assert search.stderr.splitlines()[-1] == f"✗ the index {other_index}: Permission denied; make it writable"
     assert "the folder cannot be written" in only_line(describe)
 
 
