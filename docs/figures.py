@@ -68,6 +68,16 @@ CLAIMS = (
         "scale",
         {"ratio_two_workers": "≥ 1.7", "ratio_200_feeds": "≥ 0.9", "ratio_flooded_p95": "≤ 2"},
     ),
+    Claim(
+        "a simulated year on a small disk: most disk used over its budget; the last quarter's over the one's before",
+        "year",
+        {"disk_over_budget": "≤ 1.05", "growth_last_half": "≤ 1.02"},
+    ),
+    Claim(
+        "in that year: accepted frames lost; erased frames of which anything is left; writes that were refused",
+        "year",
+        {"accepted_lost": "0", "undeleted": "0", "refused_writes": "0"},
+    ),
 )
 
 MODELS = (
