@@ -167,10 +167,10 @@ def test_a_time_of_capture_in_the_future_is_told(typed: Typed, tmp_path: Path) -
 
 
 def test_a_blob_folder_that_cannot_be_written_is_told_and_waited_for(
-    started: Callable[..., Process], pictures: Path, tmp_path: Path
+    typed: Typed, started: Callable[..., Process], pictures: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "blobs").mkdir()
+    assert typed("topics", "create").exit_code == 0  # pictures without a log are refused
+    (tmp_path / "data" / "blobs").mkdir(exist_ok=True)
     (tmp_path / "data" / "blobs" / "default").write_bytes(b"a file is in the way")
     ingest = started("ingest", "shots")
     asyncio.run(until(lambda: "shots: waiting for blobs: " in ingest.stderr))
