@@ -62,7 +62,7 @@ LEASE_SECONDS = 1000 * DAY_SECONDS
 PURGE_SECONDS = 2.0
 """The index process has a clock of its own, on which a day takes about a second: this is two days."""
 LOOK_SECONDS = 0.2
-UPKEEP_MINUTES, UPKEEP_PAUSE_SECONDS = 10, 0.02
+UPKEEP_MINUTES, UPKEEP_PAUSE_SECONDS = 4, 0.02
 WHOLE_DAYS = 2
 """Retention goes by a picture's day, and lists past days once a day."""
 START_SECONDS, REST_SECONDS = 1.0, 60.0
