@@ -17,6 +17,7 @@ from schemas import points
 from sightline.config import ServeSettings
 from stores.edge.client import EdgeIndex
 from stores.index import CollectionSpec, Point
+from streams.sqlite.transport import SqliteTransport
 from tests.support.edge_folder import edge_folder
 from tests.support.without_rights import run_without_rights
 from tests.unit.sightline.conftest import Typed
@@ -87,16 +88,22 @@ def test_an_index_of_other_models_says_of_which(typed: Typed, other_index: Path)
     assert "`sightline work --models tiny --set worker.group=sightline-tiny`" in result.stderr
 
 
+async def _make_log(path: Path) -> None:
+    transport = SqliteTransport.from_url(f"sqlite:///{path}")
+    await transport.open()
+    await transport.close()
+
+
 def test_a_data_folder_that_may_not_be_written_is_told_at_once(other_index: Path, tmp_path: Path) -> None:
+    asyncio.run(_make_log(tmp_path / "data" / "log.sqlite"))
     subprocess.run(("chmod", "-R", "a-w", str(tmp_path / "data")), check=True)
     try:
         search = run_without_rights(SIGHTLINE, "search", "circle", "--data", "data", cwd=tmp_path)
         describe = run_without_rights(SIGHTLINE, "topics", "describe", "--data", "data", cwd=tmp_path)
     finally:
         subprocess.run(("chmod", "-R", "u+w", str(tmp_path / "data")), check=True)
-    assert search.returncode == 1
-    assert search.stderr.splitlines()[-1] == f"✗ the index {other_index}: Permission denied; make it writable"
-    assert "the folder cannot be written" in only_line(describe)
+    assert only_line(search) == f"✗ the index {other_index}: Permission denied; make it writable"
+    assert describe.returncode == 0, "what only reads works"
 
 
 @pytest.fixture
