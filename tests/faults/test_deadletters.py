@@ -13,7 +13,6 @@ import pytest
 from processors.stage import AnyStage
 from schemas import cloudevents, codec, topics
 from schemas.events import Deletion
-from schemas.points import collection
 from stores.index import Point
 from streams.lifecycle.check import check
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
@@ -114,8 +113,8 @@ async def test_the_check_finds_every_breach_of_the_promise(here: Deployment) -> 
 
 
 async def test_a_missing_collection_counts_as_an_empty_one(here: Deployment) -> None:
-    absent = collection("frames", "absent")
-    findings = await check(here.transport, here.index, [absent], embedding_stages=EMBEDDING_STAGES)
+    await here.index.remove(FRAMES)
+    findings = await check(here.transport, here.index, [FRAMES], embedding_stages=EMBEDDING_STAGES)
     assert findings.points_missing == [identity(fated("ok"))]
 
 
