@@ -47,8 +47,8 @@ FRAMES_PER_REQUEST, RECORDS_PER_WRITE, BLOBS_AT_ONCE = 500, 1_000, 32
 class Eraser:
     """Erases what is due. One worker of a deployment does it, though two would do no harm.
 
-    It waits after it reads a deletion. By then all workers, which read deletions every `watch_seconds`, write no more
-    deletions every `watch_seconds`, and what was written before is on the topics.
+    It waits after it reads a deletion. By then all workers, which read deletions every `watch_seconds`, write nothing
+    more of these frames, and what was written before is on the topics.
     """
 
     backends: Backends
