@@ -21,6 +21,7 @@ from schemas.identity import unknown_frame_id
 from stores.index import Index
 from streams.lifecycle.dead_letters import CLOSES_HEADER
 from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.kept_frames import TrimmedFeeds
 from streams.topic_reader import read_topic
 from streams.transport import Record, Transport
 
@@ -50,6 +51,7 @@ class TerminalState(Struct, frozen=True):
     reason: str = ""
     model_set: str = ""
     """Of the points that the event tells of; empty: of any."""
+    ingested: datetime | None = None
 
 
 class Snapshot(Struct, frozen=True):
@@ -62,6 +64,8 @@ class Snapshot(Struct, frozen=True):
     """By collection, by frame."""
     trimmed: bool = False
     """Retention has dropped records of these topics: a frame without a record may be older than the log."""
+    taken_before: dict[str, datetime] = {}
+    """By `tenant/feed`, up to when retention has taken pictures and points."""
 
 
 @dataclass(slots=True)
@@ -129,6 +133,7 @@ async def snapshot(transport: Transport, index: Index, collections: Sequence[str
         states=enriched + dead,
         deleted=frozenset(await Deletions(transport).catch_up()),
         points={name: await _points(index, name) if name in existing else {} for name in collections},
+        taken_before=await _taken_before(transport),
         trimmed=await _is_trimmed(transport),
     )
 
@@ -147,12 +152,13 @@ def judge(observed: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
         (unknown | (owners_of_points - last.keys() - accepted)) - observed.deleted if observed.trimmed else frozenset()
     )
     findings.older, findings.unknown = sorted(older), [] if observed.trimmed else sorted(unknown)
+    taken = {frame for frame, state in last.items() if _is_taken(state, observed.taken_before)}
     for collection, owners in observed.points.items():
         embedded = _embedded(observed.states, last, collection, embedding_stages) - observed.deleted
         findings.points_of_dead += sorted(frame for frame in owners if frame in last and last[frame].state == "dead")
         findings.orphans += sorted(owners.keys() - embedded - older)
         if points.holds_frames(collection):
-            findings.points_missing += sorted(embedded - owners.keys())
+            findings.points_missing += sorted(embedded - owners.keys() - taken)
             findings.doubled += sorted(frame for frame, times in owners.items() if times > 1)
     return findings
 
@@ -197,6 +203,7 @@ def _enriched(record: Record) -> TerminalState | None:
         when,
         stages,
         model_set=event.model_set,
+        ingested=event.ingested,
     )
 
 
@@ -223,6 +230,18 @@ def _last(states: Sequence[TerminalState]) -> dict[str, TerminalState]:
         if state.frame not in last or last[state.frame].when <= state.when:
             last[state.frame] = state
     return last
+
+
+async def _taken_before(transport: Transport) -> dict[str, datetime]:
+    feeds = TrimmedFeeds(transport)
+    await feeds.catch_up()
+    return {f"{tenant}/{feed}": before for (tenant, feed), before in feeds.all.items()}
+
+
+def _is_taken(state: TerminalState, taken_before: Mapping[str, datetime]) -> bool:
+    """Whether retention may have taken the frame's point."""
+    before = taken_before.get(state.feed)
+    return before is not None and state.ingested is not None and state.ingested < before
 
 
 async def _is_trimmed(transport: Transport) -> bool:

@@ -49,6 +49,11 @@ class TrimmedFeeds:
         self._before: dict[tuple[str, str], datetime] = {}
         self._reader = TopicReader(transport, topics.TRIMMED)
 
+    @property
+    def all(self) -> Mapping[tuple[str, str], datetime]:
+        """The moments by tenant and feed."""
+        return self._before
+
     def before(self, tenant: str, feed: str) -> datetime | None:
         """Frames ingested before this moment may have lost their pictures to retention; None: no frame has."""
         return self._before.get((tenant, feed))

@@ -20,6 +20,7 @@ from schemas.identity import frame_id, partition_key, produced_position, still_k
 from stores.index import Index
 from streams.lifecycle.dead_letters import CLOSES_HEADER, REPLAYED_HEADER
 from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.kept_frames import TrimmedFeeds
 from streams.topic_reader import read_range, read_topic
 from streams.transport import NewRecord, Partition, Record, Transport
 
@@ -67,6 +68,8 @@ class KnownFrames:
     cited: set[str] = field(default_factory=set)
     """Every blob that a record or a point cites."""
     deleted: frozenset[str] = frozenset()
+    taken: set[str] = field(default_factory=set)
+    """Frames whose pictures and points retention has taken: they have no point."""
     in_flight: set[str] = field(default_factory=set)
     """Frames with a record that a group of the plan has not finished."""
     first_seconds: float | None = None
@@ -98,7 +101,18 @@ async def known_frames(
     for name in await index.collections():
         if points.holds_frames(name):
             await _read_points(index, name, known, report)
+    await _note_taken(transport, known)
     return known
+
+
+async def _note_taken(transport: Transport, known: KnownFrames) -> None:
+    feeds = TrimmedFeeds(transport)
+    await feeds.catch_up()
+    indexed = set().union(*known.points.values())
+    for frame, entry in known.frames.items():
+        event = entry.event
+        if event is not None and frame not in indexed and feeds.took(entry.tenant, entry.feed, event.ingested):
+            known.taken.add(frame)
 
 
 async def _read_enriched(transport: Transport, known: KnownFrames, stages: Collection[str], report: Report) -> None:

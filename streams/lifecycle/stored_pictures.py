@@ -64,8 +64,8 @@ async def compare_pictures(
 
 
 def needs_picture(frame: str, entry: KnownFrame, known: KnownFrames) -> bool:
-    """A dead frame's letter says what became of it, and a deleted one's picture has to be gone."""
-    return frame not in known.deleted and not entry.is_dead
+    """A dead frame's letter says what became of it; a deleted one's picture has to be gone; retention takes others."""
+    return frame not in known.deleted and frame not in known.taken and not entry.is_dead
 
 
 def is_unlogged(frame: str, known: KnownFrames) -> bool:

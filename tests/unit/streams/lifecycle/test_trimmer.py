@@ -20,6 +20,7 @@ from stores.folder import BlobFolder
 from stores.index import Point
 from streams.backends import Backends
 from streams.clock import ManualClock
+from streams.lifecycle.check import AcceptedFrame, Snapshot, TerminalState, judge
 from streams.lifecycle.kept_frames import Retained, TrimmedFeeds, kept_record
 from streams.lifecycle.orphans import Orphans
 from streams.lifecycle.picture_removal import PictureRemoval, Removed
@@ -273,3 +274,23 @@ async def test_many_pictures_without_a_record_mean_another_log_and_stay(retentio
     retention.clock.advance(3 * 86_400)
     assert await retention.orphans().remove() == 0
     assert len(await retention_originals(retention)) == 102
+
+
+def test_a_point_that_retention_took_is_not_missing() -> None:
+    states = [
+        TerminalState(
+            frame,
+            "enriched",
+            "default/lobby",
+            0,
+            offset,
+            FIRST,
+            frozenset({"embed"}),
+            ingested=FIRST.replace(day=offset),
+        )
+        for offset, frame in enumerate(("taken", "lost"), start=1)
+    ]
+    before = {"default/lobby": FIRST.replace(day=2)}
+    accepted = [AcceptedFrame(state.frame, state.feed, "still", 0, state.offset) for state in states]
+    seen = Snapshot(accepted, states, frozenset(), {"frames-m": {}}, taken_before=before)
+    assert judge(seen, embedding_stages={"embed"}).points_missing == ["lost"]
