@@ -13,11 +13,12 @@ import pytest
 from processors.stage import AnyStage
 from schemas import cloudevents, codec, topics
 from schemas.events import Deletion
+from schemas.points import collection
 from stores.index import Point
 from streams.lifecycle.check import check
 from streams.lifecycle.dead_letters import DeadLetters, LetterFilter
 from streams.transport import NewRecord
-from tests.support.deployment import FRAMES, QUICK, Deployment, deployed, fated, identity, running, until
+from tests.support.deployment import FRAMES, MODEL_SET, QUICK, Deployment, deployed, fated, identity, running, until
 from tests.support.fault_stages import DIMENSION, EMBEDDING_STAGES, Fate, Vectors
 from tests.support.pictures import START
 
@@ -113,8 +114,9 @@ async def test_the_check_finds_every_breach_of_the_promise(here: Deployment) -> 
 
 
 async def test_a_missing_collection_counts_as_an_empty_one(here: Deployment) -> None:
-    await here.index.remove(FRAMES)
-    findings = await check(here.transport, here.index, [FRAMES], embedding_stages=EMBEDDING_STAGES)
+    name = collection("frames", MODEL_SET)
+    await here.index.remove(name)
+    findings = await check(here.transport, here.index, [name], embedding_stages=EMBEDDING_STAGES)
     assert findings.points_missing == [identity(fated("ok"))]
 
 
