@@ -24,6 +24,8 @@ from streams.transport import TopicSpec
 
 BRIEF_SECONDS = 0.5
 """A process that only opens and closes the log spends this long on old records at most; the next one goes on."""
+LOCKED_SECONDS = 2.0
+"""How long the end waits for a log that another process is writing to."""
 
 log = structlog.get_logger("streams.sqlite")
 
@@ -64,8 +66,12 @@ class Upkeep:
         if self._emptying is not None:
             await asyncio.gather(self._emptying, return_exceptions=True)
         try:
-            if await self.drop_old(BRIEF_SECONDS):
+            async with asyncio.timeout(LOCKED_SECONDS):
+                has_surplus = await self.drop_old(BRIEF_SECONDS)
+            if has_surplus:
                 await self.give_back(BRIEF_SECONDS)
+        except TimeoutError:  # a stop is not held up by it
+            log.warning("retention_put_off", path=str(self._path), error="another process writes")
         except StreamError as error:
             log.warning("retention_put_off", path=str(self._path), error=str(error))
 
