@@ -31,7 +31,7 @@ DAY_SECONDS = 86_400.0
 
 
 class JumpingClock:
-    """Real time, and what was jumped over. Whoever sleeps until a moment that is jumped over wakes."""
+    """Real time, and what was jumped over. A task that sleeps until a moment that is jumped over wakes."""
 
     def __init__(self, begin: datetime) -> None:
         self._begin, self._started = begin.timestamp(), time.monotonic()

@@ -61,7 +61,11 @@ async def _give_up(config: Config) -> list[StoredDeletion]:
             async with connected_transport(config) as transport:
                 deletions = await restoring.former_deletions(transport)
         except StreamError as error:
-            err.print(f"! deletions requested after the backup are unknown, request them again: {error}")
+            err.print(
+                "! the former log cannot be read: deletions requested after the backup are taken from deletions.jsonl "
+                f"in the data folder, where it is there: {error}",
+                soft_wrap=True,
+            )
     if index is not None:
         await asyncio.to_thread(stop, index)
     return deletions
