@@ -20,8 +20,8 @@ _HEAD = """\
 declaration. The machine-readable form is the AsyncAPI document `schemas/asyncapi.json`.
 
 Frame topics share one partition count, [`partitions`](../configuration.md#partitions), so that a feed keeps its order
-along the plan. The count cannot change later. [`storage.log_hours`](../configuration.md#storagelog_hours) bounds how long
-frame topics keep records. A compacted topic keeps the last record of each key.
+along the plan. The count cannot change later. [`storage.log_hours`](../configuration.md#storagelog_hours) bounds how
+long frame topics keep records. A compacted topic keeps the last record of each key.
 
 Video frames and all derived events have the key `TENANT/FEED`; a still on `frames.raw` has its frame's id. The key's
 murmur2 hash selects the partition. Headers are those of

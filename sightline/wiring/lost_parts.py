@@ -33,7 +33,7 @@ NEWEST_RECORDS = 100
 
 
 async def check_parts(
-    config: Config, transport: Transport, index: Index | None = None, needed: Collection[Part] = ()
+    config: Config, transport: Transport, index: Index | None = None, needed: tuple[Part, ...] = ()
 ) -> list[str]:
     """A line for each part that is gone. Raises Missing where it is `needed`.
 
