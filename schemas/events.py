@@ -280,10 +280,8 @@ class Deletion(Event, frozen=True, kw_only=True, omit_defaults=True):
     """Blobs of the frame, as far as the request knows them; the others are looked up on the topics."""
     erased: Utc | None = None
     """When the blobs were erased; null: not yet."""
-    request: str = ""
-    """The request that this deletion belongs to; empty: of an earlier version."""
-    selection: str = ""
-    """SHA-256 of what the request selected, in hexadecimal."""
+    requests: dict[str, str] = {}
+    """The requests that meant the frame, in order: by id, the SHA-256 of what each selected, in hexadecimal."""
     version: int = MAJOR_VERSION
 
 

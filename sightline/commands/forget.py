@@ -6,6 +6,7 @@ import hashlib
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from schemas.events import Deletion
 from search.query import BadQuery, parse_time, parse_until
 from sightline.config import Config
 from sightline.terminal.console import quoted
@@ -109,7 +111,8 @@ async def forget(
     async with opened(config) as parts:
         with doing("looking for the frames; nothing is requested yet"):
             found = await find_frames(_backends(parts), selection, time.time())
-            erased = await _take_erased(parts, found, selection)
+            known = await requested_deletions(parts.transport)
+            erased = _take_erased(known, found, selection)
         unknown = sorted(selection.frames - found.frames.keys() - erased)
         if not as_json:
             _print_found(found, unknown)
@@ -120,7 +123,7 @@ async def forget(
         if len(found.frames) > MOST_UNASKED and not yes:
             raise CommandError(f"these are {len(found.frames)} frames: --yes erases them, --dry-run only lists")
         request = Request(id=uuid7(time.time()), selection=selection, requested=utc(time.time()), reason=reason)
-        deletions = request.deletions(found.frames)
+        deletions = request.deletions(found.frames, known)
         with doing("requesting the deletion; run it again to go on"):
             await append_copy(config, deletions)
             await publish(_backends(parts), deletions)
@@ -128,10 +131,10 @@ async def forget(
     raise typer.Exit(int(bool(unknown)))
 
 
-async def _take_erased(parts: Parts, found: FoundFrames, selection: FrameSelection) -> set[str]:
+def _take_erased(known: Mapping[str, Deletion], found: FoundFrames, selection: FrameSelection) -> set[str]:
     """Take frames out of `found` that are erased already, and say so."""
     erased: set[str] = set()
-    for frame, deletion in (await requested_deletions(parts.transport)).items():
+    for frame, deletion in known.items():
         left = found.frames.get(frame)
         is_meant = frame in selection.frames or left is not None
         if is_meant and deletion.erased is not None and (left is None or left.places == {ACCEPTED}):
@@ -210,13 +213,14 @@ def _proof_fields(request: str, proof: Proof) -> dict[str, object]:
     return {
         "request": request,
         "requested": first.requested.isoformat(),
-        "selection": first.selection,
+        "selection": first.requests[request],
         "frames": len(proof.deletions),
         "pending": proof.pending,
         "in_index": proof.in_index,
         "on_log": proof.on_log,
         "pictures": proof.pictures,
         "shared": proof.shared,
+        "without_picture": proof.without_picture,
         "done": proof.is_done,
     }
 
@@ -237,6 +241,11 @@ def _print_proof(config: Config, proof: Proof) -> None:
             out.print(f"[yellow]{counted(len(left), noun)} {what}[/], for example {left[0]}", markup=True)
     if proof.shared:
         out.print(f"{counted(len(proof.shared), 'picture')} kept: a frame that is not erased has the same one")
+    if proof.without_picture:
+        out.print(
+            f"{counted(len(proof.without_picture), 'frame')} named no picture. One that nothing cites is not found by "
+            "id: `sightline forget --picture FILE` or `--feed` finds it."
+        )
     if proof.is_done:
         out.print("[green]Erased: nothing of them is in the index, on the log or among the pictures.[/]", markup=True)
 

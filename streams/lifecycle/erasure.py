@@ -42,20 +42,21 @@ class Request(Struct, frozen=True, kw_only=True):
         """SHA-256 of what was selected, in hexadecimal."""
         return hashlib.sha256(msgspec.json.encode(self.selection, order="deterministic")).hexdigest()
 
-    def deletions(self, found: Mapping[str, FoundFrame]) -> list[Deletion]:
-        return [
-            Deletion(
-                frame=frame,
-                tenant=self.selection.tenant,
-                feed=each.feed,
-                requested=self.requested,
-                reason=self.reason,
-                uris=tuple(sorted(each.uris)),
-                request=self.id,
-                selection=self.digest,
-            )
-            for frame, each in found.items()
-        ]
+    def deletions(self, found: Mapping[str, FoundFrame], known: Mapping[str, Deletion] | None = None) -> list[Deletion]:
+        """`known` are deletions of earlier requests, by frame: their receipts and blobs are kept."""
+        return [self._deletion(frame, each, (known or {}).get(frame)) for frame, each in found.items()]
+
+    def _deletion(self, frame: str, found: FoundFrame, known: Deletion | None) -> Deletion:
+        earlier, uris = (known.requests, {*found.uris, *known.uris}) if known else ({}, found.uris)
+        return Deletion(
+            frame=frame,
+            tenant=self.selection.tenant,
+            feed=found.feed,
+            requested=self.requested,
+            reason=self.reason,
+            uris=tuple(sorted(uris)),
+            requests={**earlier, self.id: self.digest},
+        )
 
 
 async def publish(backends: Backends, deletions: Sequence[Deletion]) -> None:
@@ -79,6 +80,8 @@ class Proof:
     """Blobs."""
     shared: list[str] = field(default_factory=list)
     """Blobs that stay because a frame that is not erased has the same picture."""
+    without_picture: list[str] = field(default_factory=list)
+    """Frames of which no picture was known: only their acceptance was left, or a dead letter held the bytes."""
 
     @property
     def is_done(self) -> bool:
@@ -88,11 +91,12 @@ class Proof:
 async def prove(backends: Backends, request: str) -> Proof | None:
     """Look for everything of the request's frames; None where there is no such request. Raises Unavailable."""
     requested = await requested_deletions(backends.transport)
-    deletions = [deletion for deletion in requested.values() if deletion.request == request]
+    deletions = [deletion for deletion in requested.values() if request in deletion.requests]
     if not deletions:
         return None
     frames = {deletion.frame for deletion in deletions}
     proof = Proof(deletions, sorted(deletion.frame for deletion in deletions if deletion.erased is None))
+    proof.without_picture = sorted(deletion.frame for deletion in deletions if not deletion.uris)
     proof.in_index = sorted(await _in_index(backends, sorted(frames)))
     cited_by_others, on_log = await _on_log(backends, frames)
     proof.on_log = sorted(on_log)
@@ -118,7 +122,7 @@ async def requested_deletions(transport: Transport) -> dict[str, Deletion]:
 
 def erased_words(deletion: Deletion) -> str:
     """What is said of a frame that was deleted: when, and by which request."""
-    request = f", request {deletion.request}" if deletion.request else ""
+    request = f", request {list(deletion.requests)[-1]}" if deletion.requests else ""
     if deletion.erased is None:
         return f"is being erased: requested {deletion.requested.isoformat(' ', 'seconds')}{request}"
     return f"was erased {deletion.erased.isoformat(' ', 'seconds')}{request}"

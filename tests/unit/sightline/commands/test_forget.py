@@ -81,6 +81,8 @@ def test_a_receipt_is_proved_and_an_unknown_id_refuses_no_other(worked: Typed, t
     receipt = json.loads(result.stdout)
     assert (receipt["frames"], receipt["unknown"], receipt["reason"]) == ([frame], [NO_FRAME], "request 4711")
 
+    second = json.loads(worked("forget", frame, "--json", *QUICK).stdout)["request"]
+    assert second != receipt["request"]
     pending = worked("forget", "verify", receipt["request"], *QUICK)
     assert (pending.exit_code, "not reported as erased" in pending.stdout) == (1, True)
     assert worked("work", "--until-idle", *QUICK).exit_code == 0
