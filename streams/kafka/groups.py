@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from aiokafka import TopicPartition, errors
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
-from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from streams.errors import GroupInUse
+from streams.kafka.aiokafka_internals.group_deletion import group_deletion_error
 from streams.kafka.conversion import from_aiokafka
 from streams.kafka.group_offsets import committed_offsets
 from streams.transport import Partition
@@ -63,8 +63,7 @@ def _owned(assignments: Sequence[bytes]) -> list[Partition]:
 
 async def delete_group(admin: AIOKafkaAdminClient, name: str) -> None:
     """Delete a group with its positions; one that is not there is no error. Raises GroupInUse, KafkaError."""
-    response = await admin._send_request(DeleteGroupsRequest([name]), await admin.find_coordinator(name))
-    ((_, code),) = response.results
+    code = await group_deletion_error(admin, name)
     if code == NON_EMPTY_GROUP:
         raise GroupInUse(f"group {name} has live members: stop them first")
     if code not in (0, GROUP_ID_NOT_FOUND):

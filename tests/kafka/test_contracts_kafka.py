@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -130,6 +132,13 @@ def check_record(record: ConsumerRecord) -> str:
     return name
 
 
+def make_old(folder: Path) -> None:
+    """Retention leaves pictures alone that were put just now."""
+    old = time.time() - 7200
+    for path in folder.rglob("*"):
+        os.utime(path, (old, old))
+
+
 class Commands:
     """The commands as a user types them."""
 
@@ -172,6 +181,10 @@ def test_the_document_says_what_is_sent_and_what_is_wanted(cluster: Cluster, tmp
     letters = asyncio.run(everything(cluster.bootstrap))["frames.dead"]
     commands.run("forget", dict(letters[0].headers)["ce_subject"].decode())
     commands.work()
+    enriched = asyncio.run(everything(cluster.bootstrap))["frames.enriched"]
+    commands.run("keep", dict(enriched[0].headers)["ce_subject"].decode())
+    make_old(tmp_path / "data" / "blobs")
+    commands.run("work", "--until-idle", "--segment", "2", "--set", "storage.picture_bytes=1")
     records = asyncio.run(everything(cluster.bootstrap))
     seen = {name: {check_record(record) for record in found} for name, found in records.items()}
     assert seen == {name: set(channel["messages"]) for name, channel in channels().items()}

@@ -43,7 +43,7 @@ async def transport(url: str) -> AsyncIterator[KafkaTransport]:
     transport = KafkaTransport.from_url(url)
     await transport.open()
     await delete_topics(transport)
-    for group in await transport.groups("sightline."):
+    for group in await transport.groups():
         await transport.forget(group)
     await transport.create([TopicSpec(topics.RAW, 2, retention_seconds=604_800), TopicSpec(LEFT, 2)])
     yield transport
@@ -127,7 +127,7 @@ def on_broker(cluster: Cluster, typed: Typed) -> Callable[..., Result]:
         transport = KafkaTransport.from_url(f"kafka://{cluster.bootstrap}")
         await transport.open()
         await delete_topics(transport)
-        for group in await transport.groups("sightline."):
+        for group in await transport.groups():
             await transport.forget(group)
         await transport.close()
 
