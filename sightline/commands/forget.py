@@ -27,7 +27,8 @@ from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.parts import Parts, opened
 from streams.backends import Backends
 from streams.clock import utc
-from streams.lifecycle.erasure import Proof, Request, erased_words, prove, publish, requested_deletions
+from streams.lifecycle.deletions import publish_deletions
+from streams.lifecycle.erasure import Proof, Request, erased_words, prove, requested_deletions
 from streams.lifecycle.frame_search import ACCEPTED, FoundFrame, FoundFrames, FrameSelection, find_frames
 from streams.sources.uuid7 import uuid7
 
@@ -126,7 +127,7 @@ async def forget(
         deletions = request.deletions(found.frames, known)
         with doing("requesting the deletion; run it again to go on"):
             await append_copy(config, deletions)
-            await publish(_backends(parts), deletions)
+            await publish_deletions(parts.transport, deletions)
     _print_receipt(config, request, found.frames, unknown, as_json=as_json)
     raise typer.Exit(int(bool(unknown)))
 

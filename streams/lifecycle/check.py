@@ -19,6 +19,7 @@ from schemas.errors import SchemaError
 from schemas.events import FrameEvent, Kind
 from schemas.identity import unknown_frame_id
 from stores.index import Index
+from stores.pages import point_pages
 from streams.lifecycle.dead_letters import CLOSES_HEADER
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.kept_frames import TrimmedFeeds
@@ -252,9 +253,6 @@ async def _is_trimmed(transport: Transport) -> bool:
 async def _points(index: Index, collection: str) -> dict[str, int]:
     """How many points each frame has in a collection."""
     owners: Counter[str] = Counter()
-    after: str | None = None
-    while True:
-        page, after = await index.scroll(collection, limit=1000, after=after)
+    async for page in point_pages(index, collection):
         owners.update(str(hit.payload["frame"]) for hit in page)
-        if after is None:
-            return dict(owners)
+    return dict(owners)

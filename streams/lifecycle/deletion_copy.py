@@ -14,12 +14,11 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.events import Deletion
-from streams.lifecycle.deletions import Deletions, deletion_record
+from streams.lifecycle.deletions import Deletions, publish_deletions
 from streams.tasks import in_daemon_thread
 from streams.transport import Transport
 
 NAME = "deletions.jsonl"
-RECORDS_PER_WRITE = 1_000
 
 
 class DeletionCopy:
@@ -34,7 +33,10 @@ class DeletionCopy:
 
     def _append(self, deletions: Sequence[Deletion]) -> None:
         lines = b"".join(msgspec.json.encode(deletion) + b"\n" for deletion in deletions)
-        with self.path.open("ab") as file:
+        with self.path.open("a+b") as file:
+            file.seek(-min(1, file.tell()), os.SEEK_END)
+            if file.read(1) not in (b"", b"\n"):
+                file.write(b"\n")  # after a line that was cut off
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
@@ -58,7 +60,5 @@ class DeletionCopy:
         known = Deletions(transport)
         await known.catch_up()
         missing = [deletion for frame, deletion in copied.items() if frame not in known]
-        for start in range(0, len(missing), RECORDS_PER_WRITE):
-            page = missing[start : start + RECORDS_PER_WRITE]
-            await transport.publish([deletion_record(replace(deletion, erased=None)) for deletion in page])
+        await publish_deletions(transport, [replace(deletion, erased=None) for deletion in missing])
         return len(missing)

@@ -6,14 +6,17 @@ tombstone takes a deletion back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from schemas import cloudevents, codec, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
+from stores.pages import pages
 from streams.errors import PlanError
 from streams.topic_reader import TopicReader
 from streams.transport import NewRecord, Record, Transport
+
+RECORDS_PER_WRITE = 1_000
 
 
 class Deletions:
@@ -60,6 +63,12 @@ class Deletions:
             self._pending[deletion.frame] = deletion
         else:
             self._pending.pop(deletion.frame, None)
+
+
+async def publish_deletions(transport: Transport, deletions: Sequence[Deletion]) -> None:
+    """Raises Unavailable, LogFull: the first ones may be written then."""
+    for page in pages(deletions, RECORDS_PER_WRITE):
+        await transport.publish([deletion_record(deletion) for deletion in page])
 
 
 def deletion_record(deletion: Deletion) -> NewRecord:

@@ -9,7 +9,7 @@ which frames cite a blob. See `docs/decisions/060-erasing-blobs.md`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -23,11 +23,12 @@ from schemas.pictures import feed_of_source
 from stores.blobs import SCHEME
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Match
+from stores.pages import pages
 from streams.backends import Backends
 from streams.clock import Clock, utc
 from streams.errors import LogFull, Unavailable
 from streams.lifecycle.citations import Citation, Place, citation_of, is_original
-from streams.lifecycle.deletions import Deletions, deletion_record
+from streams.lifecycle.deletions import Deletions, publish_deletions
 from streams.retry import Retry
 from streams.topic_reader import read_topic
 from streams.transport import Partition, Record, Transport
@@ -65,7 +66,7 @@ class Eraser:
         The record goes to `deletions`: another worker may be the one that erases, or this one may end before that.
         """
         pending = [frame for frame in frames if frame in self.deletions.pending]
-        for page in _pages(pending, FRAMES_PER_REQUEST):
+        for page in pages(pending, FRAMES_PER_REQUEST):
             requested = (frame for frame in page if frame in self.deletions.pending)
             await self._note({frame: self.deletions.pending[frame] for frame in requested})
 
@@ -80,8 +81,8 @@ class Eraser:
         self._noted |= dict.fromkeys(requested, self.clock.monotonic())
 
     async def _publish(self, deletions: Sequence[Deletion]) -> None:
-        for page in _pages(deletions, RECORDS_PER_WRITE):
-            publish = partial(self.backends.transport.publish, [deletion_record(deletion) for deletion in page])
+        for page in pages(deletions, RECORDS_PER_WRITE):
+            publish = partial(publish_deletions, self.backends.transport, page)
             await self.retry.forever("broker", publish, (Unavailable, LogFull))
 
     async def erase(self) -> int:
@@ -102,7 +103,7 @@ class Eraser:
         shared = await self._shared({uri for uris in own.values() for uri in uris}, due)
         due = {frame: deletion for frame, deletion in due.items() if frame in self.deletions.pending}  # not taken back
         blobs = [(deletion.tenant, uri) for frame, deletion in due.items() for uri in own[frame] - shared]
-        for page in _pages(blobs, BLOBS_AT_ONCE):
+        for page in pages(blobs, BLOBS_AT_ONCE):
             await asyncio.gather(*(self._delete(tenant, uri) for tenant, uri in page))
         unfinished = await self._erase_records({frame: places[frame] for frame in due if frame in places})
         due = {frame: deletion for frame, deletion in due.items() if frame not in unfinished}
@@ -138,7 +139,7 @@ class Eraser:
                 owners.setdefault(partition, {})[offset] = frame
         left: set[str] = set()
         for partition, frames in owners.items():
-            for page in _pages(sorted(frames), RECORDS_PER_WRITE):
+            for page in pages(sorted(frames), RECORDS_PER_WRITE):
                 erase = partial(transport.erase, partition, page)
                 stay = await self.retry.forever("broker", erase, (Unavailable, LogFull))
                 left |= {frames[offset] for offset in stay}
@@ -153,7 +154,7 @@ class Eraser:
             if citation.frame not in self.deletions:
                 shared |= citation.uris & uris
         for collection in await self._frame_collections():
-            for page in _pages(sorted(uris - shared), FRAMES_PER_REQUEST):
+            for page in pages(sorted(uris - shared), FRAMES_PER_REQUEST):
                 for name in PAYLOAD:
                     async for payload in self._citing(collection, name, page):
                         if payload.get("frame") not in due:
@@ -211,10 +212,6 @@ class _RetryingLog:
     async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
         read = partial(self.transport.read, partition, offset, max_records)
         return await self.retry.forever("broker", read, Unavailable)
-
-
-def _pages(entries: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (entries[start : start + size] for start in range(0, len(entries), size))
 
 
 def _within(uri: str, deletion: Deletion) -> bool:

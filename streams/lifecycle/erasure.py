@@ -6,26 +6,25 @@ Every deletion of a request carries its id and the hash of what was selected, so
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
 from msgspec import Struct
 
-from schemas import codec, points, topics
+from schemas import codec, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
 from stores.errors import Missing
 from stores.index import Filter, Match
+from stores.pages import pages, point_pages
 from streams.backends import Backends
 from streams.lifecycle.citations import citation_of
-from streams.lifecycle.deletions import deletion_record
-from streams.lifecycle.frame_search import FoundFrame, FrameSelection
+from streams.lifecycle.frame_search import FoundFrame, FrameSelection, cited_in_index
 from streams.topic_reader import read_topic
 from streams.transport import Transport
 
-RECORDS_PER_WRITE = 1_000
 IDS_PER_REQUEST = 500
 
 
@@ -57,13 +56,6 @@ class Request(Struct, frozen=True, kw_only=True):
             uris=tuple(sorted(uris)),
             requests={**earlier, self.id: self.digest},
         )
-
-
-async def publish(backends: Backends, deletions: Sequence[Deletion]) -> None:
-    """Raises Unavailable, LogFull: what was not written is requested by the same command again."""
-    for start in range(0, len(deletions), RECORDS_PER_WRITE):
-        records = [deletion_record(deletion) for deletion in deletions[start : start + RECORDS_PER_WRITE]]
-        await backends.transport.publish(records)
 
 
 @dataclass(slots=True)
@@ -100,10 +92,11 @@ async def prove(backends: Backends, request: str) -> Proof | None:
     proof.in_index = sorted(await _in_index(backends, sorted(frames)))
     cited_by_others, on_log = await _on_log(backends, frames)
     proof.on_log = sorted(on_log)
-    for deletion in deletions:
-        for uri in deletion.uris:
-            if await _exists(backends, deletion.tenant, uri):
-                (proof.shared if uri in cited_by_others else proof.pictures).append(uri)
+    stored = [uri for each in deletions for uri in each.uris if await _exists(backends, each.tenant, uri)]
+    if not proof.in_index:  # so that what the index cites is of others
+        cited_by_others |= await cited_in_index(backends, stored)
+    for uri in stored:
+        (proof.shared if uri in cited_by_others else proof.pictures).append(uri)
     return proof
 
 
@@ -132,12 +125,9 @@ async def _in_index(backends: Backends, frames: Sequence[str]) -> set[str]:
     """Frames with a point, or a region's."""
     left: set[str] = set()
     for collection in await backends.index.collections():
-        for ids in _pages(frames):
+        for ids in pages(frames, IDS_PER_REQUEST):
             where = Filter(must=(Match(field="frame", any_of=tuple(ids)),))
-            if points.holds_frames(collection):
-                left |= {hit.id for hit in await backends.index.get(collection, ids)}
-            elif await backends.index.count(collection, where):
-                hits, _ = await backends.index.scroll(collection, where=where, limit=IDS_PER_REQUEST)
+            async for hits in point_pages(backends.index, collection, where):
                 left |= {str(hit.payload["frame"]) for hit in hits}
     return left
 
@@ -163,7 +153,3 @@ async def _exists(backends: Backends, tenant: str, uri: str) -> bool:
     except Missing:
         return False
     return True
-
-
-def _pages(frames: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (frames[start : start + IDS_PER_REQUEST] for start in range(0, len(frames), IDS_PER_REQUEST))

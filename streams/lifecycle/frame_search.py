@@ -6,7 +6,7 @@ point cites (an ingest was killed, or log and index have dropped their frame) ar
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from schemas import points, topics
 from schemas.identity import frame_id
 from stores.blobs import SCHEME, THUMBNAIL, StoredBlob
 from stores.index import Filter, Match
+from stores.pages import PAGE_POINTS, pages, point_pages
 from streams.backends import Backends
 from streams.lifecycle.accepted_frames import feeds_of_accepted
 from streams.lifecycle.citations import citation_of
@@ -24,7 +25,6 @@ from streams.topic_reader import read_topic
 
 UNCITED_SECONDS = 600.0
 """A picture is stored before its record: a younger one may be that of a frame that is just being accepted."""
-PAGE_POINTS = 1_000
 URIS_PER_REQUEST = 100
 LOG, DEAD, INDEX, ACCEPTED, PICTURE = "on the log", "dead-lettered", "in the index", "accepted", "a picture alone"
 
@@ -116,18 +116,13 @@ async def _in_index(backends: Backends, selection: FrameSelection, found: FoundF
 
 async def _payloads(backends: Backends, collection: str, selection: FrameSelection) -> AsyncIterator[dict[str, Any]]:
     if selection.frames:
-        for ids in _pages(sorted(selection.frames), PAGE_POINTS):
+        for ids in pages(sorted(selection.frames), PAGE_POINTS):
             for hit in await backends.index.get(collection, ids):
                 yield hit.payload
         return
-    after: str | None = None
-    while True:
-        where = selection.as_filter()
-        hits, after = await backends.index.scroll(collection, where=where, limit=PAGE_POINTS, after=after)
-        for hit in hits:
+    async for page in point_pages(backends.index, collection, selection.as_filter()):
+        for hit in page:
             yield hit.payload
-        if after is None:
-            return
 
 
 async def _among_accepted(backends: Backends, selection: FrameSelection, found: FoundFrames) -> None:
@@ -146,7 +141,7 @@ async def _pictures_alone(backends: Backends, selection: FrameSelection, found: 
         async for blob in backends.blobs.list(selection.tenant, feed):
             if now - blob.modified >= UNCITED_SECONDS and _is_meant(blob, selection) and blob.uri not in found.cited:
                 candidates.add(blob.uri)
-    for uri in candidates - await _cited_in_index(backends, sorted(candidates)):
+    for uri in candidates - await cited_in_index(backends, sorted(candidates)):
         original = uri.removesuffix(THUMBNAIL)
         feed = original.removeprefix(SCHEME).split("/")[1]
         found.add(frame_id(selection.tenant, feed, original), feed, (uri,), PICTURE)
@@ -157,14 +152,15 @@ def _is_meant(blob: StoredBlob, selection: FrameSelection) -> bool:
     return selection.takes("", selection.tenant, feed, stored, _sha256(blob.uri))
 
 
-async def _cited_in_index(backends: Backends, uris: Sequence[str]) -> set[str]:
+async def cited_in_index(backends: Backends, uris: Sequence[str]) -> set[str]:
+    """Those of the blobs that a frame's point cites. Raises StoreUnavailable."""
     cited: set[str] = set()
     for collection in filter(points.holds_frames, await backends.index.collections()):
-        for page in _pages(uris, URIS_PER_REQUEST):
+        for page in pages(uris, URIS_PER_REQUEST):
             for name in ("uri", "thumbnail"):
                 where = Filter(must=(Match(field=name, any_of=tuple(page)),))
-                hits, _ = await backends.index.scroll(collection, where=where, limit=PAGE_POINTS)
-                cited |= {str(hit.payload.get(name)) for hit in hits}
+                async for hits in point_pages(backends.index, collection, where):
+                    cited |= {str(hit.payload.get(name)) for hit in hits}
     return cited
 
 
@@ -175,7 +171,3 @@ def _time(payload: dict[str, Any]) -> datetime | None:
 
 def _sha256(uri: str) -> str:
     return uri.removesuffix(THUMBNAIL).rpartition("/")[2]
-
-
-def _pages(entries: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (entries[start : start + size] for start in range(0, len(entries), size))

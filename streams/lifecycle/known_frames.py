@@ -18,15 +18,14 @@ from schemas.errors import SchemaError
 from schemas.events import FrameEvent, ImageRef
 from schemas.identity import frame_id, partition_key, produced_position, still_key, still_position
 from stores.index import Index
+from stores.pages import point_pages
+from streams.lifecycle.citations import Place as Place
 from streams.lifecycle.dead_letters import CLOSES_HEADER, REPLAYED_HEADER
 from streams.lifecycle.deletions import Deletions
 from streams.lifecycle.kept_frames import TrimmedFeeds
 from streams.topic_reader import read_range, read_topic
-from streams.transport import NewRecord, Partition, Record, Transport
+from streams.transport import NewRecord, Record, Transport
 
-PAGE_POINTS = 1000
-Place = tuple[Partition, int]
-"""A record's partition and offset."""
 Report = Callable[[str, int], None]
 """What is being read, and how much of it so far."""
 
@@ -168,10 +167,8 @@ async def _unfinished(transport: Transport, group: str, names: Sequence[str]) ->
 
 
 async def _read_points(index: Index, collection: str, known: KnownFrames, report: Report) -> None:
-    owners, after, is_first = known.points.setdefault(collection, set()), None, True
-    while is_first or after is not None:
-        is_first = False
-        page, after = await index.scroll(collection, limit=PAGE_POINTS, after=after)
+    owners = known.points.setdefault(collection, set())
+    async for page in point_pages(index, collection):
         for hit in page:
             frame = str(hit.payload.get("frame") or hit.id)
             owners.add(frame)

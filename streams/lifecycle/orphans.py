@@ -17,6 +17,7 @@ from schemas import points, topics
 from schemas.identity import DEFAULT_TENANT
 from stores.blobs import StoredBlob
 from stores.index import Filter, Match
+from stores.pages import point_pages
 from streams.backends import Backends
 from streams.clock import Clock
 from streams.lifecycle.citations import citation_of
@@ -29,7 +30,6 @@ log = structlog.get_logger()
 DAY_SECONDS = 86_400.0
 SETTLE_SECONDS = DAY_SECONDS
 """A younger blob's record may be on its way: a source puts a picture again while it waits longer for the log."""
-PAGE_POINTS = 1000
 FEW, FEW_SHARE = 100, 0.05
 """A killed ingest leaves no more than a few batches. More pictures without a record mean that the log was replaced."""
 CANDIDATES = 200_000
@@ -134,11 +134,7 @@ class Orphans:
         first = min((blob.uri.split("/")[2] for blob in candidates.values()), default="")
         ingested = Match(field="ingested", at_least=f"{first}T00:00:00Z")
         where = Filter(must=(tenant, ingested) if first and points.holds_frames(collection) else (tenant,))
-        after: str | None = None
-        while True:
-            page, after = await self.backends.index.scroll(collection, where=where, limit=PAGE_POINTS, after=after)
+        async for page in point_pages(self.backends.index, collection, where):
             for hit in page:
                 for name in ("uri", "thumbnail"):
                     yield str(hit.payload.get(name) or "")
-            if after is None:
-                return

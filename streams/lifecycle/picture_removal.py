@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from schemas import points
 from schemas.retention import Trimmed
 from stores.index import Filter, Hit, Match
+from stores.pages import pages, point_pages
 from streams.backends import Backends
 from streams.clock import utc
 from streams.lifecycle.kept_frames import KeptFrames, TrimmedFeeds, trimmed_record
 from streams.lifecycle.oldest_blobs import AgedBlob
 from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
 
-PAGE_POINTS = 1000
 DELETED_FRAMES = 256
 """Frames whose points one call deletes."""
 DELETED_AT_ONCE = 8
@@ -85,12 +85,12 @@ class PictureRemoval:
         await self._tell(free)
         for name in await self.backends.index.collections():
             if points.is_ours(name):
-                for start in range(0, len(frames), DELETED_FRAMES):
-                    chosen = Match(field="frame", any_of=tuple(frames[start : start + DELETED_FRAMES]))
+                for page in pages(frames, DELETED_FRAMES):
+                    chosen = Match(field="frame", any_of=tuple(page))
                     await self.backends.index.delete(name, Filter(must=(chosen,)))
         await self.backends.index.flush()
-        for start in range(0, len(free), DELETED_AT_ONCE):
-            await asyncio.gather(*(self._delete(aged) for aged in free[start : start + DELETED_AT_ONCE]))
+        for aged_page in pages(free, DELETED_AT_ONCE):
+            await asyncio.gather(*(self._delete(aged) for aged in aged_page))
         return Removed(free, len(free), sum(aged.blob.size_bytes for aged in free), len(frames))
 
     async def _delete(self, aged: AgedBlob) -> None:
@@ -122,10 +122,6 @@ class PictureRemoval:
         )
         for name in await self.backends.index.collections():
             if points.holds_frames(name):
-                after: str | None = None
-                while True:
-                    page, after = await self.backends.index.scroll(name, where=where, limit=PAGE_POINTS, after=after)
+                async for page in point_pages(self.backends.index, name, where):
                     for hit in page:
                         yield hit
-                    if after is None:
-                        break

@@ -15,6 +15,7 @@ from schemas.errors import SchemaError
 from stores.blobs import check_content
 from stores.errors import Missing, Refused
 from stores.index import Filter, Match
+from stores.pages import pages
 from streams.backends import Backends
 from streams.clock import Clock
 from streams.lifecycle.accepted_frames import acceptance_record, lost_record
@@ -60,10 +61,11 @@ class Repair:
     async def _steps(
         self, what: str, entries: Sequence[T], step: Callable[[Sequence[T]], Awaitable[None]], size: int = 16
     ) -> None:
-        for start in range(0, len(entries), size):
-            page = entries[start : start + size]
+        done = 0
+        for page in pages(entries, size):
             await step(page)
-            self.progress(what, start + len(page), len(entries))
+            done += len(page)
+            self.progress(what, done, len(entries))
 
     async def _delete_points(self, collection: str, frames: Sequence[str]) -> None:
         await self.backends.index.delete(collection, Filter(must=(Match(field="frame", any_of=tuple(frames)),)))
@@ -116,14 +118,10 @@ class Repair:
         for frame, origin in plan.accepted.items():
             by_feed.setdefault(origin, []).append(frame)
         for (tenant, feed), frames in by_feed.items():
-            for page in _pages(frames, FRAMES_PER_WRITE):
+            for page in pages(frames, FRAMES_PER_WRITE):
                 yield acceptance_record(tenant, feed, page, self.clock.now())
 
     async def _publish(self, records: Sequence[tuple[str, NewRecord]]) -> None:
         wanted = [record for frame, record in records if await self._may_write(frame)]
         if wanted:
             await self.backends.transport.publish(wanted)
-
-
-def _pages(frames: Sequence[str], size: int) -> Iterator[list[str]]:
-    return (list(frames[start : start + size]) for start in range(0, len(frames), size))

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from schemas import codec, topics
 from schemas.errors import SchemaError
 from stores.folder_sync import sync_folder
+from stores.pages import pages
 from streams.lifecycle.backup_folder import BackupFolder, side_by_side
 from streams.lifecycle.backup_manifest import (
     BadBackup,
@@ -154,8 +155,8 @@ async def request_again(transport: Transport, deletions: Sequence[StoredDeletion
     await known.catch_up()
     latest = {stored.key.decode(errors="replace"): stored for stored in deletions}
     again = [record for frame, stored in latest.items() if (record := _request(frame, stored, known)) is not None]
-    for start in range(0, len(again), RECORDS_PER_WRITE):
-        await transport.publish(again[start : start + RECORDS_PER_WRITE])
+    for page in pages(again, RECORDS_PER_WRITE):
+        await transport.publish(page)
     return sum(record.value is not None for record in again)
 
 

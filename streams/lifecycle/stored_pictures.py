@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from stores.blobs import THUMBNAIL, BlobStore, sha256_hex
 from stores.errors import Missing, Refused
+from stores.pages import pages
 from streams.lifecycle.known_frames import KnownFrame, KnownFrames, Report, seconds_of, silent
 
 READ_AT_ONCE = 8
@@ -84,8 +85,7 @@ async def _read_all(
     report: Report,
 ) -> None:
     entries = sorted(frames.items())
-    for start in range(0, len(entries), READ_AT_ONCE):
-        page = entries[start : start + READ_AT_ONCE]
+    for page in pages(entries, READ_AT_ONCE):
         for (frame, entry), whole in zip(
             page, await asyncio.gather(*(_is_whole(blobs, *each) for each in page)), strict=True
         ):

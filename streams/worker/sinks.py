@@ -16,6 +16,7 @@ from operator import attrgetter
 from schemas import points
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Match, Point
+from stores.pages import pages
 from streams.backends import Backends
 from streams.clock import utc
 from streams.errors import LogFull, StageBroken, Unavailable
@@ -80,9 +81,9 @@ class Sinks:
 
     async def forget(self, frames: Sequence[str]) -> None:
         """Delete the points of deleted frames, by their ids."""
-        for start in range(0, len(frames), DELETED_PER_CALL):
+        for page in pages(frames, DELETED_PER_CALL):
             for collection in self._collections:
-                await self._delete(collection, tuple(frames[start : start + DELETED_PER_CALL]))
+                await self._delete(collection, tuple(page))
 
     async def _write(self, frames: Sequence[InFlightFrame]) -> list[PendingCommit]:
         now = utc(self._clock.now())
