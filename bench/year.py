@@ -42,7 +42,8 @@ from stores.edge.client import EdgeIndex
 from stores.edge.settings import EdgeSettings
 from stores.edge.stop import stop
 from streams.backends import Backends
-from streams.lifecycle.erasure import Request, publish
+from streams.lifecycle.deletions import publish_deletions
+from streams.lifecycle.erasure import Request
 from streams.lifecycle.frame_search import FrameSelection, find_frames
 from streams.metrics import Metrics
 from streams.plan import Plan
@@ -241,7 +242,7 @@ class Year:
         request = Request(id=uuid7(now), selection=selection, requested=moment(now))
         deletions = request.deletions(found.frames)
         await append_copy(self.config, deletions)
-        await publish(self._backends, deletions)
+        await publish_deletions(self._backends.transport, deletions)
         self.ledger.deleted |= {deletion.frame: now for deletion in deletions}
 
     async def _upkeep(self) -> None:
