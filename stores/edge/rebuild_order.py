@@ -16,6 +16,8 @@ class Order(Struct, frozen=True):
     spec: CollectionSpec
     target: str
     """The folder of the new shard, which does not exist."""
+    parent: int
+    """The id of the process that asks: the child ends with it, also if it is killed before the child's first line."""
     index_folder: str | None = None
     """The folder of the index process that is asked for the points, or None."""
     damaged_shard: str | None = None

@@ -33,10 +33,9 @@ SET_DEATH_SIGNAL = 1
 
 def main(order: Order) -> None:
     """Runs at low priority, and ends when its parent process ends."""
-    parent = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_DEATH_SIGNAL, signal.SIGKILL)
-    if os.getppid() != parent:
+    if os.getppid() != order.parent:
         return
     os.nice(NICENESS)
     target = Path(order.target)

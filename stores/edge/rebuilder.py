@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from itertools import islice
 from pathlib import Path
@@ -103,7 +104,8 @@ class Rebuilder:
         if optimize:
             collection.written = 0
         try:
-            await in_child(Order(collection.spec, str(folder), str(self._folder.folder), optimize=optimize))
+            order = Order(collection.spec, str(folder), os.getpid(), str(self._folder.folder), optimize=optimize)
+            await in_child(order)
             async with self._scheduler.copying:
                 await self._exchange(name, collection, folder)
         finally:

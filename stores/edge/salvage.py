@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 
 import qdrant_edge as edge
 
@@ -36,7 +37,7 @@ async def _salvaged(folder: IndexFolder, name: str) -> Collection:
     damaged = str(folder.folder / entry.shard)
     try:
         async with asyncio.timeout(SALVAGE_SECONDS):
-            await in_child(Order(entry.spec, str(target), damaged_shard=damaged, sealed=entry.sealed))
+            await in_child(Order(entry.spec, str(target), os.getpid(), damaged_shard=damaged, sealed=entry.sealed))
     except (RuntimeError, TimeoutError) as error:
         _log.warning("collection %s: not all points could be read: %r", name, error)
     try:

@@ -20,6 +20,7 @@ from stores.edge import catalog, wire
 from stores.edge.address import socket_path
 from stores.edge.client import EdgeIndex
 from stores.edge.index_process import LOCK, elect
+from stores.edge.rebuild_order import Order
 from stores.edge.settings import EdgeSettings
 from stores.errors import Damaged, StoreError, StoreUnavailable, WrongLayout
 from stores.index import CollectionSpec, Filter, Match, Point
@@ -152,6 +153,20 @@ async def test_killed_during_an_optimization(folder: Path) -> None:
         await until(lambda: sum(path.is_dir() for path in folder.glob("shard-*")) > 1)
         end(folder)
         assert await turns(index) == dict.fromkeys(range(400), 1)
+    await index.close()
+
+
+async def test_a_rebuild_whose_process_was_killed_before_it_ran_writes_nothing(folder: Path) -> None:
+    """It would copy the points of the next index process to a shard that no process removes."""
+    index = EdgeIndex(folder, PROMPT)
+    await index.ensure(SPEC, "frames")
+    killed = await asyncio.create_subprocess_exec("true")
+    await killed.wait()
+    target = folder / "shard-000002"
+    order = Order(SPEC, str(target), killed.pid, str(folder))
+    program = (sys.executable, "-m", "stores.edge.rebuild_shard", msgspec.json.encode(order).decode())
+    assert await (await asyncio.create_subprocess_exec(*program)).wait() == 0
+    assert not target.exists()
     await index.close()
 
 

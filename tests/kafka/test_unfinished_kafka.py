@@ -84,7 +84,7 @@ async def test_a_group_is_given_up(transport: KafkaTransport) -> None:
     await transport.publish(values(LEFT, "a", range(20)) + values(topics.RAW, "a", range(2)))
     consumer = await transport.consumer("sightline.gate", [LEFT, topics.RAW], RecordingListener())
     async with asyncio.timeout(30):
-        while not (records := await consumer.poll(5, 1.0)):
+        while not (records := [record for record in await consumer.poll(5, 1.0) if record.partition.topic == LEFT]):
             pass
         await consumer.commit({records[0].partition: Position(records[0].offset + 1)}, consumer.assignment())
     present = await groups.give_up_means("sightline.gate")
@@ -94,10 +94,9 @@ async def test_a_group_is_given_up(transport: KafkaTransport) -> None:
     await consumer.close()
     given_up = await groups.give_up_means("sightline.gate")
     assert given_up is not None
-    of_left = 19 if records[0].partition.topic == LEFT else 20
-    assert dict(given_up.dead) == {LEFT: of_left}, "the plan finishes what is on frames.raw"
-    assert await groups.give_up(given_up, onward(PLAN)) == of_left
-    assert len(await raw(transport)) == 2 + of_left
+    assert dict(given_up.dead) == {LEFT: 19}, "the plan finishes what is on frames.raw"
+    assert await groups.give_up(given_up, onward(PLAN)) == 19
+    assert len(await raw(transport)) == 2 + 19
     assert await groups.give_up_means("sightline.gate") is None
     assert not (await find_unfinished(transport, PLAN, "sightline", time.time())).left_over
 
