@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -71,16 +72,39 @@ def load(folder: Path) -> Catalog:
 
 
 def save(folder: Path, catalog: Catalog) -> None:
-    """Replace the catalog durably, then its copy."""
+    """Replace the catalog durably, then its copy. Raises OSError; then the old one is still in its place."""
     marked = msgspec.structs.replace(catalog, checksum=_checksum(catalog))
-    for name in (FILE, COPY):
-        new = folder / f"{FILE}.new"
-        with new.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(marked)))
-            file.flush()
-            os.fsync(file.fileno())
-        new.rename(folder / name)
-        sync_folder(folder)
+    content = msgspec.json.format(msgspec.json.encode(marked))
+    _replace(folder, FILE, content)
+    try:
+        _replace(folder, COPY, content)
+    except OSError as error:
+        # The new catalog counts. An old copy would name shards that are about to be removed.
+        _log.warning("%s has no copy: %s", folder / FILE, error)
+        with suppress(OSError):
+            (folder / COPY).unlink()
+
+
+def renew_copy(folder: Path, catalog: Catalog) -> None:
+    """Make both files again where they differ: one was damaged, or a process was killed between the two."""
+    if any((folder / name).exists() for name in (FILE, COPY)) and not _is_copied(folder):
+        save(folder, catalog)
+
+
+def _is_copied(folder: Path) -> bool:
+    with suppress(OSError):
+        return (folder / FILE).read_bytes() == (folder / COPY).read_bytes()
+    return False
+
+
+def _replace(folder: Path, name: str, content: bytes) -> None:
+    new = folder / f"{FILE}.new"
+    with new.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(folder / name)
+    sync_folder(folder)
 
 
 def _read(path: Path) -> Catalog:

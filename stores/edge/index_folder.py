@@ -32,6 +32,8 @@ class IndexFolder:
         """A shard that takes longer than `open_seconds` to open ends the process by SIGALRM; 0 is no limit."""
         self.folder = folder
         self._catalog = catalog.load(folder)
+        with suppress(OSError):  # a full disk: the next start does it
+            catalog.renew_copy(folder, self._catalog)
         catalog.remove_leftovers(folder, self._catalog)
         self.collections: dict[str, Collection] = {}
         self.broken: dict[str, Damaged] = {}
