@@ -58,6 +58,6 @@ def _position(
         " ORDER BY record_offset LIMIT 1",
         (start,),
     ).fetchone()
-    lag = following - start
+    lag = 0 if row is None else following - start
     held = round(size * lag / (following - first)) if lag else 0
     return GroupPosition(start, lag, has_member, row[0] if row else None, held)

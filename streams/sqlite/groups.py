@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from streams.errors import Fenced
 from streams.sqlite.assignor import assign
 from streams.sqlite.process_identity import boot_id, is_dead
-from streams.sqlite.record_rows import offsets
+from streams.sqlite.record_rows import has_record, offsets
 from streams.transport import Position
 
 NEW_OWNER = "owner = ?, epoch = epoch + 1, release_by = NULL"
@@ -195,13 +195,17 @@ def positions(connection: sqlite3.Connection, group: str, partition_ids: Iterabl
 
 
 def lag(connection: sqlite3.Connection, group: str, partition_ids: Sequence[int]) -> dict[int, int]:
-    """Records between the group's position, or the earliest record, and each partition's end."""
+    """Offsets between the group's position, or the earliest record, and each partition's end.
+
+    0 where all records there were erased: a group that came later would wait for them without end.
+    """
     committed = positions(connection, group, partition_ids)
-    return {
-        partition_id: following - max(first, position.next_offset if position else first)
-        for partition_id, (first, following) in offsets(connection, partition_ids).items()
-        for position in [committed[partition_id]]
-    }
+    lags = {}
+    for partition_id, (first, following) in offsets(connection, partition_ids).items():
+        position = committed[partition_id]
+        start = first if position is None else max(first, position.next_offset)
+        lags[partition_id] = following - start if has_record(connection, partition_id, start) else 0
+    return lags
 
 
 def forget(connection: sqlite3.Connection, group: str) -> None:

@@ -65,3 +65,9 @@ def offsets(connection: sqlite3.Connection, partition_ids: Iterable[int]) -> dic
         (json.dumps(list(partition_ids)),),
     )
     return {partition_id: (first, following) for partition_id, first, following in rows}
+
+
+def has_record(connection: sqlite3.Connection, partition_id: int, offset: int) -> bool:
+    """Whether there is one at `offset` or behind it: the last offsets may have been erased."""
+    query = f"SELECT 1 FROM {records_table(partition_id)} WHERE record_offset >= ? LIMIT 1"  # noqa: S608
+    return connection.execute(query, (offset,)).fetchone() is not None

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from streams.sqlite.schema import records_table
 from streams.transport import TopicSpec
 
-CHUNK_RECORDS = 2_000
-"""Records dropped in one transaction at most."""
+CHUNK_RECORDS, CHUNK_BYTES = 2_000, 16 << 20
+"""What one transaction drops: it writes as many bytes to the write-ahead log, over what was there, on a disk that may
+be almost full."""
 
 FUTURE_SECONDS = 300.0
 """A record that is stamped later than this after now was written by a clock that ran ahead: its stamp says nothing."""
@@ -65,7 +66,11 @@ def expire(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, n
         return Dropped()
     before = dropped = freed = seen = seen_bytes = 0
     from_future: int | None = None
-    for offset, timestamp, size in _oldest_first(connection, partition_id):
+    is_last, below = True, floor(connection, partition_id)
+    for offset, timestamp, size in _oldest_first(connection, partition_id, below):
+        if _is_full(seen, seen_bytes):
+            is_last = False
+            break
         seen, seen_bytes = seen + 1, seen_bytes + size
         if excess > seen_bytes - size or (oldest is not None and timestamp < oldest):
             before, dropped, freed, from_future = offset + 1, seen, seen_bytes, None
@@ -76,21 +81,25 @@ def expire(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, n
             break
     if dropped:
         drop_before(connection, partition_id, before, freed)
-    if from_future is not None:
-        connection.execute(
-            f"UPDATE {records_table(partition_id)} SET timestamp = ? WHERE record_offset = ?",  # noqa: S608
-            (now, from_future),
-        )
-    return Dropped(dropped, is_last=seen < CHUNK_RECORDS or not dropped, restamped=int(from_future is not None))
+    if now is None or from_future is None or (dropped and not is_last):
+        return Dropped(dropped, is_last)
+    stamp = _restamp(connection, partition_id, from_future, below, now)
+    return Dropped(dropped, is_last=is_last or oldest is None or stamp >= oldest, restamped=1)
 
 
-def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> None:
-    """Drop every record before this offset, finished or not: an operator's decision, which groups see as a gap."""
-    (freed,) = connection.execute(
-        f"SELECT ifnull(sum({SIZE}), 0) FROM {records_table(partition_id)} WHERE record_offset < ?",  # noqa: S608
-        (before,),
-    ).fetchone()
+def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> bool:
+    """Drop one chunk of the records before this offset, finished or not; True while there are more.
+
+    It is an operator's decision, which groups see as a gap.
+    """
+    seen = freed = 0
+    for offset, _, size in _oldest_first(connection, partition_id, before):
+        if _is_full(seen, freed):
+            drop_before(connection, partition_id, offset, freed)
+            return True
+        seen, freed = seen + 1, freed + size
     drop_before(connection, partition_id, before, freed)
+    return False
 
 
 def erase(connection: sqlite3.Connection, partition_id: int, offsets: Sequence[int]) -> list[int]:
@@ -117,10 +126,36 @@ def drop_before(connection: sqlite3.Connection, partition_id: int, before: int, 
     )
 
 
-def _oldest_first(connection: sqlite3.Connection, partition_id: int) -> sqlite3.Cursor:
-    """Offset, time stamp and size of finished records; read one by one, mostly only the first."""
+def _oldest_first(connection: sqlite3.Connection, partition_id: int, below: int) -> sqlite3.Cursor:
+    """Offset, time stamp and size of records below an offset, one more than a chunk; read one by one."""
     return connection.execute(
         f"SELECT record_offset, timestamp, {SIZE} FROM {records_table(partition_id)}"  # noqa: S608
         " WHERE record_offset < ? ORDER BY record_offset LIMIT ?",
-        (floor(connection, partition_id), CHUNK_RECORDS),
+        (below, CHUNK_RECORDS + 1),
     )
+
+
+def _is_full(records: int, size_bytes: int) -> bool:
+    return records >= CHUNK_RECORDS or size_bytes >= CHUNK_BYTES
+
+
+def _restamp(connection: sqlite3.Connection, partition_id: int, offset: int, below: int, now: float) -> float:
+    """Stamp the record at `offset`, which ends a run of records from the future or is within one; returns the stamp.
+
+    It is that of the next record whose stamp is believed, else the present. In a run that goes on behind `offset`, one
+    record of every chunk and the last one are stamped too: all of them go in their time, not one chunk after the other.
+    """
+    table = records_table(partition_id)
+    next_one = connection.execute(
+        f"SELECT record_offset, timestamp FROM {table} WHERE record_offset > ? AND record_offset < ?"  # noqa: S608
+        " AND timestamp <= ? ORDER BY record_offset LIMIT 1",
+        (offset, below, now + FUTURE_SECONDS),
+    ).fetchone()
+    end, stamp = next_one or (below, now)
+    connection.execute(
+        f"UPDATE {table} SET timestamp = ?1 WHERE record_offset >= ?2 AND record_offset < ?3"  # noqa: S608
+        " AND (record_offset = ?2 OR record_offset % ?4 = 0"
+        f" OR record_offset = (SELECT max(record_offset) FROM {table} WHERE record_offset < ?3))",
+        (stamp, offset, end, CHUNK_RECORDS),
+    )
+    return float(stamp)

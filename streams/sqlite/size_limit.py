@@ -38,14 +38,15 @@ class SizeLimit:
         """
         if self._written + size_bytes > UNCHECKED_SHARE * (limit_bytes - self._used):
             self._used, self._written = used_bytes(connection), 0
-        while self._used + self._written + size_bytes > limit_bytes:
-            excess = self._used + self._written + size_bytes - limit_bytes
-            dropped = make_room(connection, int(excess + min(ROOM_SHARE * limit_bytes, ROOM_BYTES)))
+        # Of a log that is larger than a lowered limit, a write drops a step, and is taken if the log does not grow.
+        bound_bytes = max(limit_bytes, self._used)
+        room_bytes = int(min(ROOM_SHARE * limit_bytes, ROOM_BYTES))
+        while (excess := self._used + self._written + size_bytes - bound_bytes) > 0:
+            dropped = make_room(connection, int(excess) + room_bytes)
             if not dropped:
                 raise LogFull(self._why(connection, limit_bytes))
             self._report(dropped, limit_bytes)
-            self._used = used_bytes(connection)
-            self._written = 0
+            self._used, self._written = used_bytes(connection), 0
         self._written += size_bytes
 
     def _why(self, connection: sqlite3.Connection, limit_bytes: int) -> str:

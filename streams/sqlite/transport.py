@@ -223,7 +223,8 @@ class SqliteTransport:
         """
         await self._learn([partition.topic])
         partition_id = self._partitions(partition.topic)[partition]
-        await self._writer.run(lambda connection: retention.cut(connection, partition_id, before))
+        while await self._writer.run(partial(retention.cut, partition_id=partition_id, before=before)):
+            pass
 
     async def erase(self, partition: Partition, offsets: Sequence[int]) -> Sequence[int]:
         await self._learn([partition.topic])

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 from structlog.testing import capture_logs
 
 from streams.errors import LogFull, PlanError
+from streams.sqlite.log_file import connect
+from streams.sqlite.retention import CHUNK_BYTES, CHUNK_RECORDS, Dropped, expire
+from streams.sqlite.size_limit import SizeLimit
+from streams.sqlite.space import empty_wal, wal_bytes
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Position, TopicSpec
 from tests.contract.transport_suite import RecordingListener, values
@@ -108,6 +114,46 @@ class TestFullLog:
         await logs.close()
         assert logs.path.stat().st_size < 2_600_000
 
+    async def test_large_records_go_in_transactions_that_an_almost_full_disk_has_room_for(self, logs: Logs) -> None:
+        """Each writes to the write-ahead log what it drops, and others wait for it."""
+        transport = await logs.open()
+        large = TopicSpec("a", 1, retention_seconds=DAY, max_record_bytes=2_000_000)
+        await transport.create([large])
+        for _ in range(6):
+            await transport.publish([NewRecord("a", b"k", bytes(1_000_000)) for _ in range(10)])
+        with closing(connect(logs.path, busy_seconds=1)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            assert expire(connection, large, 1, logs.wall.seconds + 2 * DAY) == Dropped(17, is_last=False)
+            SizeLimit().reserve(connection, 100_000, limit_bytes=1_000_000)  # a lowered limit: the rest goes in steps
+            assert connection.execute("SELECT first_offset FROM partitions").fetchone() == (18,)
+            connection.execute("ROLLBACK")
+        empty_wal(logs.path, 5)
+        await transport.cut(Partition("a", 0), 55)
+        assert await transport.ends("a") == {Partition("a", 0): (55, 60)}
+        assert wal_bytes(logs.path) < 2 * CHUNK_BYTES
+
+
+class TestErased:
+    async def test_a_group_that_comes_after_the_last_records_were_erased_has_nothing_to_wait_for(
+        self, logs: Logs
+    ) -> None:
+        """Its lag ends `work --until-idle`, and lets a camera go on that waits for the plan's groups."""
+        transport = await logs.open()
+        await transport.create([FRAMES])
+        await transport.publish(values("frames", "a", range(10)))
+        consumer = await transport.consumer("plan", ["frames"], RecordingListener())
+        await consumer.poll(10, 5.0)
+        await consumer.commit({P: Position(10)}, consumer.assignment())
+        assert await transport.erase(P, range(5, 10)) == []
+        late = await transport.consumer("renamed", ["frames"], RecordingListener())
+        assert await transport.group_lag("renamed", ["frames"]) == {P: 10}
+        assert len(await late.poll(10, 5.0)) == 5
+        await late.commit({P: Position(5)}, late.assignment())
+        assert await transport.group_lag("renamed", ["frames"]) == await late.lag() == {P: 0}
+        assert (await transport.groups())["renamed"].positions[P].lag == 0
+        await transport.publish(values("frames", "a", [10]))
+        assert [record.offset for record in await late.poll(10, 5.0)] == [10]
+
 
 class TestClock:
     """A jump of the wall clock drops nothing; a record's own age counts."""
@@ -124,6 +170,20 @@ class TestClock:
         logs.wait(2 * DAY)
         await transport.drop_old()
         assert await first_offset(transport, "t") == 240
+
+    @pytest.mark.parametrize("later", [0, 10])
+    async def test_many_records_of_a_year_ahead_go_together(self, logs: Logs, later: int) -> None:
+        transport = await logs.open(clock_hold_seconds=0)
+        await transport.create([TopicSpec("t", 1, retention_seconds=DAY)])
+        logs.wall.seconds += 365 * DAY
+        await transport.publish(values("t", "a", range(3 * CHUNK_RECORDS + 1)))
+        logs.wall.seconds -= 365 * DAY
+        await transport.publish(values("t", "a", range(later)))
+        await transport.drop_old()
+        assert await first_offset(transport, "t") == 0
+        logs.wait(2 * DAY)
+        await transport.drop_old()
+        assert await first_offset(transport, "t") == 3 * CHUNK_RECORDS + 1 + later
 
     async def test_records_of_a_year_ahead_alone_go_in_their_time(self, logs: Logs) -> None:
         transport = await logs.open(clock_hold_seconds=0)
