@@ -100,25 +100,23 @@ class Trimmer:
         self, feeds: Collection[str], *, before: float | None = None, size_bytes: int = 0, points: int = 0
     ) -> Removed:
         """The oldest pictures of the feeds: those before a moment, or until as many bytes or points are free."""
-        removed, until = Removed(), self.clock.now() - SETTLE_SECONDS
-        until = until if before is None else min(before, until)
+        removed, now = Removed(), self.clock.now()
+        until = now - SETTLE_SECONDS if before is None else min(before, now - SETTLE_SECONDS)
         for day in self.stored.days(feeds):
             own, after = [feed for feed in sorted(feeds) if self.stored.has(feed, day)], None
             while day_start(day) < until and (
                 before is not None or removed.size_bytes < size_bytes or removed.points < points
             ):
                 page = await self._page(own, day, after)
-                due = [aged for aged in page if aged.moment < until]
-                chosen = (
-                    due
-                    if before is not None
-                    else _needed(due, size_bytes - removed.size_bytes, points - removed.points)
-                )
+                old = [aged for aged in page if aged.moment < until]
+                due = chosen = [aged for aged in old if _is_settled(aged, now)]
+                if before is None:
+                    chosen = _needed(due, size_bytes - removed.size_bytes, points - removed.points)
                 taken = await self._remove(chosen, day)
                 removed += taken
-                if len(chosen) == len(due) and (len(due) < len(page) or len(page) < PAGE_BLOBS):
+                if len(chosen) == len(due) and (len(old) < len(page) or len(page) < PAGE_BLOBS):
                     break
-                after = chosen[-1]
+                after = page[-1] if len(chosen) == len(due) else chosen[-1]
         if removed.size_bytes < size_bytes or removed.points < points:
             log.warning(
                 "storage_over_limit",
@@ -138,6 +136,11 @@ class Trimmer:
         for aged in taken.removed:
             self.stored.note_removed(aged.feed, day, aged.blob.size_bytes)
         return taken
+
+
+def _is_settled(aged: AgedBlob, now: float) -> bool:
+    """By the time at which it was put, whatever the day in its name: its record may wait over midnight for the log."""
+    return abs(aged.blob.modified - now) >= SETTLE_SECONDS
 
 
 def _needed(due: Sequence[AgedBlob], size_bytes: int, points: int) -> Sequence[AgedBlob]:

@@ -217,6 +217,21 @@ async def test_pictures_that_are_put_again_are_not_old(retention: Retention) -> 
     assert event.image.uri in await retention_originals(retention)
 
 
+async def test_a_picture_whose_record_waits_over_midnight_for_the_log_stays(retention: Retention) -> None:
+    """It is put again every few minutes, under the day on which it was first put."""
+    retention.clock.advance(24 * 3600 - 600)
+    uri = await retention.put(b"waits")
+    retention.clock.advance(1800)
+    await retention.blobs.put("default", uri, b"waits")
+    retention.clock.advance(60)
+    trimmer = retention.trimmer(StorageSettings(picture_bytes=1))
+    await trimmer.run()
+    assert await retention_originals(retention) == {uri}
+    retention.clock.advance(600)
+    await trimmer.run()
+    assert await retention_originals(retention) == set()
+
+
 async def retention_originals(retention: Retention) -> set[str]:
     return {blob.uri async for blob in retention.blobs.list("default") if not blob.uri.endswith(THUMBNAIL)}
 
