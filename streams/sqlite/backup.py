@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from streams.errors import Unavailable
-from streams.sqlite.failures import translate
+from streams.sqlite.failures import DamagedRecord, damaged, translate
 from streams.sqlite.log_file import OPENING_SECONDS, connect
+from streams.sqlite.record_rows import read_rows, to_records
+from streams.transport import Partition
+
+CHECKED_RECORDS = 1_000
+"""Read at once."""
 
 
 def snapshot(source: Path, target: Path) -> None:
     """Copy the log as one moment has it to `target`, in place of what is there; a file without a write-ahead log.
 
     Writers are not held back; the source's write-ahead log grows until the copy is made. The copy has no members: those
-    of the source do not read it, and partitions would wait for their leases. Blocks: call it in a thread. Raises
-    DamagedLog, Unavailable, LogFull.
+    of the source do not read it, and partitions would wait for their leases. The copy is read whole: a copy of damage
+    would take the place of a good one. Blocks: call it in a thread. Raises DamagedLog, Unavailable, and OSError where
+    the disk of `target` is full.
     """
     for path in (target, *side_files(target)):
         path.unlink(missing_ok=True)
@@ -29,8 +37,26 @@ def snapshot(source: Path, target: Path) -> None:
             reading.backup(writing)
             writing.execute("DELETE FROM members")
             writing.execute("UPDATE claims SET owner = NULL, release_by = NULL")
+            _check(writing, source)
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
         raise translate(error, source) or error from error
+
+
+def _check(copy: sqlite3.Connection, source: Path) -> None:
+    """SQLite's own check of its pages, and every record's checksum."""
+    if (report := copy.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+        raise damaged(source, f"the log is damaged ({report})")
+    partitions = "SELECT partitions.id, name, number FROM partitions JOIN topics ON topics.id = topic_id"
+    for partition_id, topic, number in copy.execute(partitions).fetchall():
+        offset = 0
+        while rows := read_rows(copy, partition_id, offset, CHECKED_RECORDS)[0]:
+            try:
+                to_records(rows, Partition(topic, number), -1)
+            except DamagedRecord as error:
+                raise error.in_file(source) from error
+            offset = rows[-1][0] + 1
 
 
 def side_files(path: Path) -> tuple[Path, Path]:
