@@ -113,6 +113,11 @@ async def _checked(name: str, given_up: GiveUp | None, *, force: bool) -> GiveUp
         raise CommandError(
             f"group {name} is of the present plan: run `sightline work` to finish its records; --force gives them up"
         )
+    if given_up.of_plan and given_up.others:
+        raise CommandError(
+            f"group {name} is of the present plan, and {', '.join(given_up.others)} has read the same topic: give that"
+            " one up first"
+        )
     return given_up
 
 

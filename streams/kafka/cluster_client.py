@@ -191,9 +191,10 @@ class ClusterClient:
         """In topics that exist: those of a deleted one are kept by the cluster for a while."""
         partitions = await self.partitions(sorted(group.topics & self.specs.keys()))
         lag = await self.lag(name, partitions)
+        ends = {topic: await self.ends(topic) for topic in {partition.topic for partition in partitions}}
         positions = {}
         for partition in partitions:
-            start = max(group.committed.get(partition, 0), (await self.ends(partition.topic))[partition][0])
+            start = max(group.committed.get(partition, 0), ends[partition.topic][partition][0])
             oldest = await self._appended(partition, start) if lag[partition] else None
             positions[partition] = GroupPosition(start, lag[partition], partition in group.owned, oldest)
         return positions

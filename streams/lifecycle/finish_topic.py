@@ -43,6 +43,10 @@ class GiveUp:
     members: int
     held: int
     dead: Mapping[str, int]
+    partitions: frozenset[Partition]
+    """Those with dead records."""
+    others: tuple[str, ...]
+    """Groups that finish, or have finished, what does not become dead."""
 
 
 class PlanGroups:
@@ -77,11 +81,13 @@ class PlanGroups:
         if (group := groups.get(name)) is None:
             return None
         held = {partition: position.lag for partition, position in group.positions.items() if position.lag}
+        others = {partition: self._others(partition, name, groups) for partition in held}
+        partitions = frozenset(p for p in held if carries_work(p.topic) and not others[p])
         dead: dict[str, int] = {}
-        for partition, lag in held.items():
-            if carries_work(partition.topic) and not self._has_other(partition, name, groups):
-                dead[partition.topic] = dead.get(partition.topic, 0) + lag
-        return GiveUp(name, name in self._readers, group.members, sum(held.values()), dead)
+        for partition in sorted(partitions):
+            dead[partition.topic] = dead.get(partition.topic, 0) + held[partition]
+        of_plan, left_to = name in self._readers, tuple(sorted(set().union(*others.values())))
+        return GiveUp(name, of_plan, group.members, sum(held.values()), dead, partitions, left_to)
 
     async def give_up(self, given_up: GiveUp, convert: Convert) -> int:
         """Convert what becomes dead and forget the group. A group of the plan is kept, with nothing left to do.
@@ -92,18 +98,20 @@ class PlanGroups:
             raise GroupInUse(f"group {given_up.group} has live members: stop them first")
         finished = 0
         if given_up.dead:
-            finished = await drain(self._transport, given_up.group, list(given_up.dead), convert)
+            converted = _OfPartitions(given_up.partitions, convert)
+            await drain(self._transport, given_up.group, list(given_up.dead), converted)
+            finished = converted.finished
         left_over = [topic for topic in given_up.dead if is_left_over(topic, self._plan.topics())]
         await self._clear(left_over, [given_up.group])
         if not given_up.of_plan:
             await self._transport.forget(given_up.group)
         return finished
 
-    def _has_other(self, partition: Partition, name: str, groups: Mapping[str, Group]) -> bool:
-        """Whether a group of the plan, or any other that is registered, finishes the partition's records."""
+    def _others(self, partition: Partition, name: str, groups: Mapping[str, Group]) -> set[str]:
+        """The groups of the plan, and any others that are registered, that finish the partition's records."""
         of_plan = {group for group, topic in self._readers.items() if topic == partition.topic}
         registered = {group for group, known in groups.items() if partition in known.positions}
-        return bool((of_plan | registered) - {name})
+        return (of_plan | registered) - {name}
 
     async def _clear(self, names: Sequence[str], groups: Collection[str]) -> None:
         """Drop finished records of these topics and forget groups that hold nothing, where the log allows it.
@@ -123,21 +131,38 @@ class PlanGroups:
                 await self._transport.forget(name)
 
 
-class _Once:
-    """Converts each record of a partition once, however many groups have not finished it."""
+class _OfPartitions:
+    """Converts the records of some partitions; what others hold is another group's."""
 
-    def __init__(self, convert: Convert) -> None:
-        self._convert = convert
-        self._next: dict[Partition, int] = {}
+    def __init__(self, partitions: Collection[Partition], convert: Convert) -> None:
+        self._partitions, self._convert = partitions, convert
         self.finished = 0
 
     async def __call__(self, records: Sequence[Record]) -> Sequence[NewRecord]:
-        partition = records[0].partition
-        new = [record for record in records if record.offset >= self._next.get(partition, 0)]
+        if records[0].partition not in self._partitions:
+            return ()
+        outgoing = await self._convert(records)
+        self.finished += len(records)
+        return outgoing
+
+
+class _Once:
+    """Converts each record of a partition once, however many groups have not finished it, and in whichever order."""
+
+    def __init__(self, convert: Convert) -> None:
+        self._convert = convert
+        self._done: dict[Partition, list[range]] = {}
+        """Offsets, in runs: one for each group."""
+        self.finished = 0
+
+    async def __call__(self, records: Sequence[Record]) -> Sequence[NewRecord]:
+        done = self._done.setdefault(records[0].partition, [])
+        new = [record for record in records if not any(record.offset in offsets for offsets in done)]
         if not new:
             return ()
         outgoing = await self._convert(new)
-        self._next[partition] = new[-1].offset + 1
+        first = done.pop().start if done and done[-1].stop == records[0].offset else new[0].offset
+        done.append(range(first, records[-1].offset + 1))
         self.finished += len(new)
         return outgoing
 

@@ -68,12 +68,13 @@ async def _finish(
 
 
 async def _pass_over_lost(transport: Transport, consumer: Consumer) -> None:
-    """Commit the start of each partition that begins behind the group's position."""
+    """Commit the start of each partition in which the group's position is not in the log: of a log that was replaced,
+    everything is to be done."""
     positions = {}
     for partition in consumer.assignment():
-        first, _ = (await transport.ends(partition.topic))[partition]
+        first, end = (await transport.ends(partition.topic))[partition]
         committed = await consumer.committed(partition)
-        if committed is not None and committed.next_offset < first:
+        if committed is not None and not first <= committed.next_offset <= end:
             positions[partition] = Position(first)
     await consumer.commit(positions, consumer.assignment())
 

@@ -109,7 +109,8 @@ class Trimmer:
             ):
                 page = await self._page(own, day, after)
                 old = [aged for aged in page if aged.moment < until]
-                due = chosen = [aged for aged in old if _is_settled(aged, now)]
+                due: Sequence[AgedBlob] = [aged for aged in old if _is_settled(aged, now)]
+                chosen = due
                 if before is None:
                     chosen = _needed(due, size_bytes - removed.size_bytes, points - removed.points)
                 taken = await self._remove(chosen, day)

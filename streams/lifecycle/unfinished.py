@@ -117,11 +117,12 @@ async def find_unfinished(transport: Transport, plan: Plan, group_prefix: str, n
 async def known_groups(transport: Transport, specs: Collection[str], readers: Mapping[str, str]) -> dict[str, Group]:
     """The groups that have read topics of this deployment, and those of the plan, whether or not they ever came.
 
-    Topics of other programs on the same cluster are left out, and groups that read no other.
+    Topics of other programs on the same cluster are left out, and groups that read no other; and topics that are not
+    among `specs`, because they were created since.
     """
     groups = {}
     for name, group in (await transport.groups()).items():
-        own = {partition: position for partition, position in group.positions.items() if _is_own(partition.topic)}
+        own = {p: position for p, position in group.positions.items() if _is_own(p.topic) and p.topic in specs}
         if own:
             groups[name] = replace(group, positions=own)
     for name, topic in readers.items():

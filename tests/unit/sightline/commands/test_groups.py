@@ -105,6 +105,9 @@ def test_a_renamed_group_holds_nothing_that_the_plan_s_own_does_not(
 ) -> None:
     assert typed("ingest", str(pictures), plan(FUSED)).exit_code == 0
     asyncio.run(join_only(tmp_path / "data", "frames.raw", "old.decode"))
+    forced = typed("groups", "give-up", "sightline.decode", "--yes", "--force", plan(FUSED))
+    assert forced.exit_code == 1
+    assert "and old.decode has read the same topic: give that one up first" in words(forced.stderr)
     told = typed("groups", "give-up", "old.decode", plan(FUSED))
     assert "group old.decode holds 6 records back" in told.stdout
     assert "nothing was changed" in told.stdout

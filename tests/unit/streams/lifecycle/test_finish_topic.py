@@ -11,6 +11,7 @@ import pytest
 from schemas import topics
 from streams.errors import GroupInUse
 from streams.lifecycle.finish_topic import PlanGroups, onward
+from streams.lifecycle.unfinished import known_groups
 from streams.plan import Plan
 from streams.sqlite.transport import SqliteTransport
 from streams.topic_reader import read_topic
@@ -57,13 +58,20 @@ async def test_an_interrupted_move_goes_on_and_writes_nothing_twice(transport: S
     assert "sightline.gate" not in await transport.groups()
 
 
-async def test_what_two_groups_have_not_finished_moves_on_once(transport: SqliteTransport) -> None:
-    for group, position in (("old.gate", 5), ("sightline.gate", 12)):
+@pytest.mark.parametrize("positions", [((5, 12), (9, 3)), ((12, 5), (3, 9)), ((12, 5), (9, 3))])
+async def test_what_two_groups_have_not_finished_moves_on_once(
+    transport: SqliteTransport, positions: Sequence[tuple[int, int]]
+) -> None:
+    """Whichever of them comes first: positions of both, by partition."""
+    for group, own in zip(("old.gate", "sightline.gate"), zip(*positions, strict=True), strict=True):
         consumer = await transport.consumer(group, [LEFT], RecordingListener())
         await consumer.poll(1, 1.0)
-        await consumer.commit({Partition(LEFT, 0): Position(position)}, consumer.assignment())
+        for index, position in enumerate(own):
+            await consumer.commit({Partition(LEFT, index): Position(position)}, consumer.assignment())
         await consumer.close()
-    assert await PlanGroups(transport, PLAN, "sightline").finish_topic(LEFT, onward(PLAN)) == 2 * RECORDS - 5
+    expected = [number for own in positions for number in range(min(own), RECORDS)]
+    assert await PlanGroups(transport, PLAN, "sightline").finish_topic(LEFT, onward(PLAN)) == len(expected)
+    assert sorted(map(int, filter(None, await moved(transport)))) == sorted(expected)
     assert not await transport.groups()
 
 
@@ -75,3 +83,12 @@ async def test_workers_of_the_other_plan_keep_their_topic(transport: SqliteTrans
         await groups.finish_topic(LEFT, onward(PLAN))
     await consumer.close()
     assert await groups.finish_topic(LEFT, onward(PLAN)) == 2 * RECORDS
+
+
+async def test_a_topic_that_is_created_meanwhile_is_seen_the_next_time(transport: SqliteTransport) -> None:
+    before = await transport.topics()
+    new = topics.between("caption")
+    await transport.create([TopicSpec(new, 1)])
+    await transport.consumer("old.caption", [LEFT, new], RecordingListener())
+    assert {p.topic for p in (await known_groups(transport, before, {}))["old.caption"].positions} == {LEFT}
+    assert {p.topic for p in (await known_groups(transport, [LEFT, new], {}))["old.caption"].positions} == {LEFT, new}
