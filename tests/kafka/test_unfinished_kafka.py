@@ -21,8 +21,8 @@ from streams.lifecycle.finish_topic import PlanGroups, onward
 from streams.lifecycle.unfinished import find_unfinished
 from streams.plan import Plan
 from streams.topic_reader import read_topic
-from streams.transport import NewRecord, Position, Record, TopicSpec
-from tests.contract.transport_suite import RecordingListener, values
+from streams.transport import NewRecord, Partition, Position, Record, TopicSpec
+from tests.contract.transport_suite import RecordingListener, key_for, values
 from tests.kafka.conftest import delete_topics
 from tests.support.deployment import running, until
 from tests.unit.sightline.commands.test_groups import FUSED, LEFT, LINE, SPLIT, plan, words
@@ -99,6 +99,20 @@ async def test_a_group_is_given_up(transport: KafkaTransport) -> None:
     assert len(await raw(transport)) == 2 + 19
     assert await groups.give_up_means("sightline.gate") is None
     assert not (await find_unfinished(transport, PLAN, "sightline", time.time())).left_over
+
+
+@pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
+async def test_of_a_log_that_was_replaced_everything_moves_on(transport: KafkaTransport) -> None:
+    """The group's position is behind the end of one partition."""
+    await transport.publish([record for index in range(2) for record in values(LEFT, key_for(index, 2), range(30))])
+    consumer = await transport.consumer("sightline.gate", [LEFT], RecordingListener())
+    async with asyncio.timeout(30):
+        while not await consumer.poll(10, 1.0):
+            pass
+        await consumer.commit({Partition(LEFT, 0): Position(1000)}, consumer.assignment())
+    await consumer.close()
+    async with asyncio.timeout(60):
+        assert await PlanGroups(transport, PLAN, "sightline").finish_topic(LEFT, onward(PLAN)) == 60
 
 
 @pytest.mark.parametrize("cluster", [VERSION], indirect=True, scope="session")
