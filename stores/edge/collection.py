@@ -39,7 +39,8 @@ class Collection:
         self.verified = verified
         self.proven = False
         self.touched: set[str] | None = None
-        self.unflushed = False
+        self.unflushed = True
+        """Also after it was opened: Edge applies its write-ahead log again, and writes files when it is closed."""
         self.unpurged_since: float | None = None
         """The monotonic time of the first deletion whose bytes may still be in the files."""
         self.compaction_requested = False

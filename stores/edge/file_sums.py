@@ -23,8 +23,10 @@ FLUSHED = ".flushed"
 """`SHARD.flushed` holds the number of points at the last flush, as long as none was deleted since."""
 BLOCK_BYTES = 1 << 16
 ZEROS = bytes(BLOCK_BYTES)
-CONFIG = "edge_config.json"
-"""Edge writes it again whenever it opens a shard, with its keys in any order: its content is compared."""
+JSON = ".json"
+"""Edge writes these files again when it opens or closes a shard, with their keys in any order: their content is
+compared.
+"""
 WAY_OUT = "run `sightline repair`"
 
 
@@ -125,7 +127,7 @@ def _present(path: Path) -> tuple[int, int] | None:
 
 
 def _sum(path: Path) -> tuple[int, int]:
-    if path.name == CONFIG:
+    if path.suffix == JSON:
         return 0, crc32(_canonical(path.read_bytes()))
     with path.open("rb", buffering=0) as file:
         size, checksum = os.fstat(file.fileno()).st_size, 0

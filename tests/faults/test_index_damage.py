@@ -15,6 +15,8 @@ import pytest
 
 from stores.edge import catalog, file_sums
 from stores.edge.client import EdgeIndex
+from stores.edge.index_folder import IndexFolder
+from stores.edge.proof import record
 from stores.edge.settings import EdgeSettings
 from stores.edge.snapshot import copy_sparse
 from stores.errors import Damaged
@@ -118,6 +120,17 @@ def test_every_file_of_a_shard_cut_or_flipped_is_named(folder: Path, tmp_path: P
             assert path.name in (message := told(folder)), change
             assert "sightline repair" in message
         kept.rename(path)
+
+
+async def test_a_shard_that_was_only_read_is_whole(folder: Path) -> None:
+    """Edge writes files as it closes a shard, with keys in any order: its files may be recorded before that."""
+    for _ in range(6):
+        opened = IndexFolder(folder)
+        assert opened.broken == {}
+        for collection in opened.collections.values():
+            await record(collection)
+            assert collection.proven
+        opened.close()
 
 
 @pytest.mark.parametrize("pattern", ["edge_config.json", "*.mappings", "chunk_0.mmap"])
