@@ -64,6 +64,7 @@ class StoredBlob(NamedTuple):
 
     uri: str
     size_bytes: int
+    """What it takes: in a folder, whole blocks of the disk."""
     modified: float
     """When it was last put, seconds since the epoch by the store's clock."""
 

@@ -27,6 +27,10 @@ PARTIAL = ".partial"
 """Folder of blobs being written; no tenant's name begins with a dot."""
 PAGE_BLOBS = 1000
 """Blobs that a listing reads at once: some ten milliseconds of a thread."""
+PUT_ATTEMPTS = 4
+"""A day's folder goes with its last blob, and may do so while another process puts one: then it is made again."""
+BLOCK_BYTES = 512
+"""Unit of `st_blocks`."""
 LEFTOVER_SECONDS = 3600.0
 """A partial file of this age was left by a killed process."""
 
@@ -35,7 +39,8 @@ class BlobFolder:
     """A `BlobStore` below `root` (created if missing), laid out as the URIs are: TENANT/FEED/DAY/SHA256.
 
     A blob is written and synced in another folder and renamed to its path; then the folders above it are synced. So a
-    blob survives a power cut once `put` has returned, and a file at a blob's path is always whole.
+    blob survives a power cut once `put` has returned, and a file at a blob's path is always whole. The folder of a day
+    is removed with its last blob.
     """
 
     def __init__(self, root: Path, *, wall: Callable[[], float] = time.time) -> None:
@@ -55,7 +60,7 @@ class BlobFolder:
 
     async def delete(self, tenant: str, uri: str, *, put_before: float | None = None) -> None:
         path = self._root / resolve(uri, tenant)
-        await self._run(lambda: _remove(path, put_before))
+        await self._run(lambda: self._remove(path, put_before))
 
     async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
         check_name("tenant", tenant)
@@ -82,6 +87,17 @@ class BlobFolder:
     def _write(self, path: str, uri: str, content: bytes) -> None:
         check_content(uri, content)
         target = self._root / path
+        for attempt in range(1, PUT_ATTEMPTS + 1):
+            try:
+                self._put(target, content)
+                break
+            except FileNotFoundError:
+                self._folders.pop(target.parent, None)
+                if attempt == PUT_ATTEMPTS:
+                    raise
+
+    def _put(self, target: Path, content: bytes) -> None:
+        """Raises FileNotFoundError where the folder was removed meanwhile, with its last blob."""
         folder = self._folder(target.parent)
         if not _touched(target, now := self._wall()):
             unfinished = self._partial / uuid4().hex
@@ -113,11 +129,23 @@ class BlobFolder:
             sync = self._folders.setdefault(folder, FolderSync(folder))
         return sync
 
+    def _remove(self, path: Path, put_before: float | None) -> None:
+        """Remove durably: an erased blob does not return after a power cut. A missing file's folder is synced too."""
+        with suppress(FileNotFoundError):
+            if put_before is None or path.stat().st_mtime < put_before:
+                path.unlink()
+        folder = path.parent
+        with suppress(FileNotFoundError):
+            sync_folder(folder)
+        with suppress(OSError):  # it has other blobs, or was removed by another process
+            folder.rmdir()
+            self._folders.pop(folder, None)
+
     def _remove_leftovers(self) -> None:
         for path in self._partial.iterdir():
             # Another thread or process may have renamed it meanwhile.
             with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                if self._wall() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     path.unlink()
 
 
@@ -128,15 +156,6 @@ def _touched(path: Path, now: float) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _remove(path: Path, put_before: float | None) -> None:
-    """Remove durably: an erased blob does not return after a power cut. A missing file's folder is synced too."""
-    with suppress(FileNotFoundError):
-        if put_before is None or path.stat().st_mtime < put_before:
-            path.unlink()
-    if path.parent.exists():
-        sync_folder(path.parent)
 
 
 def _days(folder: Path) -> dict[str, list[date]]:
@@ -167,7 +186,7 @@ def _blobs(root: Path, folder: str) -> Iterator[StoredBlob]:
             with suppress(FileNotFoundError):
                 if is_blob(uri := f"{SCHEME}{folder}/{entry.name}") and entry.is_file():
                     state = entry.stat()
-                    yield StoredBlob(uri, state.st_size, state.st_mtime)
+                    yield StoredBlob(uri, max(state.st_size, state.st_blocks * BLOCK_BYTES), state.st_mtime)
 
 
 def _page(blobs: Iterator[StoredBlob]) -> list[StoredBlob]:

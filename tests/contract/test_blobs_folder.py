@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -68,6 +69,37 @@ async def test_a_root_that_cannot_be_written_is_unavailable(tmp_path: Path) -> N
     with pytest.raises(StoreUnavailable, match="file"):
         await blobs.put("default", uri(b"picture"), b"picture")
     await blobs.close()
+
+
+async def test_a_listing_says_what_the_disk_gives_to_each_blob(tmp_path: Path) -> None:
+    blobs = BlobFolder(tmp_path)
+    for content in (b"small", bytes(10_000)):
+        await blobs.put("default", uri(content), content)
+    listed = {blob.uri: blob.size_bytes async for blob in blobs.list("default")}
+    taken = {blob: (tmp_path / blob.removeprefix("blob:")).stat().st_blocks * 512 for blob in listed}
+    assert listed == taken
+    assert sum(listed.values()) > 10_005
+    await blobs.close()
+
+
+async def test_a_day_goes_with_its_last_blob_and_comes_back(tmp_path: Path) -> None:
+    """Also while another process puts blobs of that day: each of them is there when it is acknowledged."""
+    blobs, others = BlobFolder(tmp_path), BlobFolder(tmp_path)
+    contents = [bytes([number]) * 10 for number in range(100)]
+
+    async def put_and_delete(store: BlobFolder, own: list[bytes]) -> None:
+        for content in own:
+            await store.put("default", uri(content), content)
+            assert await store.get("default", uri(content)) == content
+            await store.delete("default", uri(content))
+
+    await asyncio.gather(put_and_delete(blobs, contents[::2]), put_and_delete(others, contents[1::2]))
+    assert [*tmp_path.glob("default/*/*")] == []
+    assert await blobs.days("default") == {}
+    await blobs.put("default", uri(b"again"), b"again")
+    assert [*await blobs.days("default")] == ["lobby"]
+    for store in (blobs, others):
+        await store.close()
 
 
 async def test_kill_9_while_writing_leaves_whole_blobs(tmp_path: Path) -> None:

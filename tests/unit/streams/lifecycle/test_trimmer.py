@@ -37,7 +37,8 @@ from tests.support.fault_stages import DIMENSION
 
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 READERS = {"sightline.decode": topics.RAW}
-SIZE, SMALL = 1000, 100
+SIZE, SMALL = 8192, 4096
+"""Whole blocks of the disk: of these the limit is made."""
 
 
 @dataclass
