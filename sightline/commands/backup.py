@@ -70,6 +70,6 @@ def _print(report: BackupReport, to: Path, config: Config) -> None:
 def _damaged(report: BackupReport) -> str:
     names = ", ".join(report.damaged[:NAMED_PICTURES])
     return (
-        f"{counted(len(report.damaged), 'original')} in the data folder have another hash than their name ({names}): "
+        f"{counted(len(report.damaged), 'picture')} in the data folder that cannot be read or are damaged ({names}): "
         "the backup keeps an earlier whole copy where it has one; run `sightline check`"
     )

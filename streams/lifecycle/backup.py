@@ -14,6 +14,7 @@ The order makes the end right:
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from schemas.topics import DELETIONS
-from stores.blobs import THUMBNAIL
+from stores.blobs import SCHEME, THUMBNAIL, is_blob
 from streams.clock import Clock, SystemClock, utc
 from streams.lifecycle.backup_folder import BackupFolder, side_by_side
 from streams.lifecycle.backup_manifest import BadBackup, Manifest, StoredDeletion, StoredFile, StoredPicture
@@ -32,6 +33,8 @@ from streams.topic_reader import read_range
 from streams.transport import Transport
 
 ANYWAY = "give another folder, or take its place with --replace"
+BLOB_FOLDERS = 3
+"""Tenant, feed and day."""
 LOST_SHARE = 0.5
 """Of the last backup's pictures: that more are gone since is not retention of one day, but a lost folder."""
 
@@ -57,7 +60,9 @@ class BackupReport:
     new_pictures: int = 0
     removed_pictures: int = 0
     damaged: list[str] = field(default_factory=list)
-    """Originals whose content does not fit their name. A good copy of the last backup is kept."""
+    """Pictures that cannot be read, and originals whose content does not fit their name. A good copy of the last backup
+    is kept.
+    """
 
 
 async def back_up(
@@ -188,10 +193,10 @@ class _PictureCopier:
             found = file.stat()
             if (stored := self._stored(path, found)) is not None:
                 return path, replace(stored, modified_ns=found.st_mtime_ns)
-            content = file.read_bytes()
+            content = _content(file)
         except FileNotFoundError:  # erased meanwhile
             return path, None
-        if not path.endswith(THUMBNAIL) and sha256(content).hexdigest() != file.name:
+        if content is None or (not path.endswith(THUMBNAIL) and sha256(content).hexdigest() != file.name):
             self.damaged.add(path)
             known = self._known.get(path)
             return path, known if known is not None and self._holds(path, known) else None
@@ -216,7 +221,31 @@ class _PictureCopier:
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """The blobs of all tenants; folders whose names begin with a dot are not theirs."""
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from map(partial(Path, folder), sorted(files))
+    """The blobs of all tenants, also behind links; what is no blob is left out.
+
+    Raises OSError for a folder that cannot be read, BadBackup for a link to nothing: their pictures are not gone.
+    """
+    for folder, folders, files in os.walk(root, onerror=_raise_unless_gone, followlinks=True):
+        path = Path(folder).relative_to(root)
+        is_above = len(path.parts) < BLOB_FOLDERS
+        folders[:] = sorted(name for name in folders if is_above and not name.startswith("."))
+        for name in sorted(files):
+            if is_blob(f"{SCHEME}{(path / name).as_posix()}"):
+                yield Path(folder, name)
+            elif is_above and Path(folder, name).is_symlink():
+                raise BadBackup(f"{Path(folder, name)} is a link to a folder that is not there: mount its disk")
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _content(file: Path) -> bytes | None:
+    """None where the disk cannot read it. Raises FileNotFoundError, OSError."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None

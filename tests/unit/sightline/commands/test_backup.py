@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from sightline.wiring.parts import opened
 from streams.lifecycle.deletions import Deletions
 from streams.sqlite.transport import SqliteTransport
 from tests.support.edge_folder import edge_folder
+from tests.support.without_rights import run_without_rights
 from tests.unit.sightline.conftest import Typed
 
 FRAME_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SIGHTLINE = str(Path(sys.executable).with_name("sightline"))
 PLAN = '--set=segments=[["decode"]]'
 
 
@@ -169,6 +172,51 @@ def test_lost_pictures_do_not_leave_the_backup(worked: Typed, tmp_path: Path) ->
     assert refused.exit_code == 1
     assert "are gone" in refused.stderr
     assert worked("backup", "copy", "--replace").exit_code == 0
+
+
+def test_pictures_on_another_disk_are_in_the_backup_and_do_not_leave_it_with_the_disk(
+    worked: Typed, tmp_path: Path
+) -> None:
+    """A feed's folder was moved, and a link is in its place."""
+    before = blobs(tmp_path / "data" / "blobs")
+    (feed,) = (tmp_path / "data" / "blobs" / "default").iterdir()
+    feed.rename(tmp_path / "disk")
+    feed.symlink_to(tmp_path / "disk")
+    assert f"{len(before)} new" in worked("backup", "copy").stdout
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
+    away = worked("backup", "copy", "--replace")
+    assert away.exit_code == 1
+    assert f"{feed.name} is a link to a folder that is not there" in away.stderr.replace("\n", " ")
+    assert blobs(tmp_path / "copy" / "pictures") == before
+
+
+def test_pictures_that_may_not_be_read_do_not_leave_the_backup(worked: Typed, tmp_path: Path) -> None:
+    worked("backup", "copy")
+    before = blobs(tmp_path / "copy" / "pictures")
+    (day,) = (tmp_path / "data" / "blobs" / "default").glob("*/*")
+    day.chmod(0)
+    try:
+        refused = run_without_rights(SIGHTLINE, "backup", "copy", "--replace", "--data=data", cwd=tmp_path)
+    finally:
+        day.chmod(0o755)
+    assert refused.returncode == 1
+    assert f"{day}: permission denied" in refused.stderr
+    assert blobs(tmp_path / "copy" / "pictures") == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file that cannot be read stands in for a bad sector")
+def test_one_picture_that_cannot_be_read_is_named_and_keeps_its_copy(worked: Typed, tmp_path: Path) -> None:
+    worked("backup", "copy")
+    before = blobs(tmp_path / "copy" / "pictures")
+    first = next(path for path in (tmp_path / "data" / "blobs").rglob("*") if len(path.name) == 64)
+    first.unlink()
+    first.symlink_to("/proc/self/mem")
+    (first.parent / "Thumbs.db").touch()
+    named = worked("backup", "copy")
+    assert named.exit_code == 1
+    assert "1 picture in the data folder that cannot be read" in named.stderr
+    assert first.name in named.stderr
+    assert blobs(tmp_path / "copy" / "pictures") == before
 
 
 def test_a_broken_off_backup_is_none(worked: Typed, tmp_path: Path) -> None:
