@@ -54,7 +54,7 @@ async def check(
     again what can be made again.
     """
     check_data_folder(config)
-    async with opened(config) as parts:
+    async with opened(config, as_is=True) as parts:
         print_lines(await check_parts(config, parts.transport, parts.index))
         print_lines(await unfinished_lines(config, parts.transport))
         with CountLine(err) as count:

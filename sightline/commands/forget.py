@@ -109,7 +109,7 @@ async def forget(
         await _verify(config, frames[1:], as_json=as_json)
         return
     selection = selectors.selection(config, list(frames or ()))
-    async with opened(config) as parts:
+    async with opened(config, as_is=True) as parts:
         with doing("looking for the frames; nothing is requested yet"):
             found = await find_frames(_backends(parts), selection, time.time())
             known = await requested_deletions(parts.transport)
@@ -197,7 +197,7 @@ async def _verify(config: Config, requests: list[str], *, as_json: bool) -> None
     if len(requests) != 1:
         raise UsageError(f"name one request, as `sightline forget` printed it: sightline forget {VERIFY} REQUEST")
     (request,) = check_frame_ids(requests)
-    async with opened(config) as parts:
+    async with opened(config, as_is=True) as parts:
         with doing("looking for what is left"):
             proof = await prove(_backends(parts), request)
     if proof is None:

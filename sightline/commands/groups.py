@@ -45,7 +45,7 @@ async def list_(config: Config) -> None:
     check_data_folder(config)
     readers = Plan(config.segments).readers(config.worker.group)
     own = {*readers, FEEDS_GROUP}
-    async with connected_transport(config) as transport:
+    async with connected_transport(config, as_is=True) as transport:
         specs = await transport.topics()
         groups = await known_groups(transport, specs, readers)
     table = new_table(COLUMNS, right=NUMBERS)

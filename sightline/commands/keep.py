@@ -34,7 +34,7 @@ async def keep(config: Config, frames: Frames, undo: Undo = False, reason: Reaso
     """
     frames = list(dict.fromkeys(check_frame_ids(frames)))
     check_data_folder(config)
-    async with opened(config) as parts:
+    async with opened(config, as_is=True) as parts:
         kept, deletions = KeptFrames(parts.transport), Deletions(parts.transport)
         await kept.catch_up()
         await deletions.catch_up()

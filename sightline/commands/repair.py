@@ -81,7 +81,7 @@ async def repair(
 async def _repair(config: Config, *, dry_run: bool, deep: bool) -> None:
     for line in await salvage_index(config, dry_run=dry_run):
         out.print(line)
-    async with opened(config, new_log=True) as parts:
+    async with opened(config, new_log=True, as_is=dry_run) as parts:
         with CountLine(err) as count, doing("examining the data; nothing is changed yet"):
             plan = await _plan(parts, await examine(parts, deep=deep, report=count))
         _print_plan(plan)

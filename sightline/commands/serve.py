@@ -47,7 +47,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         await stack.enter_async_context(served(parts, searcher, listener, registry, health))
         err.print(f"the page is at [bold]{page_url(config, listener)}[/]", markup=True)
         with doing("serving the page"):
-            await open_with_topics(parts.transport, config, measured.retry)
+            await open_with_topics(parts.transport, config, measured.retry, as_is=True)
             print_lines(await check_parts(config, parts.transport, needed=("index",)))
             print_storage(await storage_lines(config, parts.blobs))
             health.warmed()

@@ -39,7 +39,7 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
     check_data_folder(config)
     if picture is not None:
         check_output(picture)
-    async with opened(config) as parts:
+    async with opened(config, as_is=True) as parts:
         print_lines(await check_parts(config, parts.transport))
         if (deletion := (await requested_deletions(parts.transport)).get(frame)) is not None:
             raise UsageError(f"frame {frame} {erased_words(deletion)}")

@@ -27,7 +27,7 @@ async def storage(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT
     grows until the disk is full.
     """
     check_data_folder(config)
-    async with opened(config) as parts:
+    async with opened(config, as_is=True) as parts:
         counted = await storage_parts(config, parts.blobs)
     if as_json:
         out.print_json(msgspec.json.encode([_as_json(part) for part in counted]).decode())

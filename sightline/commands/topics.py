@@ -91,7 +91,7 @@ async def describe(config: Config) -> None:
     check_data_folder(config)
     readers = {topic: group for group, topics in group_topics(config).items() for topic in topics}
     table = new_table(COLUMNS, right=NUMBERS)
-    async with connected_transport(config) as transport:
+    async with connected_transport(config, as_is=True) as transport:
         print_lines(await check_parts(config, transport))
         existing = await transport.topics()
         for name in sorted(spec.name for spec in declared_topics(config, Plan(config.segments))):
@@ -111,7 +111,7 @@ async def check(config: Config) -> None:
     """
     check_data_folder(config)
     declared = declared_topics(config, Plan(config.segments))
-    async with connected_transport(config) as transport:
+    async with connected_transport(config, as_is=True) as transport:
         existing = await transport.topics()
         differences = [f"topic {spec.name}: it does not exist" for spec in declared if spec.name not in existing]
         differences += await transport.differences(declared)

@@ -33,8 +33,10 @@ def elsewhere(config: Config) -> list[str]:
 
 
 def restore_targets(config: Config) -> RestoreTargets:
-    log = log_path(config)
-    return RestoreTargets(log, index_folder(config), picture_folder(config), side_files(log) if log else ())
+    """Where links lead to: what is restored lies on the same disk as before, and SQLite's files beside the log."""
+    places = (log_path(config), index_folder(config), picture_folder(config))
+    log, index, pictures = (place.resolve() if place else None for place in places)
+    return RestoreTargets(log, index, pictures, side_files(log) if log else ())
 
 
 @asynccontextmanager
@@ -45,7 +47,7 @@ async def backup_source(config: Config, *, lost_parts_allowed: bool) -> AsyncIte
     """
     log, index = log_path(config), index_folder(config)
     async with AsyncExitStack() as stack:
-        transport = await stack.enter_async_context(connected_transport(config)) if log else None
+        transport = await stack.enter_async_context(connected_transport(config, as_is=True)) if log else None
         if transport is not None and not lost_parts_allowed:
             await check_parts(config, transport, needed=("index", "pictures"))
         yield BackupSource(

@@ -28,9 +28,9 @@ def check_data_folder(config: Config) -> None:
 
 @asynccontextmanager
 async def existing_transport(config: Config) -> AsyncIterator[Transport]:
-    """As `opened_transport`, for a deployment that is there. Raises Missing."""
+    """As `opened_transport`, for a deployment that is there, which is left as it is. Raises Missing."""
     check_data_folder(config)
-    async with opened_transport(config) as transport:
+    async with opened_transport(config, as_is=True) as transport:
         yield transport
 
 

@@ -52,7 +52,7 @@ async def check_index_is_not_lost(config: Config, index: Index) -> None:
     if path is not None and not path.exists():
         return
     with suppress(Unavailable):  # the log is no part of a search: it may be away
-        async with connected_transport(config) as transport:
+        async with connected_transport(config, as_is=True) as transport:
             await check_parts(config, transport, index, INDEX)
 
 

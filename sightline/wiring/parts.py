@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
@@ -40,20 +40,20 @@ class Parts:
     blobs: BlobStore
 
 
-def make_transport(config: Config) -> Transport:
-    """A transport that is not opened yet. Raises ConfigError, naming what is allowed."""
-    transport = _plain_transport(config)
+def make_transport(config: Config, *, as_is: bool = False) -> Transport:
+    """A transport that is not opened yet; `as_is`, it drops nothing. Raises ConfigError, naming what is allowed."""
+    transport = _plain_transport(config, upkeep=not as_is)
     return NamespacedTransport(transport, config.namespace) if config.namespace else transport
 
 
-def _plain_transport(config: Config) -> Transport:
+def _plain_transport(config: Config, *, upkeep: bool) -> Transport:
     url = config.transport_url
     if url.startswith("sqlite:"):
         from streams.sqlite.transport import SqliteTransport
 
         try:
             config.data_path.mkdir(parents=True, exist_ok=True)
-            return SqliteTransport.from_url(with_default(url, "max_bytes", config.storage.log_bytes))
+            return SqliteTransport.from_url(with_default(url, "max_bytes", config.storage.log_bytes), upkeep=upkeep)
         except OSError as error:
             raise ConfigError([f"data = {config.data!r}: {error.strerror}"]) from None
         except ValueError as error:
@@ -97,23 +97,24 @@ def group_topics(config: Config) -> dict[str, list[str]]:
 
 
 @asynccontextmanager
-async def connected_transport(config: Config) -> AsyncIterator[Transport]:
-    """The transport, whatever topics it has; closed at the end."""
-    async with unopened_transport(config) as transport:
+async def connected_transport(config: Config, *, as_is: bool = False) -> AsyncIterator[Transport]:
+    """The transport, whatever topics it has; closed at the end. See `make_transport` for `as_is`."""
+    async with unopened_transport(config, as_is=as_is) as transport:
         with _told_when_slow():
             await transport.open()
         yield transport
 
 
 @asynccontextmanager
-async def unopened_transport(config: Config, *, new_log: bool = False) -> AsyncIterator[Transport]:
+async def unopened_transport(config: Config, *, new_log: bool = False, as_is: bool = False) -> AsyncIterator[Transport]:
     """A transport that is closed at the end; until it is opened its calls raise Unavailable.
 
-    Raises Missing for an embedded log that is gone, unless `new_log` may take its place.
+    See `make_transport` for `as_is`. Raises Missing for an embedded log that is gone, unless `new_log` may take its
+    place.
     """
     if not new_log:
         check_log(config)
-    transport = make_transport(config)
+    transport = make_transport(config, as_is=as_is)
     try:
         yield transport
     finally:
@@ -121,27 +122,46 @@ async def unopened_transport(config: Config, *, new_log: bool = False) -> AsyncI
 
 
 @asynccontextmanager
-async def opened_transport(config: Config, retry: Retry | None = None) -> AsyncIterator[Transport]:
+async def opened_transport(
+    config: Config, retry: Retry | None = None, *, as_is: bool = False
+) -> AsyncIterator[Transport]:
     """The transport with every topic created. Raises PlanError, naming how an existing topic differs.
 
-    A log that is away is waited for with `retry`; without it, as long as one request may take.
+    A log that is away is waited for with `retry`; without it, as long as one request may take. `as_is`, for commands
+    that read: existing topics keep their limits, and nothing is dropped.
     """
-    async with unopened_transport(config) as transport:
-        await open_with_topics(transport, config, retry)
+    async with unopened_transport(config, as_is=as_is) as transport:
+        await open_with_topics(transport, config, retry, as_is=as_is)
         yield transport
 
 
-async def open_with_topics(transport: Transport, config: Config, retry: Retry | None) -> None:
+async def open_with_topics(transport: Transport, config: Config, retry: Retry | None, *, as_is: bool = False) -> None:
     """See `opened_transport`."""
-    topics = declared_topics(config, Plan(config.segments))
+    create = partial(_create, transport, config, as_is=as_is)
     if retry is None:
         with _told_when_slow():
             await transport.open()
-            await transport.create(topics)
+            await create()
     else:
         await retry.connect("broker", partial(_open_once, transport), Unavailable)
-        await retry.connect("broker", partial(transport.create, topics), Unavailable)
+        await retry.connect("broker", create, Unavailable)
     await restore_deletions(config, transport)
+
+
+async def _create(transport: Transport, config: Config, *, as_is: bool) -> None:
+    declared = declared_topics(config, Plan(config.segments))
+    existing = await transport.topics() if as_is else {}
+    await transport.create([_with_limits_of(existing.get(spec.name, spec), spec) for spec in declared])
+
+
+def _with_limits_of(existing: TopicSpec, spec: TopicSpec) -> TopicSpec:
+    return replace(
+        spec,
+        retention_seconds=existing.retention_seconds,
+        retention_bytes=existing.retention_bytes,
+        max_record_bytes=existing.max_record_bytes,
+        finished_by=existing.finished_by,
+    )
 
 
 @contextmanager
@@ -188,21 +208,23 @@ async def opened_blobs(config: Config) -> AsyncIterator[BlobStore]:
 
 
 @asynccontextmanager
-async def opened(config: Config, retry: Retry | None = None, *, new_log: bool = False) -> AsyncIterator[Parts]:
+async def opened(
+    config: Config, retry: Retry | None = None, *, new_log: bool = False, as_is: bool = False
+) -> AsyncIterator[Parts]:
     """Transport, index and blobs; closed in reverse order, on errors too.
 
-    See `opened_transport` for `retry`, `unopened_transport` for `new_log`.
+    See `opened_transport` for `retry` and `as_is`, `unopened_transport` for `new_log`.
     """
-    async with unopened(config, new_log=new_log) as parts:
-        await open_with_topics(parts.transport, config, retry)
+    async with unopened(config, new_log=new_log, as_is=as_is) as parts:
+        await open_with_topics(parts.transport, config, retry, as_is=as_is)
         yield parts
 
 
 @asynccontextmanager
-async def unopened(config: Config, *, new_log: bool = False) -> AsyncIterator[Parts]:
+async def unopened(config: Config, *, new_log: bool = False, as_is: bool = False) -> AsyncIterator[Parts]:
     """As `opened`, with a transport that is not opened yet."""
     async with AsyncExitStack() as stack:
-        transport = await stack.enter_async_context(unopened_transport(config, new_log=new_log))
+        transport = await stack.enter_async_context(unopened_transport(config, new_log=new_log, as_is=as_is))
         index = await stack.enter_async_context(opened_index(config))
         blobs = await stack.enter_async_context(opened_blobs(config))
         yield Parts(config, Plan(config.segments), transport, index, blobs)

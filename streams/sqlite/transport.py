@@ -27,6 +27,7 @@ from streams.sqlite.membership import Membership
 from streams.sqlite.process_identity import boot_seconds, process_id
 from streams.sqlite.record_batch import Batch
 from streams.sqlite.record_rows import offsets, read_rows, to_records
+from streams.sqlite.size_limit import Shares
 from streams.sqlite.threads import Reader, Writer
 from streams.sqlite.upkeep import Upkeep
 from streams.sqlite.wall_clock import read as reading
@@ -41,7 +42,7 @@ class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Keys of the log; in a URL they follow as a query: `sqlite:///data/log.sqlite?max_bytes=1000000000`."""
 
     max_bytes: int = 16 << 30
-    """Publishing is refused beyond this."""
+    """What the log may take on the disk, with its write-ahead log; a log that is nearly full refuses records."""
     lease_seconds: float = 10.0
     """A member that does not renew its lease for this long loses its partitions; a dead process does at once."""
     drain_seconds: float = 30.0
@@ -58,7 +59,7 @@ class SqliteTransport:
     """See `streams.transport.Transport`.
 
     `boot` (seconds since boot, for leases) and `wall` (seconds since the epoch, for timestamps and retention) are
-    injected by tests.
+    injected by tests. Without `upkeep` the log is opened as it is: nothing is dropped for its age or for room.
     """
 
     atomic = True
@@ -69,25 +70,27 @@ class SqliteTransport:
         path: Path,
         settings: LogSettings | None = None,
         *,
+        upkeep: bool = True,
         boot: Callable[[], float] = boot_seconds,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.path, self.settings = path, settings or LogSettings()
-        self._boot, self._wall = boot, wall
+        self._boot, self._wall, self._has_upkeep = boot, wall, upkeep
         self._catalog = Catalog()
-        self._appender = Appender(self._catalog, self.settings.max_bytes, wall)
+        self._shares = Shares(self.settings.max_bytes)
+        self._appender = Appender(self._catalog, self._shares, wall)
         self._consumers: set[SqliteConsumer] = set()
         self._keeping: tuple[Upkeep, asyncio.Task[None]] | None = None
         self._threads: tuple[Reader, Writer | None] | None = None
 
     @classmethod
-    def from_url(cls, url: str) -> SqliteTransport:
+    def from_url(cls, url: str, *, upkeep: bool = True) -> SqliteTransport:
         """`sqlite:///relative`, `sqlite:////absolute`. Raises ValueError for other URLs and unknown keys."""
         parts = urlsplit(url)
         path = unquote(parts.path).removeprefix("/")
         if parts.scheme != "sqlite" or parts.netloc or not path:
             raise ValueError(f"{url}: use sqlite:///path (relative) or sqlite:////path (absolute)")
-        return cls(Path(path), LogSettings(**url_options(parts.query, LogSettings)))
+        return cls(Path(path), LogSettings(**url_options(parts.query, LogSettings)), upkeep=upkeep)
 
     async def open(self, wait_seconds: float | None = None) -> None:
         """Raises DamagedLog for a torn, foreign or newer file, Unavailable for one that cannot be opened."""
@@ -97,15 +100,17 @@ class SqliteTransport:
             self._threads = Reader(self.path, turns, read_only=True), None
             await self._load()
             return
-        self._threads = reader, writer = Reader(self.path, turns), Writer(self.path, turns)
+        self._threads = reader, writer = Reader(self.path, turns), Writer(self.path, turns, self._shares.wal_bytes)
         await self._load()
+        if not self._has_upkeep:
+            return
         upkeep = Upkeep(
             self.path,
             self._catalog,
             (reader, writer),
             lambda: reading(self._wall(), self._boot()),
             hold_seconds=self.settings.clock_hold_seconds,
-            max_bytes=self.settings.max_bytes,
+            max_bytes=self._shares.records_bytes,
         )
         await upkeep.trusted_now()
         keeping = asyncio.create_task(upkeep.keep(self.settings.retention_every_seconds), name="log-retention")
