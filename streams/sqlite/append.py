@@ -8,12 +8,8 @@ from dataclasses import dataclass, field
 
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.record_batch import Batch
-from streams.sqlite.size_limit import SizeLimit
+from streams.sqlite.size_limit import Shares, SizeLimit
 from streams.transport import NewRecord
-
-OUTPUT_LIMIT_FACTOR = 1.1
-"""Outputs that are written with their inputs' positions may exceed the limit by a tenth: finishing work is what makes
-room, so a log full of inputs must not refuse the outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +30,10 @@ class Append:
 
 @dataclass(frozen=True, slots=True)
 class Appender:
-    """`max_bytes` bounds the pages in use; `wall` gives seconds since the epoch, for timestamps only."""
+    """`shares` bounds the pages in use; `wall` gives seconds since the epoch, for timestamps only."""
 
     catalog: Catalog
-    max_bytes: int
+    shares: Shares
     wall: Callable[[], float]
     size_limit: SizeLimit = field(default_factory=SizeLimit)
 
@@ -45,11 +41,9 @@ class Appender:
         """Raises TooLarge, PlanError. A full log still takes records of compacted topics: deletions must not wait."""
         batch = Batch(self.catalog, outgoing)
         is_control = all(rows.compacted for rows in batch.by_partition.values())
-        return Append(batch, self.size_limit, self._outputs_bytes() if is_control else self.max_bytes, self.wall)
+        limit = self.shares.outputs_bytes if is_control else self.shares.records_bytes
+        return Append(batch, self.size_limit, limit, self.wall)
 
     def outputs(self, outgoing: Sequence[NewRecord]) -> Append:
         """As `records`, for those that are written in one transaction with their inputs' positions."""
-        return Append(Batch(self.catalog, outgoing), self.size_limit, self._outputs_bytes(), self.wall)
-
-    def _outputs_bytes(self) -> int:
-        return int(self.max_bytes * OUTPUT_LIMIT_FACTOR)
+        return Append(Batch(self.catalog, outgoing), self.size_limit, self.shares.outputs_bytes, self.wall)

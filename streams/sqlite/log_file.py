@@ -22,12 +22,17 @@ CHECKPOINT_PAGES = 2_000
 write-ahead log from being restarted, every commit beyond it copies pages and synchronizes twice more."""
 WAL_MAX_BYTES = 64 << 20
 """After a checkpoint the write-ahead log's file is truncated to this, so that one burst does not keep the disk."""
+CHECKPOINT_SHARE = 2 / 3
+"""Of the room for a write-ahead log: so far it grows before a checkpoint, and one more transaction fits."""
 
 
-def connect(path: Path, *, busy_seconds: float, read_only: bool = False) -> sqlite3.Connection:
+def connect(
+    path: Path, *, busy_seconds: float, read_only: bool = False, wal_bytes: int = WAL_MAX_BYTES
+) -> sqlite3.Connection:
     """A connection to an existing log for a thread of its own: autocommit, WAL, every commit synchronized.
 
     `busy_seconds` is how long its statements wait for other processes' locks; opening may wait `OPENING_SECONDS`.
+    `wal_bytes` is the room for the write-ahead log, which a transaction may exceed for a moment.
     Deleted records are overwritten, which not every build of SQLite does by itself.
     """
     uri = f"{path.absolute().as_uri()}?{_mode(path) if read_only else 'mode=rw'}"
@@ -37,8 +42,9 @@ def connect(path: Path, *, busy_seconds: float, read_only: bool = False) -> sqli
     connection.execute("PRAGMA secure_delete = ON")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB:d}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES:d}")
-    connection.execute(f"PRAGMA journal_size_limit = {WAL_MAX_BYTES:d}")
+    checkpoint_pages = max(1, min(CHECKPOINT_PAGES, int(CHECKPOINT_SHARE * wal_bytes / PAGE_BYTES)))
+    connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages:d}")
+    connection.execute(f"PRAGMA journal_size_limit = {wal_bytes:d}")
     connection.execute(f"PRAGMA busy_timeout = {int(1000 * busy_seconds):d}")
     return connection
 

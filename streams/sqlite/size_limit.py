@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from dataclasses import dataclass
 
 import structlog
 
 from streams.errors import LogFull
+from streams.sqlite.log_file import WAL_MAX_BYTES
 from streams.sqlite.room import make_room, used_bytes, who_holds
 
 UNCHECKED_SHARE = 1 / 16
@@ -22,6 +24,34 @@ REPORT_SECONDS = 3600.0
 """A log that is full all the time says so this often."""
 
 log = structlog.get_logger("streams.sqlite")
+
+
+OUTPUT_FACTOR = 1.1
+"""Outputs that are written with their inputs' positions have a tenth more room: finishing work is what makes room, so a
+log full of inputs must not refuse the outputs."""
+WAL_SHARE = 1 / 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How the bytes that a log may take on the disk are divided; the pages in use share the rest."""
+
+    max_bytes: int
+
+    @property
+    def wal_bytes(self) -> int:
+        """For the write-ahead log."""
+        return min(WAL_MAX_BYTES, int(WAL_SHARE * self.max_bytes))
+
+    @property
+    def outputs_bytes(self) -> int:
+        """Up to here outputs are taken, and what must not wait for room."""
+        return self.max_bytes - self.wal_bytes
+
+    @property
+    def records_bytes(self) -> int:
+        """Up to here all records are taken."""
+        return int(self.outputs_bytes / OUTPUT_FACTOR)
 
 
 class SizeLimit:

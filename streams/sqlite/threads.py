@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from streams.errors import StreamError, Unavailable
 from streams.sqlite.failures import translate
-from streams.sqlite.log_file import connect
+from streams.sqlite.log_file import WAL_MAX_BYTES, connect
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
@@ -73,13 +73,13 @@ class _Tasks:
 class Writer:
     """Runs jobs in order in a thread of its own, grouped into transactions; durable when `run` returns."""
 
-    def __init__(self, path: Path, turns: threading.Lock) -> None:
-        """`turns` is shared with the reader."""
+    def __init__(self, path: Path, turns: threading.Lock, wal_bytes: int = WAL_MAX_BYTES) -> None:
+        """`turns` is shared with the reader; `wal_bytes` is the room for the write-ahead log."""
         self._path, self._turns = path, turns
         self._tasks = _Tasks()
         self._unreported: list[_Task] = []
         self._thread = threading.Thread(target=self._work, name=f"log-writer-{path.name}", daemon=True)
-        self._connection = connect(path, busy_seconds=0.0)
+        self._connection = connect(path, busy_seconds=0.0, wal_bytes=wal_bytes)
         self._thread.start()
 
     async def run(self, job: Job[T]) -> T:

@@ -11,7 +11,7 @@ from streams.errors import LogFull, PlanError
 from streams.sqlite.log_file import connect
 from streams.sqlite.retention import CHUNK_BYTES, CHUNK_RECORDS, Dropped, expire
 from streams.sqlite.size_limit import SizeLimit
-from streams.sqlite.space import empty_wal, wal_bytes
+from streams.sqlite.space import empty_wal, file_bytes, wal_bytes
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Position, TopicSpec
 from tests.contract.transport_suite import RecordingListener, values
@@ -87,6 +87,16 @@ class TestFullLog:
         assert logs.path.stat().st_size <= 4_200_000
         assert [line["event"] for line in lines].count("full_log_drops_finished_records") == 1
 
+    async def test_a_small_log_fits_with_its_write_ahead_log_at_any_time(self, logs: Logs) -> None:
+        transport = await logs.open(max_bytes=4_000_000)
+        await transport.create([TopicSpec("a", 1, retention_seconds=DAY)])
+        most = 0
+        for _ in range(300):
+            logs.wait(0.01)
+            await transport.publish([NewRecord("a", b"k", bytes(30_000))])
+            most = max(most, file_bytes(logs.path))
+        assert 3_000_000 < most <= 4_000_000
+
     async def test_only_unfinished_records_refuse_and_the_message_names_their_group(self, logs: Logs) -> None:
         transport = await logs.open(max_bytes=2_000_000)
         deletions = TopicSpec("deletions", 1, compacted=True)
@@ -110,7 +120,7 @@ class TestFullLog:
         await logs.close()
         transport = await logs.open(max_bytes=2_000_000)
         await transport.drop_old()
-        assert 80 <= await first_offset(transport, "a") <= 82
+        assert 85 <= await first_offset(transport, "a") <= 87
         await logs.close()
         assert logs.path.stat().st_size < 2_600_000
 
