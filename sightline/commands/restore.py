@@ -14,6 +14,7 @@ from sightline.config import Config
 from sightline.terminal.options import configured, err, out
 from sightline.terminal.render import counted, local_time
 from sightline.wiring.backup_parts import restore_targets
+from sightline.wiring.deletion_copy import add_unknown_copies
 from sightline.wiring.lost_log import index_folder, log_path
 from sightline.wiring.parts import connected_transport
 from stores.edge.stop import stop
@@ -42,7 +43,8 @@ async def restore(
     """
     deletions = await _give_up(config) if replace else []
     aside = f".before-{datetime.now(UTC):%Y%m%dT%H%M%S}" if replace else None
-    put = partial(restoring.restore, BackupFolder(source.absolute()), restore_targets(config), aside)
+    before = partial(_before_placing, config, deletions, in_place=replace)
+    put = partial(restoring.restore, BackupFolder(source.absolute()), restore_targets(config), aside, before)
     manifest, moved = await asyncio.to_thread(put)
     requested = 0
     if manifest.log is not None:
@@ -69,6 +71,19 @@ async def _give_up(config: Config) -> list[StoredDeletion]:
     if index is not None:
         await asyncio.to_thread(stop, index)
     return deletions
+
+
+def _before_placing(config: Config, deletions: list[StoredDeletion], manifest: Manifest, *, in_place: bool) -> None:
+    """Writing took minutes: what was started meanwhile would go on with what is moved aside.
+
+    The deletions are durable before anything that they erase is back. Blocks. Raises Unavailable, StoreUnavailable.
+    """
+    log, index = log_path(config), index_folder(config)
+    if in_place and log is not None and log.exists():
+        check_unused(log)
+    if in_place and index is not None:
+        stop(index)
+    add_unknown_copies(config, restoring.requested_since([*manifest.deletions, *deletions]))
 
 
 def _print(manifest: Manifest, config: Config, moved: list[Path], requested: int) -> None:

@@ -21,6 +21,12 @@ async def append_copy(config: Config, deletions: Sequence[Deletion]) -> None:
         await copy.append(deletions)
 
 
+def add_unknown_copies(config: Config, deletions: Sequence[Deletion]) -> None:
+    """Append those that the copy lacks. Blocks. Raises OSError."""
+    if (copy := _copy(config)) is not None:
+        copy.add_unknown(deletions)
+
+
 async def restore_deletions(config: Config, transport: Transport) -> None:
     """Request again what an older log does not know. Raises Unavailable, LogFull."""
     if (copy := _copy(config)) is not None:

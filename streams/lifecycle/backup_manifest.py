@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -97,9 +98,18 @@ def read(folder: Path) -> Manifest | None:
             raise BadBackup(f"{path} is damaged: its content does not have the SHA-256 that it names")
         if (written := msgspec.json.decode(body, type=_Format).format) > FORMAT:
             raise BadBackup(f"{path} has format {written}, newer than this version's {FORMAT}: update Sightline")
-        return msgspec.json.decode(body, type=Manifest)
+        manifest = msgspec.json.decode(body, type=Manifest)
+        _check_paths(path, [*(manifest.index or ()), *(manifest.pictures or ())])
+        return manifest
     except msgspec.MsgspecError as error:
         raise BadBackup(f"{path} is damaged: {error}") from error
+
+
+def _check_paths(manifest: Path, paths: Iterable[str]) -> None:
+    """Raises BadBackup where a restore would write outside its folders: a backup may come from elsewhere."""
+    for path in paths:
+        if not path or path.startswith("/") or ".." in path.split("/") or "\0" in path:
+            raise BadBackup(f"{manifest} was not written by Sightline: it names the file {path[:200]!r}; do not use it")
 
 
 class _Format(Struct, frozen=True):

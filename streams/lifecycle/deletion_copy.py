@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from schemas.events import Deletion
+from stores.folder_sync import sync_folder
 from streams.lifecycle.deletions import Deletions, publish_deletions
 from streams.tasks import in_daemon_thread
 from streams.transport import Transport
@@ -31,8 +32,16 @@ class DeletionCopy:
         """Durable when it returns. Raises OSError."""
         await in_daemon_thread(lambda: self._append(deletions))
 
+    def add_unknown(self, deletions: Sequence[Deletion]) -> None:
+        """Append those that are not in the file yet. Blocks. Raises OSError."""
+        known = self.read()
+        if unknown := [deletion for deletion in deletions if deletion.frame not in known]:
+            self._append(unknown)
+
     def _append(self, deletions: Sequence[Deletion]) -> None:
         lines = b"".join(msgspec.json.encode(deletion) + b"\n" for deletion in deletions)
+        is_new = not self.path.exists()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as file:
             file.seek(-min(1, file.tell()), os.SEEK_END)
             if file.read(1) not in (b"", b"\n"):
@@ -40,6 +49,8 @@ class DeletionCopy:
             file.write(lines)
             file.flush()
             os.fsync(file.fileno())
+        if is_new:
+            sync_folder(self.path.parent)
 
     def read(self) -> dict[str, Deletion]:
         """By frame. A line that was cut off by a crash is left out: its request was not acknowledged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from schemas import codec, topics
 from schemas.errors import SchemaError
+from schemas.events import Deletion
 from stores.folder_sync import sync_folder
 from stores.pages import pages
 from streams.lifecycle.backup_folder import BackupFolder, side_by_side
@@ -41,26 +42,49 @@ class RestoreTargets:
     """Files that belong to a log at `log`, and go aside with it."""
 
 
-def restore(folder: BackupFolder, targets: RestoreTargets, aside: str | None) -> tuple[Manifest, list[Path]]:
+def restore(
+    folder: BackupFolder,
+    targets: RestoreTargets,
+    aside: str | None,
+    before_placing: Callable[[Manifest], None] = lambda _: None,
+) -> tuple[Manifest, list[Path]]:
     """Restore the last whole backup; the manifest, and where former parts are now.
 
-    `aside` is the suffix that former parts get; None: there must be none. Blocks. Raises BadBackup and OSError; then
-    nothing is changed.
+    `aside` is the suffix that former parts get; None: there must be none. `before_placing` is called once every file is
+    checked and written beside its place. Blocks. Raises BadBackup and OSError; then nothing is changed.
     """
     manifest = folder.manifest()
     if manifest is None:
         raise BadBackup(f"there is no whole backup in {folder.root}")
     parts = _parts(folder, manifest, targets)
-    occupied = [path for path in (*(part.target for part in parts), *targets.log_side_files) if _is_occupied(path)]
+    former = [part.target for part in reversed(parts)] + [*(targets.log_side_files if manifest.log else ())]
+    _check_room(former, aside)
+    try:
+        for part in parts:
+            _discard(part.draft)
+            part.write(part.draft)
+        before_placing(manifest)
+        _check_room(former, aside)
+        return manifest, _put_in_place(parts, former, aside)
+    except BaseException:
+        for part in parts:
+            _discard(part.draft)
+        raise
+
+
+def _check_room(former: Sequence[Path], aside: str | None) -> None:
+    """Raises BadBackup where something is in the way."""
+    occupied = [path for path in former if _is_occupied(path)]
     if occupied and aside is None:
         raise BadBackup(
             f"{', '.join(map(str, occupied))}: there is data already; restore into another folder with --data, or "
             "move it aside with --replace"
         )
-    for part in parts:
-        _discard(part.draft)
-        part.write(part.draft)
-    return manifest, _put_in_place(parts, targets, aside)
+    if mounts := [path for path in former if path.is_mount()]:
+        raise BadBackup(
+            f"{', '.join(map(str, mounts))}: a disk is mounted there, and cannot be moved aside; restore into another "
+            "folder with --data, then move what it holds"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +142,26 @@ def _is_occupied(target: Path) -> bool:
     return target.is_file() or (target.is_dir() and any(target.iterdir()))
 
 
-def _put_in_place(parts: Sequence[_Part], targets: RestoreTargets, aside: str | None) -> list[Path]:
-    former = [*targets.log_side_files, *(part.target for part in reversed(parts))]
-    moved = [path.rename(path.with_name(path.name + (aside or ""))) for path in former if _is_occupied(path)]
-    for part in parts:
-        if part.target.is_dir():
-            part.target.rmdir()
-        part.draft.rename(part.target)
-        sync_folder(part.target.parent)
+def _put_in_place(parts: Sequence[_Part], former: Sequence[Path], aside: str | None) -> list[Path]:
+    """What is moved first is the log: without one, no process starts on what is half in place."""
+    renamed: list[tuple[Path, Path]] = []
+
+    def rename(path: Path, target: Path) -> Path:
+        path.rename(target)
+        renamed.append((path, target))
+        sync_folder(target.parent)
+        return target
+
+    try:
+        moved = [rename(path, path.with_name(path.name + (aside or ""))) for path in former if _is_occupied(path)]
+        for part in parts:
+            if part.target.is_dir():
+                part.target.rmdir()
+            rename(part.draft, part.target)
+    except OSError:
+        for path, target in reversed(renamed):
+            target.rename(path)
+        raise
     return moved
 
 
@@ -153,20 +189,37 @@ async def request_again(transport: Transport, deletions: Sequence[StoredDeletion
     """
     known = Deletions(transport)
     await known.catch_up()
-    latest = {stored.key.decode(errors="replace"): stored for stored in deletions}
-    again = [record for frame, stored in latest.items() if (record := _request(frame, stored, known)) is not None]
+    again = [record for each in _latest(deletions) if (record := _request(each, known)) is not None]
     for page in pages(again, RECORDS_PER_WRITE):
         await transport.publish(page)
     return sum(record.value is not None for record in again)
 
 
-def _request(frame: str, stored: StoredDeletion, known: Deletions) -> NewRecord | None:
+def requested_since(deletions: Sequence[StoredDeletion]) -> list[Deletion]:
+    """Those that were not taken back, as requests that are not done."""
+    decoded = (_decoded(stored) for stored in _latest(deletions))
+    return [deletion for deletion in decoded if deletion is not None]
+
+
+def _latest(deletions: Sequence[StoredDeletion]) -> Iterable[StoredDeletion]:
+    """The last of each frame."""
+    return {stored.key: stored for stored in deletions}.values()
+
+
+def _request(stored: StoredDeletion, known: Deletions) -> NewRecord | None:
     """A deletion that was reported as done is a new request: its blobs are back. A taken-back one is taken back."""
+    is_known = stored.key.decode(errors="replace") in known
     if stored.value is None:
-        return NewRecord(topics.DELETIONS, stored.key, None, stored.headers) if frame in known else None
-    if frame in known:
+        return NewRecord(topics.DELETIONS, stored.key, None, stored.headers) if is_known else None
+    deletion = None if is_known else _decoded(stored)
+    return None if deletion is None else deletion_record(deletion)
+
+
+def _decoded(stored: StoredDeletion) -> Deletion | None:
+    """None for one that is taken back, or names no frame."""
+    if stored.value is None:
         return None
     try:
-        return deletion_record(replace(codec.decode_deletion(stored.value, stored.headers), erased=None))
+        return replace(codec.decode_deletion(stored.value, stored.headers), erased=None)
     except SchemaError:
-        return None  # names no frame
+        return None

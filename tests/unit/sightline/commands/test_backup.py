@@ -132,6 +132,28 @@ def test_a_folder_with_data_is_moved_aside_and_its_deletions_stay(worked: Typed,
     assert asyncio.run(deleted()) == [frame]
 
 
+def test_deletions_are_durable_before_the_restore_brings_back_what_they_erase(worked: Typed, tmp_path: Path) -> None:
+    """A restore that is killed just after it has requested nothing yet."""
+    worked("backup", "copy")
+    frame = FRAME_ID.findall(worked("dead", "list").stdout)[0]
+    worked("forget", frame)
+    (tmp_path / "data" / "deletions.jsonl").unlink()  # as a version that did not write it
+    assert worked("restore", "copy", "--replace").exit_code == 0
+    assert frame in (tmp_path / "data" / "deletions.jsonl").read_text()
+
+
+def test_pictures_are_restored_to_the_disk_that_they_were_on(worked: Typed, tmp_path: Path) -> None:
+    worked("backup", "copy")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data" / "blobs").rename(tmp_path / "disk" / "pictures")
+    (tmp_path / "data" / "blobs").symlink_to(tmp_path / "disk" / "pictures")
+    before = blobs(tmp_path / "disk" / "pictures")
+    assert worked("restore", "copy", "--replace").exit_code == 0
+    assert (tmp_path / "data" / "blobs").is_symlink()
+    assert blobs(tmp_path / "disk" / "pictures") == before
+    assert len(list((tmp_path / "disk").glob("pictures.before-*"))) == 1
+
+
 def test_a_log_in_use_is_not_replaced(worked: Typed, tmp_path: Path) -> None:
     worked("backup", "copy")
 
