@@ -192,6 +192,12 @@ def _notes(summary: Summary) -> list[str]:
     if summary.forgotten:
         erased = "1 picture was" if summary.forgotten == 1 else f"{summary.forgotten} pictures were"
         notes.append(f"{erased} erased by `sightline forget` and not accepted again; to accept, name another --feed")
+    if summary.taken:
+        older = "1 picture is" if summary.taken == 1 else f"{summary.taken} pictures are"
+        notes.append(
+            f"{older} older than what retention keeps ([storage]), and not accepted again; to accept, name another"
+            " --feed"
+        )
     if summary.from_future:
         says = (
             "1 picture says that it was"

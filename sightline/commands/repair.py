@@ -23,7 +23,7 @@ from sightline.wiring.thumbnails import thumbnail_maker
 from streams.backends import Backends
 from streams.clock import SystemClock
 from streams.errors import DamagedLog
-from streams.lifecycle.accepted_frames import feeds_of_accepted
+from streams.lifecycle.accepted_frames import feeds_of_accepted, taken_of_accepted
 from streams.lifecycle.repair import Repair
 from streams.lifecycle.repair_plan import Circumstances, RepairPlan, plan_repair
 
@@ -97,6 +97,7 @@ async def _plan(parts: Parts, examination: Examination) -> RepairPlan:
         findings=examination.findings,
         pictures=examination.pictures,
         accepted=await feeds_of_accepted(parts.transport),
+        taken=await taken_of_accepted(parts.transport),
         index_was_lost=bool(examination.absent),
         damaged_points=await frames_of_damaged(parts, examination),
     )

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from typing import NamedTuple
 from uuid import UUID
 
-from schemas import codec
+from schemas import cloudevents, codec
 from schemas.cloudevents import ACCEPTED_TYPE, headers
 from schemas.errors import SchemaError
 from schemas.events import Accepted, Recording
 from schemas.identity import frame_id
 from schemas.topics import ACCEPTED
 from streams.clock import utc
+from streams.lifecycle.kept_frames import KeptFrames, TrimmedFeeds
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Record, Transport
 
@@ -53,6 +55,8 @@ class AcceptedFrames:
     """Of the tenant's other feeds, by feed; empty unless they were asked for."""
     lost: dict[bytes, LostOriginal] = field(default_factory=dict)
     """Of these, the ones that an ingest has to make whole again."""
+    taken: set[bytes] = field(default_factory=set)
+    """Of these, the ones that are older than what retention keeps of their feed."""
 
 
 class PicturesOfOneCommand:
@@ -78,7 +82,7 @@ async def accepted_frames(
     transport: Transport, tenant: str, feed: str, *, of_all_feeds: bool = False
 ) -> AcceptedFrames:
     """The feed's frames and recordings; other feeds' frames `of_all_feeds`. Raises Unavailable, PlanError."""
-    accepted = AcceptedFrames()
+    accepted, older = AcceptedFrames(), await OlderFrames.load(transport)
     prefix = f"{tenant}/" if of_all_feeds else f"{tenant}/{feed}/"
     async for record in read_topic(transport, ACCEPTED, page_records=_PAGE_RECORDS):
         if not record.key.startswith(prefix.encode()):
@@ -88,6 +92,7 @@ async def accepted_frames(
             continue
         if (listed := _decoded(record)) is None:
             continue
+        older.add(listed, record)
         if listed.lost:
             lost = LostOriginal(listed.lost, listed.feed, listed.lost_uri)
             accepted.lost[id_bytes(listed.lost)] = lost
@@ -97,7 +102,48 @@ async def accepted_frames(
             continue
         accepted.own.update(_ids(listed))
         accepted.recordings += [listed.recording] if listed.recording is not None else []
+    accepted.taken = older.taken
     return accepted
+
+
+@dataclass(slots=True)
+class OlderFrames:
+    """Accepted frames that retention has taken, or would take: accepted last before the moment that `trimmed` names.
+
+    Kept ones are none of them.
+    """
+
+    _trimmed: TrimmedFeeds
+    _kept: KeptFrames
+    _older: set[bytes] = field(default_factory=set)
+    _newer: set[bytes] = field(default_factory=set)
+
+    @classmethod
+    async def load(cls, transport: Transport) -> OlderFrames:
+        """Raises Unavailable."""
+        older = cls(TrimmedFeeds(transport), KeptFrames(transport))
+        await older._trimmed.catch_up()
+        await older._kept.catch_up()
+        return older
+
+    def add(self, listed: Accepted, record: Record) -> None:
+        """In any order: a frame may be listed more than once."""
+        if self._trimmed.before(listed.tenant, listed.feed) is not None:
+            is_older = self._trimmed.took(listed.tenant, listed.feed, _listed_at(record))
+            (self._older if is_older else self._newer).update(_ids(listed))
+
+    @property
+    def taken(self) -> set[bytes]:
+        return self._older - self._newer - {id_bytes(frame) for frame in self._kept.frames}
+
+
+async def taken_of_accepted(transport: Transport) -> set[str]:
+    """Every accepted frame that is older than what retention keeps of its feed. Raises Unavailable, PlanError."""
+    older = await OlderFrames.load(transport)
+    async for record in read_topic(transport, ACCEPTED, page_records=_PAGE_RECORDS):
+        if record.value is not None and (listed := _decoded(record)) is not None:
+            older.add(listed, record)
+    return {str(UUID(bytes=frame)) for frame in older.taken}
 
 
 async def feeds_of_accepted(transport: Transport) -> dict[str, tuple[str, str]]:
@@ -114,6 +160,14 @@ def _decoded(record: Record) -> Accepted | None:
         return codec.decode_accepted(record.value, record.headers)
     except SchemaError:
         return None  # of another producer, or a newer Sightline's: its frames are written again, under the same ids
+
+
+def _listed_at(record: Record) -> datetime:
+    """By the clock that the frames' own times are of."""
+    try:
+        return cloudevents.time(record.headers) or utc(record.timestamp)
+    except SchemaError:
+        return utc(record.timestamp)
 
 
 def _ids(accepted: Accepted) -> Iterable[bytes]:

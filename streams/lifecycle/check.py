@@ -22,7 +22,7 @@ from stores.index import Index
 from stores.pages import point_pages
 from streams.lifecycle.dead_letters import CLOSES_HEADER
 from streams.lifecycle.deletions import Deletions
-from streams.lifecycle.kept_frames import TrimmedFeeds
+from streams.lifecycle.kept_frames import KeptFrames, TrimmedFeeds
 from streams.topic_reader import read_topic
 from streams.transport import Record, Transport
 
@@ -67,6 +67,8 @@ class Snapshot(Struct, frozen=True):
     """Retention has dropped records of these topics: a frame without a record may be older than the log."""
     taken_before: dict[str, datetime] = {}
     """By `tenant/feed`, up to when retention has taken pictures and points."""
+    kept: frozenset[str] = frozenset()
+    """Frames that retention never takes."""
 
 
 @dataclass(slots=True)
@@ -135,6 +137,7 @@ async def snapshot(transport: Transport, index: Index, collections: Sequence[str
         deleted=frozenset(await Deletions(transport).catch_up()),
         points={name: await _points(index, name) if name in existing else {} for name in collections},
         taken_before=await _taken_before(transport),
+        kept=await _kept(transport),
         trimmed=await _is_trimmed(transport),
     )
 
@@ -153,7 +156,7 @@ def judge(observed: Snapshot, *, embedding_stages: Collection[str]) -> Findings:
         (unknown | (owners_of_points - last.keys() - accepted)) - observed.deleted if observed.trimmed else frozenset()
     )
     findings.older, findings.unknown = sorted(older), [] if observed.trimmed else sorted(unknown)
-    taken = {frame for frame, state in last.items() if _is_taken(state, observed.taken_before)}
+    taken = {frame for frame, state in last.items() if _is_taken(state, observed.taken_before)} - observed.kept
     for collection, owners in observed.points.items():
         embedded = _embedded(observed.states, last, collection, embedding_stages) - observed.deleted
         findings.points_of_dead += sorted(frame for frame in owners if frame in last and last[frame].state == "dead")
@@ -237,6 +240,12 @@ async def _taken_before(transport: Transport) -> dict[str, datetime]:
     feeds = TrimmedFeeds(transport)
     await feeds.catch_up()
     return {f"{tenant}/{feed}": before for (tenant, feed), before in feeds.all.items()}
+
+
+async def _kept(transport: Transport) -> frozenset[str]:
+    kept = KeptFrames(transport)
+    await kept.catch_up()
+    return frozenset(kept.frames)
 
 
 def _is_taken(state: TerminalState, taken_before: Mapping[str, datetime]) -> bool:

@@ -22,7 +22,7 @@ from stores.pages import point_pages
 from streams.lifecycle.citations import Place as Place
 from streams.lifecycle.dead_letters import CLOSES_HEADER, REPLAYED_HEADER
 from streams.lifecycle.deletions import Deletions
-from streams.lifecycle.kept_frames import TrimmedFeeds
+from streams.lifecycle.kept_frames import KeptFrames, TrimmedFeeds
 from streams.topic_reader import read_range, read_topic
 from streams.transport import NewRecord, Record, Transport
 
@@ -105,12 +105,13 @@ async def known_frames(
 
 
 async def _note_taken(transport: Transport, known: KnownFrames) -> None:
-    feeds = TrimmedFeeds(transport)
+    feeds, kept = TrimmedFeeds(transport), KeptFrames(transport)
     await feeds.catch_up()
-    indexed = set().union(*known.points.values())
+    await kept.catch_up()
+    spared = set().union(*known.points.values()) | kept.frames.keys()
     for frame, entry in known.frames.items():
         event = entry.event
-        if event is not None and frame not in indexed and feeds.took(entry.tenant, entry.feed, event.ingested):
+        if event is not None and frame not in spared and feeds.took(entry.tenant, entry.feed, event.ingested):
             known.taken.add(frame)
 
 

@@ -65,6 +65,8 @@ class Circumstances:
     """The collection of the model set was missing."""
     damaged_points: Collection[str] = ()
     """Frames with a damaged point or region."""
+    taken: Collection[str] = ()
+    """Accepted frames that are older than what retention keeps of their feed."""
 
 
 def plan_repair(known: KnownFrames, found: Circumstances) -> RepairPlan:
@@ -74,6 +76,8 @@ def plan_repair(known: KnownFrames, found: Circumstances) -> RepairPlan:
     _plan_thumbnails(plan, known, found)
     _plan_unlogged(plan, known, found)
     _plan_processing(plan, known, found)
+    if found.index_was_lost:
+        _plan_spared(plan, known, found)
     if found.index_was_lost and known.trimmed:
         _plan_expired(plan, known, found)
     return plan
@@ -142,9 +146,19 @@ def _plan_processing(plan: RepairPlan, known: KnownFrames, found: Circumstances)
             plan.process[frame] = entry.event
 
 
+def _plan_spared(plan: RepairPlan, known: KnownFrames, found: Circumstances) -> None:
+    """Retention takes the point first: where the index was lost, a picture that is there was not taken."""
+    for frame in found.pictures.spared:
+        entry = known.frames[frame]
+        is_due = frame not in known.in_flight | known.deleted and any(entry.embedded.values()) and not entry.is_dead
+        if is_due and entry.event is not None:
+            plan.process[frame] = entry.event
+
+
 def _plan_expired(plan: RepairPlan, known: KnownFrames, found: Circumstances) -> None:
-    """Where the index was lost, frames older than the log have neither event nor point: their source is read again."""
-    have = known.frames.keys() | known.unlogged.keys() | known.deleted
+    """Where the index was lost, frames older than the log have neither event nor point: their source is read again,
+    but not for what retention has taken, or would take at once."""
+    have = known.frames.keys() | known.unlogged.keys() | known.deleted | set(found.taken)
     for frame, (tenant, feed) in found.accepted.items():
         if frame not in have:
             plan.lost[frame] = tenant, LostOriginal(frame, feed, "")

@@ -32,6 +32,8 @@ class PictureFindings:
     """Blobs that no record and no point cites."""
     unlogged: list[str] = field(default_factory=list)
     """Frames with a point that are newer than the log's oldest record, and not on the log."""
+    spared: list[str] = field(default_factory=list)
+    """Frames without a point, older than what retention keeps, whose original is there: no fault by itself."""
     read: int = 0
     """Originals that were read."""
 
@@ -57,6 +59,7 @@ async def compare_pictures(
             findings.thumbnails_missing.append(frame)
     if not known.trimmed:  # else it may be that of a frame without a point, whose records have expired
         findings.uncited = sorted(stored - known.cited - {uri + THUMBNAIL for uri in known.cited})
+    findings.spared = sorted(frame for frame in known.taken if known.frames[frame].uri in stored)
     findings.unlogged = sorted(frame for frame in known.unlogged if is_unlogged(frame, known))
     if deep:
         present = {frame: entry for frame, entry in needed.items() if entry.uri in stored}

@@ -136,7 +136,8 @@ class Acceptor:
         elif frame in self.deletions:
             self.counts.forgotten += 1
         else:
-            self.counts.repeat(feed)
+            taken = self.accepted is not None and id_bytes(frame) in self.accepted.taken
+            self.counts.repeat(feed, taken=taken)
 
     def _note(self, reading: Reading) -> None:
         """The recording is written with the first frames: later ones are known by it."""

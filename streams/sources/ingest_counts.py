@@ -38,6 +38,8 @@ class Summary:
     """Lost originals of frames accepted earlier, which were written again."""
     from_future: int
     """Accepted pictures that say they were captured later than now."""
+    taken: int
+    """Of `repeated`, pictures that are older than what retention keeps."""
     repeated_as: dict[str, int]
     """Number of `repeated` by the other feed under which they were accepted."""
     notes: tuple[str, ...]
@@ -89,6 +91,7 @@ class IngestCounts:
     total: int | None
     accepted: int = 0
     repeated: int = 0
+    taken: int = 0
     refused: int = 0
     shed: int = 0
     damaged: int = 0
@@ -113,9 +116,10 @@ class IngestCounts:
         if self.refused_to is not None:
             self.refused_to(refusal)
 
-    def repeat(self, feed: str) -> None:
-        """Count a picture that was accepted before under `feed`."""
+    def repeat(self, feed: str, *, taken: bool) -> None:
+        """Count a picture that was accepted before under `feed`, and may have been taken by retention since."""
         self.repeated += 1
+        self.taken += taken
         if feed != self.feed:
             self._repeated_as[feed] += 1
 
@@ -135,6 +139,7 @@ class IngestCounts:
         return Summary(
             accepted=self.accepted,
             repeated=self.repeated,
+            taken=self.taken,
             refused=self.refused,
             shed=self.shed,
             damaged=self.damaged,

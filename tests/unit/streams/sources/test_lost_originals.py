@@ -1,4 +1,4 @@
-"""Frames whose originals are lost: an ingest of their source writes these again, under the same ids."""
+"""Frames whose originals are gone: an ingest writes lost ones again, under the same ids; retention's stay gone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from schemas.events import Deletion, FrameEvent
+from schemas.retention import Kept, Trimmed
 from stores.errors import Missing
 from streams.lifecycle.accepted_frames import LostOriginal, lost_record
 from streams.lifecycle.deletions import deletion_record
+from streams.lifecycle.kept_frames import kept_record, trimmed_record
 from tests.contract.source_suite import FEED, TENANT, IngestTarget, ingest_target
 from tests.unit.streams.sources.test_ingest import Listed, picture
 
@@ -37,6 +39,20 @@ async def test_a_lost_original_is_written_again_and_nothing_is_processed_twice(t
         assert len(await target.events()) == 3
         third = await target.ingest(Listed([picture(1), picture(2), picture(3)]))
         assert (third.restored, third.repeated) == (0, 3)
+
+
+async def test_what_retention_took_is_counted_and_not_accepted_again(tmp_path: Path) -> None:
+    async with ingest_target(tmp_path) as target:
+        kept, *_ = await accepted(target)
+        first, last = (datetime(year, 1, 1, tzinfo=UTC) for year in (2000, 2100))
+        await target.log.publish([trimmed_record(Trimmed(tenant=TENANT, feed=FEED, before=first))])
+        assert (await target.ingest(Listed([picture(1), picture(2)]))).taken == 0
+        await target.log.publish([trimmed_record(Trimmed(tenant=TENANT, feed=FEED, before=last))])
+        await target.log.publish([kept_record(Kept(frame=kept.id, tenant=TENANT, feed=FEED, since=NOW))])
+        for _ in range(2):
+            again = await target.ingest(Listed([picture(1), picture(2), picture(3)]))
+            assert (again.accepted, again.repeated, again.taken) == (0, 3, 2)
+        assert len(await target.events()) == 3
 
 
 async def test_a_damaged_original_is_replaced(tmp_path: Path) -> None:
