@@ -47,7 +47,7 @@ def _row(part: Part) -> list[str]:
     share, days = part.share, part.days_left
     return [
         part.name,
-        size(part.used_bytes),
+        size(part.used_bytes) + (f" + {size(part.reserved_bytes)} for a rebuild" if part.reserved_bytes else ""),
         "none" if part.limit_bytes is None else size(part.limit_bytes),
         "" if share is None else f"{100 * share:.0f}%",
         "" if part.day_bytes is None else size(part.day_bytes),

@@ -53,9 +53,11 @@ def not_applied(config: Config) -> Sequence[str]:
 def words(part: Part) -> str:
     """`pictures 3.1 GB of 20 GB (+1.2 GB a day, 14 days left)`."""
     limit = "" if part.limit_bytes is None else f" of {size(part.limit_bytes)}"
+    reserved = [f"and {size(part.reserved_bytes)} while it is rebuilt"] if part.reserved_bytes else []
     rate = [f"+{size(part.day_bytes)} a day"] if part.day_bytes else []
-    left = [f"{part.days_left:.0f} days left"] if part.days_left is not None else []
-    return f"{part.name} {size(part.used_bytes)}{limit}" + (f" ({', '.join(rate + left)})" if rate else "")
+    left = [f"{part.days_left:.0f} days left"] if rate and part.days_left is not None else []
+    notes = reserved + rate + left
+    return f"{part.name} {size(part.used_bytes)}{limit}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def size(count: float) -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from stores.edge.disk_use import IndexUse, size_of
+from stores.edge.disk_use import index_use as use_of
 
 NEAR_SHARE = 0.85
 """Of a limit: from here on it is told."""
 SOON_DAYS = 7.0
 """A disk that will be full within this time is told before it is full."""
-BLOCK_BYTES = 512
-"""Unit of `st_blocks`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +27,19 @@ class Part:
     """None: there is none."""
     day_bytes: float | None = None
     """What a day adds, by the last whole one; None: not known."""
+    reserved_bytes: int = 0
+    """What the part takes beside that for a while, when the index rebuilds itself: the limit counts it."""
 
     @property
     def share(self) -> float | None:
-        return None if self.limit_bytes is None else self.used_bytes / self.limit_bytes
+        return None if self.limit_bytes is None else (self.used_bytes + self.reserved_bytes) / self.limit_bytes
 
     @property
     def days_left(self) -> float | None:
         """Until the limit, at the present rate; None where that is not known or never."""
         if self.limit_bytes is None or not self.day_bytes:
             return None
-        return max(0.0, (self.limit_bytes - self.used_bytes) / self.day_bytes)
+        return max(0.0, (self.limit_bytes - self.used_bytes - self.reserved_bytes) / self.day_bytes)
 
     @property
     def is_near(self) -> bool:
@@ -72,19 +73,8 @@ async def log_bytes(folders: StorageFolders) -> int | None:
     return sum(size_of(folders.log.with_name(folders.log.name + suffix)) for suffix in ("", "-wal"))
 
 
-async def index_bytes(folders: StorageFolders) -> int | None:
-    return None if folders.index is None else await asyncio.to_thread(folder_bytes, folders.index)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Blocks on the disk of all files below; files that vanish meanwhile are left out."""
-    return sum(size_of(Path(root) / name) for root, _, names in os.walk(folder) for name in names)
-
-
-def size_of(path: Path) -> int:
-    with suppress(OSError):
-        return path.stat().st_blocks * BLOCK_BYTES
-    return 0
+async def index_use(folders: StorageFolders) -> IndexUse | None:
+    return None if folders.index is None else await asyncio.to_thread(use_of, folders.index)
 
 
 def warnings(parts: Sequence[Part]) -> list[str]:
@@ -95,7 +85,8 @@ def warnings(parts: Sequence[Part]) -> list[str]:
         if part.name == "disk" and (part.is_near or soon):
             lines.append(f"the disk is {_percent(part)} full{_in_days(part)}: free space, or set limits in [storage]")
         elif part.is_near:
-            lines.append(f"{part.name}: {_percent(part)} of the limit in [storage] is used{_in_days(part)}")
+            kept = " or kept free for a rebuild" if part.reserved_bytes else ""
+            lines.append(f"{part.name}: {_percent(part)} of the limit in [storage] is used{kept}{_in_days(part)}")
     return lines
 
 

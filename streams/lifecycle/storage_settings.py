@@ -36,8 +36,9 @@ class StorageSettings(Struct, frozen=True, kw_only=True):
     picture_hours: Hours | None = None
     """How long pictures and their points are kept; at least `storage.log_hours`. Not set: no limit."""
     index_bytes: Bytes | None = None
-    """Bytes of the embedded index's folder; beyond it the oldest points are removed with their pictures. Not set: no
-    limit."""
+    """Bytes of the embedded index's folder at any time; beyond it the oldest points are removed with their pictures. A
+    rebuild takes the size of the largest collection once more for some minutes, twice more from 50,000 points on, and
+    that is kept free: points take about half of the limit, or a third. Not set: no limit."""
     feeds: dict[str, FeedStorage] = {}
     """`[storage.feeds.NAME]`: limits of one feed."""
 

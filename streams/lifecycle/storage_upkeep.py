@@ -13,7 +13,7 @@ from streams.clock import Clock
 from streams.errors import Unavailable
 from streams.lifecycle.orphans import Orphans
 from streams.lifecycle.picture_removal import PictureRemoval
-from streams.lifecycle.storage_parts import Part, StorageFolders, disk_part, index_bytes, log_bytes, warnings
+from streams.lifecycle.storage_parts import Part, StorageFolders, disk_part, index_use, log_bytes, warnings
 from streams.lifecycle.storage_settings import StorageSettings
 from streams.lifecycle.stored_bytes import StoredBytes
 from streams.lifecycle.trimmer import Trimmer
@@ -54,7 +54,7 @@ class StorageUpkeep:
         if now < self._measured + MEASURED_EVERY_SECONDS:
             return
         self._measured = now
-        await self.trimmer.run(await index_bytes(self.spec.folders))
+        await self.trimmer.run(await index_use(self.spec.folders))
         await self.retry.forever("storage", self.orphans.remove, (StoreUnavailable, Unavailable))
         self._report(await self._parts())
 
@@ -79,8 +79,9 @@ async def parts(spec: StorageSpec, stored: StoredBytes) -> list[Part]:
     if (used := await log_bytes(spec.folders)) is not None:
         found.append(Part("log", used, limits.log_bytes))
     found.append(Part("pictures", stored.total, limits.picture_bytes, stored.day_bytes))
-    if (used := await index_bytes(spec.folders)) is not None:
-        found.append(Part("index", used, limits.index_bytes))
+    if (use := await index_use(spec.folders)) is not None:
+        reserved = max(0, use.needed_bytes - use.used_bytes)
+        found.append(Part("index", use.used_bytes, limits.index_bytes, reserved_bytes=reserved))
     disk = disk_part(spec.folders, stored.day_bytes if limits.picture_bytes is None else None)
     return [*found, disk] if disk else found
 

@@ -14,6 +14,7 @@ from functools import partial
 
 import structlog
 
+from stores.edge.disk_use import IndexUse
 from stores.errors import StoreUnavailable
 from streams.backends import Backends
 from streams.clock import Clock
@@ -32,8 +33,9 @@ PAGE_BLOBS = 4096
 """Blobs that are looked at and removed together."""
 SETTLE_SECONDS = 600.0
 """A picture that was put so lately is not removed: its record may still be on its way."""
-INDEX_SETTLE_SECONDS = 300.0
-"""After points were deleted their space comes back within minutes; until then the index's size says nothing."""
+INDEX_SETTLE_SECONDS = 3600.0
+"""After points were deleted a rebuild brings their space back within minutes. Where it does not by then, because the
+disk is full, more points go."""
 
 
 @dataclass(slots=True)
@@ -47,15 +49,17 @@ class Trimmer:
     retry: Retry
     clock: Clock
     _index_trimmed: float = field(default=float("-inf"))
+    _trimmed_shard: int = 0
+    """The number of the index's newest shard at that moment."""
 
-    async def run(self, index_bytes: int | None = None) -> Removed:
-        """`index_bytes` is what the index takes on the disk, where it is embedded. Returns what was removed."""
+    async def run(self, index: IndexUse | None = None) -> Removed:
+        """`index` is what the index takes on the disk, where it is embedded. Returns what was removed."""
         listed = await self.retry.forever("blobs", self.stored.refresh, StoreUnavailable)
         if not listed or not self.storage.limits_pictures:
             return Removed()
         removed = await self._remove_old()
         removed += await self._remove_excess()
-        removed += await self._remove_points(index_bytes)
+        removed += await self._remove_points(index)
         if removed.blobs or removed.points:
             log.info("retention_removed", blobs=removed.blobs, size_bytes=removed.size_bytes, points=removed.points)
         return removed
@@ -84,17 +88,21 @@ class Trimmer:
         over = used + ahead - limit
         return over + int(limit * ROOM_SHARE) if over > 0 else 0
 
-    async def _remove_points(self, index_bytes: int | None) -> Removed:
+    async def _remove_points(self, index: IndexUse | None) -> Removed:
+        """A rebuild has to find room too: it is what brings the space of deleted points back."""
         limit = self.storage.index_bytes
-        now = self.clock.monotonic()
-        if limit is None or index_bytes is None or index_bytes <= limit:
+        if limit is None or index is None or index.needed_bytes <= limit or not self._is_purged(index):
             return Removed()
-        if now < self._index_trimmed + INDEX_SETTLE_SECONDS:
-            return Removed()
-        self._index_trimmed = now
+        self._index_trimmed, self._trimmed_shard = self.clock.monotonic(), index.shards_made
         points = await self.removal.count_points()
-        share = 1 - limit * (1 - ROOM_SHARE) / index_bytes
+        share = 1 - limit * (1 - ROOM_SHARE) / index.needed_bytes
         return await self._take(self.stored.feeds, points=math.ceil(points * share))
+
+    def _is_purged(self, index: IndexUse) -> bool:
+        """Whether the points that were removed last are out of the files: until then the index's size says nothing."""
+        waited = self.clock.monotonic() - self._index_trimmed
+        oldest = index.oldest_unpurged
+        return oldest is None or oldest > self._trimmed_shard or waited >= INDEX_SETTLE_SECONDS
 
     async def _take(
         self, feeds: Collection[str], *, before: float | None = None, size_bytes: int = 0, points: int = 0

@@ -16,6 +16,7 @@ from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.events import FrameEvent
 from schemas.retention import Kept
 from stores.blobs import THUMBNAIL, blob_uri, sha256_hex
+from stores.edge.disk_use import IndexUse
 from stores.folder import BlobFolder
 from stores.index import Point
 from streams.backends import Backends
@@ -190,12 +191,24 @@ async def test_listing_is_rare_and_deletions_are_accounted_for(retention: Retent
 async def test_a_full_index_gives_up_the_oldest_pictures(retention: Retention) -> None:
     events = [await retention.add(number) for number in range(20)]
     trimmer = retention.trimmer(StorageSettings(index_bytes=1_000_000))
-    await trimmer.run(index_bytes=2_000_000)
+    await trimmer.run(IndexUse(400_000, 400_000, 500_000))
+    assert len(await retention.left()) == 20
+    retention.clock.advance(60)
+    # What a rebuild takes has to find room as well.
+    await trimmer.run(IndexUse(1_000_000, 1_000_000, 1_000_000, shards_made=7))
     left = await retention.left()
     assert uris(events[-9:]) <= left <= uris(events[-10:])
     retention.clock.advance(120)
-    await trimmer.run(index_bytes=2_000_000)  # its space comes back within minutes
+    not_purged = IndexUse(1_500_000, 1_000_000, 1_000_000, shards_made=8, oldest_unpurged=7)
+    await trimmer.run(not_purged)  # its space comes back within minutes
     assert await retention.left() == left
+    retention.clock.advance(60)
+    purged = IndexUse(500_000, 500_000, 490_000, shards_made=8, oldest_unpurged=None)
+    await trimmer.run(purged)
+    assert await retention.left() == left
+    retention.clock.advance(60)
+    await trimmer.run(IndexUse(1_000_000, 1_000_000, 1_000_000, shards_made=9, oldest_unpurged=8))
+    assert len(await retention.left()) < len(left)
 
 
 async def test_two_trimmers_at_once_do_no_harm(retention: Retention) -> None:
