@@ -67,7 +67,11 @@ class BlobFolder:
         return await self._run(lambda: _days(self._root / tenant))
 
     async def list(self, tenant: str, feed: str = "", day: date | None = None) -> AsyncIterator[StoredBlob]:
-        for name, days in (await self.days(tenant)).items():
+        check_name("tenant", tenant)
+        if feed:
+            check_name("feed", feed)
+        # One day of a feed is listed alone: a year has a thousand of them.
+        for name, days in ({feed: [day]} if feed and day else await self.days(tenant)).items():
             for each in days:
                 if feed in ("", name) and day in (None, each):
                     blobs = _blobs(self._root, f"{tenant}/{name}/{each}")

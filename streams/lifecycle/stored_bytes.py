@@ -31,6 +31,7 @@ class StoredBytes:
     pause_seconds: float = LISTED_EVERY_SECONDS
     """Until the next listing, from the last one on."""
     _days: dict[tuple[str, date], int] = field(default_factory=dict)
+    """Of every day that the store has, also of those whose pictures are gone: they are not listed as new ones."""
     _listed: float | None = None
     _listed_all: float = float("-inf")
 
@@ -43,15 +44,15 @@ class StoredBytes:
 
     @property
     def feeds(self) -> set[str]:
-        return {feed for feed, _ in self._days}
+        return {feed for (feed, _), size in self._days.items() if size}
 
     def days(self, feeds: Iterable[str]) -> list[date]:
         """Days on which one of the feeds has pictures, oldest first."""
         chosen = set(feeds)
-        return sorted({day for feed, day in self._days if feed in chosen})
+        return sorted({day for (feed, day), size in self._days.items() if size and feed in chosen})
 
     def has(self, feed: str, day: date) -> bool:
-        return (feed, day) in self._days
+        return self._days.get((feed, day), 0) > 0
 
     @property
     def day_bytes(self) -> int:
@@ -59,7 +60,7 @@ class StoredBytes:
         days: dict[date, int] = {}
         for (_, day), size in self._days.items():
             days[day] = days.get(day, 0) + size
-        whole = sorted(days)[-2:]
+        whole = sorted(day for day, size in days.items() if size)[-2:]
         return days[whole[0]] if whole else 0
 
     def note_removed(self, feed: str, day: date, size_bytes: int) -> None:
@@ -73,16 +74,16 @@ class StoredBytes:
             return False
         before, first = self.total, self._listed is None
         everything = began >= self._listed_all + FULL_LISTING_SECONDS
-        existing = {(feed, day) for feed, days in (await self.blobs.days(self.tenant)).items() for day in days}
-        recent = {
-            (feed, day) for feed in {feed for feed, _ in existing} for day in _last(existing, feed)
-        } | existing - self._days.keys()
+        days = await self.blobs.days(self.tenant)
+        existing = {(feed, day) for feed, own in days.items() for day in own}
+        recent = {(feed, day) for feed, own in days.items() for day in sorted(own)[-OPEN_DAYS:]}
+        recent |= existing - self._days.keys()
         sizes = {key: size for key, size in self._days.items() if key in existing}
         for feed, day in existing if everything else recent:
             sizes[feed, day] = 0
             async for blob in self.blobs.list(self.tenant, feed, day):
                 sizes[feed, day] += blob.size_bytes
-        self._days = {key: size for key, size in sizes.items() if size}
+        self._days = sizes
         now = self.clock.monotonic()
         if not first and self._listed is not None:
             self.growth_per_second = max(0.0, self.total - before) / max(1.0, now - self._listed)
@@ -90,6 +91,3 @@ class StoredBytes:
         self.pause_seconds = max(LISTED_EVERY_SECONDS, PAUSE_PER_LISTING * (now - began))
         return True
 
-
-def _last(existing: Iterable[tuple[str, date]], feed: str) -> list[date]:
-    return sorted(day for name, day in existing if name == feed)[-OPEN_DAYS:]
