@@ -12,13 +12,17 @@ from datetime import date
 
 from stores.blobs import BlobStore
 from streams.clock import Clock
+from streams.lifecycle.largest_steps import LargestSteps
 
+ALL = ""
+"""No feed has this name."""
 LISTED_EVERY_SECONDS = 60.0
 PAUSE_PER_LISTING = 50
 """A pause is this many times as long as the listing before it: at most two percent of the time is spent so."""
 OPEN_DAYS = 2
 """Days of a feed to which pictures may be added: today, and yesterday around midnight."""
 FULL_LISTING_SECONDS = 86_400.0
+RECOUNT_SECONDS = 3600.0
 
 
 @dataclass(slots=True)
@@ -26,18 +30,27 @@ class StoredBytes:
     blobs: BlobStore
     tenant: str
     clock: Clock
-    growth_per_second: float = 0.0
-    """Bytes that were added lately; 0 until two listings have been made."""
     pause_seconds: float = LISTED_EVERY_SECONDS
     """Until the next listing, from the last one on."""
     _days: dict[tuple[str, date], int] = field(default_factory=dict)
     """Of every day that the store has, also of those whose pictures are gone: they are not listed as new ones."""
+    _steps: LargestSteps = field(default_factory=LargestSteps)
     _listed: float | None = None
     _listed_all: float = float("-inf")
 
     @property
     def total(self) -> int:
         return sum(self._days.values())
+
+    def growth_to_come(self, feed: str = ALL) -> int:
+        """Bytes that may be added until the next listing: as many as from one to the next within the last day."""
+        return self._steps.of(feed)
+
+    def _by_feed(self) -> dict[str, int]:
+        sizes = {ALL: self.total}
+        for (feed, _), size in self._days.items():
+            sizes[feed] = sizes.get(feed, 0) + size
+        return sizes
 
     def of(self, feed: str) -> int:
         return sum(size for (name, _), size in self._days.items() if name == feed)
@@ -72,8 +85,21 @@ class StoredBytes:
         began = self.clock.monotonic()
         if self._listed is not None and began < self._listed + self.pause_seconds:
             return False
-        before, first = self.total, self._listed is None
-        everything = began >= self._listed_all + FULL_LISTING_SECONDS
+        before, first = self._by_feed(), self._listed is None
+        await self._list(everything=began >= self._listed_all + FULL_LISTING_SECONDS)
+        self._listed = now = self.clock.monotonic()
+        if not first:
+            self._steps.note({feed: size - before.get(feed, 0) for feed, size in self._by_feed().items()}, now)
+        self.pause_seconds = max(LISTED_EVERY_SECONDS, PAUSE_PER_LISTING * (now - began))
+        return True
+
+    async def recount(self) -> None:
+        """List everything, unless it was done lately: others remove pictures of past days too. Raises
+        StoreUnavailable."""
+        if self.clock.monotonic() >= self._listed_all + RECOUNT_SECONDS:
+            await self._list(everything=True)
+
+    async def _list(self, *, everything: bool) -> None:
         days = await self.blobs.days(self.tenant)
         existing = {(feed, day) for feed, own in days.items() for day in own}
         recent = {(feed, day) for feed, own in days.items() for day in sorted(own)[-OPEN_DAYS:]}
@@ -84,10 +110,5 @@ class StoredBytes:
             async for blob in self.blobs.list(self.tenant, feed, day):
                 sizes[feed, day] += blob.size_bytes
         self._days = sizes
-        now = self.clock.monotonic()
-        if not first and self._listed is not None:
-            self.growth_per_second = max(0.0, self.total - before) / max(1.0, now - self._listed)
-        self._listed, self._listed_all = now, now if everything else self._listed_all
-        self.pause_seconds = max(LISTED_EVERY_SECONDS, PAUSE_PER_LISTING * (now - began))
-        return True
-
+        if everything:
+            self._listed_all = self.clock.monotonic()

@@ -19,16 +19,20 @@ from stores.errors import StoreUnavailable
 from streams.backends import Backends
 from streams.clock import Clock
 from streams.errors import LogFull, Unavailable
+from streams.lifecycle.largest_steps import LargestSteps
 from streams.lifecycle.oldest_blobs import AgedBlob, day_start, oldest
 from streams.lifecycle.picture_removal import PictureRemoval, Removed
 from streams.lifecycle.storage_settings import StorageSettings
-from streams.lifecycle.stored_bytes import StoredBytes
+from streams.lifecycle.stored_bytes import ALL, StoredBytes
 from streams.retry import Retry
 
 log = structlog.get_logger()
 
 ROOM_SHARE = 1 / 32
 """Of a limit: so much is made free at once, so that not every pass removes a few pictures."""
+GROWTH_SHARE = 1 / 4
+"""Of a limit: so much at most is kept free for what is added until the next look."""
+INDEX = "index"
 PAGE_BLOBS = 4096
 """Blobs that are looked at and removed together."""
 SETTLE_SECONDS = 600.0
@@ -49,6 +53,9 @@ class Trimmer:
     retry: Retry
     clock: Clock
     _index_trimmed: float = field(default=float("-inf"))
+    _index_steps: LargestSteps = field(default_factory=LargestSteps)
+    _index_needed: int | None = None
+    """At the last look."""
     _trimmed_shard: int = 0
     """The number of the index's newest shard at that moment."""
 
@@ -72,30 +79,39 @@ class Trimmer:
         return removed
 
     async def _remove_excess(self) -> Removed:
-        """Each feed to its own limit, then all feeds to theirs."""
-        removed = Removed()
-        for feed, own in self.storage.feeds.items():
-            if own.bytes is not None and (excess := self._excess(self.stored.of(feed), own.bytes)):
-                removed += await self._take([feed], size_bytes=excess)
-        limit = self.storage.picture_bytes
-        if limit is not None and (excess := self._excess(self.stored.total, limit)):
-            removed += await self._take(self.stored.feeds, size_bytes=excess)
+        """Each feed to its own limit, then all feeds to theirs; what was erased meanwhile has made room already."""
+        removed, names = Removed(), (*self.storage.feeds, ALL)
+        if not any(map(self._excess, names)):
+            return removed
+        await self.retry.forever("blobs", self.stored.recount, StoreUnavailable)
+        for name in names:
+            if excess := self._excess(name):
+                removed += await self._take(self.stored.feeds if name == ALL else [name], size_bytes=excess)
         return removed
 
-    def _excess(self, used: int, limit: int) -> int:
-        """Bytes to be freed: what is added until the next listing has to find room too."""
-        ahead = min(int(self.stored.growth_per_second * self.stored.pause_seconds), limit // 4)
-        over = used + ahead - limit
+    def _excess(self, feed: str) -> int:
+        """Bytes to be freed of one feed or ALL: what is added until the next listing has to find room too."""
+        limit = self.storage.picture_bytes if feed == ALL else self.storage.feeds[feed].bytes
+        if limit is None:
+            return 0
+        used = self.stored.total if feed == ALL else self.stored.of(feed)
+        over = used + min(self.stored.growth_to_come(feed), int(limit * GROWTH_SHARE)) - limit
         return over + int(limit * ROOM_SHARE) if over > 0 else 0
 
     async def _remove_points(self, index: IndexUse | None) -> Removed:
         """A rebuild has to find room too: it is what brings the space of deleted points back."""
         limit = self.storage.index_bytes
-        if limit is None or index is None or index.needed_bytes <= limit or not self._is_purged(index):
+        if limit is None or index is None:
             return Removed()
-        self._index_trimmed, self._trimmed_shard = self.clock.monotonic(), index.shards_made
+        now = self.clock.monotonic()
+        self._index_steps.note({INDEX: index.needed_bytes - (self._index_needed or index.needed_bytes)}, now)
+        self._index_needed = index.needed_bytes
+        needed = index.needed_bytes + min(self._index_steps.of(INDEX), int(limit * GROWTH_SHARE))
+        if needed <= limit or not self._is_purged(index):
+            return Removed()
+        self._index_trimmed, self._trimmed_shard = now, index.shards_made
         points = await self.removal.count_points()
-        share = 1 - limit * (1 - ROOM_SHARE) / index.needed_bytes
+        share = 1 - limit * (1 - ROOM_SHARE) / needed
         return await self._take(self.stored.feeds, points=math.ceil(points * share))
 
     def _is_purged(self, index: IndexUse) -> bool:
