@@ -21,7 +21,8 @@ class UnfinishedBlobs:
     readers: Mapping[str, str]
     _cited: dict[Partition, deque[tuple[int, int]]] = field(default_factory=dict)
     """Offsets and hashes of URIs: a million of them are a hundred megabytes, as texts they would be three hundred."""
-    _next: dict[Partition, int] = field(default_factory=dict)
+    _read: dict[Partition, tuple[int, int]] = field(default_factory=dict)
+    """The offset that was the first unfinished one, and the one behind the last that was read."""
     _hashes: set[int] = field(default_factory=set)
 
     def __contains__(self, uri: str) -> bool:
@@ -43,13 +44,14 @@ class UnfinishedBlobs:
 
     async def _follow(self, partition: Partition, first: int, end: int) -> None:
         cited = self._cited.setdefault(partition, deque())
+        before, following = self._read.get(partition, (first, first))
+        if first < before or end < following:  # a group that was set back, a log that was replaced
+            cited.clear()
+            following = first
         while cited and cited[0][0] < first:
             cited.popleft()
-        known = self._next.get(partition, first)
-        if known > end or (cited and cited[0][0] > first):  # a log that was replaced, a group that was set back
-            cited.clear()
-            known = first
-        async for record in read_range(self.transport, partition, max(first, known), end):
+        async for record in read_range(self.transport, partition, max(first, following), end):
             if (citation := citation_of(record)) is not None:
                 cited.extend((record.offset, hash(uri)) for uri in citation.uris)
-        self._next[partition] = end
+            self._read[partition] = first, record.offset + 1
+        self._read[partition] = first, end
