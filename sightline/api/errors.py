@@ -57,6 +57,15 @@ def missing(request: AnyRequest, error: Missing) -> Response[dict[str, Any]]:
     return _error(404, "not_found", "this picture is no longer stored")
 
 
+class RemovedPicture(Exception):  # noqa: N818 - named for the state
+    """Retention has removed a picture that an event still cites; the text says what it keeps."""
+
+
+def removed(request: AnyRequest, error: RemovedPicture) -> Response[dict[str, Any]]:
+    _log.info("picture removed by retention", path=request.url.path, reason=str(error))
+    return _error(410, "removed_by_retention", f"this picture was removed by retention: {error}")
+
+
 class DamagedPicture(Exception):  # noqa: N818 - named for the state
     """The bytes of a stored picture are not those that were stored."""
 
@@ -101,6 +110,7 @@ HANDLERS: dict[Any, Any] = {
     BadQuery: bad_query,
     Unreadable: unreadable,
     Missing: missing,
+    RemovedPicture: removed,
     DamagedPicture: damaged,
     Refused: refused,
     StoreUnavailable: unavailable,

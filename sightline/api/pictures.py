@@ -24,7 +24,7 @@ from search.annotate import annotated
 from search.uploads import decode_upload
 from sightline.api.cards import event_card, payload_card
 from sightline.api.erased import ErasedFrames
-from sightline.api.errors import DamagedPicture
+from sightline.api.errors import DamagedPicture, RemovedPicture
 from sightline.api.live import Live
 from sightline.api.services import Services
 from stores.errors import Missing, Refused
@@ -74,7 +74,7 @@ class Frames:
         return event_card(event or await self.event(frame), self._services.settings.skip_states)
 
     async def picture(self, frame: str, *, small: bool) -> bytes:
-        """Encoded bytes. Raises as `event`, and Missing, DamagedPicture."""
+        """Encoded bytes. Raises as `event`, and Missing, RemovedPicture, DamagedPicture."""
         await self._erased.check(frame)
         uris = self._uris.get(frame) or self._cache(frame, await self._picture_uris(frame))
         tenant, blobs = self._services.settings.tenant, self._services.blobs
@@ -86,19 +86,22 @@ class Frames:
         except Refused as damaged:
             raise DamagedPicture(str(damaged)) from damaged
         except Missing as missing:
-            raise Missing(await self._why_missing(frame) or str(missing)) from missing
+            if limit := await self._retention_limit(frame):
+                raise RemovedPicture(limit) from missing
+            raise
 
     async def kept(self, frame: str) -> dict[str, Any]:
         """When and why somebody asked to keep the frame; empty where no one did. Raises Unavailable."""
         kept = await self._retained.kept(frame)
         return {} if kept is None else {"kept": {"since": kept.since, "reason": kept.reason}}
 
-    async def _why_missing(self, frame: str) -> str:
+    async def _retention_limit(self, frame: str) -> str:
+        """What retention keeps of the frame's feed; empty where it has not taken the frame's picture."""
         try:
             event = await self.event(frame)
         except NotFoundException:
             return ""
-        return await self._retained.why_missing(event.tenant, event.feed, frame, event.ingested)
+        return await self._retained.limit(event.tenant, event.feed, event.ingested)
 
     async def _picture_uris(self, frame: str) -> PictureUris:
         if event := self._live.event(frame):

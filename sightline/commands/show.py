@@ -52,12 +52,18 @@ async def show(config: Config, frame: Frame, picture: Picture = None) -> None:
         if (kept := await retained.kept(frame)) is not None:
             note = f": {kept.reason}" if kept.reason else ""
             err.print(f"Kept since {kept.since:%Y-%m-%d}: retention does not take this frame{note}", soft_wrap=True)
-        if picture is None:
+        why = await retained.why_missing(event.tenant, event.feed, frame, event.ingested)
+        if picture is None and not why:
             return
         try:
             original = await parts.blobs.get(config.tenant, event.image.uri)
         except Missing as error:
-            why = await retained.why_missing(event.tenant, event.feed, frame, event.ingested)
-            raise UsageError(f"the original of frame {frame} no longer exists: {why or error}") from None
+            gone = f"the original of frame {frame} no longer exists: {why or error}"
+            if picture is not None:
+                raise UsageError(gone) from None
+            err.print(f"! {gone}", soft_wrap=True)
+            return
+        if picture is None:
+            return
         write_output(picture, annotated(event, decode_upload(original)))
         err.print(f"Annotated image written to {quoted(picture)}", soft_wrap=True)

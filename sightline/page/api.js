@@ -8,7 +8,7 @@ async function request(path, options) {
     throw new Error(UNREACHABLE); // The browser's own words ("Failed to fetch") say nothing to people.
   });
   const content = await response.json().catch(() => null);
-  if (!response.ok) throw new Error(content?.error?.message ?? `the server answered with the status ${response.status}; try again in a moment`);
+  if (!response.ok) throw Object.assign(new Error(content?.error?.message ?? `the server answered with the status ${response.status}; try again in a moment`), { code: content?.error?.code });
   return content;
 }
 
@@ -28,7 +28,7 @@ export function search({ q, like, feed, since, picture, cursor }, signal) {
   return request(`/api/search/image?${parameters}`, { method: "POST", body: picture, signal });
 }
 
-// Why the server has no picture of a frame, in its own words; empty where it has one.
-export const whyNoPicture = (id) => request(`/api/frames/${id}/thumbnail`).then(() => "", (error) => error.message);
+// Why the server has no picture of a frame, as an error in its own words; null where it has one.
+export const whyNoPicture = (id, kind) => request(pictureUrl(id, kind)).then(() => null, (error) => error);
 
 export const pictureUrl = (id, kind = "thumbnail") => `/api/frames/${id}/${kind}`;

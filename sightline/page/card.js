@@ -29,16 +29,27 @@ export function refreshTimes(root = document) {
 export function picture(frame, { kind = "thumbnail", fit = "slice", lettersPerSide = 0 } = {}) {
   const image = h("img", { src: api.pictureUrl(frame.id, kind), alt: describe(frame), decoding: "async" });
   const boxes = overlay(frame, { fit, lettersPerSide });
-  image.addEventListener("error", () => placeholder(frame, image, boxes));
+  image.addEventListener("error", () => (kind === "thumbnail" || image.dataset.small ? placeholder(frame, image, boxes) : shrink(frame, image)));
   return [image, boxes];
 }
 
-// A word in the place of a picture that is lost, erased or damaged; the server says which.
+// The thumbnail in the place of an original that is gone, with the reason below it.
+function shrink(frame, image) {
+  image.dataset.small = true;
+  image.src = api.pictureUrl(frame.id);
+  api.whyNoPicture(frame.id, "image").then((error) => error && image.isConnected && image.after(h("p", { class: "why" }, sentences(error.message))));
+}
+
+// A word in the place of a picture that is lost, erased or damaged, and a sentence where retention has removed it.
 function placeholder(frame, image, boxes) {
   const word = h("span", { class: "no-picture", role: "img", "aria-label": `${describe(frame)} (no picture)` }, "No picture");
+  image.parentElement?.querySelector(".why")?.remove();
   image.replaceWith(word);
   boxes?.remove();
-  api.whyNoPicture(frame.id).then((reason) => word.setAttribute("title", reason));
+  api.whyNoPicture(frame.id).then((error) => {
+    word.setAttribute("title", error?.message ?? "");
+    if (error?.code === "removed_by_retention") word.textContent = sentences(error.message);
+  });
 }
 
 export function card(frame, open) {
@@ -72,6 +83,7 @@ function scene({ similar }, open) {
 function thumbnail(id, open) {
   const show = () => api.card(id).then(open, () => button.remove()); // Forgotten meanwhile.
   const button = h("button", { type: "button", title: "Open this frame", onclick: show }, h("img", { src: api.pictureUrl(id), alt: "", loading: "lazy" }));
+  button.firstChild.addEventListener("error", (event) => event.target.replaceWith("No picture"));
   return button;
 }
 

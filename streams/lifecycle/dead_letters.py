@@ -17,10 +17,11 @@ from schemas import cloudevents, codec, topics
 from schemas.errors import SchemaError
 from schemas.events import DeadLetter
 from schemas.identity import still_key
-from stores.blobs import BlobStore
+from stores.blobs import BlobStore, is_blob
 from stores.errors import Missing, Refused
 from streams.errors import PlanError, TooLarge
 from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.kept_frames import Retained
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord, Partition, Record, Transport
 
@@ -71,7 +72,7 @@ class DeadLetters:
     """Works on any transport, with or without running workers."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self._transport, self._retained = transport, Retained(transport)
         self.unreadable = 0
         """Records of the topic that the last `choose` could not read: of other producers, or a newer Sightline's."""
 
@@ -99,7 +100,8 @@ class DeadLetters:
         Where the plan's topics are given in `read`, a record of another plan's topic goes to the first segment: its
         trace says what is done.
         A letter whose record was too large to be kept is rebuilt from its blob, which needs `blobs`. A letter that
-        cannot be replayed is skipped. Raises Unavailable, LogFull, StoreUnavailable: the rest can be replayed later.
+        cannot be replayed is skipped, also one whose picture is gone. Raises Unavailable, LogFull, StoreUnavailable:
+        the rest can be replayed later.
         """
         replayed, skipped = 0, list[tuple[OpenLetter, str]]()
         for letter in letters:
@@ -114,6 +116,8 @@ class DeadLetters:
         """Publish the letter's original record; the reason if that can never succeed."""
         try:
             original = await self._original(letter, blobs)
+            if isinstance(original, NewRecord) and blobs is not None:
+                original = await self._why_without_picture(original, blobs) or original
             if isinstance(original, NewRecord):
                 is_read = not read or original.topic in read
                 await self._transport.publish([original if is_read else replace(original, topic=topics.RAW)])
@@ -121,6 +125,24 @@ class DeadLetters:
         except (SchemaError, TooLarge, PlanError, Missing, Refused, ValueError) as error:
             return str(error) or type(error).__name__
         return original
+
+    async def _why_without_picture(self, record: NewRecord, blobs: BlobStore) -> str:
+        """Why the cited picture is gone, for which a worker would wait in vain; empty where it is there."""
+        try:
+            decoded = codec.decode_frame(record.value, record.headers, appended_seconds=0.0)
+        except SchemaError:
+            return ""  # a worker finds out what it is
+        event = decoded.event
+        if decoded.picture is not None or event.image.inline is not None or not is_blob(event.image.uri):
+            return ""
+        try:
+            await blobs.get(event.tenant, event.image.uri)
+        except Refused:
+            return ""
+        except Missing as error:
+            why = await self._retained.why_missing(event.tenant, event.feed, event.id, event.ingested)
+            return why or f"its original is gone: {error}"
+        return ""
 
     async def drop(self, letters: Sequence[OpenLetter]) -> int:
         """Close letters without replaying them. Returns how many."""

@@ -89,10 +89,16 @@ class Retained:
 
     async def why_missing(self, tenant: str, feed: str, frame: str, ingested: datetime) -> str:
         """Why a picture that should be there is not; empty where retention has not taken it. Raises Unavailable."""
+        keeps = await self.limit(tenant, feed, ingested)
+        return keeps and f"retention removed the picture of frame {frame}: {keeps} ([storage] in the configuration)"
+
+    async def limit(self, tenant: str, feed: str, ingested: datetime) -> str:
+        """What retention keeps of the feed; empty where it has not taken frames of then. Raises Unavailable."""
         await self._trimmed.catch_up()
-        if not self._trimmed.took(tenant, feed, ingested):
+        before = self._trimmed.before(tenant, feed)
+        if before is None or not self._trimmed.took(tenant, feed, ingested):
             return ""
-        return f"retention removed the picture of frame {frame} ([storage] in the configuration)"
+        return f"of feed {feed} it keeps pictures from {before:%Y-%m-%d %H:%M} UTC on"
 
 
 def kept_record(kept: Kept) -> NewRecord:

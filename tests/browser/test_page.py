@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
+from schemas.retention import Trimmed
+from streams.lifecycle.kept_frames import trimmed_record
 from tests.browser.conftest import Site, pictures
+from tests.browser.world import TENANT
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="session")]
 
@@ -174,3 +178,25 @@ async def test_a_picture_that_is_gone_has_a_word_in_its_place(empty_site: Site, 
     await expect(card.locator("img")).to_have_count(0)
     await expect(page.locator(f'#hits .card[data-id="{events[1].id}"] img')).to_have_count(1)
     errors[:] = [error for error in errors if "404" not in error]
+
+
+async def test_a_picture_that_retention_removed_is_its_thumbnail_or_a_sentence(
+    empty_site: Site, page: Page, errors: list[str], tmp_path: Path
+) -> None:
+    first, second = await empty_site.world.add(pictures()[:2], feed="lobby", thumbnails=True)
+    for uri in (first.image.uri, second.image.uri, second.image.thumbnail):
+        await empty_site.world.blobs.delete(TENANT, uri)
+    removed = Trimmed(tenant=TENANT, feed="lobby", before=datetime(2100, 1, 1, tzinfo=UTC))
+    await empty_site.world.transport.publish([trimmed_record(removed)])
+    sentence = "This picture was removed by retention: of feed lobby it keeps pictures from 2100-01-01 00:00 UTC on"
+    await page.goto(empty_site.url)
+    await ask(page, "feed:lobby")
+    await expect(page.locator(f'#hits .card[data-id="{second.id}"] .no-picture')).to_have_text(sentence)
+    card = page.locator(f'#hits .card[data-id="{first.id}"]')
+    await expect(card.locator("img")).to_have_count(1)
+    await card.locator(".view").click()
+    await expect(page.locator("#frame-picture .why")).to_have_text(sentence)
+    width = "image => image.decode().then(() => image.naturalWidth)"
+    assert await page.locator("#frame-picture img").evaluate(width) > 0, "the thumbnail is shown"
+    await page.screenshot(path=tmp_path / "removed.png")
+    errors[:] = [error for error in errors if "410" not in error]

@@ -18,7 +18,7 @@ from schemas.events import Caption, Detection, Embedding, FrameEvent, Observed, 
 from schemas.identity import partition_key, still_position
 from schemas.topics import ENRICHED, OBSERVED, RAW, declared
 from search.models import Array, PictureModel, Pixels, TextAndPictureModel
-from stores.blobs import BlobStore, sha256_hex
+from stores.blobs import THUMBNAIL, BlobStore, sha256_hex
 from stores.edge.client import EdgeIndex
 from stores.folder import BlobFolder
 from stores.index import CollectionSpec, Index, Point
@@ -82,10 +82,18 @@ class World:
             await part.close()
 
     async def add(
-        self, shown: Sequence[Shown], *, feed: str = "lobby", gated: bool = False, tenant: str = TENANT
+        self,
+        shown: Sequence[Shown],
+        *,
+        feed: str = "lobby",
+        gated: bool = False,
+        tenant: str = TENANT,
+        thumbnails: bool = False,
     ) -> list[FrameEvent]:
         """Write pictures as the runtime does: blob, point, event and observation. A gated frame has no point."""
         events = [await self._event(picture, feed, gated, tenant) for picture in shown]
+        if thumbnails:
+            events = [await self._with_thumbnail(event, each) for event, each in zip(events, shown, strict=True)]
         if not gated:
             await self.index.upsert(
                 NAME, [Point(id=e.id, vectors=points.vectors(e), payload=points.payload(e)) for e in events]
@@ -104,6 +112,12 @@ class World:
         )  # fmt: skip
         await self.blobs.put(event.tenant, event.image.uri, picture)
         return _gated(event) if gated else self._enriched(event, shown)
+
+    async def _with_thumbnail(self, event: FrameEvent, shown: Shown) -> FrameEvent:
+        small = encoded(np.ascontiguousarray(shown.rendered.image[::4, ::4]))
+        uri = event.image.uri.replace(event.image.sha256, sha256_hex(small)) + THUMBNAIL
+        await self.blobs.put(event.tenant, uri, small)
+        return replace(event, image=replace(event.image, thumbnail=uri))
 
     def _enriched(self, event: FrameEvent, shown: Shown) -> FrameEvent:
         detections = tuple(

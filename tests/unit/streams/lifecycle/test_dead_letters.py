@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import msgspec
 import pytest
 
 from schemas import topics
-from schemas.cloudevents import DEAD_TYPE, headers
+from schemas.cloudevents import DEAD_TYPE, RAW_TYPE, frame_headers, headers
+from schemas.codec import encode_frame
 from schemas.events import DeadLetter
 from schemas.identity import frame_id, still_key
+from schemas.retention import Trimmed
 from stores.folder import BlobFolder
 from streams.lifecycle.dead_letters import CLOSES_HEADER, DeadLetters
+from streams.lifecycle.kept_frames import trimmed_record
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, TopicSpec
-from tests.support.events import dead_letter
+from tests.support.events import dead_letter, frame_event
 
 LIMIT_BYTES = 4096
 
@@ -71,6 +75,27 @@ async def test_a_letter_that_cannot_be_replayed_is_named_and_the_others_are_repl
         assert why in reason
         assert [entry.letter.id for entry in await letters.choose()] == [skipped.letter.id]
         assert sum(end - first for first, end in (await log.ends(topics.RAW)).values()) == 2
+    await blobs.close()
+
+
+@pytest.mark.parametrize(("trimmed", "why"), [(False, "its original is gone"), (True, "retention removed the picture")])
+async def test_a_letter_whose_picture_is_gone_stays_and_says_why(tmp_path: Path, trimmed: bool, why: str) -> None:  # noqa: FBT001
+    event, blobs = frame_event("0", b"pixels", inline=False), BlobFolder(tmp_path / "blobs")
+    record = {"value": encode_frame(event), "headers": frame_headers(event, RAW_TYPE)}
+    async with log_of(tmp_path) as log:
+        await log.create([TopicSpec(topics.TRIMMED, 1, compacted=True)])
+        await log.publish([written(1, **record)])
+        if trimmed:
+            before = event.ingested + timedelta(seconds=1)
+            await log.publish([trimmed_record(Trimmed(tenant="default", feed="lobby", before=before))])
+        letters = DeadLetters(log)
+        replay = await letters.replay(await letters.choose(), blobs)
+        ((_, reason),) = replay.skipped
+        assert why in reason
+        assert len(await letters.choose()) == 1, "the letter stays"
+        assert sum(end - first for first, end in (await log.ends(topics.RAW)).values()) == 0
+        await blobs.put("default", event.image.uri, b"pixels")
+        assert (await letters.replay(await letters.choose(), blobs)).replayed == 1
     await blobs.close()
 
 
