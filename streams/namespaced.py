@@ -46,6 +46,9 @@ class NamespacedTransport:
     async def topics(self) -> Mapping[str, TopicSpec]:
         return self._names.inner_specs(await self._transport.topics())
 
+    async def believes_clock(self) -> bool:
+        return await self._transport.believes_clock()
+
     async def publish(self, records: Sequence[NewRecord]) -> None:
         """The transport recognizes records that it was given before: a second attempt gives the same ones."""
         key = tuple(map(id, records))

@@ -188,6 +188,13 @@ class Transport(Protocol):
 
     async def topics(self) -> Mapping[str, TopicSpec]: ...
 
+    async def believes_clock(self) -> bool:
+        """Whether the wall clock runs evenly, as far as the log knows: after a jump nothing may go for its age.
+
+        Kafka does not know, and says yes.
+        """
+        ...
+
     async def publish(self, records: Sequence[NewRecord]) -> None:
         """Append and return once durable; after an error some may be written. Raises LogFull, TooLarge, Unavailable."""
 

@@ -102,6 +102,9 @@ class KafkaTransport:
         await self._cluster.load()
         return self._cluster.specs
 
+    async def believes_clock(self) -> bool:
+        return True
+
     async def publish(self, records: Sequence[NewRecord]) -> None:
         cluster = self._cluster
         await cluster.learn({record.topic for record in records})

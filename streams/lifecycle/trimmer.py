@@ -24,6 +24,7 @@ from streams.lifecycle.oldest_blobs import AgedBlob, day_start, oldest
 from streams.lifecycle.picture_removal import PictureRemoval, Removed
 from streams.lifecycle.storage_settings import StorageSettings
 from streams.lifecycle.stored_bytes import ALL, StoredBytes
+from streams.lifecycle.tenants import owner_of
 from streams.retry import Retry
 
 log = structlog.get_logger()
@@ -52,6 +53,10 @@ class Trimmer:
     removal: PictureRemoval
     retry: Retry
     clock: Clock
+    _now: float = 0.0
+    """The time of this pass, read before it was asked whether the clock is believed."""
+    _doubted: float | None = None
+    """When a jump of the wall clock was noticed: from then on nothing goes for its age."""
     _index_trimmed: float = field(default=float("-inf"))
     _index_steps: LargestSteps = field(default_factory=LargestSteps)
     _index_needed: int | None = None
@@ -61,10 +66,15 @@ class Trimmer:
 
     async def run(self, index: IndexUse | None = None) -> Removed:
         """`index` is what the index takes on the disk, where it is embedded. Returns what was removed."""
-        listed = await self.retry.forever("blobs", self.stored.refresh, StoreUnavailable)
+        listed = await self.retry.forever("blobs", self.stored.refresh, (StoreUnavailable, Unavailable))
         if not listed or not self.storage.limits_pictures:
             return Removed()
-        removed = await self._remove_old()
+        self._now, passed = self.clock.now(), self.clock.monotonic()
+        is_believed = await self.retry.forever("broker", self.backends.transport.believes_clock, Unavailable)
+        self._doubted = None if is_believed else (passed if self._doubted is None else self._doubted)
+        if self._doubted is not None and passed < self._doubted + SETTLE_SECONDS:
+            return Removed()  # what was put just now looks old
+        removed = await self._remove_old() if is_believed else Removed()
         removed += await self._remove_excess()
         removed += await self._remove_points(index)
         if removed.blobs or removed.points:
@@ -74,24 +84,29 @@ class Trimmer:
     async def _remove_old(self) -> Removed:
         removed = Removed()
         for feed in sorted(self.stored.feeds):
-            if (hours := self.storage.hours_of(feed)) is not None:
-                removed += await self._take([feed], before=self.clock.now() - 3600 * hours)
+            if (hours := self.storage.hours_of(self._name(feed))) is not None:
+                removed += await self._take([feed], before=self._now - 3600 * hours)
         return removed
 
     async def _remove_excess(self) -> Removed:
         """Each feed to its own limit, then all feeds to theirs; what was erased meanwhile has made room already."""
-        removed, names = Removed(), (*self.storage.feeds, ALL)
+        limited = sorted(feed for feed in self.stored.feeds if self._name(feed) in self.storage.feeds)
+        removed, names = Removed(), (*limited, ALL)
         if not any(map(self._excess, names)):
             return removed
-        await self.retry.forever("blobs", self.stored.recount, StoreUnavailable)
+        await self.retry.forever("blobs", self.stored.recount, (StoreUnavailable, Unavailable))
         for name in names:
             if excess := self._excess(name):
                 removed += await self._take(self.stored.feeds if name == ALL else [name], size_bytes=excess)
         return removed
 
+    def _name(self, feed: str) -> str:
+        """As [storage.feeds] names it: feeds of several tenants may have the same limits."""
+        return owner_of(feed, self.stored.tenant)[1]
+
     def _excess(self, feed: str) -> int:
         """Bytes to be freed of one feed or ALL: what is added until the next listing has to find room too."""
-        limit = self.storage.picture_bytes if feed == ALL else self.storage.feeds[feed].bytes
+        limit = self.storage.picture_bytes if feed == ALL else self.storage.feeds[self._name(feed)].bytes
         if limit is None:
             return 0
         used = self.stored.total if feed == ALL else self.stored.of(feed)
@@ -124,8 +139,8 @@ class Trimmer:
         self, feeds: Collection[str], *, before: float | None = None, size_bytes: int = 0, points: int = 0
     ) -> Removed:
         """The oldest pictures of the feeds: those before a moment, or until as many bytes or points are free."""
-        removed, now = Removed(), self.clock.now()
-        until = now - SETTLE_SECONDS if before is None else min(before, now - SETTLE_SECONDS)
+        removed, until = Removed(), self._now - SETTLE_SECONDS
+        until = until if before is None else min(before, until)
         for day in self.stored.days(feeds):
             own, after = [feed for feed in sorted(feeds) if self.stored.has(feed, day)], None
             while day_start(day) < until and (
@@ -133,7 +148,7 @@ class Trimmer:
             ):
                 page = await self._page(own, day, after)
                 old = [aged for aged in page if aged.moment < until]
-                due: Sequence[AgedBlob] = [aged for aged in old if _is_settled(aged, now)]
+                due: Sequence[AgedBlob] = [aged for aged in old if _is_settled(aged, self._now)]
                 chosen = due
                 if before is None:
                     chosen = _needed(due, size_bytes - removed.size_bytes, points - removed.points)

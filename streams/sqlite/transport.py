@@ -156,6 +156,9 @@ class SqliteTransport:
         await self._load()
         return self._catalog.specs()
 
+    async def believes_clock(self) -> bool:
+        return await self._upkeep.trusted_now() is not None
+
     async def publish(self, records: Sequence[NewRecord]) -> None:
         await self._learn({record.topic for record in records})
         append = self._appender.records(records)

@@ -129,7 +129,7 @@ class Upkeep:
                 "clock_jumped",
                 path=str(self._path),
                 jump_seconds=round(state.jump_seconds),
-                remedy=f"no record is dropped for its age until the clock is back, or has run evenly for"
+                remedy=f"no record and no picture is dropped for its age until the clock is back, or has run evenly for"
                 f" {self._hold_seconds / 3600:g} h; set the clock if it is wrong",
             )
         return reading.wall if state.is_trusted else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from schemas import codec, points, topics
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.events import FrameEvent
 from schemas.retention import Kept
-from stores.blobs import THUMBNAIL, blob_uri, sha256_hex
+from stores.blobs import THUMBNAIL, blob_path, blob_uri, sha256_hex
 from stores.edge.disk_use import IndexUse
 from stores.folder import BlobFolder
 from stores.index import Point
@@ -30,11 +31,12 @@ from streams.lifecycle.stored_bytes import StoredBytes
 from streams.lifecycle.trimmer import Trimmer
 from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
 from streams.metrics import Metrics
-from streams.transport import NewRecord, Partition
+from streams.transport import NewRecord, Partition, Transport
 from streams.worker.instruments import worker_instruments
-from tests.support.deployment import QUICK, Deployment, collections, deployed
+from tests.support.deployment import QUICK, Deployment, collections, declared, deployed
 from tests.support.events import frame_event
 from tests.support.fault_stages import DIMENSION
+from tests.support.sqlite_logs import Clock, Logs
 
 FIRST = datetime(2026, 11, 1, tzinfo=UTC)
 READERS = {"sightline.decode": topics.RAW}
@@ -53,9 +55,9 @@ class Retention:
     def blobs(self) -> BlobFolder:
         return BlobFolder(self.deployment.folder / "blobs", wall=self.clock.now)
 
-    def trimmer(self, storage: StorageSettings) -> Trimmer:
+    def trimmer(self, storage: StorageSettings, transport: Transport | None = None) -> Trimmer:
         here = self.deployment
-        backends = Backends(here.transport, here.index, self.blobs)
+        backends = Backends(transport or here.transport, here.index, self.blobs)
         retry = worker_instruments(QUICK, Metrics(CollectorRegistry()), self.clock).retry
         removal = PictureRemoval(backends, "default", UnfinishedBlobs(here.transport, READERS))
         return Trimmer(backends, storage, StoredBytes(self.blobs, "default", self.clock), removal, retry, self.clock)
@@ -89,8 +91,9 @@ class Retention:
         await self.blobs.put("default", uri, content)
         return uri
 
-    def orphans(self) -> Orphans:
-        return Orphans(Backends(self.deployment.transport, self.deployment.index, self.blobs), self.clock)
+    def orphans(self, transport: Transport | None = None) -> Orphans:
+        backends = Backends(transport or self.deployment.transport, self.deployment.index, self.blobs)
+        return Orphans(backends, self.clock)
 
     @property
     def now(self) -> datetime:
@@ -186,6 +189,44 @@ async def test_listing_is_rare_and_deletions_are_accounted_for(retention: Retent
     assert trimmer.stored.total == 7 * (SIZE + SMALL)
     retention.clock.advance(30)
     assert not await trimmer.stored.refresh()
+
+
+@pytest.mark.parametrize("seconds", [-1e7, 1e6])
+async def test_a_folder_whose_files_have_other_times_loses_points_with_pictures(
+    retention: Retention, seconds: float
+) -> None:
+    """As after a copy: the day in the name says when they were put, if not at which hour."""
+    events = [await retention.add(number) for number in range(30)]
+    async for blob in retention.blobs.list("default"):
+        path = retention.deployment.folder / "blobs" / blob_path(blob.uri, "default")
+        os.utime(path, (FIRST.timestamp() + seconds,) * 2)
+    trimmer = retention.trimmer(StorageSettings(log_hours=1, picture_hours=12.5))
+    await trimmer.run()
+    assert uris(events[24:]) <= await retention.left()
+    retention.clock.advance(8 * 3600)
+    await trimmer.run()
+    assert await retention.left() == uris(events[24:])
+
+
+async def test_a_jump_of_the_clock_takes_no_picture(retention: Retention, tmp_path: Path) -> None:
+    """By age none, and by size none that was put before it was noticed: all of them look old."""
+    events, clock = [await retention.add(number) for number in range(6)], retention.clock
+    wall, boot = Clock(clock.now()), Clock(1000.0)
+    transport = await Logs(tmp_path / "other.sqlite", boot, wall).open()
+    await transport.create(declared())
+    await transport.publish([NewRecord(topics.DELETIONS, b"any", b"record")])
+    trimmer = retention.trimmer(StorageSettings(log_hours=1, picture_hours=100, picture_bytes=1), transport)
+    await transport.believes_clock()
+    clock.advance(365 * 86_400)
+    wall.seconds += 365 * 86_400
+    assert await trimmer.run() == Removed()
+    assert await retention.orphans(transport).remove() == 0
+    assert await retention.left() == uris(events)
+    for clocks in (wall, boot):
+        clocks.seconds += 3600
+    clock.advance(3600)
+    assert (await trimmer.run()).points == 6
+    await transport.close()
 
 
 async def test_what_was_erased_has_made_room(retention: Retention) -> None:
