@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import connected_transport
 from streams.lifecycle.backup import BackupSource
 from streams.lifecycle.restore import RestoreTargets
-from streams.sqlite.backup import side_files, snapshot
+from streams.sqlite.backup import PinnedLog, side_files
 
 OWN_TOOLS = {
     "transport": "the log at {}: Kafka keeps copies of its own (replication, MirrorMaker)",
@@ -54,13 +54,13 @@ async def backup_source(config: Config, *, lost_parts_allowed: bool) -> AsyncIte
             name=str(config.data_path),
             version=version("sightline"),
             transport=transport,
-            copy_log=partial(snapshot, log) if log else None,
+            pin_log=partial(PinnedLog, log) if log else None,
             copy_index=partial(copy_index, index) if index else None,
             pictures=picture_folder(config),
         )
 
 
-async def copy_index(folder: Path, target: Path) -> Mapping[str, int]:
+async def copy_index(folder: Path, target: Path, while_held: Callable[[], Awaitable[None]]) -> Mapping[str, int]:
     """Copy the embedded index; the points by collection, none where there is no index yet."""
     from stores.edge.client import EdgeIndex
 
@@ -68,6 +68,6 @@ async def copy_index(folder: Path, target: Path) -> Mapping[str, int]:
         return {}
     index = EdgeIndex(folder)
     try:
-        return await index.snapshot(target)
+        return await index.snapshot(target, while_held)
     finally:
         await index.close()

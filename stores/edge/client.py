@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -35,6 +35,7 @@ _page = msgspec.msgpack.Decoder(tuple[list[Hit], str | None])
 _verified = msgspec.msgpack.Decoder(tuple[list[str], int, str | None, int])
 _stored = msgspec.msgpack.Decoder(dict[str, wire.Stored])
 _number = msgspec.msgpack.Decoder(int)
+_truth = msgspec.msgpack.Decoder(bool)
 _numbers = msgspec.msgpack.Decoder(dict[str, int])
 
 
@@ -153,12 +154,22 @@ class EdgeIndex:
         """
         return _numbers.decode(await self._connection.call(wire.Salvage(), SNAPSHOT_SECONDS))
 
-    async def snapshot(self, folder: Path) -> Mapping[str, int]:
+    async def snapshot(
+        self, folder: Path, while_held: Callable[[], Awaitable[None]] | None = None
+    ) -> Mapping[str, int]:
         """Copy the whole index to `folder`, which is created; the number of points by collection.
 
-        Everything acknowledged before the call is in the copy. Writes wait until it is made, searches do not.
+        Everything acknowledged before the call is in the copy. Writes wait until it is made, and until `while_held`
+        has returned; searches do not. Raises StoreUnavailable where that took too long.
         """
-        return _numbers.decode(await self._connection.call(wire.Snapshot(str(folder.absolute())), SNAPSHOT_SECONDS))
+        target = str(folder.absolute())
+        request = wire.Snapshot(target, held=while_held is not None)
+        points = _numbers.decode(await self._connection.call(request, SNAPSHOT_SECONDS))
+        if while_held is not None:
+            await while_held()
+            if not _truth.decode(await self._connection.call(wire.Release(target))):
+                raise StoreUnavailable("the index was written again before its snapshot was taken note of: try again")
+        return points
 
     async def close(self) -> None:
         await self._connection.close()

@@ -12,6 +12,8 @@ import time
 from asyncio import StreamReader, StreamWriter
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +30,8 @@ READS_IN_A_ROW = 8
 """Reads overtake waiting writes (a search waits for one batch at most); after this many, one write is done."""
 WAITING_PER_CONNECTION = 16
 """Requests read from one connection before the first is answered; the rest wait in the socket."""
+HELD_SECONDS = 30.0
+"""A client that holds writes back after a snapshot does so for milliseconds; it may hang."""
 _log = logging.getLogger("stores.edge")
 
 
@@ -38,6 +42,14 @@ class Waiting(NamedTuple):
     writer: StreamWriter
     slots: asyncio.Semaphore
     """Released when the request is answered."""
+
+
+class Held(NamedTuple):
+    """A snapshot that is answered and still holds writes, until `released` is set or its client is gone."""
+
+    folder: str
+    writer: StreamWriter
+    released: asyncio.Event
 
 
 class RequestScheduler:
@@ -51,6 +63,7 @@ class RequestScheduler:
         self.copying = asyncio.Lock()
         """Held by what copies or exchanges shards: one at a time."""
         self.snapshots: set[asyncio.Task[None]] = set()
+        self._held: Held | None = None
         self.stopped = asyncio.Event()
         self.connected: set[StreamWriter] = set()
         self.idle_since = time.monotonic()
@@ -74,6 +87,8 @@ class RequestScheduler:
             _log.warning("connection closed, it does not follow the protocol: %s", error)
         finally:
             self.connected.discard(writer)
+            if self._held is not None and self._held.writer is writer:
+                self._held.released.set()
             self.idle_since = time.monotonic()
             writer.close()
 
@@ -83,6 +98,8 @@ class RequestScheduler:
                 self._flushes.append(waiting)
             case wire.Snapshot():
                 self._snapshot(waiting, waiting.call.request)
+            case wire.Release():
+                self._reply(waiting, partial(self._release, waiting.call.request.folder))
             case wire.Salvage():
                 self._begin(self._salvage(waiting))
             case wire.Ensure() | wire.Upsert() | wire.Delete() | wire.Remove():
@@ -122,22 +139,37 @@ class RequestScheduler:
 
     def _snapshot(self, waiting: Waiting, request: wire.Snapshot) -> None:
         """Answered when the copy is made; searches go on meanwhile."""
-        self._begin(self._copy(waiting, Path(request.folder)))
+        self._begin(self._copy(waiting, request))
 
     def _begin(self, lasting: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(lasting)
         self.snapshots.add(task)
         task.add_done_callback(self.snapshots.discard)
 
-    async def _copy(self, waiting: Waiting, target: Path) -> None:
+    async def _copy(self, waiting: Waiting, request: wire.Snapshot) -> None:
         async with self.copying:
             self.writes_held = True
             try:
-                copied = asyncio.create_task(snapshot(self.folder, target))
+                copied = asyncio.create_task(snapshot(self.folder, Path(request.folder)))
                 await asyncio.wait([copied])
+                self._held = Held(request.folder, waiting.writer, asyncio.Event())
+                self._reply(waiting, copied.result)
+                if request.held and not copied.exception():
+                    await self._until_released(self._held.released)
             finally:
+                self._held = None
                 self.release_writes()
-        self._reply(waiting, copied.result)
+
+    async def _until_released(self, released: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HELD_SECONDS):
+                await released.wait()
+
+    def _release(self, folder: str) -> bool:
+        if self._held is None or self._held.folder != folder or self._held.released.is_set():
+            return False
+        self._held.released.set()
+        return True
 
     async def _salvage(self, waiting: Waiting) -> None:
         async with self.copying:

@@ -134,7 +134,17 @@ class Flush(Struct, frozen=True, array_like=True, tag=True):
 
 
 class Snapshot(Struct, frozen=True, array_like=True, tag=True):
-    """A copy of the whole index in `folder`, an absolute path; the answer is the number of points by collection."""
+    """A copy of the whole index in `folder`, an absolute path; the answer is the number of points by collection.
+
+    With `held`, writes wait after the answer, until `Release`.
+    """
+
+    folder: str
+    held: bool = False
+
+
+class Release(Struct, frozen=True, array_like=True, tag=True):
+    """Let the writes go on that the snapshot to `folder` holds; the answer is whether it held them until now."""
 
     folder: str
 
@@ -143,7 +153,7 @@ Writing = Ensure | Upsert | Delete | Remove
 Reading = Search | Get | Scroll | Ordered | Count | Facet | Collections | Verify | Export | Compact | Storage
 Lasting = Snapshot | Salvage
 """Answered when they are done; others are answered meanwhile."""
-Request = Writing | Reading | Lasting | Flush
+Request = Writing | Reading | Lasting | Flush | Release
 
 
 class Exported(Struct, frozen=True, array_like=True):

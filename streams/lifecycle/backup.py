@@ -2,41 +2,44 @@
 
 The order makes the end right:
 1. the pictures that there are, which takes longest;
-2. the log. A worker commits an offset only after the points and pictures that it covers are durable;
-3. so the index, copied after the log, has every point that the log calls done. Points that are newer are written again,
-   under the same ids, when the restored log's frames are processed;
+2. the index. While its writes still wait, the log is pinned: a worker writes the points of a frame after its record and
+   before it commits its offset, so the index has every point that the log calls done, and none of a frame that the log
+   does not know;
+3. the log, as it was pinned;
 4. the pictures that came meanwhile: every one that the log cites is there. One that was erased or expired meanwhile is
    not;
-5. the deletions that were requested since the log's copy, which a restore requests again;
+5. the deletions that were requested since, which a restore requests again;
 6. the manifest. What it does not name, erased pictures among it, is then removed from the folder.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import shutil
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
-
-from msgspec.structs import replace
+from typing import Protocol
 
 from schemas.topics import DELETIONS
-from stores.blobs import SCHEME, THUMBNAIL, is_blob
 from streams.clock import Clock, SystemClock, utc
-from streams.lifecycle.backup_folder import BackupFolder, side_by_side
-from streams.lifecycle.backup_manifest import BadBackup, Manifest, StoredDeletion, StoredFile, StoredPicture
+from streams.lifecycle.backup_folder import BackupFolder
+from streams.lifecycle.backup_manifest import BadBackup, Manifest, StoredDeletion, StoredFile
+from streams.lifecycle.backup_pictures import PictureCopier
 from streams.topic_reader import read_range
 from streams.transport import Transport
 
 ANYWAY = "give another folder, or take its place with --replace"
-BLOB_FOLDERS = 3
-"""Tenant, feed and day."""
 LOST_SHARE = 0.5
 """Of the last backup's pictures: that more are gone since is not retention of one day, but a lost folder."""
+
+
+class LogPin(Protocol):
+    """A log as it was at one moment; its calls block."""
+
+    def copy(self, target: Path) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,10 @@ class BackupSource:
     """The data folder's path, to tell deployments apart."""
     version: str
     transport: Transport | None
-    copy_log: Callable[[Path], None] | None
-    copy_index: Callable[[Path], Awaitable[Mapping[str, int]]] | None
+    pin_log: Callable[[], LogPin] | None
+    """Blocks."""
+    copy_index: Callable[[Path, Callable[[], Awaitable[None]]], Awaitable[Mapping[str, int]]] | None
+    """Calls the second argument while writes wait, after the copy."""
     pictures: Path | None
 
 
@@ -75,11 +80,10 @@ async def back_up(
     with folder.locked():
         previous = None if replace else folder.manifest()
         await _check_lineage(source, previous)
-        copier = _PictureCopier(source.pictures, folder, (previous.pictures if previous else None) or {})
+        copier = PictureCopier(source.pictures, folder, (previous.pictures if previous else None) or {})
         await asyncio.to_thread(copier.run)
         ends, records = await _ends(source.transport)
-        log = await asyncio.to_thread(_copied_log, source, folder)
-        index, points = await _copied_index(source, folder)
+        log, index, points = await _copied(source, folder)
         await asyncio.to_thread(copier.run)
         manifest = Manifest(
             version=source.version,
@@ -146,106 +150,39 @@ async def _deletions_since(transport: Transport | None, ends: list[int]) -> list
     ]
 
 
-def _copied_log(source: BackupSource, folder: BackupFolder) -> StoredFile | None:
-    if source.copy_log is None:
-        return None
-    draft = folder.drafts / "log.sqlite"
-    source.copy_log(draft)
-    stored = folder.store_file(draft)
-    draft.unlink()
-    return stored
-
-
-async def _copied_index(
+async def _copied(
     source: BackupSource, folder: BackupFolder
-) -> tuple[dict[str, StoredFile] | None, dict[str, int]]:
-    """The stored files, and the points by collection."""
-    if source.copy_index is None:
-        return None, {}
-    draft = folder.drafts / "index"
-    points = dict(await source.copy_index(draft))
-    return await asyncio.to_thread(_stored_files, draft, folder), points
+) -> tuple[StoredFile | None, dict[str, StoredFile] | None, dict[str, int]]:
+    """Log and index of one moment: the stored files, and the points by collection."""
+    pins: list[LogPin] = []
+
+    async def pin() -> None:
+        if source.pin_log is not None and not pins:
+            pins.append(await asyncio.to_thread(source.pin_log))
+
+    index, points, draft = None, dict[str, int](), folder.drafts / "index"
+    try:
+        if source.copy_index is not None:
+            points = dict(await source.copy_index(draft, pin))
+            index = await asyncio.to_thread(_stored_files, draft, folder)
+            await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+        await pin()
+        return await asyncio.to_thread(_copied_log, pins, folder), index, points
+    finally:
+        for each in pins:
+            each.close()
+
+
+def _copied_log(pins: Sequence[LogPin], folder: BackupFolder) -> StoredFile | None:
+    for pin in pins:
+        draft = folder.drafts / "log.sqlite"
+        pin.copy(draft)
+        stored = folder.store_file(draft)
+        draft.unlink()
+        return stored
+    return None
 
 
 def _stored_files(draft: Path, folder: BackupFolder) -> dict[str, StoredFile]:
     paths = sorted(path for path in draft.rglob("*") if path.is_file())
     return {path.relative_to(draft).as_posix(): folder.store_file(path) for path in paths}
-
-
-class _PictureCopier:
-    """Copies what a blob folder has and the backup lacks, each time it runs; nothing where `root` is None."""
-
-    def __init__(self, root: Path | None, folder: BackupFolder, known: Mapping[str, StoredPicture]) -> None:
-        self._root, self._folder, self._known = root, folder, dict(known)
-        self.stored: dict[str, StoredPicture] = {}
-        self.new: set[str] = set()
-        self.damaged: set[str] = set()
-
-    def run(self) -> None:
-        if self._root is not None:
-            results = side_by_side(partial(self._copy, self._root), _files(self._root))
-            self.stored = {path: stored for path, stored in results if stored is not None}
-            self._known |= self.stored
-
-    def _copy(self, root: Path, file: Path) -> tuple[str, StoredPicture | None]:
-        path = file.relative_to(root).as_posix()
-        try:
-            found = file.stat()
-            if (stored := self._stored(path, found)) is not None:
-                return path, replace(stored, modified_ns=found.st_mtime_ns)
-            content = _content(file)
-        except FileNotFoundError:  # erased meanwhile
-            return path, None
-        if content is None or (not path.endswith(THUMBNAIL) and sha256(content).hexdigest() != file.name):
-            self.damaged.add(path)
-            known = self._known.get(path)
-            return path, known if known is not None and self._holds(path, known) else None
-        self.new.add(path)
-        return path, self._folder.store_picture(path, content, found.st_mtime_ns)
-
-    def _stored(self, path: str, found: os.stat_result) -> StoredPicture | None:
-        """The picture as the folder has it, perhaps from a backup that was broken off; None: copy it.
-
-        An original's name is its content: one that is put again, as every night's ingest does, has another time only.
-        """
-        if path.endswith(THUMBNAIL):
-            known = self._known.get(path)
-            is_same = known is not None and (known.bytes, known.modified_ns) == (found.st_size, found.st_mtime_ns)
-            stored = known if is_same else None
-        else:
-            stored = StoredPicture(found.st_size, path.rpartition("/")[2], found.st_mtime_ns)
-        return stored if stored is not None and self._holds(path, stored) else None
-
-    def _holds(self, path: str, stored: StoredPicture) -> bool:
-        return self._folder.holds(self._folder.picture(path), stored.bytes, stored.sha256)
-
-
-def _files(root: Path) -> Iterator[Path]:
-    """The blobs of all tenants, also behind links; what is no blob is left out.
-
-    Raises OSError for a folder that cannot be read, BadBackup for a link to nothing: their pictures are not gone.
-    """
-    for folder, folders, files in os.walk(root, onerror=_raise_unless_gone, followlinks=True):
-        path = Path(folder).relative_to(root)
-        is_above = len(path.parts) < BLOB_FOLDERS
-        folders[:] = sorted(name for name in folders if is_above and not name.startswith("."))
-        for name in sorted(files):
-            if is_blob(f"{SCHEME}{(path / name).as_posix()}"):
-                yield Path(folder, name)
-            elif is_above and Path(folder, name).is_symlink():
-                raise BadBackup(f"{Path(folder, name)} is a link to a folder that is not there: mount its disk")
-
-
-def _raise_unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
-
-
-def _content(file: Path) -> bytes | None:
-    """None where the disk cannot read it. Raises FileNotFoundError, OSError."""
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        return None

@@ -18,30 +18,43 @@ CHECKED_RECORDS = 1_000
 """Read at once."""
 
 
-def snapshot(source: Path, target: Path) -> None:
-    """Copy the log as one moment has it to `target`, in place of what is there; a file without a write-ahead log.
+class PinnedLog:
+    """A log as it was when this was made, to be copied later. Writers go on; its write-ahead log grows until `close`.
 
-    Writers are not held back; the source's write-ahead log grows until the copy is made. The copy has no members: those
-    of the source do not read it, and partitions would wait for their leases. The copy is read whole: a copy of damage
-    would take the place of a good one. Blocks: call it in a thread. Raises DamagedLog, Unavailable, and OSError where
-    the disk of `target` is full.
+    Blocks: make and use it in threads. Raises DamagedLog, Unavailable.
     """
-    for path in (target, *side_files(target)):
-        path.unlink(missing_ok=True)
-    try:
-        with (
-            closing(connect(source, busy_seconds=OPENING_SECONDS)) as reading,
-            closing(sqlite3.connect(target, isolation_level=None)) as writing,
-        ):
-            writing.execute("PRAGMA synchronous = OFF")
-            reading.backup(writing)
-            writing.execute("DELETE FROM members")
-            writing.execute("UPDATE claims SET owner = NULL, release_by = NULL")
-            _check(writing, source)
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL"):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
-        raise translate(error, source) or error from error
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._reading = connect(path, busy_seconds=OPENING_SECONDS)
+            self._reading.execute("BEGIN")
+            self._reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # begins to read
+        except sqlite3.Error as error:
+            raise translate(error, path) or error from error
+
+    def copy(self, target: Path) -> None:
+        """To `target`, in place of what is there; a file without a write-ahead log.
+
+        The copy has no members: those of the log do not read it, and partitions would wait for their leases. It is read
+        whole: a copy of damage would take the place of a good one. Raises OSError where the disk of `target` is full.
+        """
+        for path in (target, *side_files(target)):
+            path.unlink(missing_ok=True)
+        try:
+            with closing(sqlite3.connect(target, isolation_level=None)) as writing:
+                writing.execute("PRAGMA synchronous = OFF")
+                self._reading.backup(writing)
+                writing.execute("DELETE FROM members")
+                writing.execute("UPDATE claims SET owner = NULL, release_by = NULL")
+                _check(writing, self._path)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target)) from error
+            raise translate(error, self._path) or error from error
+
+    def close(self) -> None:
+        self._reading.close()
 
 
 def _check(copy: sqlite3.Connection, source: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from streams.lifecycle.backup import BackupReport, BackupSource, back_up
 from streams.lifecycle.backup_folder import BackupFolder
 from streams.lifecycle.restore import RestoreTargets, request_again, restore
-from streams.sqlite.backup import snapshot
+from streams.sqlite.backup import PinnedLog
 from tests.faults.erasing_suite import deletion, exists, work, worker
 from tests.support.deployment import Deployment, deployed, fated, identity, running, until
 from tests.support.edge_folder import edge_folder
@@ -30,7 +30,7 @@ def source(here: Deployment) -> BackupSource:
         name=str(here.folder),
         version="0",
         transport=here.transport,
-        copy_log=partial(snapshot, here.transport.path),
+        pin_log=partial(PinnedLog, here.transport.path),
         copy_index=here.index.snapshot,
         pictures=here.folder / "blobs",
     )
@@ -117,24 +117,25 @@ async def test_one_folder_holds_the_last_of_five_backups(here: Deployment, tmp_p
 
 
 async def test_what_is_deleted_after_the_log_was_copied_stays_deleted(here: Deployment, tmp_path: Path) -> None:
-    """The deletion comes between the copies of log and index, and is obeyed there at once."""
+    """The deletion comes between the copies of index and log, and is obeyed there at once."""
     records = [fated("ok", number=number) for number in range(3)]
     await here.publish(records)
     await work(here)
     first = identity(records[0])
     image = (await here.enriched())[first].image
 
-    async def copy_index(folder: Path) -> Mapping[str, int]:
+    async def copy_index(folder: Path, pin_log: Callable[[], Awaitable[None]]) -> Mapping[str, int]:
+        points = await here.index.snapshot(folder, pin_log)
         await here.publish([deletion(first)])
         await work(here, until_erased=[first])
-        return await here.index.snapshot(folder)
+        return points
 
     backup = source(here)
     changed = BackupSource(
         backup.name,
         backup.version,
         backup.transport,
-        backup.copy_log,
+        backup.pin_log,
         copy_index,
         backup.pictures,
     )
@@ -154,12 +155,20 @@ async def test_a_backup_that_fails_leaves_the_last_one(here: Deployment, tmp_pat
     await here.publish([fated("ok", number=2)])
     await work(here)
 
-    def full(draft: Path) -> None:
-        snapshot(here.transport.path, draft)
-        raise OSError(28, "No space left on device")
+    class Full(PinnedLog):
+        def copy(self, target: Path) -> None:
+            super().copy(target)
+            raise OSError(28, "No space left on device")
 
     backup = source(here)
-    broken = BackupSource(backup.name, backup.version, backup.transport, full, backup.copy_index, backup.pictures)
+    broken = BackupSource(
+        backup.name,
+        backup.version,
+        backup.transport,
+        partial(Full, here.transport.path),
+        backup.copy_index,
+        backup.pictures,
+    )
     with pytest.raises(OSError, match="No space left"):
         await back_up(broken, BackupFolder(tmp_path / "backup"))
     async with restored(tmp_path / "backup", tmp_path / "restored") as there:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from streams.errors import DamagedLog, Unavailable
-from streams.sqlite.backup import snapshot
+from streams.sqlite.backup import PinnedLog
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Record, TopicSpec
 from tests.contract.transport_suite import RecordingListener
@@ -139,10 +139,10 @@ class TestRecords:
 
     def test_a_damaged_log_does_not_take_the_place_of_a_good_backup(self, whole: Path, tmp_path: Path) -> None:
         path = copied(whole, tmp_path)
-        snapshot(path, tmp_path / "copy.sqlite")
+        PinnedLog(path).copy(tmp_path / "copy.sqlite")
         flip(path, path.read_bytes().index(b"77 77 77 ") + 4)
         with pytest.raises(DamagedLog, match=r"log\.sqlite: t\[[01]\] offset \d+: its bytes were changed.*restore"):
-            snapshot(path, tmp_path / "copy.sqlite")
+            PinnedLog(path).copy(tmp_path / "copy.sqlite")
 
     def test_a_backup_to_a_full_disk_names_that_disk(self, whole: Path, tmp_path: Path) -> None:
         disk = tmp_path / "disk"
@@ -152,7 +152,7 @@ class TestRecords:
             pytest.skip("this user may not mount")
         try:
             with pytest.raises(OSError, match=r"No space left.*disk/copy\.sqlite"):
-                snapshot(copied(whole, tmp_path), disk / "copy.sqlite")
+                PinnedLog(copied(whole, tmp_path)).copy(disk / "copy.sqlite")
         finally:
             subprocess.run(("umount", "-l", str(disk)), check=True)
 

@@ -46,6 +46,34 @@ async def test_a_snapshot_of_an_index_that_is_written_is_whole(tmp_path: Path) -
     assert found % BATCH == 0
 
 
+async def test_writes_wait_until_what_belongs_to_the_snapshot_is_noted(tmp_path: Path) -> None:
+    """A log that is pinned meanwhile knows every frame of the copy, and a client that goes away holds nothing back."""
+    source, copy = tmp_path / "index", tmp_path / "copy"
+    with edge_folder(source):
+        index, other = EdgeIndex(source), EdgeIndex(source)
+        await index.ensure(SPEC)
+        await index.upsert("frames", batch(0))
+        writing: list[asyncio.Task[None]] = []
+
+        async def while_held() -> None:
+            writing.append(asyncio.create_task(other.upsert("frames", batch(1))))
+            for _ in range(20):
+                assert await other.count("frames") == BATCH
+
+        assert await index.snapshot(copy, while_held) == {"frames": BATCH}
+        await writing[0]
+        assert await index.count("frames") == 2 * BATCH
+
+        async def go_away() -> None:
+            await index.close()
+            await other.upsert("frames", batch(2))
+
+        with pytest.raises(StoreUnavailable, match="try again"):
+            await index.snapshot(copy, go_away)
+        await other.close()
+        await index.close()
+
+
 async def test_a_snapshot_takes_the_place_of_a_broken_off_one(tmp_path: Path) -> None:
     source, copy = tmp_path / "index", tmp_path / "copy"
     (copy / "shard-000009").mkdir(parents=True)
