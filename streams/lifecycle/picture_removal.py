@@ -19,6 +19,7 @@ from streams.backends import Backends
 from streams.clock import utc
 from streams.lifecycle.kept_frames import KeptFrames, TrimmedFeeds, trimmed_record
 from streams.lifecycle.oldest_blobs import AgedBlob
+from streams.lifecycle.tenants import owner_of
 from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
 
 DELETED_FRAMES = 256
@@ -96,32 +97,34 @@ class PictureRemoval:
     async def _delete(self, aged: AgedBlob) -> None:
         """Unless it was put again since it was listed."""
         later = math.nextafter(aged.blob.modified, math.inf)
-        await self.backends.blobs.delete(self.tenant, aged.blob.uri, put_before=later)
+        tenant, _ = owner_of(aged.feed, self.tenant)
+        await self.backends.blobs.delete(tenant, aged.blob.uri, put_before=later)
 
     async def _tell(self, free: Iterable[AgedBlob]) -> None:
         """Up to when pictures may be gone, before they are: a reader that misses one learns why."""
         await self._trimmed.catch_up()
-        last: dict[str, datetime] = {}
+        last: dict[tuple[str, str], datetime] = {}
         for aged in free:
-            known = self._trimmed.before(self.tenant, aged.feed)
-            moments = (utc(aged.moment) + timedelta(milliseconds=1), last.get(aged.feed), known)
-            last[aged.feed] = max(moment for moment in moments if moment is not None)
-        news = [(feed, before) for feed, before in last.items() if before != self._trimmed.before(self.tenant, feed)]
-        entries = [Trimmed(tenant=self.tenant, feed=feed, before=before) for feed, before in news]
+            owner = owner_of(aged.feed, self.tenant)
+            moments = (utc(aged.moment) + timedelta(milliseconds=1), last.get(owner), self._trimmed.before(*owner))
+            last[owner] = max(moment for moment in moments if moment is not None)
+        news = [(owner, before) for owner, before in last.items() if before != self._trimmed.before(*owner)]
+        entries = [Trimmed(tenant=tenant, feed=feed, before=before) for (tenant, feed), before in news]
         if entries:
             await self.backends.transport.publish([trimmed_record(entry) for entry in entries])
 
     async def _points(self, feed: str, until: datetime) -> AsyncIterator[Hit]:
         """Points of the feed's frames that were ingested until then. Older ones are gone, so there are few."""
+        tenant, name = owner_of(feed, self.tenant)
         where = Filter(
             must=(
-                Match(field="tenant", any_of=(self.tenant,)),
-                Match(field="feed", any_of=(feed,)),
+                Match(field="tenant", any_of=(tenant,)),
+                Match(field="feed", any_of=(name,)),
                 Match(field="ingested", at_most=until.isoformat()),
             )
         )
-        for name in await self.backends.index.collections():
-            if points.holds_frames(name):
-                async for page in point_pages(self.backends.index, name, where):
+        for collection in await self.backends.index.collections():
+            if points.holds_frames(collection):
+                async for page in point_pages(self.backends.index, collection, where):
                     for hit in page:
                         yield hit

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -16,6 +17,7 @@ from streams.lifecycle.picture_removal import PictureRemoval
 from streams.lifecycle.storage_parts import Part, StorageFolders, disk_part, index_use, log_bytes, warnings
 from streams.lifecycle.storage_settings import StorageSettings
 from streams.lifecycle.stored_bytes import StoredBytes
+from streams.lifecycle.tenants import Tenants
 from streams.lifecycle.trimmer import Trimmer
 from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
 from streams.metrics import ProcessMetrics
@@ -41,10 +43,13 @@ class StorageSpec:
 class StorageUpkeep:
     spec: StorageSpec
     trimmer: Trimmer
-    orphans: Orphans
+    make_orphans: Callable[[str], Orphans]
+    """For a tenant."""
     retry: Retry
     clock: Clock
     metrics: ProcessMetrics
+    _orphans: dict[str, Orphans] = field(default_factory=dict)
+    """By tenant."""
     _measured: float = field(default=float("-inf"))
     _warned: float = field(default=float("-inf"))
 
@@ -55,7 +60,9 @@ class StorageUpkeep:
             return
         self._measured = now
         await self.trimmer.run(await index_use(self.spec.folders))
-        await self.retry.forever("storage", self.orphans.remove, (StoreUnavailable, Unavailable))
+        for tenant in (self.spec.tenant, *self.trimmer.stored.others):
+            orphans = self._orphans.setdefault(tenant, self.make_orphans(tenant))
+            await self.retry.forever("storage", orphans.remove, (StoreUnavailable, Unavailable))
         self._report(await self._parts())
 
     async def _parts(self) -> list[Part]:
@@ -89,7 +96,7 @@ async def parts(spec: StorageSpec, stored: StoredBytes) -> list[Part]:
 def make_upkeep(
     backends: Backends, spec: StorageSpec, plan: Plan, group: str, clock: Clock, retry: Retry, metrics: ProcessMetrics
 ) -> StorageUpkeep:
-    stored = StoredBytes(backends.blobs, spec.tenant, clock)
+    stored = StoredBytes(backends.blobs, spec.tenant, clock, Tenants(backends, spec.tenant))
     removal = PictureRemoval(backends, spec.tenant, UnfinishedBlobs(backends.transport, plan.readers(group)))
     trimmer = Trimmer(backends, spec.settings, stored, removal, retry, clock)
-    return StorageUpkeep(spec, trimmer, Orphans(backends, clock, spec.tenant), retry, clock, metrics)
+    return StorageUpkeep(spec, trimmer, partial(Orphans, backends, clock), retry, clock, metrics)

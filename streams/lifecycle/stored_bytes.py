@@ -1,4 +1,4 @@
-"""A running account of the bytes of a tenant's pictures, by feed and day.
+"""A running account of the bytes of pictures, by feed and day; feeds of other tenants are named TENANT/FEED.
 
 Past days change by deletions alone, so only the last two days are listed again; everything is listed once a day, for
 what others have removed. Listing takes a small share of the time, however many pictures there are.
@@ -6,13 +6,14 @@ what others have removed. Listing takes a small share of the time, however many 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
 from stores.blobs import BlobStore
 from streams.clock import Clock
 from streams.lifecycle.largest_steps import LargestSteps
+from streams.lifecycle.tenants import Tenants, owner_of
 
 ALL = ""
 """No feed has this name."""
@@ -30,6 +31,10 @@ class StoredBytes:
     blobs: BlobStore
     tenant: str
     clock: Clock
+    tenants: Tenants | None = None
+    """Names the tenants that are counted beside that one."""
+    others: Sequence[str] = ()
+    """As of the last listing."""
     pause_seconds: float = LISTED_EVERY_SECONDS
     """Until the next listing, from the last one on."""
     _days: dict[tuple[str, date], int] = field(default_factory=dict)
@@ -81,7 +86,10 @@ class StoredBytes:
             self._days[feed, day] = max(0, self._days[feed, day] - size_bytes)
 
     async def refresh(self) -> bool:
-        """List what may have changed, if it is time to. Returns whether it was. Raises StoreUnavailable."""
+        """List what may have changed, if it is time to. Returns whether it was.
+
+        Raises StoreUnavailable, Unavailable.
+        """
         began = self.clock.monotonic()
         if self._listed is not None and began < self._listed + self.pause_seconds:
             return False
@@ -95,19 +103,22 @@ class StoredBytes:
 
     async def recount(self) -> None:
         """List everything, unless it was done lately: others remove pictures of past days too. Raises
-        StoreUnavailable."""
+        StoreUnavailable, Unavailable."""
         if self.clock.monotonic() >= self._listed_all + RECOUNT_SECONDS:
             await self._list(everything=True)
 
     async def _list(self, *, everything: bool) -> None:
-        days = await self.blobs.days(self.tenant)
+        self.others = await self.tenants.others() if self.tenants else ()
+        days = dict(await self.blobs.days(self.tenant))
+        for tenant in self.others:
+            days |= {f"{tenant}/{feed}": own for feed, own in (await self.blobs.days(tenant)).items()}
         existing = {(feed, day) for feed, own in days.items() for day in own}
         recent = {(feed, day) for feed, own in days.items() for day in sorted(own)[-OPEN_DAYS:]}
         recent |= existing - self._days.keys()
         sizes = {key: size for key, size in self._days.items() if key in existing}
         for feed, day in existing if everything else recent:
             sizes[feed, day] = 0
-            async for blob in self.blobs.list(self.tenant, feed, day):
+            async for blob in self.blobs.list(*owner_of(feed, self.tenant), day):
                 sizes[feed, day] += blob.size_bytes
         self._days = sizes
         if everything:
