@@ -48,7 +48,7 @@ class Membership:
     async def join(self) -> None:
         """Become a member. The first `poll` or `keep_alive` adopts the assignment."""
         self._polled = asyncio.get_running_loop().time()
-        await self._writer.run(self.member.join)
+        await self._write(self.member.join)
         self._heartbeat = asyncio.create_task(self._beat(), name=f"lease-{self.member.name}")
 
     def touch(self) -> None:
@@ -88,7 +88,7 @@ class Membership:
                 self._heartbeat.cancel()
                 await asyncio.gather(self._heartbeat, return_exceptions=True)
             self.cursors.clear()
-            await self._writer.run(self.member.leave)
+            await self._write(self.member.leave)
 
     async def _write(self, job: Job[T]) -> T:
         """A full log refuses publishing; a member's own writes wait for a full disk instead of ending the member."""

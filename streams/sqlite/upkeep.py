@@ -6,12 +6,13 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import structlog
 
-from streams.errors import StreamError
+from streams.errors import LogFull, StreamError
 from streams.sqlite import compaction, retention, space, wall_clock
 from streams.sqlite.catalog import Catalog
 from streams.sqlite.retention import FUTURE_SECONDS, Dropped, floor
@@ -123,7 +124,8 @@ class Upkeep:
 
         state, is_saved = await self._reader.run(look)
         if not is_saved:
-            await self._writer.run(partial(wall_clock.save, state=state))
+            with suppress(LogFull):  # of the disk: a worker waits for room elsewhere, and may open the log meanwhile
+                await self._writer.run(partial(wall_clock.save, state=state))
         if state.jump_seconds:
             log.warning(
                 "clock_jumped",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
 import tarfile
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from streams.errors import LogFull, Unavailable
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Record, TopicSpec
-from tests.contract.transport_suite import values
-from tests.support.sqlite_logs import Logs
+from tests.contract.transport_suite import RecordingListener, values
+from tests.support.sqlite_logs import Clock, Logs
 
 DAY = 86_400.0
 ARCHIVE = Path(__file__).parents[3] / "whole" / "data" / "data-0.1.0.tar.xz"
@@ -91,3 +94,37 @@ async def test_a_log_of_format_1_is_migrated_and_compacted_while_others_use_it(o
 async def every_record(transport: SqliteTransport) -> list[Record]:
     partitions = [partition for name in await transport.topics() for partition in await transport.ends(name)]
     return [record for partition in sorted(partitions) for record in await transport.read(partition, 0, 1_000)]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk))
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount")
+    yield disk
+    subprocess.run(("umount", "-l", str(disk)), check=True)
+
+
+async def test_a_full_disk_is_waited_for_by_members_and_hinders_no_opening(disk: Path) -> None:
+    logs = Logs(disk / "log.sqlite", Clock(1_000.0), Clock(1_800_000_000.0))
+    transport = await logs.open()
+    await transport.create([TopicSpec("t", 1)])
+    await transport.publish(values("t", "a", range(10)))
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+        while True:
+            filler.write(bytes(4096))
+    with pytest.raises(LogFull, match=r"log\.sqlite: the disk is full"):
+        await transport.publish([NewRecord("t", b"a", bytes(900_000))])
+    with suppress(LogFull):  # the write-ahead log's file has room for small ones
+        while True:
+            await transport.publish(values("t", "a", [11]))
+    logs.wait(3600)  # so that the clock would be noted
+    late = await logs.open()
+    with pytest.raises(Unavailable, match="the disk is full"):
+        await late.consumer("g", ["t"], RecordingListener())
+    (disk / "filler").unlink()
+    consumer = await late.consumer("g", ["t"], RecordingListener())
+    assert len(await consumer.poll(10, 5.0)) == 10
+    await logs.close()
