@@ -22,6 +22,8 @@ CRASHES = (signal.SIGALRM, signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV, signal
 """Signals by which a process ends itself, SIGALRM when a shard takes too long to open; people send others."""
 LEAST_FREE_BYTES = 1 << 20
 """With less, a process that ended without a word ended because the disk is full: it could not even write its log."""
+LEAST_MAPPED_BYTES = 64 << 20
+"""Edge makes files of 32 MiB as it opens a shard, and maps them: without room for one the process ends by SIGBUS."""
 
 
 def main(arguments: list[str]) -> int:
@@ -77,9 +79,11 @@ def _detached(folder: Path, lock: int, settings: str) -> int:
 
 def _silent_end(folder: Path, status: int) -> bytes:
     """What to say of a process that could not say why it ended: it crashed, or the disk is full."""
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES:
+    free = shutil.disk_usage(folder).free
+    is_full = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGBUS and free < LEAST_MAPPED_BYTES
+    if not is_full and os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES:
         return _crashed(folder, signal.Signals(os.WTERMSIG(status)))
-    if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
+    if is_full or free < LEAST_FREE_BYTES:
         return _described(folder, OSError(errno.ENOSPC, ""))
     return f"StoreUnavailable the index process ended at once, see {folder / LOG}".encode()
 

@@ -1,0 +1,52 @@
+"""An embedded index that is opened on a disk that is nearly full: nothing of it is damaged, all it needs is room."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stores.edge.client import EdgeIndex
+from stores.errors import Damaged, StoreBlocked
+from tests.contract.index_suite import FRAMES, SPEC
+from tests.support.edge_folder import edge_folder, end
+
+LEFT_BYTES = 1 << 20
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ("mount", "-t", "tmpfs", "-o", "size=200m", "none", str(disk))
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount")
+    yield disk
+    subprocess.run(("umount", "-l", str(disk)), check=True)
+
+
+async def test_an_index_on_a_full_disk_is_not_taken_for_a_damaged_one(disk: Path) -> None:
+    """Recordings filled the disk, and the machine was switched off and on."""
+    with edge_folder(disk / "index") as folder:
+        index = EdgeIndex(folder)
+        await index.ensure(SPEC, "frames")
+        await index.upsert("frames", FRAMES)
+        await index.flush()
+        await index.close()
+        end(folder, signal.SIGKILL)
+        state = os.statvfs(disk)
+        with (disk / "recordings").open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, state.f_bavail * state.f_frsize - LEFT_BYTES)
+        index = EdgeIndex(folder)
+        with pytest.raises(StoreBlocked, match="make room on its disk") as refused:
+            await index.count("frames")
+        await index.close()
+        assert not isinstance(refused.value, Damaged)
+        (disk / "recordings").unlink()
+        index = EdgeIndex(folder)
+        assert await index.count("frames") == len(FRAMES)
+        await index.close()
