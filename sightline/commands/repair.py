@@ -15,9 +15,10 @@ from sightline.terminal.render import counted, new_table
 from sightline.terminal.signals import doing
 from sightline.wiring.build_worker import collections, worker_settings
 from sightline.wiring.damaged_index import salvage_index
+from sightline.wiring.damaged_log import SalvagedLog, salvage_log
 from sightline.wiring.examination import Examination, examine, frames_of_damaged
 from sightline.wiring.existing_data import check_data_folder
-from sightline.wiring.lost_log import found_pictures_folder, missing_log, set_log_aside
+from sightline.wiring.lost_log import found_pictures_folder, has_log_aside, missing_log, set_log_aside
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.thumbnails import thumbnail_maker
 from streams.backends import Backends
@@ -45,8 +46,8 @@ NewLog = Annotated[
     bool,
     typer.Option(
         "--new-log",
-        help="Move a damaged embedded log aside, and make a new one from the index and the pictures. Dead letters, and "
-        "frames that no worker has finished, are in the old one only.",
+        help="Move a damaged embedded log aside unread, and make a new one from the index and the pictures. Dead "
+        "letters, and frames that no worker has finished, are in the old one only.",
     ),
 ]
 
@@ -60,7 +61,8 @@ async def repair(
 ) -> None:
     """Make points, records, thumbnails and originals again that are lost or damaged, as far as the rest tells them.
 
-    Nothing else changes: erased frames stay erased, dead ones dead. It may be interrupted and run again; workers may
+    Nothing else changes: erased frames stay erased, dead ones dead. Of a damaged embedded log it saves the records that
+    can be read in a new one, and keeps the damaged file. It may be interrupted and run again; workers may
     run meanwhile. Afterwards `sightline work` processes what this puts on the log, and `sightline ingest` brings back
     the pictures that only their sources have. Exit status 1 means that something cannot be repaired here.
     """
@@ -75,7 +77,23 @@ async def repair(
     try:
         await _repair(config, dry_run=dry_run, deep=deep)
     except DamagedLog as error:
-        raise CommandError(f"{error}; `sightline repair --new-log` makes a new log from the index") from error
+        await _repair_log(config, error, dry_run=dry_run)
+        await _repair(config, dry_run=False, deep=deep)
+
+
+async def _repair_log(config: Config, damage: DamagedLog, *, dry_run: bool) -> None:
+    """Save the records that can be read in a new log. Raises CommandError where there are none, and for a dry run."""
+    if dry_run:
+        raise CommandError(f"{str(damage).partition(';')[0]}; `sightline repair` saves the records that can be read")
+    try:
+        with doing("saving the records that can be read; the damaged log stays as it is"):
+            salvaged = await salvage_log(config, damage)
+    except DamagedLog as error:
+        raise CommandError(
+            f"{error}; no record can be read: `sightline repair --new-log` makes a new log from the index and the "
+            "pictures"
+        ) from error
+    _print_salvaged(salvaged, damage)
 
 
 async def _repair(config: Config, *, dry_run: bool, deep: bool) -> None:
@@ -99,6 +117,7 @@ async def _plan(parts: Parts, examination: Examination) -> RepairPlan:
         accepted=await feeds_of_accepted(parts.transport),
         taken=await taken_of_accepted(parts.transport),
         index_was_lost=bool(examination.absent),
+        records_were_lost=has_log_aside(parts.config),
         damaged_points=await frames_of_damaged(parts, examination),
     )
     return plan_repair(examination.known, found)
@@ -116,6 +135,17 @@ async def _carry_out(parts: Parts, plan: RepairPlan) -> dict[str, str]:
         await parts.index.ensure(spec, alias)
     found_pictures_folder(parts.config)
     return work.failed
+
+
+def _print_salvaged(salvaged: SalvagedLog, damage: DamagedLog) -> None:
+    err.print(f"! {str(damage).partition(';')[0]}", soft_wrap=True)
+    out.print(
+        f"The log was damaged: {counted(sum(topic.saved for topic in salvaged.topics), 'record')} saved in a new one"
+    )
+    for topic in (topic for topic in salvaged.topics if topic.lost):
+        most = "" if topic.is_exact else "at most "
+        out.print(f"  {topic.name}: {counted(topic.saved, 'record')} saved, {most}{topic.lost} lost")
+    err.print(f"! the damaged log is now {salvaged.aside}: remove it once it is not needed", soft_wrap=True)
 
 
 def _print_plan(plan: RepairPlan) -> None:

@@ -14,6 +14,7 @@ from stores.folder import PARTIAL
 from stores.open import blob_folder
 
 EMBEDDED = "edge:"
+ASIDE = ".damaged-"
 CATALOGS = ("catalog.json", "catalog.copy.json")
 """Names the collections of an embedded index; there is none before the first one."""
 WAY_OUT = (
@@ -49,8 +50,14 @@ def set_log_aside(config: Config) -> list[Path]:
     if (path := log_path(config)) is None or not path.exists():
         return []
     check_unused(path)
-    suffix = f".damaged-{time.strftime('%Y%m%dT%H%M%S')}"
+    suffix = f"{ASIDE}{time.strftime('%Y%m%dT%H%M%S')}"
     return [each.rename(each.with_name(each.name + suffix)) for each in (*side_files(path), path) if each.exists()][-1:]
+
+
+def has_log_aside(config: Config) -> bool:
+    """Whether a damaged log lies beside the embedded one: some of its records may be nowhere else."""
+    path = log_path(config)
+    return path is not None and any(path.parent.glob(f"{path.name}{ASIDE}*"))
 
 
 def log_path(config: Config) -> Path | None:

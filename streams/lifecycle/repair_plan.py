@@ -63,6 +63,8 @@ class Circumstances:
     """Tenant and feed of each frame that the sources' list names."""
     index_was_lost: bool = False
     """The collection of the model set was missing."""
+    records_were_lost: bool = False
+    """The log was damaged once: a frame that only the list of accepted ones knows may have lost its record."""
     damaged_points: Collection[str] = ()
     """Frames with a damaged point or region."""
     taken: Collection[str] = ()
@@ -78,7 +80,7 @@ def plan_repair(known: KnownFrames, found: Circumstances) -> RepairPlan:
     _plan_processing(plan, known, found)
     if found.index_was_lost:
         _plan_spared(plan, known, found)
-    if found.index_was_lost and known.trimmed:
+    if (found.index_was_lost and known.trimmed) or found.records_were_lost:
         _plan_expired(plan, known, found)
     return plan
 
@@ -156,7 +158,7 @@ def _plan_spared(plan: RepairPlan, known: KnownFrames, found: Circumstances) -> 
 
 
 def _plan_expired(plan: RepairPlan, known: KnownFrames, found: Circumstances) -> None:
-    """Where the index was lost, frames older than the log have neither event nor point: their source is read again,
+    """Where the index or records were lost, frames may have neither event nor point: their source is read again,
     but not for what retention has taken, or would take at once."""
     have = known.frames.keys() | known.unlogged.keys() | known.deleted | set(found.taken)
     for frame, (tenant, feed) in found.accepted.items():

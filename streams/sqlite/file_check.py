@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from streams.sqlite.failures import damaged
+from streams.sqlite.failures import FOREIGN, damaged
 from streams.sqlite.schema import APPLICATION_ID, FORMAT, TABLES, records_table
 from streams.sqlite.wal_check import WAL_HEADER_BYTES, is_wal_header
 
@@ -15,6 +15,9 @@ CHECK_SECONDS = 2.0
 """SQLite checks about a gigabyte a second: a small log is checked whole when it is opened, a large one in part. Damage
 in the rest is reported when it is read."""
 
+MAGIC = b"SQLite format 3\x00"
+FRACTIONS = b"\x40\x20\x20"
+"""Of a page's payload: fixed in the file's format."""
 VERSIONS = (b"\x01\x01", b"\x02\x02")
 """Of reading and writing the file: without and with a write-ahead log."""
 EXPECTED_TABLES = sorted(line.split()[2] for line in TABLES.splitlines() if line.startswith("CREATE TABLE"))
@@ -38,9 +41,9 @@ def check_bytes(path: Path) -> None:
         raise damaged(path, "the file is empty")
     with path.open("rb") as file:
         header = file.read(100)
-    if header[:16] != b"SQLite format 3\x00":
+    if header[:16] != MAGIC:
         raise damaged(path, "this is not a Sightline log")
-    if header[18:20] not in VERSIONS or header[21:24] != b"\x40\x20\x20":
+    if header[18:20] not in VERSIONS or header[21:24] != FRACTIONS:
         raise damaged(path, "the log is damaged (the file's header)")
     wal = path.with_name(path.name + "-wal")
     page = int.from_bytes(header[16:18], "big")
@@ -56,11 +59,11 @@ def check_bytes(path: Path) -> None:
 def check_format(connection: sqlite3.Connection, path: Path) -> int:
     """The log's format. Raises DamagedLog for another program's file, a newer format, or none."""
     if (application_id := _number(connection, "application_id")) != APPLICATION_ID:
-        raise damaged(path, f"this is not a Sightline log (application id {application_id:#010x})")
+        raise damaged(path, f"this is not a Sightline log (application id {application_id:#010x})", FOREIGN)
     if (version := _number(connection, "user_version")) > FORMAT:
-        raise damaged(path, f"the log has format {version}, newer than this version's {FORMAT}")
+        raise damaged(path, f"the log has format {version}, newer than this version's {FORMAT}", FOREIGN)
     if version < 1:
-        raise damaged(path, f"the log has format {version}, which no version has written")
+        raise damaged(path, f"the log has format {version}, which no version has written", FOREIGN)
     return version
 
 

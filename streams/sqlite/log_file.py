@@ -99,19 +99,24 @@ def _create(path: Path) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     try:
         with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
-            connection.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first page is written
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            create_tables(connection)
+            lay_out(connection)
         with suppress(FileExistsError):  # another process was faster; its log is as good
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    _synchronize_folder(path.parent)
+    synchronize_folder(path.parent)
 
 
-def _synchronize_folder(folder: Path) -> None:
+def lay_out(connection: sqlite3.Connection) -> None:
+    """Make a log of an empty file."""
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES:d}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before the first page is written
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    create_tables(connection)
+
+
+def synchronize_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

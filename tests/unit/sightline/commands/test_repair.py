@@ -39,6 +39,39 @@ def test_thumbnails_and_originals_that_are_lost_or_damaged(typed: Typed, picture
     assert "Nothing to repair" in typed("repair", "--deep", DECODE_ONLY).stdout
 
 
+def flip(path: Path, content: bytes) -> None:
+    """Flip a byte of `content` wherever it is in the file."""
+    before = path.read_bytes()
+    assert content in before
+    path.write_bytes(before.replace(content, content[:-1] + bytes([content[-1] ^ 0x55])))
+
+
+def test_records_of_a_damaged_log_are_saved(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+    """A record is lost before a worker sees it: its source is read again, and nothing else is processed twice."""
+    processed(typed, pictures)
+    late = pictures.with_name("late")
+    late.mkdir()
+    (late / "late.jpg").write_bytes(encoded(scene(17, 640, 480)))
+    assert typed("ingest", str(late), DECODE_ONLY).exit_code == 0
+    log = tmp_path / "data" / "log.sqlite"
+    flip(log, b"late.jpg")
+    damaged = log.read_bytes()
+    for command in (("check",), ("repair", "--dry-run")):
+        refused = typed(*command, DECODE_ONLY)
+        assert (refused.exit_code, str(log) in refused.stderr, log.read_bytes() == damaged) == (1, True, True)
+        assert "sightline repair" in refused.stderr
+    made = typed("repair", DECODE_ONLY)
+    assert made.exit_code == 0, made.stderr
+    assert "frames.raw: 6 records saved, 1 lost" in made.stdout
+    assert [path.read_bytes() for path in log.parent.glob("log.sqlite.damaged-*")] == [damaged]
+    assert "the damaged log is now" in made.stderr
+    assert typed("ingest", str(late), DECODE_ONLY).exit_code == 0
+    worked = typed("work", "--until-idle", DECODE_ONLY)
+    assert worked.exit_code == 0
+    checked = typed("check", "--deep", "--json", DECODE_ONLY)
+    assert (checked.exit_code, json.loads(checked.stdout)["accepted"]) == (0, 7), checked.stdout
+
+
 def test_a_damaged_log_is_set_aside_on_request_alone(typed: Typed, pictures: Path, tmp_path: Path) -> None:
     processed(typed, pictures)
     log = tmp_path / "data" / "log.sqlite"
