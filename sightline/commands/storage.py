@@ -13,7 +13,9 @@ from sightline.terminal.render import new_table
 from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.parts import opened
 from sightline.wiring.storage import not_applied, size, storage_parts
+from streams.backends import Backends
 from streams.lifecycle.storage_parts import Part, warnings
+from streams.lifecycle.tenants import Tenants
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the parts as one JSON array, in bytes.")]
 COLUMNS = ("part", "used", "limit", "share", "a day adds", "days left")
@@ -28,7 +30,8 @@ async def storage(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT
     """
     check_data_folder(config)
     async with opened(config, as_is=True) as parts:
-        counted = await storage_parts(config, parts.blobs)
+        tenants = Tenants(Backends(parts.transport, parts.index, parts.blobs), config.tenant)
+        counted = await storage_parts(config, parts.blobs, tenants)
     if as_json:
         out.print_json(msgspec.json.encode([_as_json(part) for part in counted]).decode())
         return

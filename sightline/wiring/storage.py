@@ -13,6 +13,7 @@ from streams.clock import SystemClock
 from streams.lifecycle.storage_parts import Part, StorageFolders, warnings
 from streams.lifecycle.storage_upkeep import StorageSpec, parts
 from streams.lifecycle.stored_bytes import StoredBytes
+from streams.lifecycle.tenants import Tenants
 
 ESTIMATE_SECONDS = 2.0
 """A start waits no longer for the estimate: listing a million pictures takes longer."""
@@ -24,9 +25,12 @@ def storage_spec(config: Config) -> StorageSpec:
     return StorageSpec(config.tenant, config.storage, folders)
 
 
-async def storage_parts(config: Config, blobs: BlobStore) -> list[Part]:
-    """Every part, counted now. Raises StoreUnavailable."""
-    stored = StoredBytes(blobs, config.tenant, SystemClock())
+async def storage_parts(config: Config, blobs: BlobStore, tenants: Tenants | None = None) -> list[Part]:
+    """Every part, counted now; pictures of the configured tenant and of `tenants`.
+
+    Raises StoreUnavailable, Unavailable.
+    """
+    stored = StoredBytes(blobs, config.tenant, SystemClock(), tenants)
     await stored.refresh()
     return await parts(storage_spec(config), stored)
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from schemas import points, topics
 from schemas.identity import check_name
-from stores.errors import Refused, StoreUnavailable
+from stores.errors import StoreError
 from streams.backends import Backends
 from streams.errors import PlanError
 from streams.topic_reader import TopicReader
@@ -41,7 +41,7 @@ class Tenants:
         except PlanError:
             pass  # a topic that does not exist names none
         if not self._has_read_points:
-            with suppress(StoreUnavailable, Refused):  # then the next time; some collections count no tenants
+            with suppress(StoreError):  # then the next time; some collections count no tenants
                 await self._read_points()
         return sorted(self._known - {self._own})
 
