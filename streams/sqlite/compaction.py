@@ -22,9 +22,9 @@ def compact(connection: sqlite3.Connection, partition_id: int, now: float | None
     dropped = 0
     if end > start:
         superseded = (
-            f"SELECT old.record_offset FROM {table} AS new JOIN {table} AS old"  # noqa: S608 - our own tables
-            " ON old.key = new.key AND old.record_offset < new.record_offset"
-            " WHERE new.record_offset >= ? AND new.record_offset < ?"
+            f"SELECT old.record_offset FROM (SELECT key, max(record_offset) AS newest FROM {table}"  # noqa: S608
+            f" WHERE record_offset >= ? AND record_offset < ? GROUP BY +key) AS new JOIN {table} AS old"
+            " ON old.key = new.key AND old.record_offset < new.newest"
         )
         dropped = _delete(connection, partition_id, superseded, (start, end))
         connection.execute("UPDATE partitions SET compacted_to = ? WHERE id = ?", (end, partition_id))
