@@ -38,9 +38,9 @@ PAGE_BLOBS = 4096
 """Blobs that are looked at and removed together."""
 SETTLE_SECONDS = 600.0
 """A picture that was put so lately is not removed: its record may still be on its way."""
-INDEX_SETTLE_SECONDS = 3600.0
-"""After points were deleted a rebuild brings their space back within minutes. Where it does not by then, because the
-disk is full, more points go."""
+INDEX_SETTLE_SECONDS = 3 * 86_400.0
+"""After points were deleted a rebuild brings their space back within minutes. Where it does not by then, because it
+fails, more points go."""
 
 
 @dataclass(slots=True)

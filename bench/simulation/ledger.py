@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.simulation import number_in
+from bench.simulation.pictures import number_in
 from schemas import codec, topics
 from schemas.events import FrameEvent
 from stores.blobs import BlobStore, blob_uri
