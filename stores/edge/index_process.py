@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 LOCK = "index.lock"
@@ -118,6 +119,14 @@ def _redirect(log: Path) -> None:
         os.dup2(opened, target)
         os.close(opened)
     os.dup2(1, 2)
+
+
+def renew_log(folder: Path) -> None:
+    """Start the log of this process again when it has grown large: a process may run for years."""
+    with suppress(OSError):  # a full disk: it goes on as it is
+        state = (folder / LOG).stat()
+        if state.st_size > LARGEST_LOG_BYTES and os.path.samestat(state, os.fstat(1)):
+            _redirect(folder / LOG)
 
 
 def serve(folder: Path, lock: int, settings: str, ready: int | None) -> int:

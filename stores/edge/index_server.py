@@ -12,6 +12,7 @@ from pathlib import Path
 from stores.edge import wire
 from stores.edge.address import socket_path
 from stores.edge.index_folder import IndexFolder
+from stores.edge.index_process import renew_log
 from stores.edge.proof import Prover
 from stores.edge.rebuilder import Rebuilder
 from stores.edge.request_scheduler import RequestScheduler
@@ -60,6 +61,7 @@ async def _tick(scheduler: RequestScheduler, rebuilder: Rebuilder) -> None:
         now = time.monotonic()
         if now - flushed >= scheduler.settings.flush_seconds and not scheduler.writes_held:
             scheduler.folder.flush()
+            renew_log(scheduler.folder.folder)
             flushed = now
         await prover.proceed(now)
         rebuilder.consider(now)

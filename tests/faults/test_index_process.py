@@ -19,7 +19,7 @@ import qdrant_edge
 from stores.edge import catalog, wire
 from stores.edge.address import socket_path
 from stores.edge.client import EdgeIndex
-from stores.edge.index_process import LOCK, elect
+from stores.edge.index_process import LARGEST_LOG_BYTES, LOCK, LOG, elect
 from stores.edge.rebuild_order import Order
 from stores.edge.settings import EdgeSettings
 from stores.errors import Damaged, StoreError, StoreUnavailable, WrongLayout
@@ -239,6 +239,19 @@ async def test_the_process_ends_without_clients(folder: Path) -> None:
         assert runs(folder)
         await index.close()
         await until(lambda: not runs(folder))
+
+
+async def test_the_log_of_a_process_that_runs_for_long_stays_small(folder: Path) -> None:
+    index = EdgeIndex(folder, EdgeSettings(flush_seconds=0.1))
+    await index.ensure(SPEC)
+    begun = (folder / LOG).stat().st_ino
+    with (folder / LOG).open("ab") as log:
+        log.write(bytes(LARGEST_LOG_BYTES + 1))
+    await until(lambda: (folder / LOG).exists() and (folder / LOG).stat().st_ino != begun)
+    async for _ in index.compact():
+        pass
+    await until(lambda: b"rebuilt frames-a" in (folder / LOG).read_bytes())
+    await index.close()
 
 
 async def test_invalid_bytes_on_the_socket_do_not_affect_others(folder: Path, index: EdgeIndex) -> None:
