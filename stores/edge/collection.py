@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from stores.edge.shard import attempt, by_point, floats_of, vectors_of
 from stores.errors import Damaged, StoreBlocked, StoreUnavailable
 from stores.index import CollectionSpec, Filter, Hit
 
+T = TypeVar("T")
 PAGE = 1_000
 """Ids read at a time where a filter is resolved to ids."""
 
@@ -123,7 +124,7 @@ class Collection:
         check_sizes(self.spec.name, self.spec.vectors, {request.name: len(request.vector) // 4})
         vector = np.frombuffer(request.vector, "<f4").tolist()
         try:
-            return self._hits(attempt(lambda: self._shard.query(self._query(request, vector, with_payload=True))))
+            return self._hits(self._attempt(lambda: self._shard.query(self._query(request, vector, with_payload=True))))
         except StoreUnavailable as error:
             return self._search_apart(request, vector, error)
 
@@ -146,7 +147,7 @@ class Collection:
     def ordered(self, field: str, where: Filter, limit: int) -> list[Hit]:
         order = edge.OrderBy(index_field(self.spec, field), edge.Direction.Desc)
         request = edge.ScrollRequest(None, limit, self._filter(where), with_payload=True, order_by=order)
-        return self._hits(attempt(lambda: self._shard.scroll(request))[0])
+        return self._hits(self._attempt(lambda: self._shard.scroll(request))[0])
 
     def verify(self, limit: int, after: str | None) -> tuple[list[str], int, str | None]:
         """Read the next points whole: the ids of the damaged ones, the number of points, and the next id."""
@@ -183,27 +184,27 @@ class Collection:
         )
 
     def count(self, where: Filter | None) -> int:
-        return int(attempt(lambda: self._shard.count(edge.CountRequest(exact=True, filter=self._filter(where)))))
+        return int(self._attempt(lambda: self._shard.count(edge.CountRequest(exact=True, filter=self._filter(where)))))
 
     def facet(self, field: str, where: Filter | None, limit: int) -> dict[str, int]:
         request = edge.FacetRequest(index_field(self.spec, field), limit, exact=True, filter=self._filter(where))
         # Edge keeps values that no point has any more, with a count of 0.
-        return {str(hit.value): hit.count for hit in attempt(lambda: self._shard.facet(request)) if hit.count}
+        return {str(hit.value): hit.count for hit in self._attempt(lambda: self._shard.facet(request)) if hit.count}
 
     def optimize(self) -> None:
         """Build the graphs that make searches of many points fast; holds the interpreter's lock for minutes."""
-        attempt(self._shard.optimize)
+        self._attempt(self._shard.optimize)
 
     def flush(self) -> None:
         """Everything written before survives a power cut."""
         if self.unflushed:
-            attempt(self._shard.flush)
+            self._attempt(self._shard.flush)
             self.unflushed = False
             file_sums.write_flushed(self.folder, self.points + self.missing)
 
     def close(self) -> None:
         self.flush()
-        attempt(self._shard.close)
+        self._attempt(self._shard.close)
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         self.unflushed = True
@@ -211,7 +212,10 @@ class Collection:
         if self.proven:
             file_sums.remove(self.folder)
             self.proven = False
-        attempt(lambda: self._shard.update(operation))
+        self._attempt(lambda: self._shard.update(operation))
+
+    def _attempt(self, action: Callable[[], T]) -> T:
+        return attempt(action, self.folder)
 
     def _written(self, ids: Iterable[str]) -> None:
         if self.damaged:
@@ -241,7 +245,7 @@ class Collection:
     ) -> tuple[list[edge.Record], str | None]:
         request = edge.ScrollRequest(after, limit, self._filter(where), with_payload=with_payload, with_vector=False)
         try:
-            records, next_id = attempt(lambda: self._shard.scroll(request))
+            records, next_id = self._attempt(lambda: self._shard.scroll(request))
         except StoreUnavailable:
             if not with_payload:
                 raise
@@ -250,7 +254,9 @@ class Collection:
         return records, None if next_id is None else str(next_id)
 
     def _retrieve(self, ids: list[str], with_vectors: list[str]) -> list[edge.Record]:
-        return attempt(lambda: self._shard.retrieve(list(ids), with_payload=True, with_vector=with_vectors or False))
+        return self._attempt(
+            lambda: self._shard.retrieve(list(ids), with_payload=True, with_vector=with_vectors or False)
+        )
 
     def _records_apart(self, ids: list[str], with_vectors: list[str], cause: StoreUnavailable) -> list[edge.Record]:
         """One by one, because one unreadable point fails all. Raises `cause` where none can be read."""
@@ -281,7 +287,7 @@ class Collection:
         """A search whose hits cannot all be read: the hits without their payloads, then each by itself."""
         scores = {
             str(point.id): point.score
-            for point in attempt(lambda: self._shard.query(self._query(request, vector, with_payload=False)))
+            for point in self._attempt(lambda: self._shard.query(self._query(request, vector, with_payload=False)))
         }
         by_id = {str(record.id): record for record in self._records_apart(list(scores), request.with_vectors, cause)}
         hits = [self._hit(by_id[point_id], score) for point_id, score in scores.items() if point_id in by_id]
@@ -289,7 +295,7 @@ class Collection:
 
     def _filter(self, where: Filter | None) -> edge.Filter | None:
         check_filter(where, self.spec.payload)
-        return attempt(lambda: to_filter(self.spec, where))
+        return self._attempt(lambda: to_filter(self.spec, where))
 
     def _is_whole(self, record: edge.Record) -> bool:
         payload, stored = record.payload or {}, vectors_of(record)

@@ -243,7 +243,7 @@ def opened(folder: Path, entry: catalog.Entry) -> Collection:
 def _load(folder: Path) -> edge.EdgeShard:
     """Raises Damaged for files that Edge cannot read, StoreUnavailable where the machine is the cause."""
     try:
-        return attempt(lambda: edge.EdgeShard.load(str(folder)))
+        return attempt(lambda: edge.EdgeShard.load(str(folder)), folder)
     except StoreBlocked:
         raise
     except (StoreUnavailable, Refused) as error:

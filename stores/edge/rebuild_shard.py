@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -68,8 +69,12 @@ def _exported(order: Order) -> Iterator[wire.Exported]:
 
 
 def _salvaged(order: Order) -> Iterator[wire.Exported]:
+    """Without the indexes of payload fields, which are made of the payloads: with a damaged one no shard opens."""
     shard = Path(order.damaged_shard or "")
-    collection = Collection(order.spec, shard, edge.EdgeShard.load(str(shard)), sealed=order.sealed)
+    for index in shard.glob("segments/*/payload_index"):
+        shutil.rmtree(index)
+    spec = msgspec.structs.replace(order.spec, payload={})
+    collection = Collection(spec, shard, edge.EdgeShard.load(str(shard)), sealed=order.sealed)
     first, after = True, None
     while first or after is not None:
         first = False

@@ -22,8 +22,11 @@ PANIC = "PanicException"
 """The class of a failed assertion in Edge: its files are not as it wrote them. No subclass of Exception."""
 
 
-def attempt(action: Callable[[], T]) -> T:
-    """The result of `action` on Edge; its exceptions become Refused, StoreBlocked or StoreUnavailable."""
+def attempt(action: Callable[[], T], folder: Path | None = None) -> T:
+    """The result of `action` on Edge; its exceptions become Refused, StoreBlocked or StoreUnavailable.
+
+    `folder` is the shard's, which is named where its files are damaged.
+    """
     try:
         return action()
     except StoreError:
@@ -37,7 +40,7 @@ def attempt(action: Callable[[], T]) -> T:
     except BaseException as error:
         if type(error).__name__ != PANIC:
             raise
-        raise Damaged(f"the index: its files are damaged ({error}); {file_sums.WAY_OUT}") from error
+        raise Damaged(f"{folder or 'the index'}: its files are damaged ({error}); {file_sums.WAY_OUT}") from error
 
 
 def create(folder: Path, spec: CollectionSpec) -> edge.EdgeShard:

@@ -185,6 +185,19 @@ async def test_a_shard_that_never_opens_is_reported(folder: Path) -> None:
     await index.close()
 
 
+async def test_a_failed_assertion_of_edge_names_the_shard(folder: Path) -> None:
+    """As after a kill. The other collection goes on, and the repair keeps every point."""
+    file_sums.path_of(shard(folder)).unlink()
+    path = next(shard(folder).rglob("is_null/status.dat"))
+    os.truncate(path, path.stat().st_size // 2)
+    index = EdgeIndex(folder)
+    with pytest.raises(Damaged, match=rf"{shard(folder)}.*sightline repair"):
+        await index.collections()
+    assert await index.count("regions") == 0
+    assert await index.salvage() == {SPEC.name: COUNT}
+    await index.close()
+
+
 async def unproven(folder: Path) -> EdgeIndex:
     """The folder after a kill: there is no record of the files' checksums, and points are verified one by one."""
     file_sums.path_of(shard(folder)).unlink()
