@@ -8,25 +8,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
+from schemas import topics
 from schemas.events import Deletion
 from stores.folder_sync import sync_folder
 from streams.lifecycle.deletions import Deletions, publish_deletions
 from streams.tasks import in_daemon_thread
 from streams.transport import Transport
 
-NAME = "deletions.jsonl"
+NAME, COMPARED = "deletions.jsonl", "deletions.compared.json"
+
+
+class Compared(Struct, frozen=True):
+    """When the log was found to know every deletion of the file."""
+
+    size: int
+    """Of the file, in bytes."""
+    ends: list[int]
+    """The next offset of each partition of `deletions`: in an older copy of the log, some are lower."""
+
+    def is_of(self, ends: Sequence[int]) -> bool:
+        return len(ends) == len(self.ends) and all(now >= then for now, then in zip(ends, self.ends, strict=True))
 
 
 class DeletionCopy:
     """One JSON object per line, only ever appended to."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+        self.path, self._compared = folder / NAME, folder / COMPARED
 
     async def append(self, deletions: Sequence[Deletion]) -> None:
         """Durable when it returns. Raises OSError."""
@@ -34,6 +49,7 @@ class DeletionCopy:
 
     def add_unknown(self, deletions: Sequence[Deletion]) -> None:
         """Append those that are not in the file yet. Blocks. Raises OSError."""
+        self._compared.unlink(missing_ok=True)  # the log is about to be another one
         known = self.read()
         if unknown := [deletion for deletion in deletions if deletion.frame not in known]:
             self._append(unknown)
@@ -64,12 +80,34 @@ class DeletionCopy:
         return deletions
 
     async def restore(self, transport: Transport) -> int:
-        """Request again what the log does not know. Returns how many. Raises Unavailable, LogFull, PlanError."""
-        copied = await in_daemon_thread(self.read)
-        if not copied:
+        """Request again what the log does not know. Returns how many. Raises Unavailable, LogFull, PlanError.
+
+        Both may be long, so they are compared only where the file has grown or the log may be another one.
+        """
+        size, compared = await in_daemon_thread(self._state)
+        if not size or (compared and compared.size == size and compared.is_of(await _ends(transport))):
             return 0
-        known = Deletions(transport)
+        copied, known = await in_daemon_thread(self.read), Deletions(transport)
         await known.catch_up()
         missing = [deletion for frame, deletion in copied.items() if frame not in known]
         await publish_deletions(transport, [replace(deletion, erased=None) for deletion in missing])
+        ends = await _ends(transport)
+        with suppress(OSError):  # a folder that may not be written: they are compared again
+            await in_daemon_thread(lambda: self._note(Compared(size, ends)))
         return len(missing)
+
+    def _state(self) -> tuple[int, Compared | None]:
+        """The file's size, and when it was compared last."""
+        with suppress(OSError, msgspec.MsgspecError):
+            return self.path.stat().st_size, msgspec.json.decode(self._compared.read_bytes(), type=Compared)
+        return self.path.stat().st_size if self.path.exists() else 0, None
+
+    def _note(self, compared: Compared) -> None:
+        draft = self._compared.with_name(f"{COMPARED}.{os.getpid()}")
+        draft.write_bytes(msgspec.json.encode(compared))
+        draft.replace(self._compared)
+
+
+async def _ends(transport: Transport) -> list[int]:
+    spans = await transport.ends(topics.DELETIONS)
+    return [spans[partition][1] for partition in sorted(spans)]
