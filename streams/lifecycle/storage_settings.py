@@ -27,8 +27,9 @@ class StorageSettings(Struct, frozen=True, kw_only=True):
     """Budgets of disk and time. Raises ValueError with all contradictory values."""
 
     log_bytes: Bytes = 16 << 30
-    """Bytes of the embedded log. A full log drops finished records, oldest first, and refuses writes only when all
-    records are unfinished. `max_bytes` in `transport` overrides it; a Kafka cluster has limits of its own."""
+    """Bytes of the embedded log on the disk, with its write-ahead log. A full log drops finished records, oldest first,
+    and refuses writes only when all records are unfinished. `max_bytes` in `transport` overrides it; a Kafka cluster
+    has limits of its own."""
     log_hours: Hours = 168.0
     """How long frame topics keep records that every group of the plan has finished: the deadline of an erasure."""
     picture_bytes: Bytes | None = None
