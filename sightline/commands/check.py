@@ -11,7 +11,7 @@ from sightline.config import Config
 from sightline.terminal.options import configured, err, out, print_lines
 from sightline.terminal.progress import CountLine
 from sightline.terminal.render import counted, new_table
-from sightline.wiring.examination import Examination, examine
+from sightline.wiring.examination import Examination, examine, picture_files
 from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened
@@ -60,18 +60,19 @@ async def check(
         with CountLine(err) as count:
             examination = await examine(parts, deep=deep, report=count)
     if as_json:
-        out.print_json(msgspec.json.encode(_as_json(examination)).decode())
+        out.print_json(msgspec.json.encode(_as_json(config, examination)).decode())
     else:
-        _print(examination)
+        _print(config, examination)
     if not examination.is_whole:
         raise typer.Exit(1)
 
 
-def _as_json(examination: Examination) -> dict[str, Any]:
+def _as_json(config: Config, examination: Examination) -> dict[str, Any]:
     return {
         **msgspec.to_builtins(examination.findings),
         "unprocessed": examination.unprocessed,
         "pictures": msgspec.to_builtins(examination.pictures),
+        "files": picture_files(config, examination),
         "damaged_points": examination.damaged_points,
         "points_lost": _lost_points(examination),
         "other_model_sets": dict(examination.others),
@@ -83,7 +84,7 @@ def _lost_points(examination: Examination) -> int:
     return sum(each.missing for each in examination.verified.values())
 
 
-def _print(examination: Examination) -> None:
+def _print(config: Config, examination: Examination) -> None:
     _print_counts(examination)
     if examination.unprocessed:
         out.print(
@@ -101,6 +102,9 @@ def _print(examination: Examination) -> None:
     for fault, frames in faults.items():
         table.add_row(MEANINGS[fault], str(len(frames)), ", ".join(frames[:EXAMPLES]))
     out.print(table)
+    for fault, files in picture_files(config, examination).items():
+        for file in files[:EXAMPLES]:
+            out.print(f"{file}: {'missing' if fault.endswith('missing') else 'damaged'}", soft_wrap=True)
     out.print("Next: `sightline repair --dry-run` says what can be made again.")
 
 

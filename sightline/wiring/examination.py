@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from schemas import points, topics
 from schemas.codec import decode_frame
 from schemas.errors import SchemaError
+from sightline.config import Config
 from sightline.wiring.build_worker import collections, worker_settings
 from sightline.wiring.idle import left
+from sightline.wiring.lost_log import picture_folder
 from sightline.wiring.parts import Parts, group_topics
 from sightline.wiring.stage_loader import embedding_stages
+from stores.blobs import SCHEME
 from stores.index import Verified
 from streams.lifecycle.check import Findings, check
-from streams.lifecycle.known_frames import KnownFrames, Report, known_frames, silent
+from streams.lifecycle.known_frames import KnownFrame, KnownFrames, Report, known_frames, silent
 from streams.lifecycle.stored_pictures import PictureFindings, compare_pictures
 from streams.topic_reader import read_topic
 
@@ -61,6 +65,27 @@ async def examine(parts: Parts, *, deep: bool = False, report: Report = silent) 
         absent=tuple(name for name in names if name not in existing),
         unprocessed=await left(parts),
     )
+
+
+def picture_files(config: Config, examination: Examination) -> dict[str, list[str]]:
+    """Where the pictures of each fault lie, or lay: paths in a folder, URIs in an object store."""
+    folder, pictures = picture_folder(config), examination.pictures
+    frames = {
+        "originals_missing": pictures.originals_missing,
+        "originals_damaged": pictures.originals_damaged,
+        "thumbnails_missing": pictures.thumbnails_missing,
+        "thumbnails_damaged": pictures.thumbnails_damaged,
+    }
+    return {
+        fault: [_place(folder, examination.known.frames[frame], fault) for frame in found]
+        for fault, found in frames.items()
+        if found
+    }
+
+
+def _place(folder: Path | None, frame: KnownFrame, fault: str) -> str:
+    uri = frame.thumbnail if fault.startswith("thumbnails") else frame.uri
+    return uri if folder is None else str(folder / uri.removeprefix(SCHEME))
 
 
 async def frames_of_damaged(parts: Parts, examination: Examination) -> frozenset[str]:
