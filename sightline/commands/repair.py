@@ -15,7 +15,7 @@ from sightline.terminal.render import counted, new_table
 from sightline.terminal.signals import doing
 from sightline.wiring.build_worker import collections, worker_settings
 from sightline.wiring.damaged_index import salvage_index
-from sightline.wiring.damaged_log import SalvagedLog, salvage_log
+from sightline.wiring.damaged_log import SalvagedLog, finish_salvage, salvage_log
 from sightline.wiring.examination import Examination, examine, frames_of_damaged
 from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.lost_log import found_pictures_folder, has_log_aside, missing_log, set_log_aside
@@ -70,6 +70,8 @@ async def repair(
     if new_log and not dry_run:
         for path in await asyncio.to_thread(set_log_aside, config):
             err.print(f"! the log is now {path}: remove it once it is not needed", soft_wrap=True)
+    elif not dry_run and await asyncio.to_thread(finish_salvage, config):
+        err.print("! an earlier repair saved the records of the damaged log: they are in use now", soft_wrap=True)
     for line in missing_log(config):
         err.print(f"! {line.partition(';')[0]}; {'a new one would be' if dry_run else 'a new one is'} made")
     if dry_run and missing_log(config):

@@ -41,8 +41,19 @@ async def salvage_log(config: Config, damage: DamagedLog) -> SalvagedLog:
         topics = await asyncio.to_thread(salvage, path, new)
         if not any(topic.saved for topic in topics):
             raise damage
-        aside = await asyncio.to_thread(set_log_aside, config)
+        (aside,) = set_log_aside(config)  # not in a thread: no interruption comes between
         new.rename(path)
     finally:
-        new.unlink(missing_ok=True)
-    return SalvagedLog(topics, aside[-1])
+        if path.exists():
+            new.unlink(missing_ok=True)
+    return SalvagedLog(topics, aside)
+
+
+def finish_salvage(config: Config) -> bool:
+    """Put the saved records in the log's place where a repair was killed before it could. Raises Unavailable."""
+    path = log_path(config)
+    if path is None or path.exists() or not (new := path.with_name(path.name + NEW)).exists():
+        return False
+    set_log_aside(config)
+    new.rename(path)
+    return True

@@ -47,11 +47,13 @@ def set_log_aside(config: Config) -> list[Path]:
     """Rename the embedded log and its side files; where it is now. Blocks. Raises Unavailable while it is in use."""
     from streams.sqlite.backup import check_unused, side_files
 
-    if (path := log_path(config)) is None or not path.exists():
+    if (path := log_path(config)) is None:
         return []
+    files = [file for file in (path, *side_files(path)) if file.exists()]
     check_unused(path)
     suffix = f"{ASIDE}{time.strftime('%Y%m%dT%H%M%S')}"
-    return [each.rename(each.with_name(each.name + suffix)) for each in (*side_files(path), path) if each.exists()][-1:]
+    # The log first: side files without a log are told, a log without its write-ahead log would be taken for whole.
+    return [file.rename(file.with_name(file.name + suffix)) for file in files][:1]
 
 
 def has_log_aside(config: Config) -> bool:

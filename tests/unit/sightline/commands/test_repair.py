@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from streams.sqlite.salvage import salvage
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
@@ -33,7 +34,10 @@ def test_thumbnails_and_originals_that_are_lost_or_damaged(typed: Typed, picture
     found = json.loads(result.stdout)["pictures"]
     assert result.exit_code == 1
     assert (len(found["thumbnails_missing"]), len(found["thumbnails_damaged"])) == (1, 1)
-    assert "its thumbnail is damaged" in typed("check", "--deep", DECODE_ONLY).stdout
+    told = typed("check", "--deep", DECODE_ONLY).stdout
+    assert "its thumbnail is damaged" in told
+    assert f"{thumbnails[0]}: missing" in told
+    assert f"{thumbnails[1]}: damaged" in told
     assert typed("repair", "--deep", DECODE_ONLY).exit_code == 0
     assert {path: path.read_bytes() for path in before} == before
     assert "Nothing to repair" in typed("repair", "--deep", DECODE_ONLY).stdout
@@ -70,6 +74,24 @@ def test_records_of_a_damaged_log_are_saved(typed: Typed, pictures: Path, tmp_pa
     assert worked.exit_code == 0
     checked = typed("check", "--deep", "--json", DECODE_ONLY)
     assert (checked.exit_code, json.loads(checked.stdout)["accepted"]) == (0, 7), checked.stdout
+
+
+def test_a_repair_that_was_killed_between_two_names_goes_on_with_the_saved_records(
+    typed: Typed, pictures: Path, tmp_path: Path
+) -> None:
+    """The damaged log is away, the new one not yet in its place; its write-ahead log may still be there."""
+    processed(typed, pictures)
+    log = tmp_path / "data" / "log.sqlite"
+    salvage(log, log.with_name("log.sqlite.saved"))
+    log.rename(log.with_name("log.sqlite.damaged-20261129T000000"))
+    log.with_name("log.sqlite-wal").write_bytes(bytes(4096))
+    refused = typed("ingest", str(pictures), DECODE_ONLY)
+    assert (refused.exit_code, "sightline repair" in refused.stderr) == (1, True)
+    made = typed("repair", DECODE_ONLY)
+    assert made.exit_code == 0
+    assert "an earlier repair saved the records of the damaged log: they are in use now" in made.stderr
+    assert "6 ingested before" in typed("ingest", str(pictures), DECODE_ONLY).stdout
+    assert typed("check", "--deep", DECODE_ONLY).exit_code == 0
 
 
 def test_a_damaged_log_is_set_aside_on_request_alone(typed: Typed, pictures: Path, tmp_path: Path) -> None:
