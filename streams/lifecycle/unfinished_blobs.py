@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os.path import commonprefix
 
 from schemas import topics
 from streams.lifecycle.citations import citation_of
@@ -32,7 +33,8 @@ class UnfinishedBlobs:
     async def update(self) -> None:
         """Read what came since, and drop what is finished since. Raises Unavailable."""
         existing = await self.transport.topics()
-        groups = await self.transport.groups()
+        prefix = commonprefix(sorted(self.readers))  # noqa: RUF071 - of names, not of paths
+        groups = await self.transport.groups(prefix)
         readers = {topic: group for group, topic in self.readers.items() if topic in existing}
         left_over = [topic for topic in existing if topics.is_between(topic) and topic not in readers]
         for topic in (*readers, *left_over):
