@@ -36,7 +36,7 @@ FOLDER = "museum"
 UPKEEP_MINUTES = 2
 """Of each day's upkeep; it takes seconds, and what is due now has to be gone after it."""
 LIMITS = Limits(
-    log_bytes=4 << 20, picture_bytes=24 << 20, index_bytes=9 << 20, kept_hours=168.0, hourly_feed=CAMERAS[0]
+    log_bytes=4 << 20, picture_bytes=24 << 20, index_bytes=16 << 20, kept_hours=168.0, hourly_feed=CAMERAS[0]
 )
 """They hold some weeks of the pictures below."""
 BOUNDS = {
