@@ -13,7 +13,7 @@ from pathlib import Path
 from stores.edge.snapshot import copy_sparse
 from stores.errors import StoreError
 from streams.errors import StreamError
-from streams.lifecycle.known_frames import known_frames
+from streams.lifecycle.known_frames import KnownFrame, known_frames
 from streams.lifecycle.stored_pictures import compare_pictures
 from streams.topic_reader import read_topic
 from tests.support.deployment import Deployment, collections, deployed
@@ -24,6 +24,10 @@ by_id = attrgetter("id")
 FLIPS = 5
 TOLD_SECONDS = 60.0
 """Longer is a hang."""
+PICTURES = ("originals_missing", "originals_damaged", "thumbnails_missing", "thumbnails_damaged")
+"""Faults that are of a picture's file."""
+WAY_OUT = "sightline re"
+"""`sightline repair` or `sightline restore`."""
 PASSING = (".lock", ".sock", "-shm", ".log", "opening", ".new")
 """Ends of the names of files that no data is in: locks, sockets, shared memory, logs."""
 
@@ -87,8 +91,18 @@ async def seen(folder: Path) -> Seen:
                 content = await _content(here, names)
         except (StreamError, StoreError) as error:
             return Seen(str(error))
-    faults = {**findings.faults, **pictures.faults, **({"damaged_points": damaged} if damaged else {})}
+    files = {
+        fault: [_file(fault, known.frames[frame]) for frame in found] if fault in PICTURES else found
+        for fault, found in pictures.faults.items()
+    }
+    faults = {**findings.faults, **files, **({"damaged_points": damaged} if damaged else {})}
     return Seen("; ".join(f"{fault}: {', '.join(found)}" for fault, found in faults.items()), content)
+
+
+def _file(fault: str, frame: KnownFrame) -> str:
+    """The name of a picture's file."""
+    uri = frame.thumbnail if fault.startswith("thumbnails") else frame.uri
+    return uri.rpartition("/")[-1]
 
 
 async def _content(here: Deployment, names: Sequence[str]) -> str:
