@@ -194,9 +194,12 @@ class ClusterClient:
         ends = {topic: await self.ends(topic) for topic in {partition.topic for partition in partitions}}
         positions = {}
         for partition in partitions:
-            start = max(group.committed.get(partition, 0), ends[partition.topic][partition][0])
-            oldest = await self._appended(partition, start) if lag[partition] else None
-            positions[partition] = GroupPosition(start, lag[partition], partition in group.owned, oldest)
+            first, end = ends[partition.topic][partition]
+            start, left = max(group.committed.get(partition, 0), first), lag[partition]
+            if start > end:  # of a log that was replaced: a worker stops there, and has finished nothing of it
+                start, left = first, end - first
+            oldest = await self._appended(partition, start) if left else None
+            positions[partition] = GroupPosition(start, left, partition in group.owned, oldest)
         return positions
 
     async def _appended(self, partition: Partition, offset: int) -> float | None:
@@ -213,6 +216,7 @@ class ClusterClient:
 
     async def cut(self, partition: Partition, before: int) -> None:
         """Raises Forbidden where this user may not delete records."""
+        before = min(before, (await self.ends(partition.topic))[partition][1])
         with translated(Access("Delete", [partition.topic])):
             await self._admin.delete_records({to_aiokafka(partition): RecordsToDelete(before)})
 

@@ -33,7 +33,7 @@ SETTLE_SECONDS = DAY_SECONDS
 FEW, FEW_SHARE = 100, 0.05
 """A killed ingest leaves no more than a few batches. More pictures without a record mean that the log was replaced."""
 CANDIDATES = 200_000
-"""Blobs of a day that are compared at once, some 60 MB; a day with more of them takes several passes."""
+"""Blobs that are compared at once, some 60 MB; more days wait for the next pass, and a feed's day is not divided."""
 
 
 @dataclass(slots=True)

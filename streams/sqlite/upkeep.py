@@ -57,7 +57,7 @@ class Upkeep:
             try:
                 if await self.drop_old() or has_left:
                     await self.give_back()
-            except StreamError as error:
+            except (StreamError, sqlite3.Error, OSError) as error:
                 log.warning("retention_put_off", path=str(self._path), error=str(error))
             await asyncio.sleep(every_seconds)
             has_left = space.wal_bytes(self._path) > 0
