@@ -7,29 +7,36 @@ deletions are requested again when the log is opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from schemas import topics
+from schemas import codec, topics
+from schemas.errors import SchemaError
 from schemas.events import Deletion
 from stores.folder_sync import sync_folder
 from streams.lifecycle.deletions import Deletions, publish_deletions
 from streams.tasks import in_daemon_thread
+from streams.topic_reader import read_topic
 from streams.transport import Transport
 
+log = structlog.get_logger()
 NAME, COMPARED = "deletions.jsonl", "deletions.compared.json"
 
 
 class Compared(Struct, frozen=True):
-    """When the log was found to know every deletion of the file."""
+    """When log and file were found to know the same deletions."""
 
     size: int
     """Of the file, in bytes."""
+    checksum: int
+    """Of the file."""
     ends: list[int]
     """The next offset of each partition of `deletions`: in an older copy of the log, some are lower."""
 
@@ -82,30 +89,65 @@ class DeletionCopy:
     async def restore(self, transport: Transport) -> int:
         """Request again what the log does not know. Returns how many. Raises Unavailable, LogFull, PlanError.
 
-        Both may be long, so they are compared only where the file has grown or the log may be another one.
+        Both may be long, so they are compared only where the file has changed or the log may be another one. What a
+        damaged file lacks is written to it again.
         """
-        size, compared = await in_daemon_thread(self._state)
-        if not size or (compared and compared.size == size and compared.is_of(await _ends(transport))):
+        (size, checksum), compared = await in_daemon_thread(self._state)
+        is_same_log = compared is not None and compared.is_of(await _ends(transport))
+        if is_same_log and compared and (compared.size, compared.checksum) == (size, checksum):
+            return 0
+        if not size and not compared:
             return 0
         copied, known = await in_daemon_thread(self.read), Deletions(transport)
         await known.catch_up()
         missing = [deletion for frame, deletion in copied.items() if frame not in known]
+        if compared and (size < compared.size or (size == compared.size and checksum != compared.checksum)):
+            await self._mend(copied, await _logged(transport))
+            missing = [] if is_same_log else missing  # it knew every deletion: what it does not know is damage
         await publish_deletions(transport, [replace(deletion, erased=None) for deletion in missing])
         ends = await _ends(transport)
         with suppress(OSError):  # a folder that may not be written: they are compared again
-            await in_daemon_thread(lambda: self._note(Compared(size, ends)))
+            await in_daemon_thread(lambda: self._note(Compared(*self._file(), ends)))
         return len(missing)
 
-    def _state(self) -> tuple[int, Compared | None]:
-        """The file's size, and when it was compared last."""
+    async def _mend(self, copied: Mapping[str, Deletion], logged: Mapping[str, Deletion]) -> None:
+        """Append what a file that lost lines lacks."""
+        lost = [deletion for frame, deletion in logged.items() if frame not in copied]
+        log.warning(
+            "deletions_copy_damaged",
+            file=str(self.path),
+            written_again=len(lost),
+            next="check the disk",
+        )
+        with suppress(OSError):
+            await self.append(lost)
+
+    def _file(self) -> tuple[int, int]:
+        """The size and checksum of the file."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        return len(content), crc32(content)
+
+    def _state(self) -> tuple[tuple[int, int], Compared | None]:
+        """The file as it is, and when it was compared last."""
+        file = self._file()
         with suppress(OSError, msgspec.MsgspecError):
-            return self.path.stat().st_size, msgspec.json.decode(self._compared.read_bytes(), type=Compared)
-        return self.path.stat().st_size if self.path.exists() else 0, None
+            return file, msgspec.json.decode(self._compared.read_bytes(), type=Compared)
+        return file, None
 
     def _note(self, compared: Compared) -> None:
         draft = self._compared.with_name(f"{COMPARED}.{os.getpid()}")
         draft.write_bytes(msgspec.json.encode(compared))
         draft.replace(self._compared)
+
+
+async def _logged(transport: Transport) -> dict[str, Deletion]:
+    """The log's deletions by frame."""
+    deletions: dict[str, Deletion] = {}
+    async for record in read_topic(transport, topics.DELETIONS):
+        with suppress(SchemaError):  # a tombstone, or a record that names no frame
+            deletion = codec.decode_deletion(record.value, record.headers)
+            deletions[deletion.frame] = deletion
+    return deletions
 
 
 async def _ends(transport: Transport) -> list[int]:

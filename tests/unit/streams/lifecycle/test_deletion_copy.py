@@ -7,12 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+import structlog.testing
+
 from schemas import topics
 from schemas.events import Deletion
 from streams.lifecycle.deletion_copy import DeletionCopy
 from streams.lifecycle.deletions import Deletions, publish_deletions
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import TopicSpec
+from tests.support.damage import DAMAGES, Damage
 from tests.support.pictures import START
 
 
@@ -37,7 +41,6 @@ async def test_an_older_copy_of_the_log_is_told_from_the_one_that_was_compared(t
     await copy.append(requested[:2])
     async with opened(tmp_path / "log.sqlite") as transport:
         assert await copy.restore(transport) == 1
-        copy.path.write_bytes(b" " * copy.path.stat().st_size)
         assert await copy.restore(transport) == 0
         copy.path.unlink()
         await copy.append(requested)
@@ -46,6 +49,23 @@ async def test_an_older_copy_of_the_log_is_told_from_the_one_that_was_compared(t
         assert await copy.restore(transport) == 2
         await copy.restore(transport)
         assert await Deletions(transport).catch_up() == [entry.frame for entry in requested]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_file_that_is_cut_or_flipped_is_told_and_written_again(tmp_path: Path, damage: Damage) -> None:
+    copy, requested = DeletionCopy(tmp_path), [deletion(f"frame {number}") for number in range(6)]
+    await copy.append(requested)
+    async with opened(tmp_path / "log.sqlite") as transport:
+        assert await copy.restore(transport) == 6
+        damage.do(copy.path)
+        with structlog.testing.capture_logs() as lines:
+            await copy.restore(transport)
+        assert [line["file"] for line in lines if line["event"] == "deletions_copy_damaged"] == [str(copy.path)]
+    assert copy.read().keys() >= {entry.frame for entry in requested}
+    async with opened(tmp_path / "log.sqlite") as transport:
+        with structlog.testing.capture_logs() as lines:
+            assert await copy.restore(transport) == 0
+        assert not lines
 
 
 @asynccontextmanager
