@@ -96,28 +96,42 @@ def check_tables(connection: sqlite3.Connection, path: Path) -> None:
     for table in EXPECTED_TABLES:
         if (report := connection.execute(f"PRAGMA integrity_check({table})").fetchone()[0]) != "ok":
             raise damaged(path, f"the log is damaged ({report})")
-    for partition_id, first, following, compacted, erased, topic, number in partitions:
-        table = records_table(partition_id)
-        lowest, highest = connection.execute(
-            f"SELECT (SELECT min(record_offset) FROM {table}), (SELECT max(record_offset) FROM {table})"  # noqa: S608
-        ).fetchone()
-        if lowest is None:
-            fits = first == following or compacted or erased
-        else:
-            fits = first <= lowest <= highest < following
-            fits = fits and (erased or (highest == following - 1 and (compacted or lowest == first)))
-        if not fits:
-            raise damaged(
-                path,
-                f"the log is damaged ({topic}[{number}] has offsets {lowest} to {highest}, it should have {first} to"
-                f" {following - 1})",
-            )
+    for partition in partitions:
+        _check_offsets(connection, path, *partition)
     beyond = connection.execute(
         "SELECT topics.name, number FROM claims JOIN partitions ON partitions.id = partition_id"
         " JOIN topics ON topics.id = topic_id WHERE claims.next_offset NOT BETWEEN 0 AND partitions.next_offset"
     ).fetchone()
     if beyond:
         raise damaged(path, f"the log is damaged (a group's position in {beyond[0]}[{beyond[1]}] is beyond its end)")
+
+
+def _check_offsets(
+    connection: sqlite3.Connection,
+    path: Path,
+    partition_id: int,
+    first: int,
+    following: int,
+    compacted: int,
+    erased: int,
+    topic: str,
+    number: int,
+) -> None:
+    table = records_table(partition_id)
+    lowest, highest = connection.execute(
+        f"SELECT (SELECT min(record_offset) FROM {table}), (SELECT max(record_offset) FROM {table})"  # noqa: S608
+    ).fetchone()
+    if lowest is None:
+        fits = first == following or compacted or erased
+    else:
+        fits = first <= lowest <= highest < following
+        fits = fits and (erased or (highest == following - 1 and (compacted or lowest == first)))
+    if not fits:
+        raise damaged(
+            path,
+            f"the log is damaged ({topic}[{number}] has offsets {lowest} to {highest}, it should have {first} to"
+            f" {following - 1})",
+        )
 
 
 def _number(connection: sqlite3.Connection, pragma: str) -> int:

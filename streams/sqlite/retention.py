@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from streams.sqlite.schema import records_table
 from streams.transport import TopicSpec
@@ -64,27 +64,42 @@ def expire(connection: sqlite3.Connection, spec: TopicSpec, partition_id: int, n
     oldest = now - spec.retention_seconds if now is not None and spec.retention_seconds is not None else None
     if excess <= 0 and oldest is None:
         return Dropped()
-    before = dropped = freed = seen = seen_bytes = 0
+    below = floor(connection, partition_id)
+    chunk = _expired(_oldest_first(connection, partition_id, below), excess, oldest, now)
+    if chunk.records:
+        drop_before(connection, partition_id, chunk.before, chunk.size_bytes)
+    if now is None or chunk.from_future is None or (chunk.records and not chunk.is_last):
+        return Dropped(chunk.records, chunk.is_last)
+    stamp = _restamp(connection, partition_id, chunk.from_future, below, now)
+    return Dropped(chunk.records, is_last=chunk.is_last or oldest is None or stamp >= oldest, restamped=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """The first records of a partition that go: those before an offset."""
+
+    before: int = 0
+    records: int = 0
+    size_bytes: int = 0
     from_future: int | None = None
-    is_last, below = True, floor(connection, partition_id)
-    for offset, timestamp, size in _oldest_first(connection, partition_id, below):
+    """The last of those behind them that are stamped in the future, where no other one was seen behind these."""
+    is_last: bool = True
+    """Whether the next record was looked at, and stays; or there is none."""
+
+
+def _expired(rows: Iterable[tuple[int, float, int]], excess: int, oldest: float | None, now: float | None) -> _Chunk:
+    chunk, seen, seen_bytes = _Chunk(), 0, 0
+    for offset, timestamp, size in rows:
         if _is_full(seen, seen_bytes):
-            is_last = False
-            break
+            return replace(chunk, is_last=False)
         seen, seen_bytes = seen + 1, seen_bytes + size
         if excess > seen_bytes - size or (oldest is not None and timestamp < oldest):
-            before, dropped, freed, from_future = offset + 1, seen, seen_bytes, None
+            chunk = _Chunk(offset + 1, seen, seen_bytes)
         elif now is not None and timestamp > now + FUTURE_SECONDS:
-            from_future = offset
+            chunk = replace(chunk, from_future=offset)
         else:
-            from_future = None
-            break
-    if dropped:
-        drop_before(connection, partition_id, before, freed)
-    if now is None or from_future is None or (dropped and not is_last):
-        return Dropped(dropped, is_last)
-    stamp = _restamp(connection, partition_id, from_future, below, now)
-    return Dropped(dropped, is_last=is_last or oldest is None or stamp >= oldest, restamped=1)
+            return replace(chunk, from_future=None)
+    return chunk
 
 
 def cut(connection: sqlite3.Connection, partition_id: int, before: int) -> bool:
