@@ -17,7 +17,7 @@ from schemas.cloudevents import RAW_TYPE, frame_headers
 from schemas.events import FrameEvent
 from schemas.retention import Kept
 from stores.blobs import THUMBNAIL, blob_path, blob_uri, sha256_hex
-from stores.edge.disk_use import IndexUse
+from stores.edge.disk_use import IndexUse, folder_bytes, index_use
 from stores.folder import BlobFolder
 from stores.index import Point
 from streams.backends import Backends
@@ -62,7 +62,7 @@ class Retention:
         removal = PictureRemoval(backends, "default", UnfinishedBlobs(here.transport, READERS))
         return Trimmer(backends, storage, StoredBytes(self.blobs, "default", self.clock), removal, retry, self.clock)
 
-    async def add(self, number: int, feed: str = "lobby", *, finished: bool = True) -> FrameEvent:
+    async def add(self, number: int, feed: str = "lobby", *, finished: bool = True, caption: str = "") -> FrameEvent:
         """One frame: picture, thumbnail, its point and a region's; and its record, finished or not."""
         content = np.random.default_rng((number, len(feed))).bytes(SIZE)
         event = frame_event(f"{feed}:{number}", content, feed=feed, ingested=self.now, inline=False)
@@ -72,7 +72,7 @@ class Retention:
         if finished:
             payload = {
                 "tenant": "default", "feed": feed, "frame": event.id, "ingested": self.now.isoformat(),
-                "uri": event.image.uri, "thumbnail": thumbnail,
+                "uri": event.image.uri, "thumbnail": thumbnail, "caption": caption,
             }  # fmt: skip
             vectors = {points.SEMANTIC: np.ones(DIMENSION, np.float32)}
             region = event.id[:-1] + ("0" if event.id[-1] != "0" else "1")
@@ -263,6 +263,23 @@ async def test_a_full_index_gives_up_the_oldest_pictures(retention: Retention) -
     retention.clock.advance(60)
     await trimmer.run(IndexUse(1_000_000, 1_000_000, 1_000_000, shards_made=9, oldest_unpurged=8))
     assert len(await retention.left()) < len(left)
+
+
+async def test_an_index_stays_within_its_limit_while_it_rebuilds_itself(
+    retention: Retention, index_folder: Path
+) -> None:
+    """Points come until several times the limit was written; each time the index is rebuilt after it was trimmed."""
+    limit, most = 3_500_000, 0
+    trimmer = retention.trimmer(StorageSettings(index_bytes=limit))
+    for number in range(40):
+        await retention.add(number, caption=f"{number} " * 10_000)
+        if number % 10 == 9:
+            await trimmer.run(index_use(index_folder))
+            async for _ in retention.deployment.index.compact():
+                most = max(most, folder_bytes(index_folder))
+    assert most <= limit
+    assert len(await retention.left()) >= 15
+    assert len(await retention.left()) < 35
 
 
 async def test_what_comes_every_night_finds_room(retention: Retention) -> None:
