@@ -80,6 +80,8 @@ async def back_up(
     with folder.locked():
         previous = None if replace else folder.manifest()
         await _check_lineage(source, previous)
+        if previous is not None:
+            await asyncio.to_thread(folder.sweep_objects, previous)
         copier = PictureCopier(source.pictures, folder, (previous.pictures if previous else None) or {})
         await asyncio.to_thread(copier.run)
         ends, records = await _ends(source.transport)

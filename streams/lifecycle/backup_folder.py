@@ -97,9 +97,15 @@ class BackupFolder:
 
     def sweep(self, manifest: Manifest) -> int:
         """Remove what the manifest, which is in place, does not name. Returns the number of removed pictures."""
-        _removed(self.root / OBJECTS, manifest.objects, lambda path: path.name)
+        self.sweep_objects(manifest)
         pictures = self.root / PICTURES
         return _removed(pictures, manifest.pictures or {}, lambda path: path.relative_to(pictures).as_posix())
+
+    def sweep_objects(self, manifest: Manifest) -> None:
+        """Of the log and the index alone. Before a backup: else those of backups that failed, one every night, fill a
+        disk for good. Pictures that were copied are used.
+        """
+        _removed(self.root / OBJECTS, manifest.objects, lambda path: path.name)
 
     def restore_file(self, stored: StoredFile, target: Path) -> None:
         """Write the file to `target` durably, every part checked. Raises BadBackup naming a part that is damaged."""

@@ -39,7 +39,8 @@ class PictureCopier:
         try:
             found = file.stat()
             if (stored := self._stored(path, found)) is not None:
-                return path, replace(stored, modified_ns=found.st_mtime_ns)
+                now, known = replace(stored, modified_ns=found.st_mtime_ns), self._known.get(path)
+                return path, known if known == now else now  # one of a million, not two
             content = _content(file)
         except FileNotFoundError:  # erased meanwhile
             return path, None
