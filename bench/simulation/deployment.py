@@ -43,7 +43,7 @@ LEASE_SECONDS = 1e9
 """A worker that stands still while the clock jumps keeps its lease."""
 PURGE_SECONDS = 1.0
 """For the minute after which the index process begins to purge deleted points: its clock is the real one."""
-PAUSE_SECONDS, START_SECONDS, REST_SECONDS = 0.02, 1.0, 120.0
+PAUSE_SECONDS, START_SECONDS, REST_SECONDS = 0.02, 1.0, 300.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from bench.year import CAMERAS, Scale, broken, figures, simulate
 
 LIMITS = Limits(log_bytes=4 << 20, picture_bytes=3 << 20, index_bytes=4 << 20, kept_hours=72.0, hourly_feed=CAMERAS[0])
 DAYS = 12
-SCALE = Scale(days=DAYS, frames=5, stills=12, look_days=3, limits=LIMITS)
+SCALE = Scale(days=DAYS, frames=5, stills=12, look_days=6, limits=LIMITS)
 
 
 async def test_twelve_days_on_a_small_disk(tmp_path: Path) -> None:
