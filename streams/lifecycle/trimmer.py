@@ -7,7 +7,7 @@ The event on the log goes with the log's own retention. Two trimmers at once do 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -34,8 +34,10 @@ ROOM_SHARE = 1 / 32
 GROWTH_SHARE = 1 / 4
 """Of a limit: so much at most is kept free for what is added until the next look."""
 INDEX = "index"
-PAGE_BLOBS = 4096
-"""Blobs that are looked at and removed together."""
+LISTED_BLOBS = 32_768
+"""The oldest blobs of a day that one listing of it gives, some 30 MB."""
+REMOVED_BLOBS = 4096
+"""Blobs that are removed together."""
 SETTLE_SECONDS = 600.0
 """A picture that was put so lately is not removed: its record may still be on its way."""
 INDEX_SETTLE_SECONDS = 3 * 86_400.0
@@ -74,6 +76,7 @@ class Trimmer:
         self._doubted = None if is_believed else (passed if self._doubted is None else self._doubted)
         if self._doubted is not None and passed < self._doubted + SETTLE_SECONDS:
             return Removed()  # what was put just now looks old
+        await self.retry.forever("index", self.removal.finish, (StoreUnavailable, Unavailable))
         removed = await self._remove_old() if is_believed else Removed()
         removed += await self._remove_excess()
         removed += await self._remove_points(index)
@@ -139,24 +142,16 @@ class Trimmer:
         self, feeds: Collection[str], *, before: float | None = None, size_bytes: int = 0, points: int = 0
     ) -> Removed:
         """The oldest pictures of the feeds: those before a moment, or until as many bytes or points are free."""
+        goal = _Goal(size_bytes, points, takes_all=before is not None)
         removed, until = Removed(), self._now - SETTLE_SECONDS
         until = until if before is None else min(before, until)
         for day in self.stored.days(feeds):
-            own, after = [feed for feed in sorted(feeds) if self.stored.has(feed, day)], None
-            while day_start(day) < until and (
-                before is not None or removed.size_bytes < size_bytes or removed.points < points
-            ):
-                page = await self._page(own, day, after)
-                old = [aged for aged in page if aged.moment < until]
-                due: Sequence[AgedBlob] = [aged for aged in old if _is_settled(aged, self._now)]
-                chosen = due
-                if before is None:
-                    chosen = _needed(due, size_bytes - removed.size_bytes, points - removed.points)
-                taken = await self._remove(chosen, day)
-                removed += taken
-                if len(chosen) == len(due) and (len(old) < len(page) or len(page) < PAGE_BLOBS):
+            if day_start(day) >= until or goal.is_reached(removed):
+                break
+            async for due in self._pages([feed for feed in sorted(feeds) if self.stored.has(feed, day)], day, until):
+                removed = await self._remove_first(due, day, goal, removed)
+                if goal.is_reached(removed):
                     break
-                after = page[-1] if len(chosen) == len(due) else chosen[-1]
         if removed.size_bytes < size_bytes or removed.points < points:
             log.warning(
                 "storage_over_limit",
@@ -166,9 +161,26 @@ class Trimmer:
             )
         return removed
 
-    async def _page(self, feeds: Sequence[str], day: date, after: AgedBlob | None) -> list[AgedBlob]:
-        page = partial(oldest, self.backends.blobs, self.stored.tenant, feeds, day, PAGE_BLOBS, after)
-        return await self.retry.forever("blobs", page, StoreUnavailable)
+    async def _pages(self, feeds: Sequence[str], day: date, until: float) -> AsyncIterator[Sequence[AgedBlob]]:
+        """The day's settled pictures from before a moment, oldest first."""
+        after: AgedBlob | None = None
+        while True:
+            list_page = partial(oldest, self.backends.blobs, self.stored.tenant, feeds, day, LISTED_BLOBS, after)
+            page = await self.retry.forever("blobs", list_page, StoreUnavailable)
+            old = [aged for aged in page if aged.moment < until]
+            yield [aged for aged in old if _is_settled(aged, self._now)]
+            if len(old) < len(page) or len(page) < LISTED_BLOBS:
+                return
+            after = page[-1]
+
+    async def _remove_first(self, due: Sequence[AgedBlob], day: date, goal: _Goal, removed: Removed) -> Removed:
+        """The first of them until the goal is reached; returns what was removed, with what was removed before."""
+        start = 0
+        while start < len(due) and not goal.is_reached(removed):
+            chosen = goal.next(due[start : start + REMOVED_BLOBS], removed)
+            removed += await self._remove(chosen, day)
+            start += len(chosen)
+        return removed
 
     async def _remove(self, chosen: Sequence[AgedBlob], day: date) -> Removed:
         remove = partial(self.removal.remove, chosen)
@@ -183,10 +195,21 @@ def _is_settled(aged: AgedBlob, now: float) -> bool:
     return abs(aged.blob.modified - now) >= SETTLE_SECONDS
 
 
-def _needed(due: Sequence[AgedBlob], size_bytes: int, points: int) -> Sequence[AgedBlob]:
-    """The first of them until as many bytes are together, or as many points: a frame has two blobs."""
-    chosen, total = 0, 0
-    while chosen < len(due) and (total < size_bytes or chosen < 2 * points):
-        total += due[chosen].blob.size_bytes
-        chosen += 1
-    return due[:chosen]
+@dataclass(frozen=True, slots=True)
+class _Goal:
+    """How much has to go, or all."""
+
+    size_bytes: int
+    points: int
+    takes_all: bool
+
+    def is_reached(self, removed: Removed) -> bool:
+        return not self.takes_all and removed.size_bytes >= self.size_bytes and removed.points >= self.points
+
+    def next(self, due: Sequence[AgedBlob], removed: Removed) -> Sequence[AgedBlob]:
+        """As many of them as are missing, if all of these may go: a frame has two blobs."""
+        chosen, total = len(due) if self.takes_all else 0, removed.size_bytes
+        while chosen < len(due) and (total < self.size_bytes or chosen < 2 * (self.points - removed.points)):
+            total += due[chosen].blob.size_bytes
+            chosen += 1
+        return due[:chosen]
