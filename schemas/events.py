@@ -301,15 +301,16 @@ class Recording(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Frames of one feed that a source has put on `frames.raw` (`sources.accepted`): 16 bytes of UUID each.
-
-    A second ingest of the same file reads these and adds nothing.
-    """
+    """Frames of one feed that are on `frames.raw` (`sources.accepted`): a second ingest reads these and adds nothing."""
 
     tenant: str
     feed: str
     frames: bytes
     """Ids, 16 bytes each."""
+    pictures: bytes = b""
+    """SHA-256 of the frames' originals, 32 bytes each, in the same order; empty: unknown."""
+    day: str = ""
+    """The day in the names of these originals' blobs; empty: unknown."""
     recording: Recording | None = None
     """A video file whose frames follow; such a record lists no ids."""
     lost: str = ""

@@ -41,6 +41,14 @@ def is_blob(uri: str) -> bool:
     return _URI.fullmatch(uri) is not None
 
 
+def is_blob_of(uri: str, tenant: str) -> bool:
+    try:
+        blob_path(uri, tenant)
+    except ValueError:
+        return False
+    return True
+
+
 def resolve(uri: str, tenant: str) -> str:
     """`blob_path` for a store: raises Refused instead of ValueError."""
     try:
@@ -96,6 +104,9 @@ class BlobStore(Protocol):
 
         With `put_before` (seconds since the epoch) a blob that was put at or after that moment stays.
         """
+
+    async def delete_many(self, tenant: str, uris: Sequence[str]) -> None:
+        """As `delete` of each, at a lower cost; all of them are gone durably when it returns."""
 
     async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
         """The days of each feed that has blobs, in order. It reads the folders above the blobs alone."""

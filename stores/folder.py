@@ -60,7 +60,13 @@ class BlobFolder:
 
     async def delete(self, tenant: str, uri: str, *, put_before: float | None = None) -> None:
         path = self._root / resolve(uri, tenant)
-        await self._run(lambda: self._remove(path, put_before))
+        await self._run(lambda: self._remove([path], put_before))
+
+    async def delete_many(self, tenant: str, uris: Sequence[str]) -> None:
+        folders: dict[Path, list[Path]] = {}
+        for path in (self._root / resolve(uri, tenant) for uri in uris):
+            folders.setdefault(path.parent, []).append(path)
+        await asyncio.gather(*(self._run(partial(self._remove, paths, None)) for paths in folders.values()))
 
     async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
         check_name("tenant", tenant)
@@ -133,12 +139,16 @@ class BlobFolder:
             sync = self._folders.setdefault(folder, FolderSync(folder))
         return sync
 
-    def _remove(self, path: Path, put_before: float | None) -> None:
-        """Remove durably: an erased blob does not return after a power cut. A missing file's folder is synced too."""
-        with suppress(FileNotFoundError):
-            if put_before is None or path.stat().st_mtime < put_before:
-                path.unlink()
-        folder = path.parent
+    def _remove(self, paths: Sequence[Path], put_before: float | None) -> None:
+        """Remove files of one folder durably: an erased blob does not return after a power cut.
+
+        A missing file's folder is synced too.
+        """
+        for path in paths:
+            with suppress(FileNotFoundError):
+                if put_before is None or path.stat().st_mtime < put_before:
+                    path.unlink()
+        folder = paths[0].parent
         with suppress(FileNotFoundError):
             sync_folder(folder)
         with suppress(OSError):  # it has other blobs, or was removed by another process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
@@ -13,6 +14,7 @@ from obstore.store import from_url
 from schemas.identity import check_name
 from stores.blobs import SCHEME, StoredBlob, check_content, is_blob, resolve
 from stores.errors import Missing, StoreUnavailable
+from stores.pages import pages
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PAGE_OBJECTS = 1000
 """Of one answer to a listing, as most servers limit it."""
+DELETED_AT_ONCE = 32
 RETRY_SECONDS = 30.0
 """Obstore retries a request this long after transient errors; then the call raises StoreUnavailable."""
 
@@ -58,6 +61,10 @@ class ObjectBlobs:
                 if found["last_modified"].timestamp() >= put_before:
                     return
             await self._translated(self._store.delete_async(path))
+
+    async def delete_many(self, tenant: str, uris: Sequence[str]) -> None:
+        for page in pages(uris, DELETED_AT_ONCE):
+            await asyncio.gather(*(self.delete(tenant, uri) for uri in page))
 
     async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
         found: dict[str, list[date]] = {}

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from schemas.events import Deletion
+from schemas.identity import check_name
 from search.query import BadQuery, parse_time, parse_until
 from sightline.config import Config
 from sightline.terminal.console import quoted
@@ -28,8 +29,17 @@ from sightline.wiring.parts import Parts, opened
 from streams.backends import Backends
 from streams.clock import utc
 from streams.lifecycle.deletions import publish_deletions
-from streams.lifecycle.erasure import Proof, Request, erased_words, prove, requested_deletions
-from streams.lifecycle.frame_search import ACCEPTED, FoundFrame, FoundFrames, FrameSelection, find_frames
+from streams.lifecycle.erasure import Proof, Request, erased_words, prove, requested_deletions, stored_blobs
+from streams.lifecycle.frame_search import (
+    ACCEPTED,
+    PICTURE,
+    UNCITED_SECONDS,
+    FoundFrame,
+    FoundFrames,
+    FrameSelection,
+    find_frames,
+)
+from streams.lifecycle.kept_frames import end_keeping
 from streams.sources.uuid7 import uuid7
 
 VERIFY = "verify"
@@ -57,6 +67,9 @@ class Selectors:
         str, typer.Option(help="Only frames captured before this time: 2h, 3d, or a date, to its end.")
     ] = ""
     picture: Annotated[Path | None, typer.Option(help="Only frames with exactly this picture: a file.")] = None
+    tenant: Annotated[
+        str, typer.Option(help="Only frames of this tenant, and all of them where nothing else selects.")
+    ] = ""
     every: Annotated[bool, typer.Option("--all", help="All frames of the tenant.")] = False
 
     def selection(self, config: Config, frames: list[str]) -> FrameSelection:
@@ -70,10 +83,12 @@ class Selectors:
             until = parse_until(self.until, now, config.zone) if self.until else None
         except BadQuery as error:
             raise UsageError(str(error)) from None
-        if not (listed or self.feed or since or until or self.picture or self.every):
-            raise UsageError("name frames, or select by --ids, --feed, --since, --until, --picture; --all selects all")
+        if not (listed or self.feed or since or until or self.picture or self.tenant or self.every):
+            raise UsageError(
+                "name frames, or select by --ids, --feed, --since, --until, --picture, --tenant; --all selects all"
+            )
         return FrameSelection(
-            tenant=config.tenant,
+            tenant=_tenant(self.tenant) if self.tenant else config.tenant,
             frames=frozenset(check_frame_ids(listed)),
             feeds=frozenset(self.feed or ()),
             since=since,
@@ -113,23 +128,39 @@ async def forget(
         with doing("looking for the frames; nothing is requested yet"):
             found = await find_frames(_backends(parts), selection, time.time())
             known = await requested_deletions(parts.transport)
+            await _find_returned(_backends(parts), known, found, selection)
             erased = _take_erased(known, found, selection)
-        unknown = sorted(selection.frames - found.frames.keys() - erased)
+        unknown = sorted(selection.frames - found.frames.keys() - erased - found.elsewhere.keys())
         if not as_json:
             _print_found(found, unknown)
-        elif dry_run or not found.frames:
+        elif dry_run or not (found.frames or unknown):
             out.print_json(data=_found_fields(found.frames, unknown))
-        if dry_run or not found.frames:
-            raise typer.Exit(int(bool(unknown) or not (found.frames or erased)))
-        if len(found.frames) > MOST_UNASKED and not yes:
-            raise CommandError(f"these are {len(found.frames)} frames: --yes erases them, --dry-run only lists")
+        if dry_run or not (found.frames or unknown):
+            raise typer.Exit(int(bool(unknown or found.elsewhere) or not (found.frames or erased)))
+        if not yes and (len(found.frames) > MOST_UNASKED or selectors.tenant):
+            raise CommandError(
+                f"these are {counted(len(found.frames), 'frame')} of tenant {selection.tenant}: --yes erases them, "
+                "--dry-run only lists"
+            )
         request = Request(id=uuid7(time.time()), selection=selection, requested=utc(time.time()), reason=reason)
-        deletions = request.deletions(found.frames, known)
+        deletions = [*request.deletions(found.frames, known), *request.refusals(unknown, known)]
         with doing("requesting the deletion; run it again to go on"):
             await append_copy(config, deletions)
             await publish_deletions(parts.transport, deletions)
+            await end_keeping(parts.transport, [deletion.frame for deletion in deletions])
     _print_receipt(config, request, found.frames, unknown, as_json=as_json)
-    raise typer.Exit(int(bool(unknown)))
+    raise typer.Exit(int(bool(unknown or found.elsewhere)))
+
+
+async def _find_returned(
+    backends: Backends, known: Mapping[str, Deletion], found: FoundFrames, selection: FrameSelection
+) -> None:
+    """Pictures of erased frames that are there again: an older copy of the pictures was put in place."""
+    meant = [known[frame] for frame in selection.frames if frame in known and known[frame].erased is not None]
+    stored = set(await stored_blobs(backends, meant))
+    for deletion in meant:
+        if uris := stored.intersection(deletion.uris):
+            found.add(deletion.frame, deletion.feed, uris, PICTURE)
 
 
 def _take_erased(known: Mapping[str, Deletion], found: FoundFrames, selection: FrameSelection) -> set[str]:
@@ -156,7 +187,21 @@ def _print_found(found: FoundFrames, unknown: list[str]) -> None:
     if len(found.frames) > EXAMPLES:
         out.print(f"[dim]and {len(found.frames) - EXAMPLES} more[/]", markup=True)
     for frame in unknown:
-        err.print(f"! frame {frame} is unknown: nothing of it is left, or it never was", soft_wrap=True)
+        err.print(f"! frame {frame} is unknown: nothing of it is left, or it never came", soft_wrap=True)
+    if unknown:
+        err.print(
+            "! unknown frames are refused if they come. A picture that neither log nor index names is not found by "
+            "id: `sightline forget --picture FILE` or `--feed` with `--since` and `--until` finds it",
+            soft_wrap=True,
+        )
+    for frame, tenant in sorted(found.elsewhere.items()):
+        err.print(f"! frame {frame} is of tenant {tenant}: add --tenant {tenant} to erase it", soft_wrap=True)
+    if found.young:
+        err.print(
+            f"! {counted(found.young, 'picture')} without a frame left out: stored less than "
+            f"{UNCITED_SECONDS / 60:g} min ago, their frames may be on their way; run it again after that",
+            soft_wrap=True,
+        )
     if not found.frames:
         out.print("nothing of these frames is left")
 
@@ -249,6 +294,13 @@ def _print_proof(config: Config, proof: Proof) -> None:
         )
     if proof.is_done:
         out.print("[green]Erased: nothing of them is in the index, on the log or among the pictures.[/]", markup=True)
+
+
+def _tenant(name: str) -> str:
+    try:
+        return check_name("tenant", name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _listed(path: Path) -> list[str]:

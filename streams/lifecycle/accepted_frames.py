@@ -1,15 +1,17 @@
 """The frames that sources have accepted: a compacted topic that every ingest reads first.
 
-One record per published batch holds 16 bytes per frame. Its key ends in the first frame of the batch, so a batch that
+One record per published batch holds 48 bytes per frame: its id, and the hash of its original. Its key ends in the
+first frame of the batch, so a batch that
 is written twice replaces itself. The topic holds ids, not a position: see `docs/decisions/011-second-ingest.md`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import blake2b
+from itertools import repeat
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,6 +21,7 @@ from schemas.errors import SchemaError
 from schemas.events import Accepted, Recording
 from schemas.identity import frame_id
 from schemas.topics import ACCEPTED
+from stores.blobs import blob_uri, day_of
 from streams.clock import utc
 from streams.lifecycle.kept_frames import KeptFrames, TrimmedFeeds
 from streams.topic_reader import read_topic
@@ -26,6 +29,7 @@ from streams.transport import NewRecord, Record, Transport
 
 _PAGE_RECORDS = 1_000
 _ID_BYTES = 16
+_DIGEST_BYTES = 32
 _LOST = "lost:"
 """Before the frame's id in the key of a mark."""
 
@@ -146,6 +150,23 @@ async def taken_of_accepted(transport: Transport) -> set[str]:
     return {str(UUID(bytes=frame)) for frame in older.taken}
 
 
+@dataclass(frozen=True, slots=True)
+class AcceptedFrame:
+    frame: str
+    tenant: str
+    feed: str
+    uri: str
+    """Of the original's blob; empty: unknown, an older Sightline accepted it."""
+
+
+async def every_accepted_frame(transport: Transport) -> AsyncIterator[AcceptedFrame]:
+    """Of every tenant and feed. Raises Unavailable, PlanError."""
+    async for record in read_topic(transport, ACCEPTED, page_records=_PAGE_RECORDS):
+        if record.value is not None and (listed := _decoded(record)) is not None:
+            for frame, uri in zip(_ids(listed), _uris(listed), strict=False):
+                yield AcceptedFrame(str(UUID(bytes=frame)), listed.tenant, listed.feed, uri)
+
+
 async def feeds_of_accepted(transport: Transport) -> dict[str, tuple[str, str]]:
     """Tenant and feed of every frame that any source has accepted. Raises Unavailable, PlanError."""
     feeds: dict[str, tuple[str, str]] = {}
@@ -175,9 +196,28 @@ def _ids(accepted: Accepted) -> Iterable[bytes]:
     return (frames[start : start + _ID_BYTES] for start in range(0, len(frames), _ID_BYTES))
 
 
-def acceptance_record(tenant: str, feed: str, frames: Sequence[str], now_seconds: float) -> NewRecord:
-    """The record of `frames` (ids, at least one) being on `frames.raw`."""
-    accepted = Accepted(tenant=tenant, feed=feed, frames=b"".join(map(id_bytes, frames)))
+def _uris(accepted: Accepted) -> Iterable[str]:
+    if not accepted.pictures:
+        return repeat("")
+    day, pictures = date.fromisoformat(accepted.day), accepted.pictures
+    digests = (pictures[start : start + _DIGEST_BYTES] for start in range(0, len(pictures), _DIGEST_BYTES))
+    return (blob_uri(accepted.tenant, accepted.feed, day, digest.hex()) for digest in digests)
+
+
+def acceptance_record(
+    tenant: str, feed: str, frames: Sequence[str], now_seconds: float, uris: Sequence[str] = ()
+) -> NewRecord:
+    """The record of `frames` (ids, at least one) being on `frames.raw`, with the blobs of their originals, of one day.
+
+    The blobs are what finds a frame's picture by its id once log and index have dropped it.
+    """
+    accepted = Accepted(
+        tenant=tenant,
+        feed=feed,
+        frames=b"".join(map(id_bytes, frames)),
+        pictures=b"".join(bytes.fromhex(uri.rpartition("/")[2]) for uri in uris),
+        day=day_of(uris[0]).isoformat() if uris else "",
+    )
     return _record(accepted, frames[0], now_seconds)
 
 

@@ -14,7 +14,7 @@ from schemas.events import Deletion
 from stores.pages import pages
 from streams.errors import PlanError
 from streams.topic_reader import TopicReader
-from streams.transport import NewRecord, Record, Transport
+from streams.transport import NewRecord, Partition, Record, Transport
 
 RECORDS_PER_WRITE = 1_000
 
@@ -23,9 +23,9 @@ class Deletions:
     """The ids of deleted frames, as of the last `catch_up`."""
 
     def __init__(self, transport: Transport) -> None:
-        self._frames: set[str] = set()
+        self._frames: dict[str, tuple[Partition, int]] = {}
         self._pending: dict[str, Deletion] = {}
-        self._reader = TopicReader(transport, topics.DELETIONS)
+        self._transport, self._reader = transport, TopicReader(transport, topics.DELETIONS)
 
     def __contains__(self, frame: str) -> bool:
         return frame in self._frames
@@ -46,19 +46,31 @@ class Deletions:
                 self._fold(record)
         except PlanError:
             return []  # the topic does not exist yet
-        return sorted(self._frames - before)
+        return sorted(self._frames.keys() - before)
+
+    async def latest(self, frame: str) -> Deletion | None:
+        """The deletion of a frame as it was at the last `catch_up`, if it is still there. Raises Unavailable."""
+        if frame in self._pending:
+            return self._pending[frame]
+        partition, offset = self._frames[frame]
+        for record in await self._transport.read(partition, offset, 1):
+            if record.key == frame.encode():
+                return codec.decode_deletion(record.value, record.headers)
+        fresh = Deletions(self._transport)  # it was written again since, and compacted
+        await fresh.catch_up()
+        return await fresh.latest(frame) if frame in fresh else None
 
     def _fold(self, record: Record) -> None:
         if record.value is None:
             frame = record.key.decode(errors="replace")
-            self._frames.discard(frame)
+            self._frames.pop(frame, None)
             self._pending.pop(frame, None)
             return
         try:
             deletion = codec.decode_deletion(record.value, record.headers)
         except SchemaError:
             return  # names no frame
-        self._frames.add(deletion.frame)
+        self._frames[deletion.frame] = (record.partition, record.offset)
         if deletion.erased is None:
             self._pending[deletion.frame] = deletion
         else:

@@ -8,7 +8,6 @@ which frames cite a blob. See `docs/decisions/060-erasing-blobs.md`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,8 +19,8 @@ from msgspec.structs import replace
 from schemas import points, topics
 from schemas.events import Deletion
 from schemas.pictures import feed_of_source
-from stores.blobs import SCHEME
-from stores.errors import Refused, StoreUnavailable
+from stores.blobs import SCHEME, THUMBNAIL, is_blob_of
+from stores.errors import StoreUnavailable
 from stores.index import Filter, Match
 from stores.pages import pages
 from streams.backends import Backends
@@ -29,6 +28,7 @@ from streams.clock import Clock, utc
 from streams.errors import LogFull, Unavailable
 from streams.lifecycle.citations import Citation, Place, citation_of, is_original
 from streams.lifecycle.deletions import Deletions, publish_deletions
+from streams.lifecycle.kept_frames import KeptFrames
 from streams.retry import Retry
 from streams.topic_reader import read_topic
 from streams.transport import Partition, Record, Transport
@@ -41,7 +41,7 @@ PAYLOAD = ("uri", "thumbnail")
 """Where a point cites its frame's blobs."""
 FRAMES_PER_PASS = 20_000
 """Frames erased in one pass over the topics."""
-FRAMES_PER_REQUEST, RECORDS_PER_WRITE, BLOBS_AT_ONCE = 500, 1_000, 32
+FRAMES_PER_REQUEST, RECORDS_PER_WRITE, BLOBS_PER_CALL = 500, 1_000, 1_000
 
 
 @dataclass(slots=True)
@@ -102,14 +102,24 @@ class Eraser:
         own, places = await self._own(due)
         shared = await self._shared({uri for uris in own.values() for uri in uris}, due)
         due = {frame: deletion for frame, deletion in due.items() if frame in self.deletions.pending}  # not taken back
-        blobs = [(deletion.tenant, uri) for frame, deletion in due.items() for uri in own[frame] - shared]
-        for page in pages(blobs, BLOBS_AT_ONCE):
-            await asyncio.gather(*(self._delete(tenant, uri) for tenant, uri in page))
+        blobs: dict[str, set[str]] = {}
+        for frame, deletion in due.items():
+            blobs.setdefault(deletion.tenant, set()).update(own[frame] - shared)
+        for tenant, uris in blobs.items():
+            for page in pages(sorted(uris), BLOBS_PER_CALL):
+                await self._delete(tenant, page)
         unfinished = await self._erase_records({frame: places[frame] for frame in due if frame in places})
         due = {frame: deletion for frame, deletion in due.items() if frame not in unfinished}
         erased = utc(self.clock.now())
-        await self._publish([replace(deletion, erased=erased) for deletion in due.values()])
-        log.info("erased", frames=len(due), blobs=len(blobs), shared=len(shared))
+        # The receipt names all blobs: `forget verify` looks for them, also when older pictures have come back.
+        done = [replace(deletion, erased=erased, uris=tuple(sorted(own[frame]))) for frame, deletion in due.items()]
+        await self._publish(done)
+        log.info("erased", frames=len(due), blobs=sum(map(len, blobs.values())), shared=len(shared))
+
+    async def _kept(self) -> KeptFrames:
+        kept = KeptFrames(self.backends.transport)
+        await self.retry.forever("broker", kept.catch_up, Unavailable)
+        return kept
 
     async def _own(self, due: Mapping[str, Deletion]) -> tuple[dict[str, set[str]], dict[str, set[Place]]]:
         """The blobs and the records of each frame. Blobs that a deletion names outside the frame's feed are ignored."""
@@ -119,6 +129,8 @@ class Eraser:
             if citation.frame in own:
                 own[citation.frame] |= citation.uris
                 places.setdefault(citation.frame, set()).update(await self._places(citation))
+        for uris in own.values():  # a worker that was killed leaves a thumbnail that no event names
+            uris |= {uri + THUMBNAIL for uri in uris if not uri.endswith(THUMBNAIL)}
         return own, places
 
     async def _places(self, citation: Citation) -> set[Place]:
@@ -153,9 +165,14 @@ class Eraser:
         async for citation in self._cited(due.values()):
             if citation.frame not in self.deletions:
                 shared |= citation.uris & uris
+        for frame, kept in (await self._kept()).frames.items():
+            if frame not in self.deletions:
+                shared |= uris.intersection(kept.uris)
+        shared |= {uri + THUMBNAIL for uri in shared} & uris
         for collection in await self._frame_collections():
-            for page in pages(sorted(uris - shared), FRAMES_PER_REQUEST):
-                for name in PAYLOAD:
+            for name in PAYLOAD:
+                named = [uri for uri in uris - shared if uri.endswith(THUMBNAIL) == (name == "thumbnail")]
+                for page in pages(sorted(named), FRAMES_PER_REQUEST):
                     async for payload in self._citing(collection, name, page):
                         if payload.get("frame") not in due:
                             shared.add(str(payload[name]))
@@ -175,14 +192,14 @@ class Eraser:
     async def _cited(self, deletions: Iterable[Deletion]) -> AsyncIterator[Citation]:
         """The records of the deletions' feeds on all topics."""
         feeds = {(deletion.tenant, deletion.feed) for deletion in deletions}
-        names = {feed for _, feed in feeds}
+        names, unknown = {feed for _, feed in feeds}, {tenant for tenant, feed in feeds if not feed}
         log_reader = _RetryingLog(self.backends.transport, self.retry)
         for topic in await self.retry.forever("broker", self.backends.transport.topics, Unavailable):
             if topics.carries_frames(topic):
                 async for record in read_topic(log_reader, topic):
                     source = record.headers.get("ce_source", b"").decode(errors="replace")
-                    citation = citation_of(record) if feed_of_source(source) in names else None
-                    if citation is not None and citation.feed in feeds:
+                    citation = citation_of(record) if unknown or feed_of_source(source) in names else None
+                    if citation is not None and (citation.feed in feeds or citation.feed[0] in unknown):
                         yield citation
 
     async def _frame_collections(self) -> list[str]:
@@ -192,11 +209,12 @@ class Eraser:
     async def _ask_index(self, ask: Callable[[], Awaitable[T]]) -> T:
         return await self.retry.forever("index", ask, StoreUnavailable)
 
-    async def _delete(self, tenant: str, uri: str) -> None:
-        try:
-            await self.retry.forever("blobs", partial(self.backends.blobs.delete, tenant, uri), StoreUnavailable)
-        except Refused as refused:
-            log.warning("not erased", why=str(refused))  # another tenant's, or no blob: nothing of this frame
+    async def _delete(self, tenant: str, uris: Sequence[str]) -> None:
+        own = [uri for uri in uris if is_blob_of(uri, tenant)]
+        if len(own) < len(uris):  # another tenant's, or no blob: nothing of this frame
+            log.warning("not erased", uris=len(uris) - len(own), why=f"they name no blobs of tenant {tenant}")
+        delete = partial(self.backends.blobs.delete_many, tenant, own)
+        await self.retry.forever("blobs", delete, StoreUnavailable)
 
 
 @dataclass(frozen=True, slots=True)

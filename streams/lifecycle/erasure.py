@@ -5,8 +5,9 @@ Every deletion of a request carries its id and the hash of what was selected, so
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,7 +17,8 @@ from msgspec import Struct
 from schemas import codec, topics
 from schemas.errors import SchemaError
 from schemas.events import Deletion
-from stores.errors import Missing
+from stores.blobs import is_blob_of
+from stores.errors import Missing, Refused
 from stores.index import Filter, Match
 from stores.pages import pages, point_pages
 from streams.backends import Backends
@@ -25,7 +27,7 @@ from streams.lifecycle.frame_search import FoundFrame, FrameSelection, cited_in_
 from streams.topic_reader import read_topic
 from streams.transport import Transport
 
-IDS_PER_REQUEST = 500
+IDS_PER_REQUEST, BLOBS_AT_ONCE = 500, 32
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -45,12 +47,17 @@ class Request(Struct, frozen=True, kw_only=True):
         """`known` are deletions of earlier requests, by frame: their receipts and blobs are kept."""
         return [self._deletion(frame, each, (known or {}).get(frame)) for frame, each in found.items()]
 
+    def refusals(self, unknown: Iterable[str], known: Mapping[str, Deletion] | None = None) -> list[Deletion]:
+        """Of frames of which nothing is left, or that never came: they are refused if they come. No feed is known."""
+        nothing = FoundFrame(feed="")
+        return [self._deletion(frame, nothing, (known or {}).get(frame)) for frame in unknown]
+
     def _deletion(self, frame: str, found: FoundFrame, known: Deletion | None) -> Deletion:
         earlier, uris = (known.requests, {*found.uris, *known.uris}) if known else ({}, found.uris)
         return Deletion(
             frame=frame,
             tenant=self.selection.tenant,
-            feed=found.feed,
+            feed=found.feed or (known.feed if known else ""),
             requested=self.requested,
             reason=self.reason,
             uris=tuple(sorted(uris)),
@@ -92,7 +99,7 @@ async def prove(backends: Backends, request: str) -> Proof | None:
     proof.in_index = sorted(await _in_index(backends, sorted(frames)))
     cited_by_others, on_log = await _on_log(backends, frames)
     proof.on_log = sorted(on_log)
-    stored = [uri for each in deletions for uri in each.uris if await _exists(backends, each.tenant, uri)]
+    stored = await stored_blobs(backends, deletions)
     if not proof.in_index:  # so that what the index cites is of others
         cited_by_others |= await cited_in_index(backends, stored)
     for uri in stored:
@@ -116,8 +123,11 @@ async def requested_deletions(transport: Transport) -> dict[str, Deletion]:
 def erased_words(deletion: Deletion) -> str:
     """What is said of a frame that was deleted: when, and by which request."""
     request = f", request {list(deletion.requests)[-1]}" if deletion.requests else ""
+    requested = f"requested {deletion.requested.isoformat(' ', 'seconds')}{request}"
+    if not deletion.feed:
+        return f"is unknown, and refused if it comes: {requested}"
     if deletion.erased is None:
-        return f"is being erased: requested {deletion.requested.isoformat(' ', 'seconds')}{request}"
+        return f"is being erased: {requested}"
     return f"was erased {deletion.erased.isoformat(' ', 'seconds')}{request}"
 
 
@@ -147,9 +157,21 @@ async def _on_log(backends: Backends, frames: set[str]) -> tuple[set[str], set[s
     return cited, left
 
 
+async def stored_blobs(backends: Backends, deletions: Sequence[Deletion]) -> list[str]:
+    """The blobs of deletions that are there, damaged or not. Raises StoreUnavailable."""
+    named = [(each.tenant, uri) for each in deletions for uri in each.uris if is_blob_of(uri, each.tenant)]
+    stored: list[str] = []
+    for page in pages(named, BLOBS_AT_ONCE):
+        are_there = await asyncio.gather(*(_exists(backends, tenant, uri) for tenant, uri in page))
+        stored += [uri for (_, uri), is_there in zip(page, are_there, strict=True) if is_there]
+    return stored
+
+
 async def _exists(backends: Backends, tenant: str, uri: str) -> bool:
     try:
         await backends.blobs.get(tenant, uri)
     except Missing:
         return False
+    except Refused:  # damaged
+        return True
     return True

@@ -19,14 +19,16 @@ from stores.blobs import SCHEME, THUMBNAIL, StoredBlob
 from stores.index import Filter, Match
 from stores.pages import PAGE_POINTS, pages, point_pages
 from streams.backends import Backends
-from streams.lifecycle.accepted_frames import feeds_of_accepted
+from streams.lifecycle.accepted_frames import every_accepted_frame
 from streams.lifecycle.citations import citation_of
+from streams.lifecycle.kept_frames import KeptFrames
 from streams.topic_reader import read_topic
 
 UNCITED_SECONDS = 600.0
 """A picture is stored before its record: a younger one may be that of a frame that is just being accepted."""
 URIS_PER_REQUEST = 100
-LOG, DEAD, INDEX, ACCEPTED, PICTURE = "on the log", "dead-lettered", "in the index", "accepted", "a picture alone"
+LOG, DEAD, INDEX, KEPT = "on the log", "dead-lettered", "in the index", "kept"
+ACCEPTED, PICTURE = "accepted", "a picture alone"
 
 
 class FrameSelection(Struct, frozen=True, kw_only=True):
@@ -73,11 +75,19 @@ class FoundFrames:
     frames: dict[str, FoundFrame] = field(default_factory=dict)
     cited: set[str] = field(default_factory=set)
     """Blobs that any frame cites."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Selected ids that are another tenant's: the tenant, by frame."""
+    young: int = 0
+    """Pictures without a frame that are so new that one may be on its way; they are not among the frames."""
 
     def add(self, frame: str, feed: str, uris: Iterable[str], place: str) -> None:
         found = self.frames.setdefault(frame, FoundFrame(feed))
         found.uris |= set(uris) - {""}
         found.places.add(place)
+
+    def note_tenant(self, frame: str, tenant: str, selection: FrameSelection) -> None:
+        if tenant != selection.tenant and frame in selection.frames:
+            self.elsewhere[frame] = tenant
 
 
 async def find_frames(backends: Backends, selection: FrameSelection, now: float) -> FoundFrames:
@@ -85,6 +95,7 @@ async def find_frames(backends: Backends, selection: FrameSelection, now: float)
     found = FoundFrames()
     await _on_topics(backends, selection, found)
     await _in_index(backends, selection, found)
+    await _among_kept(backends, selection, found)
     if selection.frames - found.frames.keys():
         await _among_accepted(backends, selection, found)
     if not selection.frames:
@@ -100,6 +111,7 @@ async def _on_topics(backends: Backends, selection: FrameSelection, found: Found
                 continue
             found.cited |= citation.uris
             tenant, feed = citation.feed
+            found.note_tenant(citation.frame, tenant, selection)
             if selection.takes(citation.frame, tenant, feed, citation.when, citation.sha256):
                 found.add(citation.frame, feed, citation.uris, place)
 
@@ -110,6 +122,7 @@ async def _in_index(backends: Backends, selection: FrameSelection, found: FoundF
             uris = [str(payload.get(name) or "") for name in ("uri", "thumbnail")]
             found.cited |= set(uris)
             frame, feed = str(payload["frame"]), str(payload.get("feed") or "")
+            found.note_tenant(frame, str(payload.get("tenant") or ""), selection)
             if selection.takes(frame, str(payload.get("tenant") or ""), feed, _time(payload), _sha256(uris[0])):
                 found.add(frame, feed, uris, INDEX)
 
@@ -125,13 +138,26 @@ async def _payloads(backends: Backends, collection: str, selection: FrameSelecti
             yield hit.payload
 
 
+async def _among_kept(backends: Backends, selection: FrameSelection, found: FoundFrames) -> None:
+    """Kept frames name their pictures when log and index have dropped them."""
+    kept = KeptFrames(backends.transport)
+    await kept.catch_up()
+    for frame, entry in kept.frames.items():
+        found.cited |= set(entry.uris)
+        sha256 = _sha256(entry.uris[0]) if entry.uris else ""
+        if selection.takes(frame, entry.tenant, entry.feed, None, sha256):
+            found.add(frame, entry.feed, entry.uris, KEPT)
+
+
 async def _among_accepted(backends: Backends, selection: FrameSelection, found: FoundFrames) -> None:
-    """Frames of which only the acceptance is left: their deletion is obeyed when a copy of them comes back."""
+    """Frames of which the acceptance is left, and perhaps the picture. A copy of them that comes is refused."""
     if topics.ACCEPTED not in await backends.transport.topics():
         return
-    for frame, (tenant, feed) in (await feeds_of_accepted(backends.transport)).items():
-        if frame not in found.frames and selection.takes(frame, tenant, feed, None, ""):
-            found.add(frame, feed, (), ACCEPTED)
+    async for each in every_accepted_frame(backends.transport):
+        found.note_tenant(each.frame, each.tenant, selection)
+        is_alone = each.frame not in found.frames or ACCEPTED in found.frames[each.frame].places
+        if is_alone and selection.takes(each.frame, each.tenant, each.feed, None, ""):
+            found.add(each.frame, each.feed, (each.uri,), ACCEPTED)
 
 
 async def _pictures_alone(backends: Backends, selection: FrameSelection, found: FoundFrames, now: float) -> None:
@@ -139,8 +165,12 @@ async def _pictures_alone(backends: Backends, selection: FrameSelection, found: 
     candidates: set[str] = set()
     for feed in sorted(selection.feeds) or [""]:
         async for blob in backends.blobs.list(selection.tenant, feed):
-            if now - blob.modified >= UNCITED_SECONDS and _is_meant(blob, selection) and blob.uri not in found.cited:
+            if not _is_meant(blob, selection) or blob.uri in found.cited:
+                continue
+            if now - blob.modified >= UNCITED_SECONDS:
                 candidates.add(blob.uri)
+            else:
+                found.young += 1
     for uri in candidates - await cited_in_index(backends, sorted(candidates)):
         original = uri.removesuffix(THUMBNAIL)
         feed = original.removeprefix(SCHEME).split("/")[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from schemas import cloudevents, codec, topics
@@ -106,6 +106,15 @@ def kept_record(kept: Kept) -> NewRecord:
         cloudevents.KEPT_TYPE, tenant=kept.tenant, feed=kept.feed, frame=kept.frame, time=kept.since
     )
     return NewRecord(topics.KEPT, kept.frame.encode(), codec.encode_kept(kept), headers)
+
+
+async def end_keeping(transport: Transport, frames: Iterable[str]) -> None:
+    """Let those of the frames go that are kept. Raises Unavailable, LogFull."""
+    kept = KeptFrames(transport)
+    await kept.catch_up()
+    ends = [NewRecord(topics.KEPT, frame.encode(), None) for frame in frames if frame in kept.frames]
+    if ends:
+        await transport.publish(ends)
 
 
 def trimmed_record(trimmed: Trimmed) -> NewRecord:

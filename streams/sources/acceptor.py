@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
+from datetime import date
 from functools import partial
 
 import structlog
@@ -13,7 +14,7 @@ from msgspec.structs import replace
 
 from schemas.events import FrameEvent
 from schemas.identity import frame_id
-from stores.blobs import BlobStore, sha256_hex
+from stores.blobs import BlobStore, day_of, sha256_hex
 from stores.errors import StoreUnavailable
 from streams.clock import Clock
 from streams.errors import LogFull, TooLarge, Unavailable
@@ -101,6 +102,8 @@ class Acceptor:
                     self._note(offer)
                 case Picture(position) if position in lost:
                     self.counts.doubled += 1
+                case Picture(position) if self._is_erased(position):
+                    self.counts.forgotten += 1
                 case Picture(position, content) if (known := self._lost(position)) is not None:
                     lost[position] = known, content
                     if not known.uri.endswith(sha256_hex(content)):  # empty, or a film that is encoded differently now
@@ -117,6 +120,10 @@ class Acceptor:
         if any(counter.due for counter in self._shed.values()):
             await self.publish_shed()
         self.counts.report_progress()
+
+    def _is_erased(self, position: str) -> bool:
+        """Whether its erasure was requested, also where its acceptance is not on the log."""
+        return bool(self.deletions) and self.frames.id_at(position) in self.deletions
 
     def _takes(self, position: str) -> bool:
         if self.is_accepted(position):
@@ -204,7 +211,7 @@ class Acceptor:
 
     async def _publish(self, events: Sequence[FrameEvent], contents: dict[str, bytes]) -> None:
         ids = [event.id for event in events]
-        writes, put = self._writes(events, ids), self.clock.monotonic()
+        writes, put = self._writes(events), self.clock.monotonic()
 
         async def write() -> None:
             nonlocal put
@@ -215,13 +222,24 @@ class Acceptor:
 
         await self._retry("log", write, (LogFull, Unavailable, StoreUnavailable))
 
-    def _writes(self, events: Sequence[FrameEvent], ids: Sequence[str]) -> list[list[NewRecord]]:
-        """The frames' records, then their acceptance record; in one write where a write is atomic."""
+    def _writes(self, events: Sequence[FrameEvent]) -> list[list[NewRecord]]:
+        """The frames' records, then their acceptance records; in one write where a write is atomic."""
         records = [*self._recordings, *(self.frames.record(event) for event in events)]
         if self.accepted is None:
             return [records]
-        acceptance = acceptance_record(self.frames.tenant, self.frames.feed, list(ids), self.clock.now())
-        return [[*records, acceptance]] if self.transport.atomic else [records, [acceptance]]
+        acceptances = self._acceptances(events)
+        return [[*records, *acceptances]] if self.transport.atomic else [records, acceptances]
+
+    def _acceptances(self, events: Sequence[FrameEvent]) -> list[NewRecord]:
+        """One record, or one per day around midnight: the blobs of a record are of one day."""
+        days: dict[date, list[FrameEvent]] = {}
+        for event in events:
+            days.setdefault(day_of(event.image.uri), []).append(event)
+        tenant, feed, now = self.frames.tenant, self.frames.feed, self.clock.now()
+        return [
+            acceptance_record(tenant, feed, [each.id for each in of_day], now, [each.image.uri for each in of_day])
+            for of_day in days.values()
+        ]
 
     async def _write(self, writes: list[list[NewRecord]], ids: Sequence[str]) -> None:
         """Publish in order; what is acknowledged leaves `writes`.

@@ -10,9 +10,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 
+from msgspec.structs import replace
+
+from processors.frame import Frame
 from schemas import points
 from stores.errors import Refused, StoreUnavailable
 from stores.index import Filter, Match, Point
@@ -20,7 +24,7 @@ from stores.pages import pages
 from streams.backends import Backends
 from streams.clock import utc
 from streams.errors import LogFull, StageBroken, Unavailable
-from streams.lifecycle.deletions import Deletions
+from streams.lifecycle.deletions import Deletions, deletion_record
 from streams.transport import NewRecord
 from streams.worker.frame_encoder import EncodedFrame, FrameEncoder
 from streams.worker.in_flight import Death, InFlightFrame
@@ -75,14 +79,30 @@ class Sinks:
             return await self._write(frames)
         kept = [inflight for inflight in frames if inflight.frame.id not in self._deletions]
         written = dict(zip(kept, await self._write(kept), strict=True))
-        gone = {inflight.frame.id for inflight in frames if inflight.frame.id in self._deletions}
+        gone = {inflight.frame.id: inflight.frame for inflight in frames if inflight.frame.id in self._deletions}
         await self.forget(sorted(gone))
-        return [PendingCommit() if inflight.frame.id in gone else written[inflight] for inflight in frames]
+        again = {frame.id: await self._erase_again(frame) for frame in gone.values()}
+        return [again.get(inflight.frame.id) or written[inflight] for inflight in frames]
+
+    async def _erase_again(self, frame: Frame) -> PendingCommit:
+        """The request to erase an erased frame that has come again, with its record and perhaps its picture."""
+        known = await self._retry.forever("broker", partial(self._deletions.latest, frame.id), Unavailable)
+        if known is None or known.erased is None:
+            return PendingCommit()
+        uris = {*known.uris, frame.image.uri} - {""}
+        again = replace(known, feed=frame.feed, uris=tuple(sorted(uris)), erased=None)
+        if self.atomic:
+            return PendingCommit([deletion_record(again)])
+        await self._publish([deletion_record(again)])
+        return PendingCommit()
 
     async def forget(self, frames: Sequence[str]) -> None:
-        """Delete the points of deleted frames, by their ids."""
+        """Delete the points of deleted frames, by their ids, of every model set."""
+        if not frames:
+            return
+        collections = await self._retry.forever("index", self._index.collections, StoreUnavailable)
         for page in pages(frames, DELETED_PER_CALL):
-            for collection in self._collections:
+            for collection in filter(points.is_ours, sorted(collections)):
                 await self._delete(collection, tuple(page))
 
     async def _write(self, frames: Sequence[InFlightFrame]) -> list[PendingCommit]:

@@ -70,6 +70,16 @@ class BlobSuite:
         await blobs.put("default", uri(b"picture"), b"picture")
         assert await blobs.get("default", uri(b"picture")) == b"picture"
 
+    async def test_many_blobs_are_deleted_at_once(self, blobs: BlobStore) -> None:
+        contents = [bytes([number]) for number in range(40)]
+        uris = [uri(content, feed=f"feed{content[0] % 3}") for content in contents]
+        for blob, content in zip(uris, contents, strict=True):
+            await blobs.put("default", blob, content)
+        for _ in range(2):
+            await blobs.delete_many("default", uris[1:])
+        assert list(await sizes(blobs, "default")) == uris[:1]
+        await blobs.delete_many("default", [])
+
     async def test_deleting_an_original_leaves_its_thumbnail_and_other_days_and_feeds(self, blobs: BlobStore) -> None:
         tomorrow = uri(b"picture").replace("-21/", "-22/")
         others = [uri(b"picture", suffix=".thumb"), uri(b"picture", feed="gate"), tomorrow]

@@ -13,10 +13,12 @@ from processors.stages.decode import Decode, DecodeSettings
 from schemas import topics
 from schemas.events import Deletion
 from schemas.identity import frame_id
+from schemas.retention import Kept
 from stores.blobs import blob_uri, sha256_hex
 from stores.errors import Missing
 from stores.index import Point
 from streams.lifecycle.deletions import Deletions, deletion_record
+from streams.lifecycle.kept_frames import kept_record
 from streams.topic_reader import read_topic
 from streams.transport import NewRecord
 from streams.worker.worker import Worker
@@ -121,3 +123,20 @@ class ErasingSuite:
         await work(here, until_erased=deleted)
         assert await exists(here, uris[kept])
         assert not await exists(here, uris[gone])
+
+    async def test_a_thumbnail_without_an_event_goes_and_a_kept_frame_keeps_its_picture(self, here: Deployment) -> None:
+        """A worker was killed behind the thumbnail; the kept frame is neither on the log nor in the index any more."""
+        contents = {name: name.encode() for name in ("killed", "kept")}
+        uris = {name: blob_uri("default", "lobby", START.date(), sha256_hex(each)) for name, each in contents.items()}
+        for name, uri in uris.items():
+            await here.blobs.put("default", uri, contents[name])
+            await here.blobs.put("default", f"{uri}.thumb", b"small")
+        deleted = {name: frame_id("default", "lobby", name) for name in uris}
+        other = Kept(frame=frame_id("default", "lobby", "other"), tenant="default", feed="lobby", since=START)
+        await here.publish([kept_record(msgspec.structs.replace(other, uris=(uris["kept"],)))])
+        await here.publish([deletion(frame, uris[name]) for name, frame in deleted.items()])
+        await work(here, until_erased=[*deleted.values()])
+        for uri in (uris["killed"], f"{uris['killed']}.thumb"):
+            assert not await exists(here, uri)
+        for uri in (uris["kept"], f"{uris['kept']}.thumb"):
+            assert await exists(here, uri)

@@ -6,16 +6,20 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import pytest
 
 from schemas import topics
+from schemas.identity import frame_id
 from stores.edge.settings import EdgeSettings
+from stores.index import CollectionSpec, Point
 from streams.lifecycle.dead_letters import DeadLetters
+from streams.topic_reader import read_topic
 from streams.transport import NewRecord
 from tests.faults.erasing_suite import ErasingSuite, deletion, exists, states, work
 from tests.support.deployment import Deployment, deployed, fated, identity, until
 from tests.support.edge_folder import edge_folder
-from tests.support.fault_stages import commented
+from tests.support.fault_stages import DIMENSION, commented
 from tests.support.picture_headers import picture_headers
 from tests.support.pictures import encoded, scene
 
@@ -45,8 +49,23 @@ class TestEmbedded(ErasingSuite):
         await work(here)
         assert await states(here) == before
         assert await here.index.count("frames-scripted") == 0
+        await work(here, until_erased=deleted)
         for uri in uris:
             assert not await exists(here, uri)
+        assert [record async for record in read_topic(here.transport, topics.RAW)] == []
+
+    async def test_points_of_every_model_set_go(self, here: Deployment) -> None:
+        former = CollectionSpec(name="frames-former", vectors={"semantic": DIMENSION}, payload={"frame": "keyword"})
+        await here.index.ensure(former)
+        frames = [frame_id("default", "lobby", name) for name in ("gone", "left")]
+        vectors = {"semantic": np.ones(DIMENSION, np.float32)}
+        await here.index.upsert(
+            former.name, [Point(id=frame, vectors=vectors, payload={"frame": frame}) for frame in frames]
+        )
+        await here.publish([deletion(frames[0])])
+        await work(here, until_erased=frames[:1])
+        assert [hit.id for hit in await here.index.get(former.name, frames)] == frames[1:]
+        await here.index.remove(former.name)
 
     async def test_a_deletion_erases_blobs_of_its_own_feed_only(self, here: Deployment) -> None:
         """A deletion that names another feed's blob does not remove it."""

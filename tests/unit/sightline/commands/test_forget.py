@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from schemas.identity import frame_id, still_position
 from stores.blobs import sha256_hex
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
@@ -94,7 +97,7 @@ def test_a_receipt_is_proved_and_an_unknown_id_refuses_no_other(worked: Typed, t
 
 
 def test_an_older_copy_of_the_log_does_not_bring_a_frame_back(worked: Typed, tmp_path: Path) -> None:
-    shutil.copytree(tmp_path / "data", tmp_path / "older")
+    shutil.copytree(tmp_path / "data", tmp_path / "older", ignore=shutil.ignore_patterns("index"))
     assert len(ids(worked, "--feed", "shots")) == 6
     assert worked("work", "--until-idle", *QUICK).exit_code == 0
     for path in (tmp_path / "data").glob("log.sqlite*"):
@@ -105,6 +108,83 @@ def test_an_older_copy_of_the_log_does_not_bring_a_frame_back(worked: Typed, tmp
     assert worked("work", "--until-idle", *QUICK).exit_code == 0
     assert originals(tmp_path) == set()
     assert "no dead letters" in worked("dead", "list", *QUICK).stdout
+
+
+def drop_records(tmp_path: Path) -> None:
+    """As retention does, long after the frames were processed."""
+    with closing(sqlite3.connect(tmp_path / "data" / "log.sqlite")) as log, log:
+        frames = log.execute(
+            "SELECT partitions.id FROM partitions JOIN topics ON topics.id = topic_id WHERE topics.name LIKE 'frames.%'"
+        )
+        for (number,) in frames.fetchall():
+            log.execute(f"DELETE FROM records_{number}")  # noqa: S608
+            log.execute("UPDATE partitions SET first_offset = next_offset, bytes = 0 WHERE id = ?", (number,))
+
+
+def test_a_frame_of_which_only_the_acceptance_is_left_loses_its_picture(worked: Typed, tmp_path: Path) -> None:
+    frames = json.loads(worked("forget", "--all", "--dry-run", "--json", *QUICK).stdout)["frames"]
+    drop_records(tmp_path)
+    assert len(originals(tmp_path)) == 6
+    receipt = json.loads(worked("forget", *frames[:4], "--json", *QUICK).stdout)
+    assert receipt["where"] == {"accepted": 4}
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    assert len(originals(tmp_path)) == 2
+    assert len([*(tmp_path / "data" / "blobs").rglob("*.thumb")]) <= 2
+    proof = json.loads(worked("forget", "verify", receipt["request"], "--json", *QUICK).stdout)
+    assert (proof["done"], proof["without_picture"]) == (True, [])
+
+
+def test_a_kept_frame_is_found_and_erased_when_log_and_index_have_dropped_it(worked: Typed, tmp_path: Path) -> None:
+    frame = json.loads(worked("forget", "--all", "--dry-run", "--json", *QUICK).stdout)["frames"][0]
+    assert worked("keep", frame, *QUICK).exit_code == 0
+    drop_records(tmp_path)
+    assert "kept" in json.loads(worked("forget", frame, "--json", *QUICK).stdout)["where"]
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    assert len(originals(tmp_path)) == 5
+    assert "kept" not in json.loads(worked("forget", "--all", "--dry-run", "--json", *QUICK).stdout)["where"]
+
+
+def test_pictures_that_an_older_copy_brings_back_fail_the_proof_and_are_erased_again(
+    worked: Typed, tmp_path: Path
+) -> None:
+    blobs = tmp_path / "data" / "blobs"
+    shutil.copytree(blobs, tmp_path / "older")
+    receipt = json.loads(worked("forget", "--feed", "shots", "--json", *QUICK).stdout)
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    assert worked("forget", "verify", receipt["request"], *QUICK).exit_code == 0
+    shutil.copytree(tmp_path / "older", blobs, dirs_exist_ok=True)
+    proof = worked("forget", "verify", receipt["request"], *QUICK)
+    assert (proof.exit_code, "pictures stored" in proof.stdout) == (1, True)
+    assert len(ids(worked, *receipt["frames"])) == 6
+    assert worked("work", "--until-idle", *QUICK).exit_code == 0
+    assert originals(tmp_path) == set()
+    assert worked("forget", "verify", receipt["request"], *QUICK).exit_code == 0
+
+
+def test_an_unknown_frame_is_refused_when_it_comes(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+    content = (pictures / "0.jpg").read_bytes()
+    frame = frame_id("default", "shots", still_position(str(pictures / "0.jpg"), sha256_hex(content)))
+    assert typed("ingest", "shots/1.jpg", "--feed", "shots", DECODE_ONLY).exit_code == 0
+    unknown = typed("forget", frame, *QUICK)
+    assert (unknown.exit_code, "are refused if they come" in unknown.stderr) == (1, True)
+    assert typed("work", "--until-idle", *QUICK).exit_code == 0
+    assert "1 forgotten before" in typed("ingest", "shots", DECODE_ONLY).stdout
+    assert sha256_hex(content) not in originals(tmp_path)
+
+
+def test_a_frame_of_another_tenant_is_named_and_only_its_tenant_erases_it(typed: Typed, pictures: Path) -> None:
+    museum = ("--set", "tenant=museum")
+    assert typed("ingest", "shots", DECODE_ONLY, *museum).exit_code == 0
+    assert typed("ingest", "shots", DECODE_ONLY).exit_code == 0
+    listed = json.loads(typed("forget", "--tenant", "museum", "--dry-run", "--json", *QUICK).stdout)["frames"]
+    assert len(listed) == 6
+    other = typed("forget", listed[0], *QUICK)
+    assert (other.exit_code, "of tenant museum: add --tenant museum" in other.stderr) == (1, True)
+    assert "--yes erases them" in typed("forget", "--tenant", "museum", *QUICK).stderr
+    assert sorted(ids(typed, "--tenant", "museum", "--yes")) == sorted(listed)
+    assert typed("work", "--until-idle", *QUICK).exit_code == 0
+    assert "nothing of these frames is left" in typed("forget", "--tenant", "museum", "--dry-run", *QUICK).stdout
+    assert len(ids(typed, "--all")) == 6
 
 
 def test_many_frames_need_a_yes_and_nothing_selected_is_refused(worked: Typed) -> None:
