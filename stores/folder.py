@@ -31,6 +31,8 @@ PUT_ATTEMPTS = 4
 """A day's folder goes with its last blob, and may do so while another process puts one: then it is made again."""
 BLOCK_BYTES = 512
 """Unit of `st_blocks`."""
+KNOWN_FOLDERS = 10_000
+"""A process that runs for long puts into a new one of each feed every day."""
 LEFTOVER_SECONDS = 3600.0
 """A partial file of this age was left by a killed process."""
 
@@ -134,6 +136,8 @@ class BlobFolder:
             folder.mkdir(parents=True, exist_ok=True)
             self._partial.mkdir(exist_ok=True)
             self._remove_leftovers()
+            if len(self._folders) >= KNOWN_FOLDERS:
+                self._folders.clear()
             for above in (folder, *folder.relative_to(self._root).parents):
                 sync_folder(self._root / above)
             sync = self._folders.setdefault(folder, FolderSync(folder))
