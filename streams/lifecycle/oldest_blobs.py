@@ -42,5 +42,10 @@ async def oldest(
             if after is None or aged > after:
                 page.append(aged)
             if len(page) >= 2 * count:
-                page = sorted(page)[:count]
-    return sorted(page)[:count]
+                page = _first(page, count)
+    return _first(page, count)
+
+
+def _first(blobs: Iterable[AgedBlob], count: int) -> list[AgedBlob]:
+    """In the order of `AgedBlob`; by a key, because Python's own comparison of them takes four times as long."""
+    return sorted(blobs, key=lambda aged: (aged.moment, aged.blob.uri))[:count]
