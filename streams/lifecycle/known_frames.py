@@ -73,6 +73,8 @@ class KnownFrames:
     """Frames with a record that a group of the plan has not finished."""
     first_seconds: float | None = None
     """When the oldest record of `frames.raw` was appended; None: there is none."""
+    last_seconds: float | None = None
+    """When the newest one was."""
     trimmed: bool = False
     """Retention has dropped records."""
 
@@ -148,6 +150,7 @@ async def _read_raw(transport: Transport, known: KnownFrames, report: Report) ->
         async for record in read_range(transport, partition, first, end):
             report("accepted frames", count := count + 1)
             known.first_seconds = min(known.first_seconds or record.timestamp, record.timestamp)
+            known.last_seconds = max(known.last_seconds or record.timestamp, record.timestamp)
             if (decoded := _decoded(record)) is None:
                 continue
             event = decoded.event

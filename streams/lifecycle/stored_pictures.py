@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,8 @@ from stores.pages import pages
 from streams.lifecycle.known_frames import KnownFrame, KnownFrames, Report, seconds_of, silent
 
 READ_AT_ONCE = 8
+SETTLE_SECONDS = 60.0
+"""A record follows its picture in batches: that of a newer one is on its way, or came after a backup copied the log."""
 JPEG_BEGIN, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 
 
@@ -29,7 +32,7 @@ class PictureFindings:
     thumbnails_damaged: list[str] = field(default_factory=list)
     """Found by reading."""
     uncited: list[str] = field(default_factory=list)
-    """Blobs that no record and no point cites."""
+    """Blobs that no record and no point cites, and that were there before the newest record."""
     unlogged: list[str] = field(default_factory=list)
     """Frames with a point that are newer than the log's oldest record, and not on the log."""
     spared: list[str] = field(default_factory=list)
@@ -48,7 +51,7 @@ async def compare_pictures(
     known: KnownFrames, blobs: BlobStore, tenants: Iterable[str], *, deep: bool = False, report: Report = silent
 ) -> PictureFindings:
     """`deep` reads every original and thumbnail that a frame needs. Raises StoreUnavailable."""
-    stored = {blob.uri for tenant in sorted(set(tenants)) async for blob in blobs.list(tenant)}
+    stored = {blob.uri: blob.modified for tenant in sorted(set(tenants)) async for blob in blobs.list(tenant)}
     needed = {frame: entry for frame, entry in known.frames.items() if needs_picture(frame, entry, known)}
     findings = PictureFindings(originals=sum(not uri.endswith(THUMBNAIL) for uri in stored))
     findings.thumbnails = len(stored) - findings.originals
@@ -58,7 +61,9 @@ async def compare_pictures(
         if entry.thumbnail not in ("", entry.uri) and entry.thumbnail not in stored:
             findings.thumbnails_missing.append(frame)
     if not known.trimmed:  # else it may be that of a frame without a point, whose records have expired
-        findings.uncited = sorted(stored - known.cited - {uri + THUMBNAIL for uri in known.cited})
+        uncited = stored.keys() - known.cited - {uri + THUMBNAIL for uri in known.cited}
+        before = math.inf if known.last_seconds is None else known.last_seconds - SETTLE_SECONDS
+        findings.uncited = sorted(uri for uri in uncited if stored[uri] < before)
     findings.spared = sorted(frame for frame in known.taken if known.frames[frame].uri in stored)
     findings.unlogged = sorted(frame for frame in known.unlogged if is_unlogged(frame, known))
     if deep:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ import pytest
 
 from schemas import topics
 from schemas.events import Deletion
+from stores.blobs import blob_uri, sha256_hex
 from stores.index import Filter, Match, Point
 from streams.backends import Backends
 from streams.clock import SystemClock
@@ -38,6 +41,7 @@ from tests.support.deployment import (
 )
 from tests.support.edge_folder import edge_folder
 from tests.support.fault_stages import EMBEDDING_STAGES, Fate, Vectors, commented
+from tests.support.pictures import START
 
 COLLECTION = collections()[FRAMES].name
 GROUP = "sightline.fate"
@@ -235,6 +239,20 @@ async def test_lost_and_damaged_originals(tmp_path: Path, index_folder: Path) ->
         assert (again.accepted, again.restored, again.repeated) == (0, 2, 1)
         assert {frame: path.read_bytes() for frame, path in paths.items()} == kept
         assert (await planned(here, deep=True)).counts == {}
+
+
+async def test_a_picture_without_a_record_is_a_fault_once_newer_records_are_there(
+    tmp_path: Path, index_folder: Path
+) -> None:
+    """Before, its record may be on its way; and a backup has pictures that are newer than its log."""
+    async with deployed(tmp_path, index_folder=index_folder) as here:
+        uri = blob_uri("default", "lobby", START.date(), sha256_hex(PICTURE))
+        await here.blobs.put("default", uri, PICTURE)
+        await here.publish([fated("ok")])
+        assert (await compare_pictures(await known(here), here.blobs, ["default"])).uncited == []
+        path = tmp_path / "blobs" / uri.removeprefix("blob:")
+        os.utime(path, (time.time() - 3600,) * 2)
+        assert (await compare_pictures(await known(here), here.blobs, ["default"])).uncited == [uri]
 
 
 async def test_points_of_dead_and_erased_frames_are_deleted(tmp_path: Path) -> None:

@@ -83,20 +83,27 @@ async def seen(folder: Path) -> Seen:
     with edge_folder(folder / "index"):
         try:
             async with asyncio.timeout(TOLD_SECONDS), deployed(folder, fresh=False) as here:
-                findings = await here.findings()
-                known = await known_frames(here.transport, here.index, embedding_stages=EMBEDDING_STAGES, groups={})
-                pictures = await compare_pictures(known, here.blobs, ["default"], deep=True)
-                names = [spec.name for spec in collections().values()]
-                damaged = [point for name in names for point in (await here.index.verify(name)).damaged]
-                content = await _content(here, names)
+                faults = await all_faults(here)
+                content = await _content(here, [spec.name for spec in collections().values()])
         except (StreamError, StoreError) as error:
             return Seen(str(error))
+    return Seen("; ".join(f"{fault}: {', '.join(found)}" for fault, found in faults.items()), content)
+
+
+async def all_faults(here: Deployment) -> dict[str, list[str]]:
+    """As `sightline check --deep`: frames, points and files by what is wrong with them. Empty: all is well."""
+    findings = await here.findings()
+    known = await known_frames(here.transport, here.index, embedding_stages=EMBEDDING_STAGES, groups={})
+    pictures = await compare_pictures(known, here.blobs, ["default"], deep=True)
+    verified = [await here.index.verify(spec.name) for spec in collections().values()]
     files = {
         fault: [_file(fault, known.frames[frame]) for frame in found] if fault in PICTURES else found
         for fault, found in pictures.faults.items()
     }
-    faults = {**findings.faults, **files, **({"damaged_points": damaged} if damaged else {})}
-    return Seen("; ".join(f"{fault}: {', '.join(found)}" for fault, found in faults.items()), content)
+    damaged = [point for each in verified for point in each.damaged]
+    lost = [f"{each.missing} points" for each in verified if each.missing]
+    more = {"damaged_points": damaged, "lost_points": lost}
+    return {**findings.faults, **files, **{fault: found for fault, found in more.items() if found}}
 
 
 def _file(fault: str, frame: KnownFrame) -> str:
