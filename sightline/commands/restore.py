@@ -48,7 +48,7 @@ async def restore(
     manifest, moved = await asyncio.to_thread(put)
     requested = 0
     if manifest.log is not None:
-        async with connected_transport(config) as transport:
+        async with connected_transport(config, as_is=True) as transport:
             requested = await restoring.request_again(transport, [*manifest.deletions, *deletions])
     _print(manifest, config, moved, requested)
 
@@ -60,7 +60,7 @@ async def _give_up(config: Config) -> list[StoredDeletion]:
     if log is not None and log.exists():
         check_unused(log)
         try:
-            async with connected_transport(config) as transport:
+            async with connected_transport(config, as_is=True) as transport:
                 deletions = await restoring.former_deletions(transport)
         except StreamError as error:
             err.print(
