@@ -238,6 +238,21 @@ async def test_another_program_in_the_group_is_told(guarded: Cluster, broker: AI
             await work(guarded)
 
 
+async def test_groups_that_may_not_be_described_are_left_out(guarded: Cluster, broker: AIOKafkaClient) -> None:
+    """Who may describe the cluster is told the names of all."""
+    administrator = KafkaTransport.from_url(f"kafka://{guarded.bootstrap}")
+    await administrator.open()
+    consumer = await administrator.consumer("another program", [topics.RAW], RecordingListener())
+    async with asyncio.timeout(20):
+        while not await consumer.poll(1, 1.0):
+            pass
+    await consumer.commit(dict.fromkeys(consumer.assignment(), Position(0)), consumer.assignment())
+    await administrator.close()
+    await grant(broker, [*documented("ingest"), Right("cluster", "kafka-cluster", "Describe")])
+    async with opened(guarded) as transport:
+        assert "another program" not in await transport.groups()
+
+
 async def test_why_there_is_no_connection_is_told(guarded: Cluster, tmp_path: Path) -> None:
     for keys, password, reason in (
         ({}, LOGIN.password, "the system's certificates does not vouch for its certificate"),
