@@ -47,6 +47,8 @@ class PictureRemoval:
     backends: Backends
     tenant: str
     unfinished: UnfinishedBlobs
+    _late: dict[str, set[str]] = field(default_factory=dict)
+    """Frames that are worked on again although their pictures are gone, with these."""
     _kept: KeptFrames = field(init=False)
     _trimmed: TrimmedFeeds = field(init=False)
 
@@ -84,15 +86,32 @@ class PictureRemoval:
         if not free:
             return Removed()
         await self._tell(free)
+        await self._delete_points(frames)
+        again = await self.unfinished.arrivals()  # a replay, or another group: these get their points again
+        free = [aged for aged in free if aged.blob.uri not in again]
+        for aged_page in pages(free, DELETED_AT_ONCE):
+            await asyncio.gather(*(self._delete(aged) for aged in aged_page))
+        arrived = await self.unfinished.arrivals()
+        for aged in free:
+            if (frame := arrived.get(aged.blob.uri)) is not None:
+                self._late.setdefault(frame, set()).add(aged.blob.uri)
+        await self.finish()
+        return Removed(free, len(free), sum(aged.blob.size_bytes for aged in free), len(frames))
+
+    async def finish(self) -> None:
+        """Delete points that a worker made while their pictures were removed. Raises StoreUnavailable, Unavailable."""
+        if self._late:
+            await self.unfinished.update()
+            await self._delete_points(sorted(self._late))
+            self._late = {frame: uris for frame, uris in self._late.items() if any(u in self.unfinished for u in uris)}
+
+    async def _delete_points(self, frames: Sequence[str]) -> None:
         for name in await self.backends.index.collections():
             if points.is_ours(name):
                 for page in pages(frames, DELETED_FRAMES):
                     chosen = Match(field="frame", any_of=tuple(page))
                     await self.backends.index.delete(name, Filter(must=(chosen,)))
         await self.backends.index.flush()
-        for aged_page in pages(free, DELETED_AT_ONCE):
-            await asyncio.gather(*(self._delete(aged) for aged in aged_page))
-        return Removed(free, len(free), sum(aged.blob.size_bytes for aged in free), len(frames))
 
     async def _delete(self, aged: AgedBlob) -> None:
         """Unless it was put again since it was listed."""

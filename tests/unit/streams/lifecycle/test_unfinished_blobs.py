@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -80,3 +81,31 @@ async def test_each_record_is_read_once_also_behind_one_that_cites_nothing(trans
     await finish(transport, 4)
     await unfinished.update()
     assert [uri in unfinished for uri in uris] == [False] * 3 + [True] * 12
+
+
+async def test_what_came_and_was_finished_since_the_last_look_is_an_arrival(transport: CountingTransport) -> None:
+    unfinished = UnfinishedBlobs(transport, {GROUP: topics.RAW})
+    await accept(transport, range(3))
+    await unfinished.update()
+    again = await accept(transport, range(1, 3))
+    await finish(transport, 5)
+    arrived = await unfinished.arrivals()
+    assert arrived.keys() == set(again)
+    assert arrived[again[0]] == frame_event("1", b"1").id
+    assert not any(uri in unfinished for uri in again)
+    assert await unfinished.arrivals() == {}
+
+
+async def test_what_a_live_member_of_another_group_has_to_read_is_unfinished(transport: CountingTransport) -> None:
+    unfinished = UnfinishedBlobs(transport, {GROUP: topics.RAW})
+    uris = await accept(transport, range(3))
+    await finish(transport, 3)
+    other = await transport.consumer("sightline-base.decode", [topics.RAW], RecordingListener())
+    async with asyncio.timeout(60):
+        while not await other.poll(1, 1.0):
+            pass
+    await unfinished.update()
+    assert all(uri in unfinished for uri in uris)
+    await other.close()
+    await unfinished.update()
+    assert not any(uri in unfinished for uri in uris)
