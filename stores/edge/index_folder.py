@@ -32,8 +32,6 @@ class IndexFolder:
         """A shard that takes longer than `open_seconds` to open ends the process by SIGALRM; 0 is no limit."""
         self.folder = folder
         self._catalog = catalog.load(folder)
-        with suppress(OSError):  # a full disk: the next start does it
-            catalog.renew_copy(folder, self._catalog)
         catalog.remove_leftovers(folder, self._catalog)
         self.collections: dict[str, Collection] = {}
         self.broken: dict[str, Damaged] = {}
@@ -44,6 +42,9 @@ class IndexFolder:
             except Damaged as error:
                 _log.error("collection %s: %s", name, error)
                 self.broken[name] = error
+        if not self.broken:
+            with suppress(OSError):  # a full disk: the next start does it
+                catalog.renew_copy(folder, self._catalog)
 
     def answer(self, request: wire.Request) -> object:
         """The result of `request`; raises the errors of `stores.errors`."""
