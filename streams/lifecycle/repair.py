@@ -12,7 +12,7 @@ from processors.errors import StageError
 from processors.headers import Unreadable
 from schemas import codec
 from schemas.errors import SchemaError
-from stores.blobs import check_content
+from stores.blobs import THUMBNAIL, check_content, sha256_hex
 from stores.errors import Missing, Refused
 from stores.index import Filter, Match
 from stores.pages import pages
@@ -49,7 +49,7 @@ class Repair:
         for collection, frames in plan.delete_points.items():
             await self._steps("points deleted", frames, partial(self._delete_points, collection), FRAMES_PER_DELETION)
         await self._steps("originals put back", list(plan.put_back.items()), self._put_back)
-        await self._steps("thumbnails", list(plan.thumbnails.items()), self._thumbnails)
+        await self._steps("thumbnails", list(plan.thumbnails.items()), partial(self._thumbnails, plan))
         marks = [lost_record(tenant, lost, self.clock.now()) for tenant, lost in plan.lost.values()]
         await self._steps("marks for the next ingest", marks, self.backends.transport.publish, FRAMES_PER_WRITE)
         await self._steps("frames listed", list(self._acceptances(plan)), self.backends.transport.publish)
@@ -101,7 +101,8 @@ class Repair:
         await self._deletions.catch_up()
         return frame not in self._deletions
 
-    async def _thumbnails(self, entries: Sequence[tuple[str, KnownFrame]]) -> None:
+    async def _thumbnails(self, plan: RepairPlan, entries: Sequence[tuple[str, KnownFrame]]) -> None:
+        """One that is made differently now has another name, which a new event has to cite: the frame is processed."""
         for frame, entry in entries:
             try:
                 original = await self.backends.blobs.get(entry.tenant, entry.uri)
@@ -109,7 +110,9 @@ class Repair:
             except (Missing, Refused, Unreadable, StageError) as error:
                 self.failed[frame] = str(error)
                 continue
-            if small is not None and await self._may_write(frame):
+            if entry.event is not None and (small is None or not _is_named(entry, small)):
+                plan.process[frame] = entry.event
+            elif small is not None and await self._may_write(frame):
                 await self.backends.blobs.delete(entry.tenant, entry.thumbnail)
                 await self.backends.blobs.put(entry.tenant, entry.thumbnail, small)
 
@@ -125,3 +128,9 @@ class Repair:
         wanted = [record for frame, record in records if await self._may_write(frame)]
         if wanted:
             await self.backends.transport.publish(wanted)
+
+
+def _is_named(entry: KnownFrame, thumbnail: bytes) -> bool:
+    """Whether these bytes have the name that is cited; thumbnails of earlier versions have their original's."""
+    name = entry.thumbnail.removesuffix(THUMBNAIL)
+    return name == entry.uri or name.rpartition("/")[2] == sha256_hex(thumbnail)
