@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CODE := schemas processors stores streams search sightline tinyworld examples bench deploy tests docs/refresh.py docs/figures.py
-BENCHES := log index decode pipeline memory search hop scale latency year
+BENCHES := log index decode pipeline memory search hop scale latency forget year
 ARGS ?=
 PROCESSES ?= 3
 

@@ -62,13 +62,14 @@ class BlobFolder:
 
     async def delete(self, tenant: str, uri: str, *, put_before: float | None = None) -> None:
         path = self._root / resolve(uri, tenant)
-        await self._run(lambda: self._remove([path], put_before))
+        await self._run(lambda: self._remove(path, put_before))
 
     async def delete_many(self, tenant: str, uris: Sequence[str]) -> None:
-        folders: dict[Path, list[Path]] = {}
-        for path in (self._root / resolve(uri, tenant) for uri in uris):
-            folders.setdefault(path.parent, []).append(path)
-        await asyncio.gather(*(self._run(partial(self._remove, paths, None)) for paths in folders.values()))
+        paths = [self._root / resolve(uri, tenant) for uri in uris]
+        shares = (paths[number::THREADS] for number in range(THREADS))
+        await asyncio.gather(*(self._run(partial(_unlink, share)) for share in shares if share))
+        folders = sorted({path.parent for path in paths})
+        await asyncio.gather(*(self._run(partial(self._sync_removal, folder)) for folder in folders))
 
     async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
         check_name("tenant", tenant)
@@ -143,16 +144,14 @@ class BlobFolder:
             sync = self._folders.setdefault(folder, FolderSync(folder))
         return sync
 
-    def _remove(self, paths: Sequence[Path], put_before: float | None) -> None:
-        """Remove files of one folder durably: an erased blob does not return after a power cut.
+    def _remove(self, path: Path, put_before: float | None) -> None:
+        with suppress(FileNotFoundError):
+            if put_before is None or path.stat().st_mtime < put_before:
+                path.unlink()
+        self._sync_removal(path.parent)
 
-        A missing file's folder is synced too.
-        """
-        for path in paths:
-            with suppress(FileNotFoundError):
-                if put_before is None or path.stat().st_mtime < put_before:
-                    path.unlink()
-        folder = paths[0].parent
+    def _sync_removal(self, folder: Path) -> None:
+        """An erased blob does not return after a power cut. The folder of a missing file is synced too."""
         with suppress(FileNotFoundError):
             sync_folder(folder)
         with suppress(OSError):  # it has other blobs, or was removed by another process
@@ -165,6 +164,11 @@ class BlobFolder:
             with suppress(FileNotFoundError):
                 if self._wall() - path.stat().st_mtime > LEFTOVER_SECONDS:
                     path.unlink()
+
+
+def _unlink(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _touched(path: Path, now: float) -> bool:

@@ -39,7 +39,7 @@ SETTLE_WATCHES = 5
 """After this many intervals of `watch_seconds` every worker has read the deletion."""
 PAYLOAD = ("uri", "thumbnail")
 """Where a point cites its frame's blobs."""
-FRAMES_PER_PASS = 20_000
+FRAMES_PER_PASS = 50_000
 """Frames erased in one pass over the topics."""
 FRAMES_PER_REQUEST, RECORDS_PER_WRITE, BLOBS_PER_CALL = 500, 1_000, 1_000
 
@@ -59,6 +59,11 @@ class Eraser:
     watch_seconds: float
     _noted: dict[str, float] = field(default_factory=dict)
     """When (monotonic) the blobs of a frame's points were recorded here; from then on they are known."""
+    _latest: Deletions = field(init=False)
+    """Caught up before each pass, with what other workers have recorded since."""
+
+    def __post_init__(self) -> None:
+        self._latest = Deletions(self.backends.transport)
 
     async def note(self, frames: Sequence[str]) -> None:
         """Record which blobs the points of deleted frames cite, before these points are deleted.
@@ -93,9 +98,9 @@ class Eraser:
         settled = self.clock.monotonic() - SETTLE_WATCHES * self.watch_seconds
         due = [frame for frame, noted in self._noted.items() if noted <= settled][:FRAMES_PER_PASS]
         if due:
-            latest = Deletions(self.backends.transport)  # with what other workers have recorded since
-            await self.retry.forever("broker", latest.catch_up, Unavailable)
-            await self._erase({frame: latest.pending[frame] for frame in due if frame in latest.pending})
+            await self.retry.forever("broker", self._latest.catch_up, Unavailable)
+            pending = self._latest.pending
+            await self._erase({frame: pending[frame] for frame in due if frame in pending})
         return len(due)
 
     async def _erase(self, due: Mapping[str, Deletion]) -> None:

@@ -45,14 +45,15 @@ class Request(Struct, frozen=True, kw_only=True):
 
     def deletions(self, found: Mapping[str, FoundFrame], known: Mapping[str, Deletion] | None = None) -> list[Deletion]:
         """`known` are deletions of earlier requests, by frame: their receipts and blobs are kept."""
-        return [self._deletion(frame, each, (known or {}).get(frame)) for frame, each in found.items()]
+        digest = self.digest  # of the whole selection: made once
+        return [self._deletion(frame, each, (known or {}).get(frame), digest) for frame, each in found.items()]
 
     def refusals(self, unknown: Iterable[str], known: Mapping[str, Deletion] | None = None) -> list[Deletion]:
         """Of frames of which nothing is left, or that never came: they are refused if they come. No feed is known."""
-        nothing = FoundFrame(feed="")
-        return [self._deletion(frame, nothing, (known or {}).get(frame)) for frame in unknown]
+        nothing, digest = FoundFrame(feed=""), self.digest
+        return [self._deletion(frame, nothing, (known or {}).get(frame), digest) for frame in unknown]
 
-    def _deletion(self, frame: str, found: FoundFrame, known: Deletion | None) -> Deletion:
+    def _deletion(self, frame: str, found: FoundFrame, known: Deletion | None, digest: str) -> Deletion:
         earlier, uris = (known.requests, {*found.uris, *known.uris}) if known else ({}, found.uris)
         return Deletion(
             frame=frame,
@@ -61,7 +62,7 @@ class Request(Struct, frozen=True, kw_only=True):
             requested=self.requested,
             reason=self.reason,
             uris=tuple(sorted(uris)),
-            requests={**earlier, self.id: self.digest},
+            requests={**earlier, self.id: digest},
         )
 
 
