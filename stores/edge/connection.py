@@ -15,8 +15,8 @@ import msgspec
 from stores.edge import wire
 from stores.edge.address import socket_path
 from stores.edge.catalog import OPENING
-from stores.edge.index_process import LOCK
 from stores.edge.launcher import launch, store_error
+from stores.edge.process_files import LOCK
 from stores.edge.read_only import ReadOnlyCopy, may_be_read
 from stores.edge.settings import EdgeSettings
 from stores.errors import Refused, StoreBlocked, StoreError, StoreUnavailable, WrongLayout, store_unavailable

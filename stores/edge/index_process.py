@@ -12,12 +12,10 @@ import os
 import shutil
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 
-LOCK = "index.lock"
-LOG = "index.log"
-LARGEST_LOG_BYTES = 1 << 20
+from stores.edge.process_files import LOCK, LOG, redirect
+
 READY = b"ready"
 CRASHES = (signal.SIGALRM, signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV, signal.SIGILL, signal.SIGFPE)
 """Signals by which a process ends itself, SIGALRM when a shard takes too long to open; people send others."""
@@ -70,7 +68,7 @@ def _detached(folder: Path, lock: int, settings: str) -> int:
     os.close(reading)
     os.setsid()
     try:
-        _redirect(folder / LOG)
+        redirect(folder / LOG)
         status = serve(folder, lock, settings, writing)
     except OSError as error:
         _report(writing, _described(folder, error))
@@ -108,25 +106,6 @@ def _described(folder: Path, error: OSError) -> bytes:
 
     described = store_unavailable(f"the index {folder}", error)
     return f"{type(described).__name__} {described}".encode(errors="replace")
-
-
-def _redirect(log: Path) -> None:
-    """Standard output and errors to `log`, which is started again when it has grown large; no standard input."""
-    if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
-        log.unlink()
-    for target, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
-        opened = os.open(os.devnull if target == 0 else log, flags, 0o644)
-        os.dup2(opened, target)
-        os.close(opened)
-    os.dup2(1, 2)
-
-
-def renew_log(folder: Path) -> None:
-    """Start the log of this process again when it has grown large: a process may run for years."""
-    with suppress(OSError):  # a full disk: it goes on as it is
-        state = (folder / LOG).stat()
-        if state.st_size > LARGEST_LOG_BYTES and os.path.samestat(state, os.fstat(1)):
-            _redirect(folder / LOG)
 
 
 def serve(folder: Path, lock: int, settings: str, ready: int | None) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from stores.edge import wire
 from stores.edge.address import socket_path
 from stores.edge.index_folder import IndexFolder
-from stores.edge.index_process import LOCK, renew_log
+from stores.edge.process_files import LOCK, renew_log
 from stores.edge.proof import Prover
 from stores.edge.rebuilder import Rebuilder
 from stores.edge.request_scheduler import RequestScheduler

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from stores.edge.index_process import LOCK
+from stores.edge.process_files import LOCK
 from stores.errors import StoreUnavailable
 
 STOP_SECONDS = 60.0

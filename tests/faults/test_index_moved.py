@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from stores.edge.client import EdgeIndex
-from stores.edge.index_process import LOCK
+from stores.edge.process_files import LOCK
 from tests.contract.index_suite import FRAMES, SPEC
 from tests.support.edge_folder import edge_folder, process_id, until
 

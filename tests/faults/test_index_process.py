@@ -19,7 +19,8 @@ import qdrant_edge
 from stores.edge import catalog, wire
 from stores.edge.address import socket_path
 from stores.edge.client import EdgeIndex
-from stores.edge.index_process import LARGEST_LOG_BYTES, LOCK, LOG, elect
+from stores.edge.index_process import elect
+from stores.edge.process_files import LARGEST_LOG_BYTES, LOCK, LOG
 from stores.edge.rebuild_order import Order
 from stores.edge.settings import EdgeSettings
 from stores.errors import Damaged, StoreError, StoreUnavailable, WrongLayout

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from stores.edge.index_process import LOCK
+from stores.edge.process_files import LOCK
 
 DEADLINE_SECONDS = 60.0
 
