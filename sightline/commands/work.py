@@ -24,6 +24,7 @@ from sightline.wiring.monitoring import monitored
 from sightline.wiring.parts import Parts, opened
 from sightline.wiring.storage import storage_lines
 from sightline.wiring.unfinished import warn_of_unfinished
+from stores.errors import Damaged, StoreError
 from streams.errors import Unavailable
 from streams.metrics import Metrics
 from streams.tasks import in_daemon_thread, unless_stopped
@@ -81,6 +82,8 @@ async def _work(config: Config, segment: int, *, until_idle: bool) -> End:
         if (lines := await unless_stopped(stop, warn_of_unfinished(config, parts.transport, instruments))) is None:
             return "not_begun"
         print_lines(lines)
+        if until_idle:
+            await unless_stopped(stop, _check_index(parts))
         print_storage(await storage_lines(config, parts.blobs))
         build = partial(build_worker, parts, segment, instruments=instruments)
         if (worker := await unless_stopped(stop, in_daemon_thread(build))) is None:
@@ -89,6 +92,15 @@ async def _work(config: Config, segment: int, *, until_idle: bool) -> End:
         idle = _until_idle(parts, worker, instruments) if until_idle else None
         await _run(worker, stop, idle)
     return worker.end
+
+
+async def _check_index(parts: Parts) -> None:
+    """Raises Damaged, for which a worker waits until it is repaired: a run that has an end has it now."""
+    try:
+        await parts.index.collections()
+    except StoreError as error:
+        if isinstance(error, Damaged):
+            raise
 
 
 async def _until_idle(parts: Parts, worker: Worker, instruments: Instruments) -> None:

@@ -99,11 +99,15 @@ def test_a_damaged_index_is_told_and_made_whole(typed: Typed, folder: Path, pict
     end(folder / "index", signal.SIGTERM)
     for path in [path for path in (folder / "index").rglob(files) if path.is_file()]:
         os.truncate(path, path.stat().st_size // 2)
-    for command in (("search", "circle"), ("check",)):
+    for command in (("search", "circle"), ("check",), ("work", "--until-idle")):
         told = typed(*command, *PLAN)
         assert told.exit_code == 1
         assert "damaged" in told.stderr
         assert "sightline repair" in told.stderr
-    assert typed("repair", *PLAN).exit_code == 0
-    assert typed("work", "--until-idle", *PLAN).exit_code == 0
+    repaired = typed("repair", *PLAN)
+    assert repaired.exit_code == 0
+    if (
+        "sightline work" in repaired.stdout
+    ):  # else it would end this process while models are loaded
+        assert typed("work", "--until-idle", *PLAN).exit_code == 0
     assert json.loads(typed("check", "--deep", "--json", *PLAN).stdout)["kept"]

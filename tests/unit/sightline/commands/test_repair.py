@@ -99,8 +99,17 @@ def test_a_damaged_log_is_set_aside_on_request_alone(typed: Typed, pictures: Pat
     log = tmp_path / "data" / "log.sqlite"
     os.truncate(log, log.stat().st_size // 2)
     damaged = log.read_bytes()
-    refused = typed("repair", DECODE_ONLY)
-    assert refused.exit_code == 1
+    commands = (
+        ("work", "--until-idle"),
+        ("check",),
+        ("dead", "list"),
+        ("topics", "describe"),
+        ("ingest", str(pictures)),
+    )
+    for command in (*commands, ("repair", "--dry-run"), ("repair",)):
+        refused = typed(*command, DECODE_ONLY)
+        assert (refused.exit_code, str(log) in refused.stderr) == (1, True), command
+        assert "sightline repair" in refused.stderr
     assert "sightline repair --new-log" in refused.stderr
     assert log.read_bytes() == damaged
     made = typed("repair", "--new-log", DECODE_ONLY)
