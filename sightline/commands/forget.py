@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from schemas.events import Deletion
-from schemas.identity import check_name
-from search.query import BadQuery, parse_time, parse_until
 from sightline.config import Config
 from sightline.terminal.console import quoted
 from sightline.terminal.frame_ids import check_frame_ids
+from sightline.terminal.frame_selectors import FrameSelectors
 from sightline.terminal.options import CommandError, UsageError, configured, err, out
 from sightline.terminal.render import counted, new_table
 from sightline.terminal.signals import doing
 from sightline.wiring.deletion_copy import append_copy
 from sightline.wiring.existing_data import check_data_folder
+from sightline.wiring.near_pictures import near_frames
 from sightline.wiring.parts import Parts, opened
 from streams.backends import Backends
 from streams.clock import utc
@@ -46,55 +42,11 @@ VERIFY = "verify"
 EXAMPLES = 5
 MOST_UNASKED = 100
 """More frames than this need `--yes`."""
-STANDARD_INPUT = "-"
 
 Frames = Annotated[
     list[str] | None,
     typer.Argument(help="Frame ids, as `search` and `dead` show them; or `verify REQUEST`."),
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Selectors:
-    """Options that select frames; together they narrow the selection."""
-
-    ids: Annotated[Path | None, typer.Option(help="File with a frame id per line; - is standard input.")] = None
-    feed: Annotated[list[str] | None, typer.Option(help="Only frames of this feed. Repeatable.")] = None
-    since: Annotated[
-        str, typer.Option(help="Only frames captured at or after this time: 2h, 3d, or a date, from its start.")
-    ] = ""
-    until: Annotated[
-        str, typer.Option(help="Only frames captured before this time: 2h, 3d, or a date, to its end.")
-    ] = ""
-    picture: Annotated[Path | None, typer.Option(help="Only frames with exactly this picture: a file.")] = None
-    tenant: Annotated[
-        str, typer.Option(help="Only frames of this tenant, and all of them where nothing else selects.")
-    ] = ""
-    every: Annotated[bool, typer.Option("--all", help="All frames of the tenant.")] = False
-
-    def selection(self, config: Config, frames: list[str]) -> FrameSelection:
-        """Raises UsageError, CommandError."""
-        listed = [*frames, *(_listed(self.ids) if self.ids else ())]
-        if self.ids and not listed:
-            raise UsageError(f"{self.ids} holds no frame id")
-        now = datetime.now(UTC)
-        try:
-            since = parse_time(self.since, now, config.zone) if self.since else None
-            until = parse_until(self.until, now, config.zone) if self.until else None
-        except BadQuery as error:
-            raise UsageError(str(error)) from None
-        if not (listed or self.feed or since or until or self.picture or self.tenant or self.every):
-            raise UsageError(
-                "name frames, or select by --ids, --feed, --since, --until, --picture, --tenant; --all selects all"
-            )
-        return FrameSelection(
-            tenant=_tenant(self.tenant) if self.tenant else config.tenant,
-            frames=frozenset(check_frame_ids(listed)),
-            feeds=frozenset(self.feed or ()),
-            since=since,
-            until=until,
-            sha256=_sha256(self.picture) if self.picture else "",
-        )
 
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be erased, and where it lies.")]
@@ -106,7 +58,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the receipt or the p
 @configured
 async def forget(
     config: Config,
-    selectors: Selectors,
+    selectors: FrameSelectors,
     frames: Frames = None,
     reason: Reason = "",
     dry_run: DryRun = False,  # noqa: FBT002 - a flag as typed
@@ -128,28 +80,44 @@ async def forget(
         with doing("looking for the frames; nothing is requested yet"):
             found = await find_frames(_backends(parts), selection, time.time())
             known = await requested_deletions(parts.transport)
+            near = await _find_near(parts, selectors, selection, found) if selectors.near else {}
             await _find_returned(_backends(parts), known, found, selection)
             erased = _take_erased(known, found, selection)
         unknown = sorted(selection.frames - found.frames.keys() - erased - found.elsewhere.keys())
         if not as_json:
-            _print_found(found, unknown)
+            _print_found(found, unknown, near)
         elif dry_run or not (found.frames or unknown):
-            out.print_json(data=_found_fields(found.frames, unknown))
+            out.print_json(data=_found_fields(found.frames, unknown, near))
         if dry_run or not (found.frames or unknown):
             raise typer.Exit(int(bool(unknown or found.elsewhere) or not (found.frames or erased)))
-        if not yes and (len(found.frames) > MOST_UNASKED or selectors.tenant):
+        if not yes and (len(found.frames) > MOST_UNASKED or selectors.tenant or near):
             raise CommandError(
                 f"these are {counted(len(found.frames), 'frame')} of tenant {selection.tenant}: --yes erases them, "
                 "--dry-run only lists"
             )
+        if near:
+            selection = FrameSelection(tenant=selection.tenant, frames=frozenset(found.frames))
         request = Request(id=uuid7(time.time()), selection=selection, requested=utc(time.time()), reason=reason)
         deletions = [*request.deletions(found.frames, known), *request.refusals(unknown, known)]
         with doing("requesting the deletion; run it again to go on"):
             await append_copy(config, deletions)
             await publish_deletions(parts.transport, deletions)
             await end_keeping(parts.transport, [deletion.frame for deletion in deletions])
-    _print_receipt(config, request, found.frames, unknown, as_json=as_json)
+    _print_receipt(config, request, found.frames, unknown, near, as_json=as_json)
     raise typer.Exit(int(bool(unknown or found.elsewhere)))
+
+
+async def _find_near(
+    parts: Parts, selectors: FrameSelectors, selection: FrameSelection, found: FoundFrames
+) -> dict[str, float]:
+    """Add the frames whose picture looks like the selected one; their scores, best first."""
+    content = selectors.picture.read_bytes() if selectors.picture else b""
+    scores = await near_frames(parts, content, selection.tenant, selectors.near_score)
+    if not (others := frozenset(scores) - found.frames.keys()):
+        return {}
+    near = await find_frames(_backends(parts), replace(selection, frames=others, sha256=""), time.time())
+    found.frames |= near.frames
+    return {frame: score for frame, score in scores.items() if frame in near.frames}
 
 
 async def _find_returned(
@@ -176,7 +144,7 @@ def _take_erased(known: Mapping[str, Deletion], found: FoundFrames, selection: F
     return erased
 
 
-def _print_found(found: FoundFrames, unknown: list[str]) -> None:
+def _print_found(found: FoundFrames, unknown: list[str], near: Mapping[str, float]) -> None:
     table = new_table(("where", "frames"), right=("frames",))
     for place, frames in sorted(Counter(_places(found.frames)).items()):
         table.add_row(place, str(frames))
@@ -186,6 +154,8 @@ def _print_found(found: FoundFrames, unknown: list[str]) -> None:
         out.print(f"[dim]{frame}  {quoted(each.feed)}: {', '.join(sorted(each.places))}[/]", markup=True)
     if len(found.frames) > EXAMPLES:
         out.print(f"[dim]and {len(found.frames) - EXAMPLES} more[/]", markup=True)
+    for frame, score in near.items():
+        out.print(f"{frame}  {quoted(found.frames[frame].feed)}: near-duplicate, similarity {score:.3f}")
     for frame in unknown:
         err.print(f"! frame {frame} is unknown: nothing of it is left, or it never came", soft_wrap=True)
     if unknown:
@@ -207,7 +177,13 @@ def _print_found(found: FoundFrames, unknown: list[str]) -> None:
 
 
 def _print_receipt(
-    config: Config, request: Request, found: dict[str, FoundFrame], unknown: list[str], *, as_json: bool
+    config: Config,
+    request: Request,
+    found: dict[str, FoundFrame],
+    unknown: list[str],
+    near: Mapping[str, float],
+    *,
+    as_json: bool,
 ) -> None:
     if as_json:
         receipt = {
@@ -216,7 +192,7 @@ def _print_receipt(
             "selection": request.digest,
             "reason": request.reason,
         }
-        out.print_json(data=receipt | _found_fields(found, unknown))
+        out.print_json(data=receipt | _found_fields(found, unknown, near))
         return
     out.print(
         f"Deletion of {counted(len(found), 'frame')} requested; workers will apply it. {_deadline(config)}\n"
@@ -224,8 +200,8 @@ def _print_receipt(
     )
 
 
-def _found_fields(found: dict[str, FoundFrame], unknown: list[str]) -> dict[str, object]:
-    return {"frames": sorted(found), "where": Counter(_places(found)), "unknown": unknown}
+def _found_fields(found: dict[str, FoundFrame], unknown: list[str], near: Mapping[str, float]) -> dict[str, object]:
+    return {"frames": sorted(found), "where": Counter(_places(found)), "unknown": unknown, "near": near}
 
 
 def _places(found: dict[str, FoundFrame]) -> list[str]:
@@ -294,28 +270,6 @@ def _print_proof(config: Config, proof: Proof) -> None:
         )
     if proof.is_done:
         out.print("[green]Erased: nothing of them is in the index, on the log or among the pictures.[/]", markup=True)
-
-
-def _tenant(name: str) -> str:
-    try:
-        return check_name("tenant", name)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-
-
-def _listed(path: Path) -> list[str]:
-    try:
-        text = sys.stdin.read() if str(path) == STANDARD_INPUT else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from None
-    return text.split()
-
-
-def _sha256(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
 
 
 def _backends(parts: Parts) -> Backends:

@@ -10,6 +10,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from schemas.identity import frame_id, still_position
@@ -190,3 +192,18 @@ def test_a_frame_of_another_tenant_is_named_and_only_its_tenant_erases_it(typed:
 def test_many_frames_need_a_yes_and_nothing_selected_is_refused(worked: Typed) -> None:
     assert "select by" in worked("forget", *QUICK).stderr
     assert worked("forget", "--feed", "nowhere", *QUICK).exit_code == 1
+
+
+def test_near_duplicates_are_listed_and_need_a_yes(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+    embedding = '--set=segments=[["decode","embed"]]'
+    content = cv2.imdecode(np.frombuffer((pictures / "0.jpg").read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    assert content is not None
+    cv2.imwrite(str(pictures / "0-again.jpg"), content, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    near = ("forget", "--picture", "shots/0.jpg", "--near", embedding, "--set=worker.watch_seconds=0.1")
+    assert typed("ingest", "shots", embedding).exit_code == 0
+    assert typed("work", "--until-idle", embedding, "--set=worker.watch_seconds=0.1").exit_code == 0
+    assert "name it with --picture" in typed("forget", "--near", "--all", embedding).stderr
+    listed = typed(*near, "--dry-run")
+    assert listed.stdout.count("near-duplicate, similarity 0.9") == 1
+    assert "--yes erases them" in typed(*near).stderr
+    assert len(json.loads(typed(*near, "--yes", "--json").stdout)["frames"]) == 2
