@@ -138,7 +138,8 @@ class TearLog:
 class DamageEveryFile:
     """Stop every worker; then cut and flip each file of log, index and blobs, each time in a copy of its own.
 
-    Raises ExpectationError where a damaged copy says nothing and returns anything else than before, and for a hang.
+    Raises ExpectationError where a damaged copy says nothing and returns anything else than before, where the file is
+    not named, and for a hang.
     """
 
     async def run(self, rig: Rig) -> None:
@@ -162,6 +163,8 @@ class DamageEveryFile:
                     raise ExpectationError(f"{path}, {damage}: it hangs") from None
                 if not found.told and found != whole:
                     raise ExpectationError(f"{path}, {damage}: nothing is said, and the content differs")
+                if found.told and path.name not in found.told:
+                    raise ExpectationError(f"{path}, {damage}: the file is not named: {found.told}")
                 harmless += not found.told
         rig.notes.append(f"{len(DAMAGES) * len(files)} damages, {harmless} harmless")
 
