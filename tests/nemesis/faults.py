@@ -224,7 +224,7 @@ FAULTS: Mapping[str, Fault] = {
         on=("sqlite",),
     ),
     "damaged-files": Fault(
-        "every file of log, index and pictures is cut to half, and flipped at five places: it is named, or does no harm",
+        "every file of log, index and pictures is cut to half, and flipped in five places: named, or harmless",
         (Produce(4, {"invalid": 300}), RestartUntilDrained(0), DamageEveryFile()),
         on=("sqlite",),
     ),
