@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from sightline.config import Config
 from sightline.terminal.options import UsageError, configured, err, print_lines
 from sightline.terminal.render import monitor_line
-from sightline.terminal.signals import leave_hung_stages, stopping
+from sightline.terminal.signals import is_own_process, leave_hung_stages, stopping
 from sightline.terminal.storage import print_storage
 from sightline.wiring.build_worker import build_worker
 from sightline.wiring.config_check import check_config
@@ -59,7 +59,8 @@ async def work(
         raise UsageError(f"--segment {segment}: the plan has {len(config.segments)}")
     end = await _work(config, segment - 1, until_idle=until_idle)
     err.print(ENDS[end])
-    leave_hung_stages(LOADING_SECONDS if end == "not_begun" else STAGE_SECONDS, STATUSES[end])
+    if is_own_process():
+        leave_hung_stages(LOADING_SECONDS if end == "not_begun" else STAGE_SECONDS, STATUSES[end])
     if STATUSES[end]:
         raise typer.Exit(STATUSES[end])
 

@@ -250,6 +250,11 @@ def _reset() -> None:
     _state = _State(activities=_state.activities, folders=_state.folders, as_json=_state.as_json)
 
 
+def is_own_process() -> bool:
+    """Whether the process is this command's alone; else, as in a test, it is not ours to end."""
+    return _state.installed
+
+
 def leave_hung_stages(grace_seconds: float = 2.0, status: int = 1) -> None:
     """End the process if a stage still hangs in its lane after the drain: the interpreter would wait without end.
 
