@@ -301,7 +301,7 @@ class Recording(Event, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Accepted(Event, frozen=True, kw_only=True, omit_defaults=True):
-    """Frames of one feed that are on `frames.raw` (`sources.accepted`): a second ingest reads these and adds nothing."""
+    """Frames of one feed that are on `frames.raw` (`sources.accepted`): a second ingest reads them, adds nothing."""
 
     tenant: str
     feed: str

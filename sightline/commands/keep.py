@@ -28,7 +28,7 @@ Reason = Annotated[str, typer.Option(help="A note that is kept with the request;
 
 @configured
 async def keep(config: Config, frames: Frames, undo: Undo = False, reason: Reason = "") -> None:  # noqa: FBT002
-    """Keep frames: retention never removes their pictures and points (`[storage]`).
+    """Keep frames: retention never removes their pictures and points (table `storage` of the configuration).
 
     `sightline forget` erases them all the same. Events on the log expire as those of other frames.
     """

@@ -23,7 +23,9 @@ COLUMNS = ("part", "used", "limit", "share", "a day adds", "days left")
 
 @configured
 async def storage(config: Config, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag as typed
-    """Show what log, pictures, index and disk take, their limits (`[storage]`), and how long there is room.
+    """Show what log, pictures, index and disk take, their limits, and how long there is room.
+
+    The limits are those of the table `storage` of the configuration.
 
     What a day adds is what the last whole day added. Retention starts where a limit is reached; a part without a limit
     grows until the disk is full.

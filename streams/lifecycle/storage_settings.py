@@ -12,6 +12,11 @@ from schemas.identity import check_name
 Hours = Annotated[float, Meta(gt=0)]
 Bytes = Annotated[int, Meta(ge=1)]
 
+ROOM_SHARE = 1 / 32
+"""Of a limit: so much is made free at once, so that not every pass removes a few pictures."""
+GROWTH_SHARE = 1 / 4
+"""Of a limit: so much at most is kept free for what is added until the next look."""
+
 
 class FeedStorage(Struct, frozen=True, kw_only=True):
     """A feed's own limits; the limits of all feeds apply to it as well."""

@@ -6,7 +6,6 @@ The event on the log goes with the log's own retention. Two trimmers at once do 
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -19,30 +18,22 @@ from stores.errors import StoreUnavailable
 from streams.backends import Backends
 from streams.clock import Clock
 from streams.errors import LogFull, Unavailable
-from streams.lifecycle.largest_steps import LargestSteps
+from streams.lifecycle.index_limit import IndexLimit
 from streams.lifecycle.oldest_blobs import AgedBlob, day_start, oldest
 from streams.lifecycle.picture_removal import PictureRemoval, Removed
-from streams.lifecycle.storage_settings import StorageSettings
+from streams.lifecycle.storage_settings import GROWTH_SHARE, ROOM_SHARE, StorageSettings
 from streams.lifecycle.stored_bytes import ALL, StoredBytes
 from streams.lifecycle.tenants import owner_of
 from streams.retry import Retry
 
 log = structlog.get_logger()
 
-ROOM_SHARE = 1 / 32
-"""Of a limit: so much is made free at once, so that not every pass removes a few pictures."""
-GROWTH_SHARE = 1 / 4
-"""Of a limit: so much at most is kept free for what is added until the next look."""
-INDEX = "index"
 LISTED_BLOBS = 8192
 """The oldest blobs of a day that one listing of it gives; to sort twice as many takes the event loop 70 ms."""
 REMOVED_BLOBS = 4096
 """Blobs that are removed together."""
 SETTLE_SECONDS = 600.0
 """A picture that was put so lately is not removed: its record may still be on its way."""
-INDEX_SETTLE_SECONDS = 3 * 86_400.0
-"""After points were deleted a rebuild brings their space back within minutes. Where it does not by then, because it
-fails, more points go."""
 
 
 @dataclass(slots=True)
@@ -59,12 +50,11 @@ class Trimmer:
     """The time of this pass, read before it was asked whether the clock is believed."""
     _doubted: float | None = None
     """When a jump of the wall clock was noticed: from then on nothing goes for its age."""
-    _index_trimmed: float = field(default=float("-inf"))
-    _index_steps: LargestSteps = field(default_factory=LargestSteps)
-    _index_needed: int | None = None
-    """At the last look."""
-    _trimmed_shard: int = 0
-    """The number of the index's newest shard at that moment."""
+    _index_limit: IndexLimit | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        limit = self.storage.index_bytes
+        self._index_limit = None if limit is None else IndexLimit(limit)
 
     async def run(self, index: IndexUse | None = None) -> Removed:
         """`index` is what the index takes on the disk, where it is embedded. Returns what was removed."""
@@ -118,25 +108,11 @@ class Trimmer:
 
     async def _remove_points(self, index: IndexUse | None) -> Removed:
         """A rebuild has to find room too: it is what brings the space of deleted points back."""
-        limit = self.storage.index_bytes
-        if limit is None or index is None:
+        limit = self._index_limit
+        if limit is None or index is None or not limit.is_exceeded(index, self.clock.monotonic()):
             return Removed()
-        now = self.clock.monotonic()
-        self._index_steps.note({INDEX: index.needed_bytes - (self._index_needed or index.needed_bytes)}, now)
-        self._index_needed = index.needed_bytes
-        needed = index.needed_bytes + min(self._index_steps.of(INDEX), int(limit * GROWTH_SHARE))
-        if needed <= limit or not self._is_purged(index):
-            return Removed()
-        self._index_trimmed, self._trimmed_shard = now, index.shards_made
-        points = await self.removal.count_points()
-        share = 1 - limit * (1 - ROOM_SHARE) / needed
-        return await self._take(self.stored.feeds, points=math.ceil(points * share))
-
-    def _is_purged(self, index: IndexUse) -> bool:
-        """Whether the points that were removed last are out of the files: until then the index's size says nothing."""
-        waited = self.clock.monotonic() - self._index_trimmed
-        oldest = index.oldest_unpurged
-        return oldest is None or oldest > self._trimmed_shard or waited >= INDEX_SETTLE_SECONDS
+        excess = limit.excess(index, await self.removal.count_points())
+        return await self._take(self.stored.feeds, points=excess) if excess else Removed()
 
     async def _take(
         self, feeds: Collection[str], *, before: float | None = None, size_bytes: int = 0, points: int = 0

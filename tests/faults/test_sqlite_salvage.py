@@ -15,7 +15,7 @@ from streams.errors import DamagedLog
 from streams.sqlite.salvage import SavedTopic, salvage
 from streams.sqlite.schema import PAGE_BYTES
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import NewRecord, Position, Record, TopicSpec
+from streams.transport import NewRecord, Partition, Position, Record, TopicSpec
 from tests.contract.transport_suite import RecordingListener
 
 COUNT = 160
@@ -43,14 +43,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-async def contents(path: Path) -> tuple[list[Record], Mapping[object, int]]:
+async def contents(path: Path) -> tuple[list[Record], Mapping[Partition, int]]:
     """Every record, and what the group has not finished."""
     transport = SqliteTransport(path)
     try:
         await transport.open()
         partitions = [partition for name in ("c", "t") for partition in sorted(await transport.ends(name))]
         records = [record for partition in partitions for record in await transport.read(partition, 0, COUNT)]
-        return records, dict(await transport.group_lag("g", ["t"]))
+        return records, await transport.group_lag("g", ["t"])
     finally:
         await transport.close()
 

@@ -265,6 +265,20 @@ async def test_a_full_index_gives_up_the_oldest_pictures(retention: Retention) -
     assert len(await retention.left()) < len(left)
 
 
+async def test_a_limit_below_the_size_of_an_empty_index_does_not_take_every_picture(retention: Retention) -> None:
+    for number in range(20):
+        await retention.add(number)
+    trimmer = retention.trimmer(StorageSettings(index_bytes=1_000_000))
+    use = IndexUse(700_000, 700_000, 600_000, shards_made=7)
+    await trimmer.run(use)
+    left = await retention.left()
+    assert 0 < len(left) < 40
+    for shards_made in (8, 9):
+        retention.clock.advance(60)
+        await trimmer.run(use._replace(shards_made=shards_made))  # rebuilt, and no smaller
+    assert await retention.left() == left
+
+
 async def test_an_index_stays_within_its_limit_while_it_rebuilds_itself(
     retention: Retention, index_folder: Path
 ) -> None:
