@@ -8,7 +8,7 @@ is reduced by the probability that the negative matches. Filters alone give the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import replace
@@ -52,6 +52,18 @@ class SearcherSettings(Struct, frozen=True, kw_only=True):
     """The alias of the current model set's collection."""
 
 
+class LeftOut:
+    """Whether a hit is of an erased frame, and whether one was met: then the index's count is too high."""
+
+    def __init__(self, erased: Container[str]) -> None:
+        self._erased, self.met = erased, False
+
+    def __call__(self, hit: Hit) -> bool:
+        is_erased = hit.id in self._erased
+        self.met = self.met or is_erased
+        return is_erased
+
+
 class Searcher:
     """The read side of one index.
 
@@ -76,8 +88,10 @@ class Searcher:
         if models.matcher is not None and blobs is not None and self._scorer.uses_matcher:
             self._reranker = Reranker(models.matcher, blobs, self._settings.tenant, self._executor)
 
-    async def search(self, query: Query) -> SearchResult:
-        """Raises StoreUnavailable, BadQuery for a cursor of another query, Missing (no collection, no picture `like`)
+    async def search(self, query: Query, erased: Container[str] = ()) -> SearchResult:
+        """Frames that are `erased` are left out: an index may still have points of them.
+
+        Raises StoreUnavailable, BadQuery for a cursor of another query, Missing (no collection, no picture `like`)
         and Unreadable for what is no picture."""
         reading, names = read(query, self._models.vocabulary), await self._names.resolve(query.filters)
         counted = await self._counts(query.text)
@@ -85,14 +99,16 @@ class Searcher:
         result = msgspec.structs.replace(result, unknown_names=names.unknown)
         if reading.nothing_left or names.impossible:
             return await self._nothing(msgspec.structs.replace(result, nothing_left=reading.nothing_left))
-        query = replace(reading.query, filters=names.filters)
-        where, keep = conditions(query, self._settings.tenant), _keep(query, counted)
+        query, left_out = replace(reading.query, filters=names.filters), LeftOut(erased)
+        where, keep = conditions(query, self._settings.tenant), _keep(query, counted, left_out)
+        if query.like in erased:
+            raise Missing(f"no picture {query.like} in the index")
         if query.text:
             strange = await self._index.count(self._settings.collection, out_of_domain(query, self._settings.tenant))
             result = msgspec.structs.replace(result, out_of_domain=strange)
         if query.text or query.image is not None or query.like:
             return await self._ranked(result, query, where, keep)
-        return await self._newest(result, query, where, keep)
+        return await self._newest(result, query, where, keep, left_out)
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -150,7 +166,9 @@ class Searcher:
             return await self._nothing(result)
         return _page(result, hits, skipped, query.limit, is_whole=is_whole or ranking.is_whole, scenes=scenes)
 
-    async def _newest(self, result: SearchResult, query: Query, where: Filter, keep: Keep) -> SearchResult:
+    async def _newest(
+        self, result: SearchResult, query: Query, where: Filter, keep: Keep, left_out: LeftOut
+    ) -> SearchResult:
         """The result of a query of filters or negatives alone."""
         if query.cursor is not None and not query.cursor.after:
             raise BadQuery("the cursor is of another query; leave it out for the first page")
@@ -166,7 +184,7 @@ class Searcher:
             return await self._nothing(result)
         hits, following = _with_similar(page.hits, scenes), str(Cursor(after=page.after)) if page.after else ""
         total, is_exact = sum(1 + len(hit.similar) for hit in hits), not (query.cursor or following)
-        if not any(len(negative.words) > 2 for negative in query.negatives):
+        if not left_out.met and not any(len(negative.words) > 2 for negative in query.negatives):
             total, is_exact = await self._index.count(self._settings.collection, where), True
         return msgspec.structs.replace(result, hits=hits, cursor=following, total=total, total_is_exact=is_exact)
 
@@ -198,9 +216,13 @@ def _understood(reading: Reading, counted: Sequence[Count]) -> SearchResult:
     )
 
 
-def _keep(query: Query, counted: Sequence[Count]) -> Keep:
+def _keep(query: Query, counted: Sequence[Count], left_out: LeftOut) -> Keep:
     def keep(hit: Hit) -> bool:
-        return all(count.holds(hit) for count in counted) and not mentions_any(hit.payload, query.negatives)
+        return (
+            not left_out(hit)
+            and all(count.holds(hit) for count in counted)
+            and not mentions_any(hit.payload, query.negatives)
+        )
 
     return keep
 

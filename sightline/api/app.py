@@ -26,6 +26,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from sightline.api.conditional import negotiated
+from sightline.api.erased import ErasedFrames
 from sightline.api.errors import HANDLERS
 from sightline.api.examples import Examples, examples
 from sightline.api.live import Live, Message
@@ -58,7 +59,8 @@ def create_app(services: Services) -> Application:
         settings.tenant,
         reads_raw=settings.reads_raw,
     )
-    frames, found_examples = Frames(services, live), Examples(services.searcher)
+    erased = ErasedFrames(services.transport)
+    frames, found_examples = Frames(services, live, erased), Examples(services.searcher, erased)
     routes = Litestar(
         route_handlers=[
             events,
@@ -75,6 +77,7 @@ def create_app(services: Services) -> Application:
         middleware=[counted(services.registry)],
         dependencies={
             "services": Provide(lambda: services, sync_to_thread=False),
+            "erased": Provide(lambda: erased, sync_to_thread=False),
             "live": Provide(lambda: live, sync_to_thread=False),
             "frames": Provide(lambda: frames, sync_to_thread=False),
             "found_examples": Provide(lambda: found_examples, sync_to_thread=False),

@@ -22,17 +22,18 @@ class ErasedFrames:
         self._transport, self._deletions = transport, Deletions(transport)
         self._turn, self._asked = asyncio.Lock(), float("-inf")
 
-    async def check(self, frame: str) -> None:
-        """Raises HTTPException (410) for a frame that was erased, or is being erased.
-
-        While the log is away, what is known of deletions counts.
-        """
+    async def known(self) -> Deletions:
+        """Frames that were erased, or are being erased. While the log is away, those that were known before."""
         async with self._turn:
             if time.monotonic() - self._asked >= POLL_SECONDS:
                 with suppress(Unavailable, Forbidden):
                     await self._deletions.catch_up()
                     self._asked = time.monotonic()
-        if frame not in self._deletions:
+        return self._deletions
+
+    async def check(self, frame: str) -> None:
+        """Raises HTTPException (410) for a frame that was erased, or is being erased."""
+        if frame not in await self.known():
             return
         words = "was erased"
         with suppress(Unavailable, Forbidden, KeyError):

@@ -15,6 +15,7 @@ from search.errors import BadQuery
 from search.query import parse
 from search.results import Contents
 from search.retrieve import Searcher
+from sightline.api.erased import ErasedFrames
 from stores.errors import Missing
 
 SHOWN = 4
@@ -25,8 +26,8 @@ FRESH_SECONDS = 300.0
 class Examples:
     """Tried when they are first asked for, and again when they are older than `FRESH_SECONDS` or there were none."""
 
-    def __init__(self, searcher: Searcher) -> None:
-        self._searcher = searcher
+    def __init__(self, searcher: Searcher, erased: ErasedFrames) -> None:
+        self._searcher, self._erased = searcher, erased
         self._trying = asyncio.Lock()
         self._found: list[str] = []
         self._tried = 0.0
@@ -50,7 +51,8 @@ class Examples:
 
     async def _finds(self, text: str) -> bool:
         try:
-            return bool((await self._searcher.search(parse(text, now=datetime.now(UTC), limit=1))).hits)
+            query, erased = parse(text, now=datetime.now(UTC), limit=1), await self._erased.known()
+            return bool((await self._searcher.search(query, erased)).hits)
         except BadQuery:
             return False
 

@@ -49,10 +49,10 @@ class PictureUris:
 class Frames:
     """Looks up a frame's event and pictures: among the latest events, in the index, in the log."""
 
-    def __init__(self, services: Services, live: Live) -> None:
+    def __init__(self, services: Services, live: Live, erased: ErasedFrames) -> None:
         self._services = services
         self._live = live
-        self._retained, self._erased = Retained(services.transport), ErasedFrames(services.transport)
+        self._retained, self._erased = Retained(services.transport), erased
         self._uris: OrderedDict[str, PictureUris] = OrderedDict()
 
     async def event(self, frame: str) -> FrameEvent:

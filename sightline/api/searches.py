@@ -18,6 +18,7 @@ from search.query import Filters, Query, parse, parse_filters
 from search.results import Contents, SearchResult, UnknownName
 from search.uploads import MAX_UPLOAD_BYTES
 from sightline.api.cards import result_card
+from sightline.api.erased import ErasedFrames
 from sightline.api.parameters import PARAMETERS
 from sightline.api.services import Services
 from stores.errors import Missing
@@ -59,27 +60,38 @@ def make_query(
 
 @get("/api/search", opt={PARAMETERS: (*_COMMON, "like")})
 async def search(
-    services: NamedDependency[Services], make_query: NamedDependency[MakeQuery], like: Text = ""
+    services: NamedDependency[Services],
+    erased: NamedDependency[ErasedFrames],
+    make_query: NamedDependency[MakeQuery],
+    like: Text = "",
 ) -> dict[str, Any]:
     """`like` is the id of a frame in the index; the other parameters are those of `make_query`."""
-    return await _search(services, make_query(like=like))
+    if like:
+        await erased.check(like)
+    return await _search(services, erased, make_query(like=like))
 
 
 @post("/api/search/image", status_code=200, request_max_body_size=MAX_UPLOAD_BYTES, opt={PARAMETERS: _COMMON})
 async def search_image(
-    request: Request[Any, Any, Any], services: NamedDependency[Services], make_query: NamedDependency[MakeQuery]
+    request: Request[Any, Any, Any],
+    services: NamedDependency[Services],
+    erased: NamedDependency[ErasedFrames],
+    make_query: NamedDependency[MakeQuery],
 ) -> dict[str, Any]:
     """The body is the picture itself (see `schemas.pictures.FORMATS`); the parameters are those of `make_query`."""
     picture = await request.body()
     if not picture:
         raise BadQuery(f"the request has no body; send a picture ({FORMATS})")
-    return await _search(services, make_query(image=picture))
+    return await _search(services, erased, make_query(image=picture))
 
 
-async def _search(services: Services, query: Query) -> dict[str, Any]:
-    """Before a worker has made the collection, the index is empty."""
+async def _search(services: Services, erased: ErasedFrames, query: Query) -> dict[str, Any]:
+    """Before a worker has made the collection, the index is empty.
+
+    Points of erased frames are left out: until a worker starts, an older copy of the index has them.
+    """
     try:
-        result = await services.searcher.search(query)
+        result = await services.searcher.search(query, await erased.known())
     except Missing:
         if query.like:
             raise NotFoundException(f"no picture {query.like} in the index") from None

@@ -16,6 +16,7 @@ from sightline.terminal.options import UsageError, configured, print_lines
 from sightline.terminal.pictures import read_picture
 from sightline.terminal.render import print_result
 from sightline.terminal.signals import doing
+from sightline.wiring.erased import erased_frames
 from sightline.wiring.existing_data import check_index_folder, check_indexed
 from sightline.wiring.lost_log import missing_log
 from sightline.wiring.lost_parts import check_index_is_not_lost
@@ -81,7 +82,7 @@ async def search(
 
 async def _search(config: Config, query: Query) -> SearchResult:
     """Raises Missing where the configured models have indexed nothing; that is found before they are loaded."""
-    print_lines(missing_log(config))
+    print_lines(lost := missing_log(config))
     async with opened_index(config) as index, opened_blobs(config) as blobs, AsyncExitStack() as stack:
         try:
             check_index_folder(config)
@@ -89,7 +90,8 @@ async def _search(config: Config, query: Query) -> SearchResult:
         except Missing:
             await check_index_is_not_lost(config, index)
             raise
+        erased = set() if lost else await erased_frames(config)
         with doing("loading models"):
             searcher = await stack.enter_async_context(opened_searcher(config, index, blobs))
         with doing("searching"):
-            return await searcher.search(query)
+            return await searcher.search(query, erased)

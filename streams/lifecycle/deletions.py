@@ -27,7 +27,7 @@ class Deletions:
         self._pending: dict[str, Deletion] = {}
         self._transport, self._reader = transport, TopicReader(transport, topics.DELETIONS)
 
-    def __contains__(self, frame: str) -> bool:
+    def __contains__(self, frame: object) -> bool:
         return frame in self._frames
 
     def __bool__(self) -> bool:

@@ -16,6 +16,7 @@ import pytest
 
 from schemas.identity import frame_id, still_position
 from stores.blobs import sha256_hex
+from tests.support.edge_folder import edge_folder
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
@@ -185,13 +186,20 @@ def test_a_frame_of_another_tenant_is_named_and_only_its_tenant_erases_it(typed:
     assert "--yes erases them" in typed("forget", "--tenant", "museum", *QUICK).stderr
     assert sorted(ids(typed, "--tenant", "museum", "--yes")) == sorted(listed)
     assert typed("work", "--until-idle", *QUICK).exit_code == 0
-    assert "nothing of these frames is left" in typed("forget", "--tenant", "museum", "--dry-run", *QUICK).stdout
-    assert len(ids(typed, "--all")) == 6
+    again = typed("forget", "--tenant", "museum", "--dry-run", *QUICK)
+    assert "no frame of tenant museum is selected" in again.stdout
+    assert "--yes erases them" in typed("forget", "--all", *QUICK).stderr
+    assert len(ids(typed, "--all", "--yes")) == 6
 
 
 def test_many_frames_need_a_yes_and_nothing_selected_is_refused(worked: Typed) -> None:
     assert "select by" in worked("forget", *QUICK).stderr
-    assert worked("forget", "--feed", "nowhere", *QUICK).exit_code == 1
+    mistyped = worked("forget", "--feed", "shot", *QUICK)
+    assert mistyped.exit_code == 1
+    assert "tenant default has no feed 'shot'; its feeds: shots" in mistyped.stderr
+    assert "no frame of tenant default is selected: nothing was requested" in mistyped.stdout
+    assert "is not before --until" in worked("forget", "--since", "2h", "--until", "3h", *QUICK).stderr
+    assert "is no request" in worked("forget", "verify", "123", *QUICK).stderr
 
 
 def test_near_duplicates_are_listed_and_need_a_yes(typed: Typed, pictures: Path, tmp_path: Path) -> None:
@@ -207,3 +215,22 @@ def test_near_duplicates_are_listed_and_need_a_yes(typed: Typed, pictures: Path,
     assert listed.stdout.count("near-duplicate, similarity 0.9") == 1
     assert "--yes erases them" in typed(*near).stderr
     assert len(json.loads(typed(*near, "--yes", "--json").stdout)["frames"]) == 2
+
+
+def test_search_shows_no_erased_frame_that_an_older_copy_of_the_index_has(
+    typed: Typed, pictures: Path, tmp_path: Path
+) -> None:
+    index, plan = tmp_path / "data" / "index", ('--set=segments=[["decode","embed"]]', "--set=worker.watch_seconds=0.1")
+    with edge_folder(index):
+        assert typed("ingest", "shots", *plan).exit_code == 0
+        assert typed("work", "--until-idle", *plan).exit_code == 0
+    shutil.copytree(index, tmp_path / "older")
+    with edge_folder(index):
+        frames = json.loads(typed("forget", "--picture", "shots/0.jpg", "--json", *plan).stdout)["frames"]
+        assert len(frames) == 1
+        assert typed("work", "--until-idle", *plan).exit_code == 0
+    shutil.rmtree(index)
+    shutil.copytree(tmp_path / "older", index)
+    with edge_folder(index):
+        found = typed("search", "feed:shots", *plan)
+        assert (found.exit_code, found.stdout.count("shots/"), frames[0] in found.stdout) == (0, 4, False), found.output
