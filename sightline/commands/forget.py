@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from schemas.events import Deletion
 from sightline.config import Config
 from sightline.terminal.console import quoted
+from sightline.terminal.foreign_text import visible
 from sightline.terminal.frame_ids import check_frame_ids
 from sightline.terminal.frame_selectors import FrameSelectors
 from sightline.terminal.options import CommandError, UsageError, configured, err, out
@@ -40,6 +41,7 @@ from streams.sources.uuid7 import uuid7
 
 VERIFY = "verify"
 EXAMPLES = 5
+EXAMPLE_FEEDS = 20
 MOST_UNASKED = 100
 """More frames than this need `--yes`."""
 
@@ -50,7 +52,9 @@ Frames = Annotated[
 
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be erased, and where it lies.")]
-Yes = Annotated[bool, typer.Option("--yes", help=f"Also erase more than {MOST_UNASKED} frames.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help=f"Erase also with --all, --tenant or --near, and more than {MOST_UNASKED} frames.")
+]
 Reason = Annotated[str, typer.Option(help="A note that is kept with the request.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the receipt or the proof as one JSON object.")]
 
@@ -85,12 +89,13 @@ async def forget(
             erased = _take_erased(known, found, selection)
         unknown = sorted(selection.frames - found.frames.keys() - erased - found.elsewhere.keys())
         if not as_json:
-            _print_found(found, unknown, near)
+            _print_found(found, selection, unknown, near)
         elif dry_run or not (found.frames or unknown):
             out.print_json(data=_found_fields(found.frames, unknown, near))
         if dry_run or not (found.frames or unknown):
             raise typer.Exit(int(bool(unknown or found.elsewhere) or not (found.frames or erased)))
-        if not yes and (len(found.frames) > MOST_UNASKED or selectors.tenant or near):
+        is_wide = selectors.every or selectors.tenant or near or len(found.frames) > MOST_UNASKED
+        if not yes and is_wide:
             raise CommandError(
                 f"these are {counted(len(found.frames), 'frame')} of tenant {selection.tenant}: --yes erases them, "
                 "--dry-run only lists"
@@ -144,7 +149,7 @@ def _take_erased(known: Mapping[str, Deletion], found: FoundFrames, selection: F
     return erased
 
 
-def _print_found(found: FoundFrames, unknown: list[str], near: Mapping[str, float]) -> None:
+def _print_found(found: FoundFrames, selection: FrameSelection, unknown: list[str], near: Mapping[str, float]) -> None:
     table = new_table(("where", "frames"), right=("frames",))
     for place, frames in sorted(Counter(_places(found.frames)).items()):
         table.add_row(place, str(frames))
@@ -172,8 +177,12 @@ def _print_found(found: FoundFrames, unknown: list[str], near: Mapping[str, floa
             f"{UNCITED_SECONDS / 60:g} min ago, their frames may be on their way; run it again after that",
             soft_wrap=True,
         )
+    for feed in sorted(selection.feeds - found.feeds - {each.feed for each in found.frames.values()}):
+        known = visible(", ".join(sorted(found.feeds)[:EXAMPLE_FEEDS])) or "none"
+        err.print(f"! tenant {selection.tenant} has no feed '{visible(feed)}'; its feeds: {known}", soft_wrap=True)
     if not found.frames:
-        out.print("nothing of these frames is left")
+        nothing = f"no frame of tenant {selection.tenant} is selected: nothing was requested"
+        out.print("nothing of these frames is left" if selection.frames else nothing)
 
 
 def _print_receipt(
@@ -217,7 +226,10 @@ def _deadline(config: Config) -> str:
 async def _verify(config: Config, requests: list[str], *, as_json: bool) -> None:
     if len(requests) != 1:
         raise UsageError(f"name one request, as `sightline forget` printed it: sightline forget {VERIFY} REQUEST")
-    (request,) = check_frame_ids(requests)
+    try:
+        (request,) = check_frame_ids(requests)
+    except UsageError:
+        raise UsageError(f"'{visible(requests[0])[:100]}' is no request; `sightline forget` prints it") from None
     async with opened(config, as_is=True) as parts:
         with doing("looking for what is left"):
             proof = await prove(_backends(parts), request)

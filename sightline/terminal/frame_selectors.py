@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -60,23 +60,25 @@ class FrameSelectors:
             until = parse_until(self.until, now, config.zone) if self.until else None
         except BadQuery as error:
             raise UsageError(str(error)) from None
+        if since and until and since >= until:
+            raise UsageError(f"--since {self.since} is not before --until {self.until}: no frame lies between")
         if not (listed or self.feed or since or until or self.picture or self.tenant or self.every):
             raise UsageError(
                 "name frames, or select by --ids, --feed, --since, --until, --picture, --tenant; --all selects all"
             )
         return FrameSelection(
-            tenant=_tenant(self.tenant) if self.tenant else config.tenant,
+            tenant=_name("tenant", self.tenant) if self.tenant else config.tenant,
             frames=frozenset(check_frame_ids(listed)),
-            feeds=frozenset(self.feed or ()),
+            feeds=frozenset(_name("feed", feed) for feed in self.feed or ()),
             since=since,
             until=until,
             sha256=_sha256(self.picture) if self.picture else "",
         )
 
 
-def _tenant(name: str) -> str:
+def _name(kind: Literal["tenant", "feed"], name: str) -> str:
     try:
-        return check_name("tenant", name)
+        return check_name(kind, name)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -27,6 +27,8 @@ from streams.topic_reader import read_topic
 UNCITED_SECONDS = 600.0
 """A picture is stored before its record: a younger one may be that of a frame that is just being accepted."""
 URIS_PER_REQUEST = 100
+MOST_FEEDS = 1000
+"""That are named where a selected one does not exist."""
 LOG, DEAD, INDEX, KEPT = "on the log", "dead-lettered", "in the index", "kept"
 ACCEPTED, PICTURE = "accepted", "a picture alone"
 
@@ -77,6 +79,8 @@ class FoundFrames:
     """Blobs that any frame cites."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Selected ids that are another tenant's: the tenant, by frame."""
+    feeds: set[str] = field(default_factory=set)
+    """Of the tenant, as log and index have them."""
     young: int = 0
     """Pictures without a frame that are so new that one may be on its way; they are not among the frames."""
 
@@ -112,12 +116,16 @@ async def _on_topics(backends: Backends, selection: FrameSelection, found: Found
             found.cited |= citation.uris
             tenant, feed = citation.feed
             found.note_tenant(citation.frame, tenant, selection)
+            found.feeds |= {feed} if tenant == selection.tenant else set()
             if selection.takes(citation.frame, tenant, feed, citation.when, citation.sha256):
                 found.add(citation.frame, feed, citation.uris, place)
 
 
 async def _in_index(backends: Backends, selection: FrameSelection, found: FoundFrames) -> None:
+    mine = FrameSelection(tenant=selection.tenant).as_filter()
     for collection in sorted(filter(points.holds_frames, await backends.index.collections())):
+        if selection.feeds:
+            found.feeds |= set(await backends.index.facet(collection, "feed", where=mine, limit=MOST_FEEDS))
         async for payload in _payloads(backends, collection, selection):
             uris = [str(payload.get(name) or "") for name in ("uri", "thumbnail")]
             found.cited |= set(uris)
