@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 INDEX = "index"
 JUDGED_SHARE = 0.1
-"""Of the points: once so many were removed, the index must be smaller for it."""
+"""Of the points: once this share was removed, the index must be smaller for it."""
 LEAST_EFFECT = 1 / 4
 """Of a removed share of the points: so much of the size has to go with it, or it is not the points that take it."""
 

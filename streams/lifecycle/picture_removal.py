@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from schemas import points
@@ -36,10 +36,24 @@ class Removed:
     size_bytes: int = 0
     points: int = 0
     """Of frames, with those of their regions gone too."""
+    kept_bytes: int = 0
+    """Of what was due and stays because someone keeps it."""
+    unfinished_bytes: int = 0
+    """Of what was due and stays because the plan has not finished it."""
+    new_bytes: int = 0
+    """Of what was put lately and stays because no record cites it yet."""
 
     def __add__(self, other: Removed) -> Removed:
         """The sums, without the list: it may be long."""
-        return Removed((), self.blobs + other.blobs, self.size_bytes + other.size_bytes, self.points + other.points)
+        return Removed(
+            (),
+            self.blobs + other.blobs,
+            self.size_bytes + other.size_bytes,
+            self.points + other.points,
+            self.kept_bytes + other.kept_bytes,
+            self.unfinished_bytes + other.unfinished_bytes,
+            self.new_bytes + other.new_bytes,
+        )
 
 
 @dataclass(slots=True)
@@ -66,7 +80,8 @@ class PictureRemoval:
             return Removed()
         await self._kept.catch_up()
         await self.unfinished.update()
-        needed = {uri for entry in self._kept.frames.values() for uri in entry.uris}
+        kept = {uri for entry in self._kept.frames.values() for uri in entry.uris}
+        needed: set[str] = set()
         last: dict[str, float] = {}
         for aged in due:
             last[aged.feed] = max(aged.moment, last.get(aged.feed, 0.0))
@@ -74,13 +89,24 @@ class PictureRemoval:
         for feed, moment in last.items():
             async for hit in self._points(feed, utc(moment + LATE_SECONDS)):
                 cited = {str(hit.payload.get(name) or "") for name in ("uri", "thumbnail")} - {""}
-                if hit.id in self._kept.frames or any(uri in self.unfinished for uri in cited):
+                if hit.id in self._kept.frames:
+                    kept |= cited
+                elif any(uri in self.unfinished for uri in cited):
                     needed |= cited
                 else:
                     citing[hit.id] = cited
-        free = [aged for aged in due if aged.blob.uri not in needed and aged.blob.uri not in self.unfinished]
+        staying = [aged for aged in due if aged.blob.uri in needed or aged.blob.uri in self.unfinished]
+        needed |= {aged.blob.uri for aged in staying}
+        free = [aged for aged in due if aged.blob.uri not in needed and aged.blob.uri not in kept]
         gone = {aged.blob.uri for aged in free}
-        return await self._remove(free, sorted(frame for frame, cited in citing.items() if not cited.isdisjoint(gone)))
+        removed = await self._remove(
+            free, sorted(frame for frame, cited in citing.items() if not cited.isdisjoint(gone))
+        )
+        return replace(
+            removed,
+            kept_bytes=sum(aged.blob.size_bytes for aged in due if aged.blob.uri in kept),
+            unfinished_bytes=sum(aged.blob.size_bytes for aged in staying if aged.blob.uri not in kept),
+        )
 
     async def _remove(self, free: Sequence[AgedBlob], frames: Sequence[str]) -> Removed:
         if not free:

@@ -38,7 +38,8 @@ class StorageSettings(Struct, frozen=True, kw_only=True):
     log_hours: Hours = 168.0
     """How long frame topics keep records that every group of the plan has finished: the deadline of an erasure."""
     picture_bytes: Bytes | None = None
-    """Bytes of all originals and thumbnails; beyond it the oldest are removed with their points. Not set: no limit."""
+    """Bytes of all originals and thumbnails; beyond it the oldest are removed with their points, once their frames are
+    finished. A picture that no record cites yet stays for ten minutes. Not set: no limit."""
     picture_hours: Hours | None = None
     """How long pictures and their points are kept; at least `storage.log_hours`. Not set: no limit."""
     index_bytes: Bytes | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +17,7 @@ from streams.lifecycle.orphans import Orphans
 from streams.lifecycle.picture_removal import PictureRemoval
 from streams.lifecycle.storage_parts import Part, StorageFolders, disk_part, index_use, log_bytes, warnings
 from streams.lifecycle.storage_settings import StorageSettings
-from streams.lifecycle.stored_bytes import StoredBytes
+from streams.lifecycle.stored_bytes import LISTED_EVERY_SECONDS, StoredBytes
 from streams.lifecycle.tenants import Tenants
 from streams.lifecycle.trimmer import Trimmer
 from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
@@ -27,6 +28,10 @@ from streams.retry import Retry
 log = structlog.get_logger()
 
 MEASURED_EVERY_SECONDS = 60.0
+HURRIED_SECONDS = 5.0
+"""Between two passes while a limit is exceeded and frames are finished: each makes room."""
+PAUSE_PER_PASS = 20
+"""Such a pause is this many times as long as the pass before it: at most five percent of the time is spent so."""
 WARNED_EVERY_SECONDS = 3600.0
 
 
@@ -50,16 +55,28 @@ class StorageUpkeep:
     metrics: ProcessMetrics
     _orphans: dict[str, Orphans] = field(default_factory=dict)
     """By tenant."""
-    _measured: float = field(default=float("-inf"))
+    _due: float = field(default=float("-inf"))
     _warned: float = field(default=float("-inf"))
+    _running: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self) -> None:
-        """Once every few seconds; it works once a minute."""
-        now = self.clock.monotonic()
-        if now < self._measured + MEASURED_EVERY_SECONDS:
-            return
-        self._measured = now
-        await self.trimmer.run(await index_use(self.spec.folders))
+        """Once every few seconds; it works once a minute, and more often while a limit is exceeded."""
+        if self.clock.monotonic() >= self._due:
+            await self._run(HURRIED_SECONDS if self.trimmer.waits else LISTED_EVERY_SECONDS)
+
+    async def run_now(self) -> None:
+        """At the end of a short run, whenever the last pass was."""
+        await self._run(0.0)
+
+    async def _run(self, least_pause_seconds: float) -> None:
+        async with self._running:
+            began = self.clock.monotonic()
+            await self._keep(least_pause_seconds)
+            hurried = max(HURRIED_SECONDS, PAUSE_PER_PASS * (self.clock.monotonic() - began))
+            self._due = began + (min(hurried, MEASURED_EVERY_SECONDS) if self.trimmer.waits else MEASURED_EVERY_SECONDS)
+
+    async def _keep(self, least_pause_seconds: float) -> None:
+        await self.trimmer.run(await index_use(self.spec.folders), least_pause_seconds=least_pause_seconds)
         for tenant in (self.spec.tenant, *self.trimmer.stored.others):
             orphans = self._orphans.setdefault(tenant, self.make_orphans(tenant))
             await self.retry.forever("storage", orphans.remove, (StoreUnavailable, Unavailable))

@@ -35,8 +35,8 @@ class StoredBytes:
     """Names the tenants that are counted beside that one."""
     others: Sequence[str] = ()
     """As of the last listing."""
-    pause_seconds: float = LISTED_EVERY_SECONDS
-    """Until the next listing, from the last one on."""
+    costly_pause_seconds: float = 0.0
+    """Until the next listing, from the last one on, at least: by what it took."""
     _days: dict[tuple[str, date], int] = field(default_factory=dict)
     """Of every day that the store has, also of those whose pictures are gone: they are not listed as new ones."""
     _steps: LargestSteps = field(default_factory=LargestSteps)
@@ -85,20 +85,21 @@ class StoredBytes:
         if (feed, day) in self._days:
             self._days[feed, day] = max(0, self._days[feed, day] - size_bytes)
 
-    async def refresh(self) -> bool:
-        """List what may have changed, if it is time to. Returns whether it was.
+    async def refresh(self, least_pause_seconds: float = LISTED_EVERY_SECONDS) -> bool:
+        """List what may have changed, if it is time to: at once with a pause of 0. Returns whether it was.
 
         Raises StoreUnavailable, Unavailable.
         """
         began = self.clock.monotonic()
-        if self._listed is not None and began < self._listed + self.pause_seconds:
+        pause = max(least_pause_seconds, self.costly_pause_seconds) if least_pause_seconds else 0.0
+        if self._listed is not None and began < self._listed + pause:
             return False
         before, first = self._by_feed(), self._listed is None
         await self._list(everything=began >= self._listed_all + FULL_LISTING_SECONDS)
         self._listed = now = self.clock.monotonic()
         if not first:
             self._steps.note({feed: size - before.get(feed, 0) for feed, size in self._by_feed().items()}, now)
-        self.pause_seconds = max(LISTED_EVERY_SECONDS, PAUSE_PER_LISTING * (now - began))
+        self.costly_pause_seconds = PAUSE_PER_LISTING * (now - began)
         return True
 
     async def recount(self) -> None:

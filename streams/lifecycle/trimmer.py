@@ -19,10 +19,12 @@ from streams.backends import Backends
 from streams.clock import Clock
 from streams.errors import LogFull, Unavailable
 from streams.lifecycle.index_limit import IndexLimit
+from streams.lifecycle.new_pictures import SETTLE_SECONDS, NewPictures, RecentRecords
 from streams.lifecycle.oldest_blobs import AgedBlob, day_start, oldest
 from streams.lifecycle.picture_removal import PictureRemoval, Removed
 from streams.lifecycle.storage_settings import GROWTH_SHARE, ROOM_SHARE, StorageSettings
-from streams.lifecycle.stored_bytes import ALL, StoredBytes
+from streams.lifecycle.storage_shortage import Shortage
+from streams.lifecycle.stored_bytes import ALL, LISTED_EVERY_SECONDS, StoredBytes
 from streams.lifecycle.tenants import owner_of
 from streams.retry import Retry
 
@@ -32,8 +34,6 @@ LISTED_BLOBS = 8192
 """The oldest blobs of a day that one listing of it gives; to sort twice as many takes the event loop 70 ms."""
 REMOVED_BLOBS = 4096
 """Blobs that are removed together."""
-SETTLE_SECONDS = 600.0
-"""A picture that was put so lately is not removed: its record may still be on its way."""
 
 
 @dataclass(slots=True)
@@ -51,16 +51,31 @@ class Trimmer:
     _doubted: float | None = None
     """When a jump of the wall clock was noticed: from then on nothing goes for its age."""
     _index_limit: IndexLimit | None = field(init=False)
+    _new: NewPictures = field(init=False)
+    _shortage: Shortage = field(init=False)
 
     def __post_init__(self) -> None:
-        limit = self.storage.index_bytes
+        limit, unfinished = self.storage.index_bytes, self.removal.unfinished
         self._index_limit = None if limit is None else IndexLimit(limit)
+        recent = RecentRecords(unfinished.transport)
+        self._new = NewPictures(self.backends.blobs, self.stored.tenant, unfinished, recent, self.retry)
+        self._shortage = Shortage(self.clock)
 
-    async def run(self, index: IndexUse | None = None) -> Removed:
-        """`index` is what the index takes on the disk, where it is embedded. Returns what was removed."""
-        listed = await self.retry.forever("blobs", self.stored.refresh, (StoreUnavailable, Unavailable))
+    @property
+    def waits(self) -> bool:
+        """Whether a limit is exceeded by what may go soon."""
+        return self._shortage.passes
+
+    async def run(self, index: IndexUse | None = None, *, least_pause_seconds: float = LISTED_EVERY_SECONDS) -> Removed:
+        """`index` is what the index takes on the disk, where it is embedded. Returns what was removed.
+
+        Nothing is done within the pause since the last pass; 0 is at once.
+        """
+        refresh = partial(self.stored.refresh, least_pause_seconds)
+        listed = await self.retry.forever("blobs", refresh, (StoreUnavailable, Unavailable))
         if not listed or not self.storage.limits_pictures:
             return Removed()
+        self._shortage.begin()
         self._now, passed = self.clock.now(), self.clock.monotonic()
         is_believed = await self.retry.forever("broker", self.backends.transport.believes_clock, Unavailable)
         self._doubted = None if is_believed else (passed if self._doubted is None else self._doubted)
@@ -70,6 +85,7 @@ class Trimmer:
         removed = await self._remove_old() if is_believed else Removed()
         removed += await self._remove_excess()
         removed += await self._remove_points(index)
+        self._shortage.report()
         if removed.blobs or removed.points:
             log.info("retention_removed", blobs=removed.blobs, size_bytes=removed.size_bytes, points=removed.points)
         return removed
@@ -90,8 +106,20 @@ class Trimmer:
         await self.retry.forever("blobs", self.stored.recount, (StoreUnavailable, Unavailable))
         for name in names:
             if excess := self._excess(name):
-                removed += await self._take(self.stored.feeds if name == ALL else [name], size_bytes=excess)
+                taken = await self._take(self.stored.feeds if name == ALL else [name], size_bytes=excess)
+                if (over := self._used(name) - (self._limit(name) or 0)) > 0:
+                    self._shortage.note(self._setting(name), over, taken)
+                removed += taken
         return removed
+
+    def _setting(self, feed: str) -> str:
+        return "storage.picture_bytes" if feed == ALL else f"storage.feeds.{self._name(feed)}.bytes"
+
+    def _limit(self, feed: str) -> int | None:
+        return self.storage.picture_bytes if feed == ALL else self.storage.feeds[self._name(feed)].bytes
+
+    def _used(self, feed: str) -> int:
+        return self.stored.total if feed == ALL else self.stored.of(feed)
 
     def _name(self, feed: str) -> str:
         """As [storage.feeds] names it: feeds of several tenants may have the same limits."""
@@ -99,11 +127,9 @@ class Trimmer:
 
     def _excess(self, feed: str) -> int:
         """Bytes to be freed of one feed or ALL: what is added until the next listing has to find room too."""
-        limit = self.storage.picture_bytes if feed == ALL else self.storage.feeds[self._name(feed)].bytes
-        if limit is None:
+        if (limit := self._limit(feed)) is None:
             return 0
-        used = self.stored.total if feed == ALL else self.stored.of(feed)
-        over = used + min(self.stored.growth_to_come(feed), int(limit * GROWTH_SHARE)) - limit
+        over = self._used(feed) + min(self.stored.growth_to_come(feed), int(limit * GROWTH_SHARE)) - limit
         return over + int(limit * ROOM_SHARE) if over > 0 else 0
 
     async def _remove_points(self, index: IndexUse | None) -> Removed:
@@ -112,7 +138,10 @@ class Trimmer:
         if limit is None or index is None or not limit.is_exceeded(index, self.clock.monotonic()):
             return Removed()
         excess = limit.excess(index, await self.removal.count_points())
-        return await self._take(self.stored.feeds, points=excess) if excess else Removed()
+        taken = await self._take(self.stored.feeds, points=excess) if excess else Removed()
+        if taken.points < excess:
+            self._shortage.note("storage.index_bytes", excess - taken.points, taken)
+        return taken
 
     async def _take(
         self, feeds: Collection[str], *, before: float | None = None, size_bytes: int = 0, points: int = 0
@@ -128,14 +157,20 @@ class Trimmer:
                 removed = await self._remove_first(due, day, goal, removed)
                 if goal.is_reached(removed):
                     break
-        if removed.size_bytes < size_bytes or removed.points < points:
-            log.warning(
-                "storage_over_limit",
-                missing_bytes=max(0, size_bytes - removed.size_bytes),
-                remedy="what is left is kept, new, or of frames that no worker has finished: run `sightline work`,"
-                " raise the limit in [storage], or see `sightline keep --undo`",
-            )
-        return removed
+        return removed if before is not None else await self._take_new(feeds, goal, removed)
+
+    async def _take_new(self, feeds: Collection[str], goal: _Goal, removed: Removed) -> Removed:
+        """Of what was put lately those that are finished, where the older ones do not suffice."""
+        self._new.reset()
+        for day in self.stored.days(feeds):
+            if goal.is_reached(removed):
+                break
+            owned = [feed for feed in sorted(feeds) if self.stored.has(feed, day)]
+            async for due in self._new.pages(owned, day, self._now):
+                removed = await self._remove_first(due, day, goal, removed)
+                if goal.is_reached(removed):
+                    break
+        return removed + Removed(unfinished_bytes=self._new.unfinished_bytes, new_bytes=self._new.new_bytes)
 
     async def _pages(self, feeds: Sequence[str], day: date, until: float) -> AsyncIterator[Sequence[AgedBlob]]:
         """The day's settled pictures from before a moment, oldest first."""

@@ -122,7 +122,7 @@ class Worker:
     async def keep_storage(self) -> None:
         """Remove what retention takes now. Another worker that does the same at this moment does no harm."""
         if self._core.upkeep is not None and self._spec.is_last:
-            await self._core.upkeep.run()
+            await self._core.upkeep.run_now()
 
     def _failed(self, error: BaseException) -> None:
         self.health.stopped(f"{type(error).__name__}: {error}")

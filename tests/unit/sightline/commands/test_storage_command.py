@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from schemas.identity import frame_id, still_position
 from stores.blobs import sha256_hex
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
+EMBEDDING = '--set=segments=[["decode", "embed"]]'
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 WORK = ("work", "--until-idle", '--set=segments=[["decode"]]', "--set=serve.metrics_port=0")
 
 
@@ -63,3 +67,27 @@ def test_the_parts_are_shown_with_their_limits_and_what_is_near_its_limit(typed:
     started = typed(*WORK, f"--set=storage.picture_bytes={int(used / 0.9)}")
     assert "Storage: log " in started.stderr
     assert "pictures: 90% of the limit" in started.stderr
+
+
+def test_pictures_beyond_the_limit_go_as_soon_as_they_are_finished(typed: Typed, tmp_path: Path) -> None:
+    """Accepted and processed within ten minutes, with the models: what is left fits, and is found with its picture."""
+    folder = tmp_path / "shots"
+    folder.mkdir()
+    for number in range(12):
+        Image.effect_noise((160, 120), 80 + number).save(folder / f"{number}.png")
+    limit = 110_000
+    settings = (f"--set=storage.picture_bytes={limit}", f"--set=storage.feeds.shots.bytes={limit}")
+    ingested = typed("ingest", str(folder), EMBEDDING, *settings)
+    assert f"more than storage.picture_bytes = {limit / 1000:.0f} kB" in ingested.stderr
+    assert "feed shots" in ingested.stderr
+    blobs = tmp_path / "data" / "blobs" / "default"
+    assert sum(1 for path in blobs.rglob("*") if path.is_file()) == 12
+    worked = typed("work", "--until-idle", "--set=serve.metrics_port=0", EMBEDDING, *settings)
+    assert worked.exit_code == 0, worked.stderr
+    stored = [path for path in blobs.rglob("*") if path.is_file()]
+    assert 0 < sum(512 * path.stat().st_blocks for path in stored) <= 1.05 * limit
+    originals = {path.name for path in stored if len(path.name) == 64}
+    found = UUID.findall(typed("search", "--feed", "shots", "--limit", "12", EMBEDDING).stdout)
+    assert len(found) == len(originals)
+    for frame in found:
+        assert typed("show", frame, "--out", f"{frame}.jpg", EMBEDDING).exit_code == 0
