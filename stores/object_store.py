@@ -14,6 +14,7 @@ from obstore.store import from_url
 from schemas.identity import check_name
 from stores.blobs import SCHEME, StoredBlob, check_content, is_blob, resolve
 from stores.errors import Missing, StoreUnavailable
+from stores.notes import checked, note_path
 from stores.pages import pages
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ RETRY_SECONDS = 30.0
 """Obstore retries a request this long after transient errors; then the call raises StoreUnavailable."""
 
 
-class ObjectBlobs:
-    """A `BlobStore` in the bucket and below the prefix of a URL; credentials as the vendor's tools find them.
+class _Objects:
+    """Those in the bucket and below the prefix of a URL; credentials as the vendor's tools find them.
 
     An object is durable when its upload is answered, and appears whole or not at all.
     """
@@ -42,14 +43,32 @@ class ObjectBlobs:
         except (BaseError, ValueError) as error:
             raise ValueError(f"blobs {where!r}: {_first_line(error)}") from error
 
+    async def close(self) -> None:
+        """Connections belong to obstore, which closes them itself."""
+
+    async def _content(self, path: str) -> bytes:
+        result = await self._translated(self._store.get_async(path))
+        return bytes(await self._translated(result.bytes_async()))
+
+    async def _translated(self, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except FileNotFoundError as error:
+            raise Missing(f"no such blob in {self._where}") from error
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable(f"the blob store {self._where}: {_first_line(error)}") from error
+
+
+class ObjectBlobs(_Objects):
+    """A `BlobStore`."""
+
     async def put(self, tenant: str, uri: str, content: bytes) -> None:
         path = resolve(uri, tenant)
         check_content(uri, content)
         await self._translated(self._store.put_async(path, content))
 
     async def get(self, tenant: str, uri: str) -> bytes:
-        result = await self._translated(self._store.get_async(resolve(uri, tenant)))
-        content = bytes(await self._translated(result.bytes_async()))
+        content = await self._content(resolve(uri, tenant))
         check_content(uri, content)
         return content
 
@@ -98,16 +117,32 @@ class ObjectBlobs:
                 if is_blob(uri := SCHEME + found["path"]):
                     yield StoredBlob(uri, found["size"], found["last_modified"].timestamp())
 
-    async def close(self) -> None:
-        """Connections belong to obstore, which closes them itself."""
 
-    async def _translated(self, answer: Awaitable[T]) -> T:
-        try:
-            return await answer
-        except FileNotFoundError as error:
-            raise Missing(f"no such blob in {self._where}") from error
-        except (BaseError, OSError) as error:
-            raise StoreUnavailable(f"the blob store {self._where}: {_first_line(error)}") from error
+class ObjectNotes(_Objects):
+    """`Notes` beside the blobs."""
+
+    def __init__(self, where: str, about: str, *, retry_seconds: float = RETRY_SECONDS) -> None:
+        """Raises ValueError for a URL that obstore does not take."""
+        super().__init__(where, retry_seconds=retry_seconds)
+        self._prefix = note_path(about)
+
+    async def put(self, name: str, content: bytes) -> None:
+        await self._translated(self._store.put_async(f"{self._prefix}/{checked(name)}", content))
+
+    async def get(self, name: str) -> bytes:
+        return await self._content(f"{self._prefix}/{checked(name)}")
+
+    async def delete(self, name: str) -> None:
+        with suppress(Missing):
+            await self._translated(self._store.delete_async(f"{self._prefix}/{checked(name)}"))
+
+    async def names(self) -> Sequence[str]:
+        found: list[str] = []
+        pages = aiter(self._store.list(self._prefix, chunk_size=PAGE_OBJECTS))
+        with suppress(Missing):
+            while page := await self._translated(anext(pages, None)):
+                found += [listed["path"].rpartition("/")[2] for listed in page]
+        return sorted(found)
 
 
 def _open(where: str, retries: RetryConfig) -> ObjectStore:

@@ -8,8 +8,11 @@ from urllib.parse import unquote
 from stores.blobs import BlobStore
 from stores.folder import BlobFolder
 from stores.index import Index
+from stores.notes import FolderNotes, Notes
 
 OBJECT_SCHEMES = ("s3", "gs", "az")
+NOTES_RETRY_SECONDS = 5.0
+"""Notes are read by commands that can do without them."""
 
 
 def open_index(where: str) -> Index:
@@ -42,6 +45,15 @@ def open_blobs(where: str) -> BlobStore:
 
         return ObjectBlobs(where)
     raise ValueError(f"blobs {where!r}: use a folder, file:///FOLDER, or s3://, gs://, az:// with BUCKET/PREFIX")
+
+
+def open_notes(where: str, about: str) -> Notes:
+    """Those that lie beside the blobs at `where`. Raises ValueError as `open_blobs`."""
+    if (folder := blob_folder(where)) is not None:
+        return FolderNotes(folder, about)
+    from stores.object_store import ObjectNotes
+
+    return ObjectNotes(where, about, retry_seconds=NOTES_RETRY_SECONDS)
 
 
 def blob_folder(where: str) -> Path | None:

@@ -18,7 +18,7 @@ from sightline.config import Config, load
 from sightline.config_parser import merged
 from sightline.ingest_runner import ingest_source
 from sightline.wiring.build_worker import build_worker, collections, worker_settings
-from sightline.wiring.deletion_copy import append_copy
+from sightline.wiring.deletion_copy import request_deletions
 from sightline.wiring.idle import left
 from sightline.wiring.parts import Parts, declared_topics
 from stores.edge import catalog
@@ -27,7 +27,6 @@ from stores.edge.settings import EdgeSettings
 from stores.edge.stop import stop
 from stores.folder import BlobFolder
 from streams.backends import Backends
-from streams.lifecycle.deletions import publish_deletions
 from streams.lifecycle.erasure import Request
 from streams.lifecycle.frame_search import FrameSelection, find_frames
 from streams.metrics import Metrics
@@ -148,8 +147,7 @@ class Deployment:
         found = await find_frames(self._backends, selection, now)
         request = Request(id=uuid7(now), selection=selection, requested=moment(now))
         deletions = request.deletions(found.frames)
-        await append_copy(self.config, deletions)
-        await publish_deletions(self.parts.transport, deletions)
+        await request_deletions(self.config, self.parts.transport, deletions)
         self.ledger.deleted |= {deletion.frame: now for deletion in deletions}
 
     async def pass_minutes(self, minutes: int) -> None:

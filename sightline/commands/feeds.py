@@ -21,6 +21,7 @@ from sightline.terminal.options import UsageError, configured, err, out, print_l
 from sightline.terminal.render import local_time, monitor_line, new_table
 from sightline.terminal.signals import GRACE_SECONDS, stopping
 from sightline.terminal.storage import print_storage
+from sightline.wiring.deletion_copy import restore_noted_deletions
 from sightline.wiring.existing_data import existing_transport
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.monitoring import monitored
@@ -184,6 +185,7 @@ async def _read_feeds(config: Config, instruments: Instruments[ProcessMetrics]) 
     """Until it is cancelled: then readers finish a write that has begun, and the group is left."""
     clock = instruments.clock
     async with opened_transport(config, instruments.retry) as transport, opened_blobs(config) as blobs:
+        await restore_noted_deletions(config, transport, instruments.retry)
         check = partial(check_parts, config, transport, needed=("pictures",))
         print_lines(await instruments.retry.forever("broker", check, Unavailable))
         print_lines(await warn_of_unfinished(config, transport, instruments))

@@ -19,13 +19,12 @@ from sightline.terminal.frame_selectors import FrameSelectors
 from sightline.terminal.options import CommandError, UsageError, configured, err, out
 from sightline.terminal.render import counted, new_table
 from sightline.terminal.signals import doing
-from sightline.wiring.deletion_copy import append_copy
+from sightline.wiring.deletion_copy import request_deletions
 from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.near_pictures import near_frames
 from sightline.wiring.parts import Parts, opened
 from streams.backends import Backends
 from streams.clock import utc
-from streams.lifecycle.deletions import publish_deletions
 from streams.lifecycle.erasure import Proof, Request, erased_words, prove, requested_deletions, stored_blobs
 from streams.lifecycle.frame_search import (
     ACCEPTED,
@@ -105,8 +104,7 @@ async def forget(
         request = Request(id=uuid7(time.time()), selection=selection, requested=utc(time.time()), reason=reason)
         deletions = [*request.deletions(found.frames, known), *request.refusals(unknown, known)]
         with doing("requesting the deletion; run it again to go on"):
-            await append_copy(config, deletions)
-            await publish_deletions(parts.transport, deletions)
+            await request_deletions(config, parts.transport, deletions)
             await end_keeping(parts.transport, [deletion.frame for deletion in deletions])
     _print_receipt(config, request, found.frames, unknown, near, as_json=as_json)
     raise typer.Exit(int(bool(unknown or found.elsewhere)))
@@ -267,12 +265,14 @@ def _print_proof(config: Config, proof: Proof) -> None:
     for what, left in (
         ("not reported as erased by a worker yet: run `sightline work --until-idle`", proof.pending),
         ("still in the index", proof.in_index),
-        (f"still on the log. {_deadline(config)}", proof.on_log),
+        ("still on the log", proof.on_log),
         ("stored", proof.pictures),
     ):
         if left:
             noun = "picture" if left is proof.pictures else "frame"
             out.print(f"[yellow]{counted(len(left), noun)} {what}[/], for example {left[0]}", markup=True)
+    if proof.on_log:
+        out.print(_deadline(config))
     if proof.shared:
         out.print(f"{counted(len(proof.shared), 'picture')} kept: a frame that is not erased has the same one")
     if proof.without_picture:

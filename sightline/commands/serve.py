@@ -14,6 +14,7 @@ from sightline.terminal.options import configured, err, print_lines
 from sightline.terminal.signals import GRACE_SECONDS, doing, stopping
 from sightline.terminal.storage import print_storage
 from sightline.wiring.build_worker import frames_collection
+from sightline.wiring.deletion_copy import restore_noted_deletions
 from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import Parts, open_with_topics, unopened
 from sightline.wiring.searcher import opened_searcher
@@ -48,6 +49,7 @@ async def _serve(config: Config, listener: socket.socket) -> None:
         err.print(f"the page is at [bold]{page_url(config, listener)}[/]", markup=True)
         with doing("serving the page"):
             await open_with_topics(parts.transport, config, measured.retry, as_is=True)
+            await restore_noted_deletions(config, parts.transport)
             print_lines(await check_parts(config, parts.transport, needed=("index",)))
             print_storage(await storage_lines(config, parts.blobs))
             health.warmed()

@@ -7,6 +7,7 @@ from collections.abc import Container
 import structlog
 
 from sightline.config import Config
+from sightline.wiring.deletion_copy import restore_noted_deletions
 from sightline.wiring.lost_log import log_path
 from sightline.wiring.parts import opened_transport
 from streams.errors import StreamError
@@ -21,6 +22,7 @@ async def erased_frames(config: Config) -> Container[str]:
         return ()
     try:
         async with opened_transport(config, as_is=True) as transport:
+            await restore_noted_deletions(config, transport)
             deletions = Deletions(transport)
             await deletions.catch_up()
             return deletions

@@ -11,6 +11,7 @@ import structlog
 from sightline.config import Config
 from stores.errors import Missing
 from stores.folder import PARTIAL
+from stores.notes import NOTES
 from stores.open import blob_folder
 
 EMBEDDED = "edge:"
@@ -107,4 +108,4 @@ def found_pictures_folder(config: Config) -> None:
 
 def has_pictures(folder: Path) -> bool:
     """Whether anything was ever put into the folder of pictures, and it is the same folder still."""
-    return folder.is_dir() and any(folder.iterdir())
+    return folder.is_dir() and any(path.name != NOTES for path in folder.iterdir())

@@ -13,7 +13,7 @@ import structlog
 from schemas import topics
 from sightline.config import Config
 from sightline.config_parser import ConfigError
-from sightline.wiring.deletion_copy import restore_deletions
+from sightline.wiring.deletion_copy import restore_deletions, restore_noted_deletions
 from sightline.wiring.lost_log import check_log
 from stores.blobs import BlobStore
 from stores.index import Index
@@ -217,6 +217,7 @@ async def opened(
     """
     async with unopened(config, new_log=new_log, as_is=as_is) as parts:
         await open_with_topics(parts.transport, config, retry, as_is=as_is)
+        await restore_noted_deletions(config, parts.transport, retry)
         yield parts
 
 

@@ -234,3 +234,18 @@ def test_search_shows_no_erased_frame_that_an_older_copy_of_the_index_has(
     with edge_folder(index):
         found = typed("search", "feed:shots", *plan)
         assert (found.exit_code, found.stdout.count("shots/"), frames[0] in found.stdout) == (0, 4, False), found.output
+
+
+def test_deletions_survive_the_loss_of_the_data_folder_where_pictures_lie_elsewhere(
+    typed: Typed, pictures: Path, tmp_path: Path
+) -> None:
+    there = (*QUICK, f"--set=blobs={tmp_path / 'disk' / 'pictures'}")
+    assert typed("ingest", "shots", *there).exit_code == 0
+    assert typed("forget", "--picture", "shots/0.jpg", *there).exit_code == 0
+    assert typed("work", "--until-idle", *there).exit_code == 0
+    shutil.rmtree(tmp_path / "data")
+    assert "1 forgotten before" in typed("ingest", "shots", *there).stdout
+    assert typed("check", *there).exit_code == 1  # five accepted, no worker yet
+    assert typed("work", "--until-idle", *there).exit_code == 0
+    assert sha256_hex((pictures / "0.jpg").read_bytes()) not in {path.name for path in (tmp_path / "disk").rglob("*")}
+    assert typed("check", "--deep", *there).exit_code == 0
