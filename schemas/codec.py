@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,6 +34,7 @@ from schemas.identity import frame_id
 from schemas.pictures import check_names, picture_event, picture_format
 from schemas.retention import Kept, Trimmed
 from schemas.shape import Misshapen, check_values
+from schemas.times import in_utc
 from schemas.trim import trimmed
 from schemas.unknown import restore_unknown, unknown_fields
 
@@ -41,9 +42,6 @@ MAX_VALUE_BYTES = 16 << 20
 """Above every topic's own limit; a larger value is refused before it is parsed."""
 MAX_OBSERVED_BYTES = 1023
 """The contract with analytics: records under 1 KB."""
-
-TIMES = ("ingested", "captured", "published", "died", "requested", "erased", "changed", "since", "before")
-"""Fields of events that hold a time."""
 
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 """How msgpack writes a double that is NaN or infinite. Other bytes that match, in a picture, cost a full check."""
@@ -56,6 +54,7 @@ _read_msgpack = msgspec.msgpack.Decoder()
 _read_json = msgspec.json.Decoder()
 _read_msgpack_frame = msgspec.msgpack.Decoder(FrameEvent)
 _read_json_frame = msgspec.json.Decoder(FrameEvent)
+_read_deletion = msgspec.msgpack.Decoder(Deletion)
 _write_msgpack = msgspec.msgpack.Encoder()
 _write_json = msgspec.json.Encoder()
 
@@ -83,10 +82,10 @@ def decode_frame(value: bytes | None, headers: Mapping[str, bytes], *, appended_
             raise Undecodable("missing_header", "the value is a picture, and the record has no header content-type")
         if (event := _decode_own(content, media_type)) is not None:
             _check_frame(event)
-            return Decoded(event=_in_utc(event), extra={})
+            return Decoded(event=in_utc(event), extra={})
         event, raw = _decode_any(content, media_type, FrameEvent)
         _check_frame(event)
-        return Decoded(event=_in_utc(event), extra=unknown_fields(raw, FrameEvent))
+        return Decoded(event=in_utc(event), extra=unknown_fields(raw, FrameEvent))
 
 
 @contextmanager
@@ -99,20 +98,6 @@ def _newer_version(headers: Mapping[str, bytes]) -> Iterator[None]:
             raise
         message = f"the record has version {error.version}, this Sightline reads version {MAJOR_VERSION}"
         raise Undecodable("unknown_version", message) from error
-
-
-def _in_utc(event: _E) -> _E:
-    """With its times in UTC: JSON may hold any offset. Raises Undecodable for a time beyond the calendar."""
-    times = {name: getattr(event, name, None) for name in TIMES}
-    foreign = {name: moment for name, moment in times.items() if moment is not None and moment.tzinfo is not UTC}
-    try:
-        return (
-            replace(event, **{name: moment.astimezone(UTC) for name, moment in foreign.items()}) if foreign else event
-        )
-    except OverflowError:
-        raise Undecodable(
-            "wrong_type", f"a time of {', '.join(foreign)} is not within the years 1 to 9999 of UTC"
-        ) from None
 
 
 def encode_frame(
@@ -179,7 +164,20 @@ def encode_deletion(deletion: Deletion) -> bytes:
 
 def decode_deletion(value: bytes | None, headers: Mapping[str, bytes]) -> Deletion:
     """Raises Undecodable, NewerMajor."""
-    return _decode(value, headers, Deletion)
+    return _own_deletion(value, headers) or _decode(value, headers, Deletion)
+
+
+def _own_deletion(value: bytes | None, headers: Mapping[str, bytes]) -> Deletion | None:
+    """The deletion, if `value` is exactly the encoding of it: text and times alone, which need no further check."""
+    try:
+        cloudevents.check_version(headers)
+        if value is None or cloudevents.media_type(headers) != cloudevents.MSGPACK:
+            return None
+        deletion = _read_deletion.decode(value)
+    except (Undecodable, NewerMajor, msgspec.DecodeError, RecursionError, ValueError, OverflowError, MemoryError):
+        return None
+    is_own = deletion.version == MAJOR_VERSION and _write_msgpack.encode(deletion) == value
+    return in_utc(deletion) if is_own and len(value) <= MAX_VALUE_BYTES else None
 
 
 def encode_kept(kept: Kept) -> bytes:
@@ -231,7 +229,7 @@ def _decode(
     with _newer_version(headers):
         content = _checked_size(value)
         cloudevents.check_version(headers)
-        return _in_utc(_decode_any(content, cloudevents.media_type(headers), event_type, amend)[0])
+        return in_utc(_decode_any(content, cloudevents.media_type(headers), event_type, amend)[0])
 
 
 def _without_null_headers(letter: dict[Any, Any]) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 from schemas.identity import check_name
@@ -32,9 +33,14 @@ def blob_path(uri: str, tenant: str) -> str:
     match = _URI.fullmatch(uri)
     if match is None or match.group(1) != tenant:
         raise ValueError(f"not a blob of tenant {tenant!r}: {uri[:200]!r}")
-    check_name("tenant", tenant)
-    check_name("feed", match.group(2))
+    _check_names(tenant, match.group(2))
     return uri.removeprefix(SCHEME)
+
+
+@lru_cache(maxsize=1024)
+def _check_names(tenant: str, feed: str) -> None:
+    check_name("tenant", tenant)
+    check_name("feed", feed)
 
 
 def is_blob(uri: str) -> bool:

@@ -65,11 +65,13 @@ class BlobFolder:
         await self._run(lambda: self._remove(path, put_before))
 
     async def delete_many(self, tenant: str, uris: Sequence[str]) -> None:
-        paths = [self._root / resolve(uri, tenant) for uri in uris]
-        shares = (paths[number::THREADS] for number in range(THREADS))
-        await asyncio.gather(*(self._run(partial(_unlink, share)) for share in shares if share))
-        folders = sorted({path.parent for path in paths})
-        await asyncio.gather(*(self._run(partial(self._sync_removal, folder)) for folder in folders))
+        names: dict[str, list[str]] = {}
+        for uri in uris:
+            folder, _, name = resolve(uri, tenant).rpartition("/")
+            names.setdefault(folder, []).append(name)
+        shares = ((self._root / folder, blobs[n::THREADS]) for folder, blobs in names.items() for n in range(THREADS))
+        await asyncio.gather(*(self._run(partial(_unlink, folder, share)) for folder, share in shares if share))
+        await asyncio.gather(*(self._run(partial(self._sync_removal, self._root / folder)) for folder in names))
 
     async def days(self, tenant: str) -> Mapping[str, Sequence[date]]:
         check_name("tenant", tenant)
@@ -166,9 +168,17 @@ class BlobFolder:
                     path.unlink()
 
 
-def _unlink(paths: Sequence[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _unlink(folder: Path, names: Sequence[str]) -> None:
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=opened)
+    finally:
+        os.close(opened)
 
 
 def _touched(path: Path, now: float) -> bool:

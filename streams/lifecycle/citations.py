@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
-from schemas import codec, topics
+import msgspec
+from msgspec import Struct
+
+from schemas import cloudevents, codec, topics
 from schemas.errors import SchemaError
 from schemas.events import DeadLetter, FrameEvent
 from stores.blobs import blob_uri
@@ -34,6 +38,40 @@ class Citation:
     """Of the original; empty: unknown."""
     letter: DeadLetter | None = None
     """Where the record is a dead letter."""
+
+
+class _Image(Struct):
+    uri: str = ""
+    thumbnail: str = ""
+
+
+class _Glance(Struct):
+    """The part of a frame's event that says whose it is and which blobs it cites; the rest is skipped."""
+
+    id: str
+    image: _Image
+
+
+_glances = {
+    cloudevents.MSGPACK.encode(): msgspec.msgpack.Decoder(_Glance).decode,
+    cloudevents.JSON.encode(): msgspec.json.Decoder(_Glance).decode,
+}
+
+
+def may_concern(record: Record, frames: Container[str], uris: Container[str]) -> bool:
+    """Whether the record may be about one of the frames or cite one of the blobs, at a fraction of `citation_of`.
+
+    False is certain. True means only that `citation_of` can tell.
+    """
+    glance = _glances.get(record.headers.get("content-type", b""))
+    if glance is None or record.value is None or record.partition.topic == topics.DEAD:
+        return True
+    try:
+        event = glance(record.value)
+    except (msgspec.DecodeError, RecursionError, ValueError, OverflowError, MemoryError):
+        return True
+    image = event.image
+    return event.id in frames or not image.uri or image.uri in uris or image.thumbnail in uris
 
 
 def citation_of(record: Record) -> Citation | None:

@@ -8,7 +8,7 @@ which frames cite a blob. See `docs/decisions/060-erasing-blobs.md`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -16,22 +16,21 @@ from typing import Any, TypeVar
 import structlog
 from msgspec.structs import replace
 
-from schemas import points, topics
+from schemas import points
 from schemas.events import Deletion
-from schemas.pictures import feed_of_source
-from stores.blobs import SCHEME, THUMBNAIL, is_blob_of
+from stores.blobs import THUMBNAIL, is_blob_of
 from stores.errors import StoreUnavailable
 from stores.index import Filter, Match
 from stores.pages import pages
 from streams.backends import Backends
 from streams.clock import Clock, utc
 from streams.errors import LogFull, Unavailable
-from streams.lifecycle.citations import Citation, Place, citation_of, is_original
+from streams.lifecycle.citations import Place
 from streams.lifecycle.deletions import Deletions, publish_deletions
+from streams.lifecycle.due_frames import DueFrames
 from streams.lifecycle.kept_frames import KeptFrames
 from streams.retry import Retry
-from streams.topic_reader import read_topic
-from streams.transport import Partition, Record, Transport
+from streams.transport import Partition
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -41,7 +40,9 @@ PAYLOAD = ("uri", "thumbnail")
 """Where a point cites its frame's blobs."""
 FRAMES_PER_PASS = 50_000
 """Frames erased in one pass over the topics."""
-FRAMES_PER_REQUEST, RECORDS_PER_WRITE, BLOBS_PER_CALL = 500, 1_000, 1_000
+FRAMES_PER_REQUEST, RECORDS_PER_WRITE, BLOBS_PER_CALL = 500, 1_000, 10_000
+URIS_PER_REQUEST = 5_000
+"""Blobs are not indexed fields: each request reads all points."""
 
 
 @dataclass(slots=True)
@@ -104,16 +105,27 @@ class Eraser:
         return len(due)
 
     async def _erase(self, due: Mapping[str, Deletion]) -> None:
-        own, places = await self._own(due)
-        shared = await self._shared({uri for uris in own.values() for uri in uris}, due)
-        due = {frame: deletion for frame, deletion in due.items() if frame in self.deletions.pending}  # not taken back
+        found = DueFrames(due, self.deletions, self.backends.transport, self.retry)
+        await found.read()
+        own = {frame: frozenset(uris) for frame, uris in found.blobs.items()}
+        uris = set().union(*own.values()) - found.shared
+        shared = await self._shared(uris, due) if uris else set()
+        await found.read()  # what came meanwhile
+        shared |= found.shared
+        # One that was taken back stays. Of one whose records name more blobs now, who else cites them is not known yet.
+        due = {
+            frame: deletion
+            for frame, deletion in due.items()
+            if frame in self.deletions.pending and found.blobs[frame] == own[frame]
+        }
+        shared = shared.union(*(own[frame] for frame in own.keys() - due.keys()))
         blobs: dict[str, set[str]] = {}
         for frame, deletion in due.items():
             blobs.setdefault(deletion.tenant, set()).update(own[frame] - shared)
         for tenant, uris in blobs.items():
             for page in pages(sorted(uris), BLOBS_PER_CALL):
                 await self._delete(tenant, page)
-        unfinished = await self._erase_records({frame: places[frame] for frame in due if frame in places})
+        unfinished = await self._erase_records({frame: found.places[frame] for frame in due if frame in found.places})
         due = {frame: deletion for frame, deletion in due.items() if frame not in unfinished}
         erased = utc(self.clock.now())
         # The receipt names all blobs: `forget verify` looks for them, also when older pictures have come back.
@@ -125,27 +137,6 @@ class Eraser:
         kept = KeptFrames(self.backends.transport)
         await self.retry.forever("broker", kept.catch_up, Unavailable)
         return kept
-
-    async def _own(self, due: Mapping[str, Deletion]) -> tuple[dict[str, set[str]], dict[str, set[Place]]]:
-        """The blobs and the records of each frame. Blobs that a deletion names outside the frame's feed are ignored."""
-        own = {frame: {uri for uri in deletion.uris if _within(uri, deletion)} for frame, deletion in due.items()}
-        places: dict[str, set[Place]] = {}
-        async for citation in self._cited(due.values()):
-            if citation.frame in own:
-                own[citation.frame] |= citation.uris
-                places.setdefault(citation.frame, set()).update(await self._places(citation))
-        for uris in own.values():  # a worker that was killed leaves a thumbnail that no event names
-            uris |= {uri + THUMBNAIL for uri in uris if not uri.endswith(THUMBNAIL)}
-        return own, places
-
-    async def _places(self, citation: Citation) -> set[Place]:
-        """The record's place, and that of the record which a dead letter is about."""
-        letter, places = citation.letter, {citation.place}
-        if letter is None or not topics.carries_frames(letter.topic):
-            return places
-        died = Partition(letter.topic, letter.partition)
-        found = await _RetryingLog(self.backends.transport, self.retry).read(died, letter.offset, 1)
-        return places | {(died, record.offset) for record in found if is_original(record, letter)}
 
     async def _erase_records(self, places: Mapping[str, Collection[Place]]) -> set[str]:
         """Remove the frames' records. Returns the frames of which a group has still to finish one."""
@@ -163,13 +154,8 @@ class Eraser:
         return set() if transport.drops_unfinished else left  # there, retention drops them
 
     async def _shared(self, uris: set[str], due: Mapping[str, Deletion]) -> set[str]:
-        """The `uris` that another frame, which is not deleted, cites."""
+        """The `uris` that a kept frame or a point of another frame, which is not deleted, cites."""
         shared: set[str] = set()
-        if not uris:
-            return shared
-        async for citation in self._cited(due.values()):
-            if citation.frame not in self.deletions:
-                shared |= citation.uris & uris
         for frame, kept in (await self._kept()).frames.items():
             if frame not in self.deletions:
                 shared |= uris.intersection(kept.uris)
@@ -177,7 +163,7 @@ class Eraser:
         for collection in await self._frame_collections():
             for name in PAYLOAD:
                 named = [uri for uri in uris - shared if uri.endswith(THUMBNAIL) == (name == "thumbnail")]
-                for page in pages(sorted(named), FRAMES_PER_REQUEST):
+                for page in pages(sorted(named), URIS_PER_REQUEST):
                     async for payload in self._citing(collection, name, page):
                         if payload.get("frame") not in due:
                             shared.add(str(payload[name]))
@@ -194,19 +180,6 @@ class Eraser:
             if after is None:
                 return
 
-    async def _cited(self, deletions: Iterable[Deletion]) -> AsyncIterator[Citation]:
-        """The records of the deletions' feeds on all topics."""
-        feeds = {(deletion.tenant, deletion.feed) for deletion in deletions}
-        names, unknown = {feed for _, feed in feeds}, {tenant for tenant, feed in feeds if not feed}
-        log_reader = _RetryingLog(self.backends.transport, self.retry)
-        for topic in await self.retry.forever("broker", self.backends.transport.topics, Unavailable):
-            if topics.carries_frames(topic):
-                async for record in read_topic(log_reader, topic):
-                    source = record.headers.get("ce_source", b"").decode(errors="replace")
-                    citation = citation_of(record) if unknown or feed_of_source(source) in names else None
-                    if citation is not None and (citation.feed in feeds or citation.feed[0] in unknown):
-                        yield citation
-
     async def _frame_collections(self) -> list[str]:
         collections = await self._ask_index(self.backends.index.collections)
         return sorted(name for name in collections if points.holds_frames(name))
@@ -220,22 +193,3 @@ class Eraser:
             log.warning("not erased", uris=len(uris) - len(own), why=f"they name no blobs of tenant {tenant}")
         delete = partial(self.backends.blobs.delete_many, tenant, own)
         await self.retry.forever("blobs", delete, StoreUnavailable)
-
-
-@dataclass(frozen=True, slots=True)
-class _RetryingLog:
-    """Reads the log, waiting out outages."""
-
-    transport: Transport
-    retry: Retry
-
-    async def ends(self, topic: str) -> Mapping[Partition, tuple[int, int]]:
-        return await self.retry.forever("broker", partial(self.transport.ends, topic), Unavailable)
-
-    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
-        read = partial(self.transport.read, partition, offset, max_records)
-        return await self.retry.forever("broker", read, Unavailable)
-
-
-def _within(uri: str, deletion: Deletion) -> bool:
-    return uri.startswith(f"{SCHEME}{deletion.tenant}/{deletion.feed}/")

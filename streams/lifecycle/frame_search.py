@@ -20,7 +20,7 @@ from stores.index import Filter, Match
 from stores.pages import PAGE_POINTS, pages, point_pages
 from streams.backends import Backends
 from streams.lifecycle.accepted_frames import every_accepted_frame
-from streams.lifecycle.citations import citation_of
+from streams.lifecycle.citations import citation_of, may_concern
 from streams.lifecycle.kept_frames import KeptFrames
 from streams.topic_reader import read_topic
 
@@ -76,7 +76,7 @@ class FoundFrame:
 class FoundFrames:
     frames: dict[str, FoundFrame] = field(default_factory=dict)
     cited: set[str] = field(default_factory=set)
-    """Blobs that any frame cites."""
+    """Blobs that any frame cites; where ids are selected, not all of them."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Selected ids that are another tenant's: the tenant, by frame."""
     feeds: set[str] = field(default_factory=set)
@@ -111,6 +111,8 @@ async def _on_topics(backends: Backends, selection: FrameSelection, found: Found
     for topic in sorted(filter(topics.carries_frames, await backends.transport.topics())):
         place = DEAD if topic == topics.DEAD else LOG
         async for record in read_topic(backends.transport, topic):
+            if selection.frames and not may_concern(record, selection.frames, ()):
+                continue
             if (citation := citation_of(record)) is None:
                 continue
             found.cited |= citation.uris
