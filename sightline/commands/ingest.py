@@ -16,7 +16,6 @@ from sightline.wiring.lost_parts import check_parts
 from sightline.wiring.parts import opened
 from sightline.wiring.storage import excess_lines
 from sightline.wiring.unfinished import unfinished_lines
-from streams.backends import Backends
 from streams.sources.ingest_counts import Summary
 from streams.sources.playback import Playback
 
@@ -91,7 +90,7 @@ async def ingest(
         counts = AcceptedSoFar()
         with doing(counts.activity), refusals_to(refused) as on_refusal:
             results = await run_jobs(parts, jobs, err, on_refusal, counts)
-        print_lines(await excess_lines(config, Backends(parts.transport, parts.index, parts.blobs)))
+        print_lines(await excess_lines(config, parts.blobs))
     for job, result in zip(jobs, results, strict=True):
         for line in [] if isinstance(result, Exception) else summary_lines(job.feed, result):
             out.print(line, markup=True, soft_wrap=True)

@@ -9,9 +9,7 @@ from sightline.config import Config
 from sightline.wiring.lost_log import index_folder, log_path, picture_folder
 from stores.blobs import BlobStore
 from stores.errors import StoreUnavailable
-from streams.backends import Backends
 from streams.clock import SystemClock
-from streams.errors import Unavailable
 from streams.lifecycle.storage_parts import Part, StorageFolders, warnings
 from streams.lifecycle.storage_upkeep import StorageSpec, parts
 from streams.lifecycle.stored_bytes import StoredBytes
@@ -50,16 +48,19 @@ async def storage_lines(config: Config, blobs: BlobStore) -> list[str]:
     return [f"Storage: {', '.join(map(words, counted))}", *warnings(counted), *not_applied(config)]
 
 
-async def excess_lines(config: Config, backends: Backends) -> list[str]:
-    """A line for each limit of pictures that is exceeded; only workers make room. Nothing where counting takes long."""
+async def excess_lines(config: Config, blobs: BlobStore) -> list[str]:
+    """A line for each limit that pictures of the configured tenant exceed: only workers make room.
+
+    Nothing where counting takes too long, or the store is away.
+    """
     limits = {feed: own.bytes for feed, own in config.storage.feeds.items() if own.bytes is not None}
     if config.storage.picture_bytes is None and not limits:
         return []
-    stored = StoredBytes(backends.blobs, config.tenant, SystemClock(), Tenants(backends, config.tenant))
+    stored = StoredBytes(blobs, config.tenant, SystemClock())
     try:
         async with asyncio.timeout(ESTIMATE_SECONDS):
             await stored.refresh()
-    except (TimeoutError, StoreUnavailable, Unavailable):
+    except (TimeoutError, StoreUnavailable):
         return []
     checks = [("storage.picture_bytes", "all feeds", stored.total, config.storage.picture_bytes)]
     checks += [(f"storage.feeds.{feed}.bytes", f"feed {feed}", stored.of(feed), own) for feed, own in limits.items()]

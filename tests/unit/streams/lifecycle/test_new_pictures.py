@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from msgspec.structs import replace as replace_fields
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from schemas import codec, points, topics
@@ -18,13 +19,18 @@ from schemas.events import FrameEvent
 from schemas.retention import Kept
 from stores.blobs import THUMBNAIL, sha256_hex
 from stores.index import Point
+from streams.backends import Backends
 from streams.lifecycle.kept_frames import kept_record
 from streams.lifecycle.known_frames import raw_record
 from streams.lifecycle.storage_settings import FeedStorage, StorageSettings
+from streams.lifecycle.storage_upkeep import HURRIED_SECONDS, StorageSpec, make_upkeep
+from streams.metrics import Metrics
+from streams.plan import Plan
 from streams.sqlite.transport import LogSettings, SqliteTransport
 from streams.transport import NewRecord, Partition, Position
+from streams.worker.instruments import worker_instruments
 from tests.contract.transport_suite import RecordingListener
-from tests.support.deployment import collections, declared, deployed
+from tests.support.deployment import QUICK, collections, declared, deployed
 from tests.support.events import frame_event
 from tests.support.fault_stages import DIMENSION
 from tests.unit.streams.lifecycle.test_trimmer import READERS, SIZE, SMALL, Retention, index_folder, uris
@@ -228,3 +234,28 @@ async def test_a_shortage_is_told_once_with_its_limits_and_causes(backlog: Backl
     for words in ("sightline work", "ten minutes", "keep FRAME --undo", "raise storage.feeds.lobby.bytes"):
         assert words in line["remedy"]
     assert len(others) == 3
+
+
+async def test_a_worker_looks_again_soon_while_frames_are_finished_and_at_its_end_at_once(backlog: Backlog) -> None:
+    events = [await backlog.accept(number) for number in range(8)]
+    here, metrics = backlog.deployment, Metrics(CollectorRegistry())
+    backends = Backends(here.transport, here.index, backlog.blobs)
+    spec = StorageSpec("default", StorageSettings(picture_bytes=3 * EACH))
+    retry = worker_instruments(QUICK, metrics, backlog.clock).retry
+    upkeep = make_upkeep(backends, spec, Plan((("decode",),)), "sightline", backlog.clock, retry, metrics)
+    await upkeep.run()
+    await backlog.finish(events[:2])
+    await backlog.commit(events[:2])
+    await upkeep.run()
+    assert await backlog.left() == uris(events)
+    backlog.clock.advance(HURRIED_SECONDS)
+    await upkeep.run()
+    assert await backlog.left() == uris(events[2:])
+    await backlog.finish(events[2:])
+    await backlog.commit()
+    await upkeep.run_now()
+    assert 0 < await backlog.used() <= 3 * EACH
+    await backlog.finish([await backlog.accept(9)])
+    await backlog.commit()
+    await upkeep.run_now()
+    assert 0 < await backlog.used() <= 3 * EACH
