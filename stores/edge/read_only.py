@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 from stores.edge import catalog
-from stores.edge.snapshot import copy_sparse
 from stores.edge.stop import stop
 from stores.errors import StoreBlocked, store_unavailable
+from stores.sparse_files import copy_sparse
 
 
 def may_be_read(folder: Path) -> bool:

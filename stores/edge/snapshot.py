@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from pathlib import Path
 
 from stores.edge import catalog
 from stores.edge.index_folder import IndexFolder
 from stores.errors import Damaged
-
-BLOCK_BYTES = 1 << 16
-ZEROS = bytes(BLOCK_BYTES)
+from stores.sparse_files import copy_sparse
 
 
 async def snapshot(folder: IndexFolder, target: Path) -> dict[str, int]:
@@ -39,15 +36,3 @@ def _copy(source: Path, target: Path) -> None:
     for entry in named.collections.values():
         shutil.copytree(source / entry.shard, target / entry.shard, copy_function=copy_sparse)
     catalog.save(target, named)
-
-
-def copy_sparse(source: str, target: str) -> str:
-    """Copy a file; blocks of zeros take no space. Edge's files are mapped ahead, and mostly such blocks when new."""
-    with Path(source).open("rb") as reading, Path(target).open("wb") as writing:
-        while block := reading.read(BLOCK_BYTES):
-            if block == ZEROS[: len(block)]:
-                writing.seek(len(block), os.SEEK_CUR)
-            else:
-                writing.write(block)
-        writing.truncate()
-    return target

@@ -18,6 +18,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from stores.folder_sync import sync_folder
+from stores.sparse_files import CHUNK_BYTES, ZEROS, write_sparse
 from streams.lifecycle import backup_manifest as manifests
 from streams.lifecycle.backup_manifest import BadBackup, Manifest, StoredFile, StoredPicture
 
@@ -25,9 +26,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 OBJECTS, PICTURES, DRAFTS, LOCK = "objects", "pictures", "drafts", "backup.lock"
 OWN_NAMES = frozenset({OBJECTS, PICTURES, DRAFTS, LOCK, manifests.FILE})
-PART_BYTES = 1 << 20
+PART_BYTES = CHUNK_BYTES
 """Log and index are stored in parts of this size, and only those that changed: a commit changes a few pages."""
-ZEROS = bytes(PART_BYTES)
 THREADS = 8
 """Concurrent syncs: the disk merges them."""
 
@@ -112,10 +112,7 @@ class BackupFolder:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file, ThreadPoolExecutor(THREADS) as threads:
             for content in _mapped(threads, self._part, stored.parts):
-                if content is None:
-                    file.seek(PART_BYTES, os.SEEK_CUR)
-                else:
-                    file.write(content)
+                write_sparse(file, ZEROS if content is None else content)
             file.truncate(stored.bytes)
             file.flush()
             os.fsync(file.fileno())

@@ -36,6 +36,14 @@ class IndexLimit:
     _first: _Removal | None = None
     """Of the removals since the limit was last kept."""
     _last: _Removal | None = None
+    is_rebuilt: bool = False
+    """Whether a rebuild has succeeded since this process began."""
+
+    def wants_rebuild(self, use: IndexUse) -> bool:
+        """Whether the limit is exceeded, perhaps not by points: a copied folder has lost the holes of its files, and a
+        rebuild makes it small again.
+        """
+        return not self.is_rebuilt and use.needed_bytes > self.limit_bytes
 
     def is_exceeded(self, use: IndexUse, now: float) -> bool:
         """Whether points have to go now; called at each look. `now` is in seconds of the monotonic clock."""

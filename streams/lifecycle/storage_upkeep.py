@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import structlog
 
-from stores.errors import StoreUnavailable
+from stores.edge.client import EdgeIndex
+from stores.edge.disk_use import IndexUse
+from stores.errors import StoreError, StoreUnavailable
 from streams.backends import Backends
 from streams.clock import Clock
 from streams.errors import Unavailable
@@ -76,11 +79,24 @@ class StorageUpkeep:
             self._due = began + (min(hurried, MEASURED_EVERY_SECONDS) if self.trimmer.waits else MEASURED_EVERY_SECONDS)
 
     async def _keep(self, least_pause_seconds: float) -> None:
-        await self.trimmer.run(await index_use(self.spec.folders), least_pause_seconds=least_pause_seconds)
+        await self.trimmer.run(await self._index_use(), least_pause_seconds=least_pause_seconds)
         for tenant in (self.spec.tenant, *self.trimmer.stored.others):
             orphans = self._orphans.setdefault(tenant, self.make_orphans(tenant))
             await self.retry.forever("storage", orphans.remove, (StoreUnavailable, Unavailable))
         self._report(await self._parts())
+
+    async def _index_use(self) -> IndexUse | None:
+        """None also where a rebuild failed: then no point goes for the index's size."""
+        use, limit, folder = await index_use(self.spec.folders), self.trimmer.index_limit, self.spec.folders.index
+        if use is None or limit is None or folder is None or not limit.wants_rebuild(use):
+            return use
+        try:
+            await _rebuild(folder)
+        except StoreError as error:
+            log.warning("index_rebuild_failed", error=str(error))
+            return None
+        limit.is_rebuilt = True
+        return await index_use(self.spec.folders)
 
     async def _parts(self) -> list[Part]:
         return await parts(self.spec, self.trimmer.stored)
@@ -95,6 +111,15 @@ class StorageUpkeep:
             self._warned = now
             for line in lines:
                 log.warning("storage_nearly_full", what=line)
+
+
+async def _rebuild(folder: Path) -> None:
+    index = EdgeIndex(folder)
+    try:
+        async for _ in index.compact():
+            pass
+    finally:
+        await index.close()
 
 
 async def parts(spec: StorageSpec, stored: StoredBytes) -> list[Part]:

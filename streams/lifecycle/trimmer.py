@@ -50,13 +50,13 @@ class Trimmer:
     """The time of this pass, read before it was asked whether the clock is believed."""
     _doubted: float | None = None
     """When a jump of the wall clock was noticed: from then on nothing goes for its age."""
-    _index_limit: IndexLimit | None = field(init=False)
+    index_limit: IndexLimit | None = field(init=False)
     _new: NewPictures = field(init=False)
     _shortage: Shortage = field(init=False)
 
     def __post_init__(self) -> None:
         limit, unfinished = self.storage.index_bytes, self.removal.unfinished
-        self._index_limit = None if limit is None else IndexLimit(limit)
+        self.index_limit = None if limit is None else IndexLimit(limit)
         recent = RecentRecords(unfinished.transport)
         self._new = NewPictures(self.backends.blobs, self.stored.tenant, unfinished, recent, self.retry)
         self._shortage = Shortage(self.clock)
@@ -134,7 +134,7 @@ class Trimmer:
 
     async def _remove_points(self, index: IndexUse | None) -> Removed:
         """A rebuild has to find room too: it is what brings the space of deleted points back."""
-        limit = self._index_limit
+        limit = self.index_limit
         if limit is None or index is None or not limit.is_exceeded(index, self.clock.monotonic()):
             return Removed()
         excess = limit.excess(index, await self.removal.count_points())

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stores.edge.disk_use import folder_bytes
 from streams.lifecycle.backup import BackupReport, BackupSource, back_up
 from streams.lifecycle.backup_folder import BackupFolder
 from streams.lifecycle.restore import RestoreTargets, request_again, restore
@@ -44,6 +45,7 @@ async def restored(backup: Path, folder: Path) -> AsyncIterator[Deployment]:
     """The backup in a folder of its own, opened; its deletions are requested."""
     targets = RestoreTargets(folder / "log.sqlite", folder / "index", folder / "blobs")
     manifest, _ = await asyncio.to_thread(restore, BackupFolder(backup), targets, None)
+    assert folder_bytes(folder / "index") < 16 << 20, "a new shard is a megabyte, and fifty without its holes"
     with edge_folder(folder / "index"):
         async with deployed(folder, fresh=False) as there:
             await request_again(there.transport, manifest.deletions)

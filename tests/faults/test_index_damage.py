@@ -18,9 +18,9 @@ from stores.edge.client import EdgeIndex
 from stores.edge.index_folder import IndexFolder
 from stores.edge.proof import record
 from stores.edge.settings import EdgeSettings
-from stores.edge.snapshot import copy_sparse
 from stores.errors import Damaged
 from stores.index import CollectionSpec, Point, Verified
+from stores.sparse_files import copy_sparse
 from tests.support.edge_folder import edge_folder, end
 
 SIZE = 16

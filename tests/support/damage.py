@@ -10,8 +10,8 @@ from hashlib import sha256
 from operator import attrgetter
 from pathlib import Path
 
-from stores.edge.snapshot import copy_sparse
 from stores.errors import StoreError
+from stores.sparse_files import copy_sparse
 from streams.errors import StreamError
 from streams.lifecycle.known_frames import KnownFrame, known_frames
 from streams.lifecycle.stored_pictures import compare_pictures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from PIL import Image
 
 from schemas.identity import frame_id, still_position
 from stores.blobs import sha256_hex
+from stores.edge.disk_use import index_use
+from tests.support.edge_folder import end
 from tests.support.pictures import encoded, scene
 from tests.unit.sightline.conftest import Typed
 
@@ -91,3 +94,19 @@ def test_pictures_beyond_the_limit_go_as_soon_as_they_are_finished(typed: Typed,
     assert len(found) == len(originals)
     for frame in found:
         assert typed("show", frame, "--out", f"{frame}.jpg", EMBEDDING).exit_code == 0
+
+
+def test_a_copied_index_that_lost_its_holes_costs_no_picture(typed: Typed, pictures: Path, tmp_path: Path) -> None:
+    """As `tar` and `rsync` copy a folder: its files are many times as large, until the index is rebuilt."""
+    assert typed("ingest", "shots", EMBEDDING).exit_code == 0
+    assert typed("work", "--until-idle", "--set=serve.metrics_port=0", EMBEDDING).exit_code == 0
+    index = tmp_path / "data" / "index"
+    end(index, signal.SIGTERM)
+    limit = 2 * index_use(index).needed_bytes
+    for path in [path for path in index.rglob("*") if path.is_file()]:
+        path.write_bytes(path.read_bytes())
+    assert index_use(index).used_bytes > 2 * limit
+    limited = f"--set=storage.index_bytes={limit}"
+    assert typed("work", "--until-idle", "--set=serve.metrics_port=0", EMBEDDING, limited).exit_code == 0
+    assert len(set(UUID.findall(typed("search", "--feed", "shots", EMBEDDING).stdout))) == 5
+    assert index_use(index).needed_bytes <= limit
