@@ -22,6 +22,7 @@ from sightline.terminal.signals import doing
 from sightline.wiring.deletion_copy import request_deletions
 from sightline.wiring.existing_data import check_data_folder
 from sightline.wiring.near_pictures import near_frames
+from sightline.wiring.older_copies import older_copies
 from sightline.wiring.parts import Parts, opened
 from streams.backends import Backends
 from streams.clock import utc
@@ -233,11 +234,16 @@ async def _verify(config: Config, requests: list[str], *, as_json: bool) -> None
             proof = await prove(_backends(parts), request)
     if proof is None:
         raise CommandError(f"there is no request {request}")
+    copies = [str(path) for path in older_copies(config)]
     if as_json:
-        out.print_json(data=_proof_fields(request, proof))
+        out.print_json(data=_proof_fields(request, proof) | {"older_copies": copies})
     else:
         _print_proof(config, proof)
-    raise typer.Exit(int(not proof.is_done))
+    for path in copies:
+        err.print(
+            f"! {path} is an older copy and may hold these frames, nothing erases them there: delete it", soft_wrap=True
+        )
+    raise typer.Exit(int(not proof.is_done or bool(copies)))
 
 
 def _proof_fields(request: str, proof: Proof) -> dict[str, object]:

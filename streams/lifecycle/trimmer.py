@@ -13,6 +13,7 @@ from functools import partial
 
 import structlog
 
+from stores.blobs import THUMBNAIL
 from stores.edge.disk_use import IndexUse
 from stores.errors import StoreUnavailable
 from streams.backends import Backends
@@ -176,7 +177,8 @@ class Trimmer:
         """The day's settled pictures from before a moment, oldest first."""
         after: AgedBlob | None = None
         while True:
-            list_page = partial(oldest, self.backends.blobs, self.stored.tenant, feeds, day, LISTED_BLOBS, after)
+            blobs, tenant = self.backends.blobs, self.stored.tenant
+            list_page = partial(oldest, blobs, tenant, feeds, day, LISTED_BLOBS, after, paired=True)
             page = await self.retry.forever("blobs", list_page, StoreUnavailable)
             old = [aged for aged in page if aged.moment < until]
             yield [aged for aged in old if _is_settled(aged, self._now)]
@@ -222,5 +224,7 @@ class _Goal:
         chosen, total = len(due) if self.takes_all else 0, removed.size_bytes
         while chosen < len(due) and (total < self.size_bytes or chosen < 2 * (self.points - removed.points)):
             total += due[chosen].blob.size_bytes
+            chosen += 1
+        if 0 < chosen < len(due) and due[chosen].blob.uri == due[chosen - 1].blob.uri + THUMBNAIL:
             chosen += 1
         return due[:chosen]

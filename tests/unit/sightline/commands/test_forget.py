@@ -97,6 +97,10 @@ def test_a_receipt_is_proved_and_an_unknown_id_refuses_no_other(worked: Typed, t
     assert json.loads(proved.stdout)["selection"] == receipt["selection"]
     assert f"frame {frame} was erased" in worked("show", frame, *QUICK).stderr
     assert "there is no request" in worked("forget", "verify", NO_FRAME, *QUICK).stderr
+    (tmp_path / "data" / "blobs.before-20261101T000000").mkdir()
+    aside = worked("forget", "verify", receipt["request"], *QUICK)
+    assert aside.exit_code == 1
+    assert "blobs.before-20261101T000000 is an older copy" in aside.stderr
 
 
 def test_an_older_copy_of_the_log_does_not_bring_a_frame_back(worked: Typed, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ class Retention:
         """One frame: picture, thumbnail, its point and a region's; and its record, finished or not."""
         content = np.random.default_rng((number, len(feed))).bytes(SIZE)
         event = frame_event(f"{feed}:{number}", content, feed=feed, ingested=self.now, inline=False)
-        thumbnail = event.image.uri.replace(event.image.sha256, sha256_hex(content[:SMALL])) + THUMBNAIL
+        thumbnail = event.image.uri + THUMBNAIL
         await self.blobs.put("default", event.image.uri, content)
         await self.blobs.put("default", thumbnail, content[:SMALL])
         if finished:
@@ -263,6 +263,19 @@ async def test_a_full_index_gives_up_the_oldest_pictures(retention: Retention) -
     retention.clock.advance(60)
     await trimmer.run(IndexUse(1_000_000, 1_000_000, 1_000_000, shards_made=9, oldest_unpurged=8))
     assert len(await retention.left()) < len(left)
+
+
+async def test_a_thumbnail_that_was_put_later_goes_with_its_original(retention: Retention) -> None:
+    """A worker puts it, after a backlog hours later: originals alone would go, and nothing shows the thumbnails."""
+    events = [await retention.add(number) for number in range(8)]
+    for event in events:
+        await retention.blobs.put("default", event.image.uri + THUMBNAIL, bytes(SMALL))
+    retention.clock.advance(3600)
+    await retention.trimmer(StorageSettings(picture_bytes=5 * (SIZE + SMALL))).run()
+    left = await retention.left()
+    assert left <= uris(events[-5:])
+    assert len(left) >= 4
+    assert {blob.uri async for blob in retention.blobs.list("default")} == left | {uri + THUMBNAIL for uri in left}
 
 
 async def test_a_limit_below_the_size_of_an_empty_index_does_not_take_every_picture(retention: Retention) -> None:
