@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException
 
 from streams.errors import Forbidden, Unavailable
 from streams.lifecycle.deletions import Deletions
-from streams.lifecycle.erasure import erased_words, requested_deletions
+from streams.lifecycle.erasure import erased_words
 from streams.transport import Transport
 
 POLL_SECONDS = 1.0
@@ -19,7 +19,7 @@ POLL_SECONDS = 1.0
 
 class ErasedFrames:
     def __init__(self, transport: Transport) -> None:
-        self._transport, self._deletions = transport, Deletions(transport)
+        self._deletions = Deletions(transport)
         self._turn, self._asked = asyncio.Lock(), float("-inf")
 
     async def known(self) -> Deletions:
@@ -33,9 +33,10 @@ class ErasedFrames:
 
     async def check(self, frame: str) -> None:
         """Raises HTTPException (410) for a frame that was erased, or is being erased."""
-        if frame not in await self.known():
+        deletions, words = await self.known(), "was erased"
+        if frame not in deletions:
             return
-        words = "was erased"
-        with suppress(Unavailable, Forbidden, KeyError):
-            words = erased_words((await requested_deletions(self._transport))[frame])
+        with suppress(Unavailable, Forbidden):
+            if (deletion := await deletions.latest(frame)) is not None:
+                words = erased_words(deletion)
         raise HTTPException(status_code=410, detail=f"frame {frame} {words}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,19 +13,15 @@ from stores.edge.client import EdgeIndex
 from stores.errors import Damaged, StoreBlocked
 from tests.contract.index_suite import FRAMES, SPEC
 from tests.support.edge_folder import edge_folder, end
+from tests.support.small_disk import small_disk
 
 LEFT_BYTES = 1 << 20
 
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=200m", "none", str(disk))
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount")
-    yield disk
-    subprocess.run(("umount", "-l", str(disk)), check=True)
+    with small_disk(tmp_path, "200m") as disk:
+        yield disk
 
 
 async def test_an_index_on_a_full_disk_is_not_taken_for_a_damaged_one(disk: Path) -> None:

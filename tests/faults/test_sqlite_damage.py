@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,7 @@ from streams.sqlite.backup import PinnedLog
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Record, TopicSpec
 from tests.contract.transport_suite import RecordingListener
+from tests.support.small_disk import small_disk
 from tests.support.without_rights import run_without_rights
 
 TOPICS = [TopicSpec("t", 2, retention_seconds=1e9, finished_by=("g",)), TopicSpec("c", 1, compacted=True)]
@@ -145,16 +145,11 @@ class TestRecords:
             PinnedLog(path).copy(tmp_path / "copy.sqlite")
 
     def test_a_backup_to_a_full_disk_names_that_disk(self, whole: Path, tmp_path: Path) -> None:
-        disk = tmp_path / "disk"
-        disk.mkdir()
-        mount = ("mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk))
-        if subprocess.run(mount, check=False, capture_output=True).returncode:
-            pytest.skip("this user may not mount")
-        try:
-            with pytest.raises(OSError, match=r"No space left.*disk/copy\.sqlite"):
-                PinnedLog(copied(whole, tmp_path)).copy(disk / "copy.sqlite")
-        finally:
-            subprocess.run(("umount", "-l", str(disk)), check=True)
+        with (
+            small_disk(tmp_path, "64k") as disk,
+            pytest.raises(OSError, match=r"No space left.*disk/copy\.sqlite"),
+        ):
+            PinnedLog(copied(whole, tmp_path)).copy(disk / "copy.sqlite")
 
     @pytest.mark.parametrize(
         "change",

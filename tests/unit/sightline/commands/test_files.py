@@ -19,6 +19,7 @@ from stores.edge.client import EdgeIndex
 from stores.index import CollectionSpec, Point
 from streams.sqlite.transport import SqliteTransport
 from tests.support.edge_folder import edge_folder
+from tests.support.small_disk import small_disk
 from tests.support.without_rights import run_without_rights
 from tests.unit.sightline.conftest import Typed
 
@@ -108,15 +109,8 @@ def test_a_data_folder_that_may_not_be_written_is_told_at_once(other_index: Path
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", f"size={FULL_MEBIBYTES}m", "sightline-test", str(disk))
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount a small disk")
-    try:
+    with small_disk(tmp_path, f"{FULL_MEBIBYTES}m") as disk:
         yield disk
-    finally:
-        subprocess.run(("umount", "-l", str(disk)), check=True)
 
 
 def test_a_full_disk_is_named_at_once(full_disk: Path, tmp_path: Path) -> None:

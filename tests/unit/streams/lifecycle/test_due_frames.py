@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,20 +20,10 @@ from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Record, TopicSpec
 from streams.worker.instruments import worker_instruments
 from streams.worker.settings import WorkerSettings
+from tests.support.counting_transport import CountingTransport
 from tests.support.events import frame_event
 
 PICTURE, OTHER = b"picture", b"another picture"
-
-
-class CountingTransport(SqliteTransport):
-    """Counts the records that are read without a group."""
-
-    records_read = 0
-
-    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
-        page = await super().read(partition, offset, max_records)
-        self.records_read += len(page)
-        return page
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,22 +12,12 @@ from schemas import codec, topics
 from schemas.cloudevents import RAW_TYPE, frame_headers
 from streams.lifecycle.unfinished_blobs import UnfinishedBlobs
 from streams.sqlite.transport import SqliteTransport
-from streams.transport import NewRecord, Partition, Position, Record, TopicSpec
+from streams.transport import NewRecord, Partition, Position, TopicSpec
 from tests.contract.transport_suite import RecordingListener
+from tests.support.counting_transport import CountingTransport
 from tests.support.events import frame_event
 
 GROUP, P = "sightline.decode", Partition(topics.RAW, 0)
-
-
-class CountingTransport(SqliteTransport):
-    """Counts the records that are read without a group."""
-
-    records_read = 0
-
-    async def read(self, partition: Partition, offset: int, max_records: int) -> Sequence[Record]:
-        page = await super().read(partition, offset, max_records)
-        self.records_read += len(page)
-        return page
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,6 +14,7 @@ from streams.errors import LogFull, Unavailable
 from streams.sqlite.transport import SqliteTransport
 from streams.transport import NewRecord, Partition, Record, TopicSpec
 from tests.contract.transport_suite import RecordingListener, values
+from tests.support.small_disk import small_disk
 from tests.support.sqlite_logs import Clock, Logs
 
 DAY = 86_400.0
@@ -98,13 +98,8 @@ async def every_record(transport: SqliteTransport) -> list[Record]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ("mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk))
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount")
-    yield disk
-    subprocess.run(("umount", "-l", str(disk)), check=True)
+    with small_disk(tmp_path, "4m") as disk:
+        yield disk
 
 
 async def test_a_full_disk_is_waited_for_by_members_and_hinders_no_opening(disk: Path) -> None:
