@@ -43,7 +43,7 @@ def run(arguments: str, data: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=True,
-        env={**os.environ, "COLUMNS": "118", "NO_COLOR": "1", "TERM": "dumb"},
+        env={**os.environ, "COLUMNS": "118", "NO_COLOR": "1", "TERM": "dumb", "SIGHTLINE_LOG_FORMAT": "console"},
     )
     shown = done.stdout.replace(str(ROOT), "/home/you/sightline")
     return "\n".join(line.rstrip() for line in shown.strip().splitlines())
